@@ -1,0 +1,40 @@
+"""Adversarial objectives, on the same networks and in the same loop as a GEBM's.
+
+The discriminator's logit is minus the energy, d = −E, so that one network class serves both and "low energy on data" is the same
+statement as "high logit on data".
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from gebm.objectives import Objective
+
+__all__ = ["Hinge", "NonSaturating"]
+
+
+class Hinge(Objective):
+    """Hinge loss (Lim & Ye, 2017; SNGAN, Miyato et al., 2018)."""
+
+    def energy_loss(
+        self, energy_data: Float[Tensor, " data"], energy_base: Float[Tensor, " base"]
+    ) -> Float[Tensor, ""]:
+        return torch.relu(1 + energy_data).mean() + torch.relu(1 - energy_base).mean()
+
+    def base_loss(self, energy_base: Float[Tensor, " base"]) -> Float[Tensor, ""]:
+        return energy_base.mean()
+
+
+class NonSaturating(Objective):
+    """Logistic discriminator with the non-saturating generator loss (Goodfellow et al., 2014)."""
+
+    def energy_loss(
+        self, energy_data: Float[Tensor, " data"], energy_base: Float[Tensor, " base"]
+    ) -> Float[Tensor, ""]:
+        return F.softplus(energy_data).mean() + F.softplus(-energy_base).mean()
+
+    def base_loss(self, energy_base: Float[Tensor, " base"]) -> Float[Tensor, ""]:
+        return F.softplus(energy_base).mean()

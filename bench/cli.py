@@ -1,0 +1,486 @@
+"""The command line: `bench list | plan | run | status | report | doctor | data | completion`.
+
+Everything that depends on the terminal or the environment ends here. Heavy imports happen inside commands, so that `bench --help` and
+`bench list` answer at once. Exit codes: 0 done, 1 a run failed or is unfinished, 2 wrong usage.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from bench import __version__
+
+if TYPE_CHECKING:
+    from bench.plan import Planned
+    from bench.spec import Suite
+    from bench.store import Store
+
+__all__ = ["main"]
+
+GROUPS = {
+    "Run": ("run", "plan", "status"),
+    "Read": ("report", "list"),
+    "Set up": ("doctor", "data", "completion"),
+}
+KINDS = ("suites", "datasets", "models", "samplers", "metrics")
+
+
+class UsageProblem(click.ClickException):
+    """What the user asked for cannot be: one line, exit code 2."""
+
+    exit_code = 2
+
+    def show(self, file: Any = None) -> None:
+        click.echo(f"bench: {self.format_message()}", err=True, file=file)
+
+
+class Failure(UsageProblem):
+    """Something went wrong that is not the command's wording: one line, exit code 1."""
+
+    exit_code = 1
+
+
+class Grouped(click.Group):
+    """A group whose help lists its commands under headings."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        for heading, names in GROUPS.items():
+            commands = [(name, self.commands[name].get_short_help_str(80)) for name in names if name in self.commands]
+            with formatter.section(heading):
+                formatter.write_dl(commands)
+
+
+def examples(*lines: str) -> str:
+    """An epilog that click leaves unwrapped."""
+    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
+
+
+def complete(kind: str) -> Callable[[click.Context, click.Parameter, str], list[str]]:
+    """Shell completion from the names of a kind of component."""
+
+    def names(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
+        return [name for name in catalogue(kind) if name.startswith(incomplete)]
+
+    return names
+
+
+def catalogue(kind: str) -> dict[str, str]:
+    """Names and one-line summaries of a kind of component; imports nothing heavy."""
+    from bench import registry
+
+    if kind == "suites":
+        import tomllib
+
+        return {name: tomllib.loads(path.read_text())["summary"] for name, path in registry.suite_files().items()}
+    if kind == "metrics":
+        from bench.metrics import METRICS
+
+        return {name: f"{metric.summary} ({metric.direction} is better)" for name, metric in METRICS.items()}
+    return {name: entry.summary for name, entry in registry.entries(kind).items()}
+
+
+def parse_seeds(_ctx: click.Context, _param: click.Parameter, value: str | None) -> tuple[int, ...] | None:
+    """Comma-separated whole numbers >= 0."""
+    if value is None:
+        return None
+    parts = [part.strip() for part in value.split(",")]
+    if not all(part.isdecimal() for part in parts):
+        raise UsageProblem(
+            f"--seeds: '{value}' is not a list of seeds; write whole numbers >= 0 with commas, such as 0,1,2"
+        )
+    return tuple(dict.fromkeys(map(int, parts)))
+
+
+store_option = click.option(
+    "--store",
+    type=click.Path(path_type=Path),
+    default=Path("runs"),
+    show_default=True,
+    envvar="BENCH_STORE",
+    help="Directory of runs.",
+)
+suite_option = click.option(
+    "--suite",
+    default="images",
+    show_default=True,
+    help="Name, or path of your own TOML file.",
+    shell_complete=complete("suites"),
+)
+profile_option = click.option(
+    "--profile",
+    type=click.Choice(["quick", "paper"]),
+    default="quick",
+    show_default=True,
+    help="quick: minutes on a laptop; paper: the paper's schedule.",
+)
+dataset_option = click.option(
+    "--dataset", "datasets", multiple=True, help="Only this dataset; repeatable.", shell_complete=complete("datasets")
+)
+model_option = click.option(
+    "--model", "models", multiple=True, help="Only this model; repeatable.", shell_complete=complete("models")
+)
+seeds_option = click.option(
+    "--seeds", callback=parse_seeds, default=None, help="Such as 0,1,2; the suite's own if left out."
+)
+device_option = click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+fresh_option = click.option("--fresh", is_flag=True, help="Do everything again; what is there moves to the attic.")
+
+
+def selecting(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that say which runs are meant."""
+    for option in reversed(
+        (
+            suite_option,
+            profile_option,
+            dataset_option,
+            model_option,
+            seeds_option,
+            device_option,
+            store_option,
+            fresh_option,
+        )
+    ):
+        command = option(command)
+    return command
+
+
+@contextlib.contextmanager
+def one_line_errors() -> Iterator[None]:
+    """Turn the library's own errors into one line and the right exit code."""
+    from bench.datasets import DatasetError
+    from bench.registry import UnknownNameError
+    from bench.report.scores import NothingToReportError
+    from bench.spec import SuiteError
+    from bench.store import StoreError
+
+    try:
+        yield
+    except (SuiteError, UnknownNameError) as error:
+        raise UsageProblem(str(error.args[0])) from error
+    except (StoreError, DatasetError, NothingToReportError) as error:
+        raise Failure(str(error)) from error
+
+
+@click.group(
+    cls=Grouped,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    epilog=examples("bench run --suite images", "bench report", "bench list models"),
+)
+@click.version_option(__version__, prog_name="bench")
+def main() -> None:
+    """Compare generalized energy based models with GANs of the same architecture, under shared seeds."""
+
+
+@main.command(name="list", epilog=examples("bench list", "bench list models"))
+@click.argument("kind", required=False, type=click.Choice(KINDS))
+def list_(kind: str | None) -> None:
+    """List suites, datasets, models, samplers or metrics."""
+    for each in [kind] if kind else KINDS:
+        if not kind:
+            click.secho(each, bold=True)
+        names = catalogue(each)
+        width = max(map(len, names), default=0)
+        for name, summary in names.items():
+            click.echo(f"  {name:<{width}}  {summary}")
+
+
+def check_device(name: str) -> str:
+    """The device asked for; 'auto' is resolved by the worker, so that this process need not load torch.
+
+    Raises:
+        UsageProblem: if CUDA is asked for and there is none.
+    """
+    if name == "cuda":
+        import torch
+
+        if not torch.cuda.is_available():
+            raise UsageProblem("--device cuda: no CUDA device is available here; use --device cpu")
+    return name
+
+
+def planned(
+    suite: str,
+    profile: str,
+    datasets: tuple[str, ...],
+    models: tuple[str, ...],
+    seeds: tuple[int, ...] | None,
+    device: str,
+    store: Path,
+    fresh: bool,
+    create: bool,
+) -> tuple[Suite, Store, list[Planned]]:
+    """Suite, store and plan of a command's options."""
+    from bench.plan import Selection, make_plan
+    from bench.spec import load_suite
+    from bench.store import Store
+
+    loaded = load_suite(suite)
+    where = Store(store)
+    if create:
+        where.create()
+    selection = Selection(profile, datasets, models, seeds or ())
+    return loaded, where, make_plan(loaded, selection, where, data_root(), weights_root(), check_device(device), fresh)
+
+
+def data_root() -> Path | None:
+    """Where local copies of datasets are, from BENCH_DATA."""
+    return Path(os.environ["BENCH_DATA"]) if os.environ.get("BENCH_DATA") else None
+
+
+def weights_root() -> Path | None:
+    """Where the weights of published extractors are, from BENCH_WEIGHTS."""
+    return Path(os.environ["BENCH_WEIGHTS"]) if os.environ.get("BENCH_WEIGHTS") else None
+
+
+def default_jobs(threads: int) -> int:
+    """As many runs side by side as there are cores for them."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, cores // threads)
+
+
+@main.command(epilog=examples("bench plan --suite images", "bench plan --seeds 0,1,2,3,4"))
+@selecting
+@click.option("--jobs", type=click.IntRange(min=1), default=None, help="Runs side by side; default: one a core.")
+def plan(jobs: int | None, **options: Any) -> None:
+    """Show what would run: hit, stale, partial, missing or failed, and about how long it takes."""
+    from bench.plan import wants_work
+
+    with one_line_errors():
+        _, _, plans = planned(**options, create=False)
+    workers = jobs or default_jobs(plans[0].task.spec.threads)
+    width = max(len(p.task.spec.run_id) for p in plans)
+    for p in plans:
+        cost = f"{p.seconds / 60:5.1f} min" if wants_work(p) else "        —"
+        click.echo(f"{p.task.spec.run_id:<{width}}  {p.found.state:<8} {cost}  {p.found.reason}")
+    todo = [p.seconds for p in plans if wants_work(p)]
+    click.echo(
+        f"{len(todo)} of {len(plans)} runs to do, about {max(sum(todo) / workers, max(todo, default=0)) / 60:.1f} "
+        f"minutes with {workers} side by side"
+    )
+
+
+@main.command(
+    epilog=examples(
+        "bench run --suite images",
+        "bench run --suite images --model gebm --seeds 0,1,2,3,4",
+        "bench run --suite my_suite.toml --store /data/runs --max-minutes 60",
+    )
+)
+@selecting
+@click.option(
+    "--max-minutes",
+    type=click.FloatRange(min=0, min_open=True),
+    default=None,
+    help="Stop cleanly after so many minutes; the same command continues.",
+)
+@click.option("--jobs", type=click.IntRange(min=1), default=None, help="Runs side by side; default: one a core.")
+def run(max_minutes: float | None, jobs: int | None, **options: Any) -> None:
+    """Train, sample, score and tabulate a suite; what is done already is kept."""
+    start = time.monotonic()
+    with one_line_errors():
+        suite, store, plans = planned(**options, create=True)
+    from rich.console import Console
+
+    from bench.campaign import Campaign
+    from bench.display import follow
+
+    workers = jobs or default_jobs(plans[0].task.spec.threads)
+    campaign = Campaign(suite, options["profile"], plans, store, workers)
+    deadline = start + max_minutes * 60 if max_minutes else float("inf")
+    console = Console()
+    with graceful_stop() as asked:
+        follow(campaign, console, lambda: asked() or time.monotonic() > deadline)
+    finish_run(campaign, console, time.monotonic() - start, "interrupted" if asked() else "--max-minutes reached")
+
+
+@contextlib.contextmanager
+def graceful_stop() -> Iterator[Callable[[], bool]]:
+    """The first Ctrl-C or SIGTERM asks to stop, the second one insists."""
+    stopping = False
+
+    def ask(number: int, _frame: Any) -> None:
+        nonlocal stopping
+        if stopping:
+            raise KeyboardInterrupt
+        stopping = True
+        click.echo(f"\n{signal.Signals(number).name}: saving what is running; once more to leave at once", err=True)
+
+    previous = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: stopping
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def finish_run(campaign: Any, console: Any, seconds: float, why_stopped: str) -> None:
+    """The table, the report, what failed, and the exit code."""
+    from bench.report import terminal_table, write_report
+    from bench.report.frame import scan
+
+    counts = campaign.counts()
+    with one_line_errors():
+        frame, facts = scan(campaign.store, campaign.suite.name, campaign.profile)
+        if counts["done"] + counts["hit"]:
+            terminal_table(frame, console, facts)
+            try:
+                path = write_report(frame, facts, campaign.store.root / "report", "markdown")
+                console.print(f"report: {path}", soft_wrap=True)
+            except OSError as error:
+                raise Failure(f"the runs are safe, but the report cannot be written: {error}") from error
+    words = ", ".join(
+        f"{counts[state]} {state}" for state in ("done", "hit", "failed", "stopped", "abort") if counts[state]
+    )
+    console.print(f"{len(campaign.planned)} runs: {words}; {seconds / 60:.1f} minutes")
+    reasons = {run: o for run, o in campaign.outcomes.items() if o.state in ("failed", "abort")}
+    for name, outcome in reasons.items():
+        click.echo(f"bench: {name}: {outcome.reason}", err=True)
+    if counts["stopped"] and not counts["abort"]:
+        click.echo(f"bench: {why_stopped}; nothing is lost, the same command continues", err=True)
+    if counts["failed"] or counts["stopped"] or counts["abort"]:
+        sys.exit(1)
+
+
+@main.command(epilog=examples("bench status", "bench status --store results/runs"))
+@store_option
+def status(store: Path) -> None:
+    """Show every run of a store: done, failed and why, unfinished."""
+    from bench.report.frame import run_states
+    from bench.store import Store
+
+    with one_line_errors():
+        states = run_states(Store(store).require())
+    if not states:
+        click.echo("no runs yet; `bench run --suite images` makes some")
+    width = max((len(name) for name, _, _ in states), default=0)
+    for name, state, reason in states:
+        click.echo(f"{name:<{width}}  {state:<8} {reason}".rstrip())
+
+
+@main.command(
+    epilog=examples("bench report", "bench report --format json > rows.json", "bench report --out results/digits")
+)
+@store_option
+@click.option("--suite", default=None, help="Only this suite.", shell_complete=complete("suites"))
+@click.option("--profile", type=click.Choice(["quick", "paper"]), default=None, help="Only this profile.")
+@click.option(
+    "--format", "format_", type=click.Choice(["markdown", "json", "csv"]), default="markdown", show_default=True
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=None,
+    help="Directory for the report and its figures; default: STORE/report. json and csv go to the screen without it.",
+)
+def report(store: Path, suite: str | None, profile: str | None, format_: str, out: Path | None) -> None:
+    """Make the report: Markdown with figures, or the rows as JSON or CSV."""
+    from bench.report import render, write_report
+    from bench.report.frame import scan
+    from bench.store import Store
+
+    with one_line_errors():
+        where = Store(store).require()
+        frame, facts = scan(where, suite, profile)
+        if out is None and format_ != "markdown":
+            click.echo(render(frame, facts, format_), nl=False)
+            return
+        try:
+            path = write_report(frame, facts, out or where.root / "report", format_)
+        except OSError as error:
+            raise Failure(f"cannot write the report to {out or where.root / 'report'}: {error.strerror}") from error
+    if format_ == "markdown":
+        click.echo(path.read_text(encoding="utf-8"))
+    click.echo(f"report: {path}", err=True)
+
+
+@main.command()
+@store_option
+def doctor(store: Path) -> None:
+    """Check versions, device, data, weights and disk, and train for a few seconds."""
+    from bench.doctor import examine
+
+    sys.exit(examine(store, data_root(), weights_root()))
+
+
+@main.group(epilog=examples("bench data list", "bench data verify digits"))
+def data() -> None:
+    """List, fetch and verify datasets."""
+
+
+@data.command(name="list")
+def data_list() -> None:
+    """List datasets, and whether they are at hand."""
+    from bench.datasets import DatasetError, load_dataset
+
+    names = catalogue("datasets")
+    for name, summary in names.items():
+        try:
+            load_dataset(name, data_root())
+            state = "at hand"
+        except DatasetError as error:
+            state = str(error)
+        click.echo(f"  {name:<{max(map(len, names))}}  {state:<8}  {summary}")
+
+
+@data.command()
+@click.argument("name", shell_complete=complete("datasets"))
+def fetch(name: str) -> None:
+    """Bring a dataset to this machine."""
+    from bench.datasets import load_dataset
+
+    with one_line_errors():
+        dataset = load_dataset(name, data_root())
+    click.echo(f"{name}: at hand, nothing to fetch ({dataset.provenance})")
+
+
+@data.command()
+@click.argument("names", nargs=-1, shell_complete=complete("datasets"))
+def verify(names: tuple[str, ...]) -> None:
+    """Check the content of datasets against the digests this version expects."""
+    from bench.datasets import KNOWN_DIGESTS, load_dataset
+
+    failed = False
+    with one_line_errors():
+        for name in names or tuple(catalogue("datasets")):
+            dataset = load_dataset(name, data_root())
+            expected = KNOWN_DIGESTS.get(name)
+            sound = expected in (None, dataset.digest)
+            failed = failed or not sound
+            verdict = (
+                "as expected"
+                if expected == dataset.digest
+                else "no digest on record"
+                if expected is None
+                else "DIFFERENT"
+            )
+            sizes = ", ".join(f"{split} {len(values)}" for split, values in dataset.splits.items())
+            click.echo(f"{name}: {verdict}; sha256 {dataset.digest[:16]}…; {sizes}; {dataset.protocol}")
+    if failed:
+        raise Failure(
+            "a dataset differs from what this version expects; its scores cannot be compared with published ones"
+        )
+
+
+@main.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    """Print the completion script of a shell: eval "$(bench completion bash)"."""
+    from click.shell_completion import get_completion_class
+
+    made = get_completion_class(shell)
+    if made is None:
+        raise Failure(f"no completion for {shell}")
+    click.echo(made(main, {}, "bench", "_BENCH_COMPLETE").source())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Where tasks are done: a pool of processes on this machine (`processes`)."""

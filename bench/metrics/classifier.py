@@ -1,0 +1,207 @@
+"""The in-domain classifier: the features of a dataset for which no Inception weights are needed.
+
+A small convolutional network trained on the labelled training split. Training is bit-deterministic: it has explicit
+generators, one thread and a fixed number of steps. `bench.metrics.extractors` caches it and hands it out.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+from jaxtyping import Float, Int, UInt8
+from torch import Tensor, nn
+from torch.nn import functional
+from torch_fidelity.feature_extractor_base import FeatureExtractorBase
+
+__all__ = ["EMBEDDING", "VERSION", "Classifier", "default_steps", "fit", "single_thread"]
+
+VERSION = "classifier-1"
+"""Changes whenever the network or its training does, so that no cached weights of other code are used."""
+
+EMBEDDING = 64
+_WIDTH = 16
+_BATCH = 64
+_SMOOTHING = 0.02  # half a point of accuracy on unseen writers; more would flatten what distinguishes images of a class
+
+
+class Classifier(FeatureExtractorBase):
+    """Convolutional classifier of C×H×W images, as torch-fidelity's registry wants one.
+
+    Its features are "embedding" (64, after the last hidden layer's SiLU, which unlike ReLU leaves no dead units) and
+    "logits" (K). They come as float64 so that `torch_fidelity.calculate_metrics` forms its statistics in double, as
+    `bench.metrics.scores` does; the network itself is float32.
+
+    Arguments:
+        name: the name it is registered under.
+        features_list: which features `forward` returns, in that order.
+        shape: channels, height, width and number of classes; needed unless weights are given.
+        feature_extractor_weights_path: a file that `bench.metrics.extractors.load_or_train` wrote.
+
+    Raises:
+        CorruptFileError: if that file is damaged.
+        ValueError: if neither a shape nor weights are given.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        features_list: list[str],
+        feature_extractor_weights_path: str | None = None,
+        shape: tuple[int, int, int, int] | None = None,
+        **_: object,
+    ) -> None:
+        super().__init__(name, features_list)
+        weights = None if feature_extractor_weights_path is None else _read(feature_extractor_weights_path)
+        if weights is not None:
+            channels, height, width, classes = weights["shape"].tolist()
+        elif shape is not None:
+            channels, height, width, classes = shape
+        else:
+            raise ValueError(
+                f"the extractor '{name}' needs feature_extractor_weights_path, the file of its trained weights"
+            )
+        self.register_buffer("shape", torch.tensor([channels, height, width, classes]))
+        with torch.random.fork_rng(devices=[]):  # the layers' own initialisation draws from the global stream
+            self.body = _body(channels, min(height, width))
+            self.head = nn.Linear(EMBEDDING, classes)
+        if weights is not None:
+            self.load_state_dict(dict(weights))
+
+    @staticmethod
+    def get_provided_features_list() -> tuple[str, ...]:
+        return "embedding", "logits"
+
+    @staticmethod
+    def get_default_feature_layer_for_metric(metric: str) -> str:
+        return "logits" if metric == "isc" else "embedding"
+
+    @staticmethod
+    def can_be_compiled() -> bool:
+        return False
+
+    def both(self, images: UInt8[Tensor, "n c h w"]) -> tuple[Float[Tensor, "n d"], Float[Tensor, "n k"]]:
+        """Embedding and logits, float32, with gradients."""
+        embedding: Tensor = self.body(images.float() / 127.5 - 1)
+        logits: Tensor = self.head(embedding)
+        return embedding, logits
+
+    def forward(self, images: UInt8[Tensor, "n c h w"]) -> tuple[Tensor, ...]:
+        """The requested features as float64; refuses images of another shape than the training images'."""
+        expected = tuple(self.shape[:3].tolist())
+        if images.dtype != torch.uint8 or tuple(images.shape[1:]) != expected:
+            raise ValueError(
+                f"'{self.name}' takes uint8 images of shape {expected}, got {images.dtype} {tuple(images.shape[1:])}"
+            )
+        features = dict(zip(("embedding", "logits"), self.both(images), strict=True))
+        return tuple(features[name].double() for name in self.features_list)
+
+
+def _body(channels: int, size: int) -> nn.Sequential:
+    """A stem, a halving for each factor of two above 4×4 pixels (1 at 8×8, 3 at 28×28 and 32×32), then 2×2 pooling."""
+    width = _WIDTH
+    layers: list[nn.Module] = [nn.Conv2d(channels, width, 3, padding=1), nn.SiLU()]
+    for _ in range(max(1, round(math.log2(size / 4)))):
+        wider = min(2 * width, 64)
+        layers += [nn.Conv2d(width, wider, 3, padding=1), nn.SiLU(), nn.MaxPool2d(2)]
+        width = wider
+    layers += [nn.Conv2d(width, width, 3, padding=1), nn.SiLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten()]
+    return nn.Sequential(*layers, nn.Linear(4 * width, EMBEDDING), nn.SiLU())
+
+
+def _read(path: str) -> Mapping[str, Tensor]:
+    from pathlib import Path
+
+    from bench.metrics.sealed import read_tensors
+
+    return read_tensors(Path(path))
+
+
+@contextmanager
+def single_thread() -> Iterator[None]:
+    """Run torch on one thread, so that sums are formed in the same order on every number of cores."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def default_steps(size: int) -> int:
+    """Training steps for images of `size` pixels: seconds on one core at 8×8, minutes at 32×32."""
+    return 1200 if size <= 16 else 3000
+
+
+def fit(
+    name: str,
+    images: UInt8[Tensor, "n c h w"],
+    labels: Int[Tensor, " n"],
+    seed: int,
+    steps: int | None = None,
+) -> Classifier:
+    """Train a classifier with AdamW, a one-cycle schedule and random shifts of up to an eighth of the image.
+
+    Raises:
+        ValueError: if images and labels do not fit each other or there is nothing to learn.
+    """
+    _check(images, labels)
+    images, labels = images.cpu(), labels.cpu().long()
+    size = min(images.shape[2:])
+    steps = default_steps(size) if steps is None else steps
+    generator = torch.Generator().manual_seed(seed)
+    with single_thread(), torch.enable_grad():
+        shape = (images.shape[1], images.shape[2], images.shape[3], int(labels.max()) + 1)
+        model = Classifier(name, ["embedding", "logits"], shape=shape)
+        _initialise(model, generator)
+        optimiser = torch.optim.AdamW(model.parameters(), weight_decay=0.01)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=3e-3, total_steps=steps)
+        for batch in _batches(len(images), steps, generator):
+            logits = model.both(_shift(images[batch], max(1, size // 8), generator))[1]
+            loss = functional.cross_entropy(logits, labels[batch], label_smoothing=_SMOOTHING)
+            optimiser.zero_grad()
+            torch.autograd.backward(loss)
+            optimiser.step()
+            schedule.step()
+    model.eval().requires_grad_(False)
+    return model
+
+
+def _check(images: Tensor, labels: Tensor) -> None:
+    if images.dtype != torch.uint8 or images.ndim != 4 or min(images.shape[2:], default=0) < 4:
+        raise ValueError(f"images must be uint8 (N, C, H, W) of at least 4×4, got {images.dtype} {tuple(images.shape)}")
+    if labels.shape != images.shape[:1]:
+        raise ValueError(f"{len(images)} images but labels of shape {tuple(labels.shape)}")
+    if labels.is_floating_point() or len(labels) == 0 or labels.min() < 0 or labels.max() < 1:
+        raise ValueError("labels must be the integers 0, 1, …, K−1 of at least two classes")
+
+
+def _initialise(model: nn.Module, generator: torch.Generator) -> None:
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            nn.init.kaiming_uniform_(module.weight, a=math.sqrt(5), generator=generator)
+            assert module.bias is not None  # noqa: S101 (for the type checker)
+            nn.init.zeros_(module.bias)
+
+
+def _batches(count: int, steps: int, generator: torch.Generator) -> Iterator[Int[Tensor, " batch"]]:
+    """`steps` batches of indices; every index once before any returns, up to an incomplete last batch."""
+    size = min(_BATCH, count)
+    order = torch.empty(0, dtype=torch.long)
+    for _ in range(steps):
+        if len(order) < size:
+            order = torch.randperm(count, generator=generator)
+        yield order[:size]
+        order = order[size:]
+
+
+def _shift(images: UInt8[Tensor, "n c h w"], most: int, generator: torch.Generator) -> UInt8[Tensor, "n c h w"]:
+    """Each image moved by its own −most…most pixels along both axes, black where nothing was."""
+    count, channels, height, width = images.shape
+    offsets = torch.randint(0, 2 * most + 1, (2, count, 1), generator=generator)
+    rows = (offsets[0] + torch.arange(height))[:, None, :, None]
+    columns = (offsets[1] + torch.arange(width))[:, None, None, :]
+    padded = functional.pad(images, (most, most, most, most))
+    return padded[torch.arange(count)[:, None, None, None], torch.arange(channels)[:, None, None], rows, columns]

@@ -1,0 +1,306 @@
+"""From features of generated and real images to named numbers, by torch-fidelity's own functions.
+
+Every number comes with its `ScoreKey`. Statistics of the features are formed in float64. Which images are compared and
+how they were sampled is the caller's business; the features come from `bench.metrics.extractors`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch_fidelity
+from jaxtyping import Float, UInt8
+from torch import Tensor
+from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
+from torch_fidelity.metric_isc import isc_features_to_metric
+from torch_fidelity.metric_kid import kid_features_to_metric
+from torch_fidelity.metric_prc import prc_features_to_metric
+
+from bench.metrics import qualified_name
+from bench.metrics.extractors import Extractor, Features
+from bench.metrics.keys import ScoreKey
+from bench.metrics.sealed import content_digest, read_or_compute
+
+__all__ = [
+    "Coverage",
+    "Moments",
+    "Reference",
+    "ScoreKey",
+    "Scores",
+    "class_coverage",
+    "collapsed",
+    "frechet_distance",
+    "inception_score",
+    "kernel_distance",
+    "precision_recall",
+    "reference",
+    "score",
+]
+
+NEIGHBOURS = 3
+RANDOM_SEED = 2020  # torch-fidelity's default
+_REFERENCE_VERSION = "reference-1"
+
+
+@dataclass(frozen=True, eq=False)
+class Moments:
+    """Mean (D,) and unbiased covariance (D, D) of a set of embeddings, float64."""
+
+    mean: Float[Tensor, " d"]
+    covariance: Float[Tensor, "d d"]
+
+    @classmethod
+    def of(cls, embedding: Float[Tensor, "n d"]) -> Moments:
+        """The moments of N ≥ 2 embeddings.
+
+        Raises:
+            ValueError: if there are fewer, or any is not finite.
+        """
+        _require("a Fréchet distance", embedding, 2)
+        statistics = fid_features_to_statistics(embedding.double())
+        covariance = torch.from_numpy(statistics["sigma"]).reshape(embedding.shape[1], embedding.shape[1])
+        return cls(torch.from_numpy(statistics["mu"]), covariance)
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """How many of the classes of the real images the generated ones cover."""
+
+    covered: int
+    real: int
+
+    @property
+    def collapsed(self) -> bool:
+        """Whether fewer than half of the real classes are covered: mode collapse."""
+        return 2 * self.covered < self.real
+
+    def __str__(self) -> str:
+        return f"{self.covered} of {self.real} classes" + (" (collapsed)" if self.collapsed else "")
+
+
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """Real images as an extractor sees them: what every set of generated images is compared with."""
+
+    dataset: str
+    split: str
+    digest: str
+    extractor: str
+    extractor_digest: str
+    resizer: str
+    dtype: str
+    features: Features
+    moments: Moments
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Named values of one set of generated images, under one key.
+
+    Attributes:
+        values: reported name ("fid", or "fd[digits-cnn]", …) to number, in the units of `bench.metrics.METRICS`.
+        key: what the values depend on besides the generated images.
+        coverage: the classes covered, and whether that is a collapse.
+    """
+
+    values: Mapping[str, float]
+    key: ScoreKey
+    coverage: Coverage
+
+
+def reference(
+    images: UInt8[Tensor, "n c h w"], extractor: Extractor, dataset: str, split: str, cache_dir: Path | None = None
+) -> Reference:
+    """Features and moments of real images, from `cache_dir` if this extractor has seen this very content before.
+
+    The names of dataset and split are for the reader and take no part in the lookup. The numbers are the same with and
+    without the cache.
+
+    Raises:
+        ValueError: if the images are not what the extractor takes, or fewer than two.
+        OSError: if the folder cannot be written.
+    """
+    digest = content_digest({"images": images})
+
+    def compute() -> dict[str, Tensor]:
+        seen = extractor.features(images)
+        moments = Moments.of(seen.embedding)
+        tensors = {"embedding": seen.embedding, "logits": seen.logits}
+        return tensors | {"mean": moments.mean, "covariance": moments.covariance}
+
+    if cache_dir is None:
+        tensors = compute()
+    else:
+        context = (
+            f"{_REFERENCE_VERSION} {extractor.digest} {extractor.resizer} {extractor.dtype} torch={torch.__version__}"
+        )
+        name = content_digest({}, f"{digest} {context}")[:32]
+        tensors = read_or_compute(cache_dir / f"reference-{name}.sealed", compute)
+    return Reference(
+        dataset,
+        split,
+        digest,
+        extractor.name,
+        extractor.digest,
+        extractor.resizer,
+        extractor.dtype,
+        Features(tensors["embedding"], tensors["logits"]),
+        Moments(tensors["mean"], tensors["covariance"]),
+    )
+
+
+def score(generated: Features, real: Reference, *, kid_subsets: int = 10, isc_splits: int = 10) -> Scores:
+    """All scores of generated images against a reference, both seen by the same extractor.
+
+    Arguments:
+        generated: features of the generated images.
+        real: features and moments of the real images.
+        kid_subsets: random subsets that KID is averaged over, each of min(1000, n_real, n_generated) images.
+        isc_splits: parts of the generated images over which the Inception Score is averaged.
+
+    Raises:
+        ValueError: if there are too few images for one of the statistics, features of different extractors, or features
+            that are not finite; the message says what is needed.
+    """
+    subset_size = min(1000, len(real.features), len(generated))
+    coverage = class_coverage(generated.logits, real.features.logits)
+    precision, recall = precision_recall(generated.embedding, real.features.embedding)
+    values = {
+        "fid": frechet_distance(Moments.of(generated.embedding), real.moments),
+        "is": inception_score(generated.logits, isc_splits),
+        "kid": kernel_distance(generated.embedding, real.features.embedding, kid_subsets, subset_size),
+        "precision": precision,
+        "recall": recall,
+        "classes": float(coverage.covered),
+    }
+    key = _key(real, len(generated), kid_subsets, subset_size, isc_splits)
+    return Scores({qualified_name(name, real.extractor): value for name, value in values.items()}, key, coverage)
+
+
+def _key(real: Reference, n_generated: int, kid_subsets: int, kid_subset_size: int, isc_splits: int) -> ScoreKey:
+    return ScoreKey(
+        dataset=real.dataset,
+        split=real.split,
+        reference_digest=real.digest,
+        n_real=len(real.features),
+        n_generated=n_generated,
+        extractor=real.extractor,
+        extractor_digest=real.extractor_digest,
+        resizer=real.resizer,
+        dtype=real.dtype,
+        torch_fidelity=torch_fidelity.__version__,
+        kid_subsets=kid_subsets,
+        kid_subset_size=kid_subset_size,
+        isc_splits=isc_splits,
+        neighbours=NEIGHBOURS,
+        random_seed=RANDOM_SEED,
+    )
+
+
+def frechet_distance(first: Moments, second: Moments) -> float:
+    """‖μ₁ − μ₂‖² + tr(Σ₁ + Σ₂ − 2(Σ₁Σ₂)^½), the squared 2-Wasserstein distance of two Gaussians (Heusel et al. 2017).
+
+    In squared units of the features. With N images it is high by about a constant/N, so compare at equal N only.
+    Rounding can make the distance of (nearly) equal sets slightly negative.
+
+    Raises:
+        ValueError: if the moments are of different dimensions.
+    """
+    _same_width("moments", first.mean[None], second.mean[None])
+    statistics = [{"mu": m.mean.numpy(), "sigma": m.covariance.numpy()} for m in (first, second)]
+    value: float = fid_statistics_to_metric(*statistics, verbose=False)["frechet_inception_distance"]
+    return value
+
+
+def inception_score(logits: Float[Tensor, "n k"], splits: int = 10) -> float:
+    """exp E KL(p(y|x) ‖ p(y)), between 1 and K effective classes: mean over `splits` parts (Salimans et al. 2016).
+
+    Raises:
+        ValueError: if there are fewer images than parts, or logits that are not finite.
+    """
+    if splits < 1:
+        raise ValueError(f"the Inception Score needs at least one split, got {splits}")
+    _require(f"the Inception Score in {splits} splits", logits, splits)
+    value: float = isc_features_to_metric(logits, splits=splits, rng_seed=RANDOM_SEED)["inception_score_mean"]
+    return value
+
+
+def kernel_distance(
+    generated: Float[Tensor, "n d"], real: Float[Tensor, "m d"], subsets: int = 10, subset_size: int = 1000
+) -> float:
+    """Unbiased squared MMD with the kernel (x·y/D + 1)³, mean over random subsets (Bińkowski et al. 2018).
+
+    Unscaled: papers often print 1000 times this. Unbiased, so it is around 0, also below, for equal laws.
+
+    Raises:
+        ValueError: if there are fewer images than a subset has, fewer than two in a subset, or unequal widths.
+    """
+    if subsets < 1 or subset_size < 2:
+        raise ValueError(f"KID needs at least one subset of at least 2 images, got {subsets} of {subset_size}")
+    _same_width("features", generated, real)
+    for embedding in (generated, real):
+        _require(f"KID with subsets of {subset_size}", embedding, subset_size)
+    value: float = kid_features_to_metric(
+        generated.double(),
+        real.double(),
+        kid_subsets=subsets,
+        kid_subset_size=subset_size,
+        rng_seed=RANDOM_SEED,
+        verbose=False,
+    )["kernel_inception_distance_mean"]
+    return value
+
+
+def precision_recall(generated: Float[Tensor, "n d"], real: Float[Tensor, "m d"]) -> tuple[float, float]:
+    """Shares of generated images in the balls of the real ones, and of real in those of the generated.
+
+    A ball reaches to its centre's 3rd nearest neighbour of the same set (Kynkäänniemi et al. 2019).
+
+    Raises:
+        ValueError: if a set has fewer than four images, or features that do not match.
+    """
+    _same_width("features", generated, real)
+    for embedding in (generated, real):
+        _require(f"precision and recall with {NEIGHBOURS} neighbours", embedding, NEIGHBOURS + 1)
+    result = prc_features_to_metric(generated, real, prc_neighborhood=NEIGHBOURS, verbose=False)
+    return result["precision"], result["recall"]
+
+
+def class_coverage(generated: Float[Tensor, "n k"], real: Float[Tensor, "m k"]) -> Coverage:
+    """How many predicted classes of the real images have at least a fifth of their share among the generated ones.
+
+    With Inception, whose 1008 classes are not the dataset's, rare predictions make this coarse: an alarm only.
+
+    Raises:
+        ValueError: if a set is empty, logits are not finite, or of different numbers of classes.
+    """
+    _same_width("logits", generated, real)
+    for logits in (generated, real):
+        _require("the coverage of classes", logits, 1)
+    n_classes = real.shape[1]
+    counts, expected = (torch.bincount(logits.argmax(1), minlength=n_classes) for logits in (generated, real))
+    enough = 5 * counts * len(real) >= expected * len(generated)  # shares, in integers
+    present = expected > 0
+    return Coverage(int((enough & present).sum()), int(present.sum()))
+
+
+def collapsed(generated: Features, real: Features) -> bool:
+    """Whether the generated images cover fewer than half of the classes of the real ones."""
+    return class_coverage(generated.logits, real.logits).collapsed
+
+
+def _require(what: str, features: Tensor, least: int) -> None:
+    if len(features) < least:
+        raise ValueError(
+            f"{what} needs at least {least} image{'s' if least > 1 else ''} in each set, got {len(features)}"
+        )
+    if not torch.isfinite(features).all():
+        raise ValueError(f"{what} needs finite features; some are NaN or infinite")
+
+
+def _same_width(what: str, first: Tensor, second: Tensor) -> None:
+    if first.shape[1] != second.shape[1]:
+        raise ValueError(f"{what} of width {first.shape[1]} and {second.shape[1]} come from different extractors")

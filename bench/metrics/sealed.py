@@ -1,0 +1,59 @@
+"""Tensors kept on disk by content: what is damaged is named, recomputed and never used."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from safetensors.torch import load, save
+from torch import Tensor
+
+from bench.atomic import CorruptFileError, read_sealed, write_sealed
+
+__all__ = ["CorruptCacheWarning", "content_digest", "read_or_compute", "read_tensors"]
+
+
+class CorruptCacheWarning(UserWarning):
+    """A cached file was damaged and has been replaced."""
+
+
+def content_digest(tensors: Mapping[str, Tensor], context: str = "") -> str:
+    """Hex sha256 of a `context` string and named tensors: names, types, shapes and bytes, in the order of the names."""
+    digest = hashlib.sha256(context.encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"\0{name}\0{tensor.dtype}\0{tuple(tensor.shape)}\0".encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().data)
+    return digest.hexdigest()
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of a file that `read_or_compute` wrote.
+
+    Raises:
+        CorruptFileError: if the file is damaged.
+        FileNotFoundError: if it is not there.
+    """
+    return load(read_sealed(path))
+
+
+def read_or_compute(path: Path, compute: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
+    """The tensors stored at `path`, computed and stored first if they are not there whole.
+
+    Safe between processes: a file appears by renaming, and both would write the same. A damaged one is reported by a
+    `CorruptCacheWarning` and replaced.
+
+    Raises:
+        OSError: if the folder cannot be written.
+    """
+    try:
+        return read_tensors(path)
+    except FileNotFoundError:
+        pass
+    except CorruptFileError as error:
+        warnings.warn(f"{error}; it is computed again", CorruptCacheWarning, stacklevel=2)
+    tensors = {name: tensor.contiguous() for name, tensor in compute().items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_sealed(path, save(tensors))
+    return tensors

@@ -1,0 +1,212 @@
+"""Models under one contract: fit in a session, keep weights as named tensors, and say what can be read out of them.
+
+GEBM and GANs of a comparison are the same `LatentModel` with another objective: the very same generator and discriminator classes, initial
+weights, data order and evaluation latents. What is done with a trained model is in `bench.evaluate`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from bench.datasets import Dataset
+from bench.datasets.images import PixelCodec
+from bench.seeds import Streams
+from bench.session import Session
+from bench.spec import Network, RunSpec
+from gebm.base import Base, GaussianPrior
+from gebm.model import GEBM
+from gebm.networks.mlp import MLPDiscriminator, MLPGenerator
+from gebm.objectives import Objective
+from gebm.training import AlternatingTraining, DataStream, EnergyRefit, RefitSettings, TrainingSettings
+
+__all__ = ["HeldOutData", "LatentModel", "Model", "build_model"]
+
+
+class Model(ABC):
+    """What the runner needs of a model.
+
+    Arguments:
+        spec: the resolved run.
+        dataset: real data.
+        streams: the run's random streams.
+        device: where to compute.
+    """
+
+    def __init__(self, spec: RunSpec, dataset: Dataset, streams: Streams, device: torch.device) -> None:
+        self.spec, self.dataset, self.streams, self.device = spec, dataset, streams, device
+
+    @abstractmethod
+    def fit(self, session: Session) -> None:
+        """Train to the end, or raise InterruptedRunError with everything saved."""
+
+    @abstractmethod
+    def state(self) -> dict[str, Tensor]:
+        """The trained weights."""
+
+    @abstractmethod
+    def load(self, state: dict[str, Tensor]) -> None:
+        """Take weights that `state` gave, in evaluation mode and frozen."""
+
+    @abstractmethod
+    def facts(self) -> dict[str, Any]:
+        """Before training: parameters, FLOPs, architecture and initial weights of each network, for the certificate."""
+
+
+def build_model(spec: RunSpec, target: Callable[..., Model], dataset: Dataset, device: torch.device) -> Model:
+    """The untrained model of a run."""
+    streams = Streams(spec.base_seed, spec.dataset, spec.seed, spec.model)
+    return target(spec, dataset, streams, device)
+
+
+class LatentModel(Model):
+    """A base and an energy (or discriminator) trained in alternation; with `has_energy`, the energy is refitted and kept as a GEBM's."""
+
+    def __init__(self, spec: RunSpec, dataset: Dataset, streams: Streams, device: torch.device) -> None:
+        super().__init__(spec, dataset, streams, device)
+        self.codec = PixelCodec(dataset.levels)
+        generator, discriminator = build_networks(spec.network, dataset.shape, streams)
+        self.base = Base(generator, GaussianPrior(spec.network.latent)).to(device)
+        self.energy = discriminator.to(device)
+        self.initial = network_facts(self.base.network, self.energy, spec.network.latent, dataset.shape)
+
+    @property
+    def has_energy(self) -> bool:
+        """Whether the second network is kept and its chains are sampled."""
+        return bool(self.spec.settings["has_energy"])
+
+    @property
+    def gebm(self) -> GEBM:
+        """Base and energy together."""
+        return GEBM(self.base, self.energy)
+
+    def fit(self, session: Session) -> None:
+        spec = self.spec
+        objective = load_objective(spec.settings["objective"]).to(self.device)
+        settings = TrainingSettings(**spec.training.model_dump())
+        data = self.data_stream("data-order", settings.batch_size)
+        training = AlternatingTraining(
+            self.base, self.energy, objective, data, self.streams.generator("training", self.device), settings
+        )
+        session.drive("training", training)
+        self.base = training.finish()
+        if spec.refit is not None:
+            refit = EnergyRefit(
+                self.base,
+                self.energy,
+                objective,
+                self.data_stream("refit-order", spec.refit.batch_size),
+                self.prepared("validation"),
+                self.streams.generator("refit", self.device),
+                RefitSettings(**spec.refit.model_dump()),
+            )
+            session.drive("refit", refit)
+            refit.finish()
+        self.freeze()
+
+    def freeze(self) -> None:
+        """Evaluation mode, no gradients to weights."""
+        self.base.eval().requires_grad_(False)
+        self.energy.eval().requires_grad_(False)
+
+    def data_stream(self, stream: str, batch_size: int) -> DataStream:
+        """Prepared minibatches of the training split, on the device."""
+        pixels = torch.from_numpy(self.dataset.splits["train"]).to(self.device)
+        return DataStream(pixels, batch_size, self.streams.generator(stream, self.device), self.codec.dequantise)
+
+    def prepared(self, split: str) -> Tensor:
+        """A whole split as the networks see it, with the same noise for every model."""
+        pixels = torch.from_numpy(self.dataset.splits[split]).to(self.device)
+        return self.codec.dequantise(pixels, self.streams.generator("held-out-noise", self.device))
+
+    def state(self) -> dict[str, Tensor]:
+        tensors = {f"base.{name}": value for name, value in self.base.state_dict().items()}
+        if self.has_energy:
+            tensors |= {f"energy.{name}": value for name, value in self.energy.state_dict().items()}
+        return {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+
+    def load(self, state: dict[str, Tensor]) -> None:
+        for part, module in (("base.", self.base), ("energy.", self.energy)):
+            if part == "base." or self.has_energy:
+                module.load_state_dict({k.removeprefix(part): v for k, v in state.items() if k.startswith(part)})
+        self.freeze()
+
+    def facts(self) -> dict[str, Any]:
+        return self.initial
+
+
+class HeldOutData(Model):
+    """The test split in a model's place: nothing is trained, and its scores are the floor of everybody's."""
+
+    def fit(self, session: Session) -> None:
+        """Nothing to train."""
+
+    def state(self) -> dict[str, Tensor]:
+        return {"pixels": torch.from_numpy(self.dataset.splits["test"])}
+
+    def load(self, state: dict[str, Tensor]) -> None:
+        """Nothing to load: the data are at hand."""
+
+    def facts(self) -> dict[str, Any]:
+        return {"parameters": {}, "flops": {}, "architecture": {}, "initial_weights": {}}
+
+
+def build_networks(network: Network, shape: tuple[int, ...], streams: Streams) -> tuple[nn.Module, nn.Module]:
+    """Generator and discriminator with the initial weights of the streams that all models share."""
+    with seeded(streams.seed("generator-init")):
+        generator = MLPGenerator(network.latent, shape, network.generator_widths)
+    with seeded(streams.seed("discriminator-init")):
+        discriminator = MLPDiscriminator(shape, network.discriminator_widths)
+    return generator, discriminator
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Seed the global generator, which constructors of layers draw from, and restore it afterwards."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        yield
+
+
+def load_objective(target: str) -> Objective:
+    """The objective named by `module:Class`."""
+    module, _, name = target.partition(":")
+    objective: Objective = getattr(importlib.import_module(module), name)()
+    return objective
+
+
+def network_facts(
+    generator: nn.Module, discriminator: nn.Module, latent: int, shape: tuple[int, ...]
+) -> dict[str, Any]:
+    """The certificate of both networks: parameters, forward FLOPs a sample, digests of layer structure and of current weights."""
+    facts: dict[str, Any] = {"parameters": {}, "flops": {}, "architecture": {}, "initial_weights": {}}
+    inputs = {"generator": (generator, (latent,)), "discriminator": (discriminator, shape)}
+    for name, (network, sample_shape) in inputs.items():
+        state = network.state_dict()
+        structure = str(network) + str([(key, tuple(value.shape)) for key, value in state.items()])
+        weights = hashlib.sha256()
+        for key, value in sorted(state.items()):
+            weights.update(key.encode() + value.detach().cpu().numpy().tobytes())
+        facts["parameters"][name] = sum(p.numel() for p in network.parameters())
+        facts["flops"][name] = forward_flops(network, sample_shape)
+        facts["architecture"][name] = hashlib.sha256(structure.encode()).hexdigest()[:16]
+        facts["initial_weights"][name] = weights.hexdigest()[:16]
+    return facts
+
+
+def forward_flops(network: nn.Module, sample_shape: tuple[int, ...]) -> int:
+    """FLOPs of one sample's forward pass in evaluation mode (a multiply-add is two)."""
+    training = network.training
+    device = next(network.parameters()).device
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        network.eval()(torch.zeros(1, *sample_shape, device=device))
+    network.train(training)
+    return int(counter.get_total_flops())

@@ -1,0 +1,139 @@
+"""From a suite to what would run: every run resolved, looked up in the store, with an estimate of the time it takes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench import registry
+from bench.datasets import Dataset, load_dataset
+from bench.metrics import INCEPTION
+from bench.spec import Profile, Readout, RunSpec, Suite, SuiteError
+from bench.store import Found, Store
+from bench.task import Task
+
+__all__ = ["Planned", "Selection", "make_plan", "wants_work"]
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What the user asked for; empty means all of the profile."""
+
+    profile: str = "quick"
+    datasets: Sequence[str] = ()
+    models: Sequence[str] = ()
+    seeds: Sequence[int] = ()
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A task, what the store has of it, and about how many seconds it takes alone."""
+
+    task: Task
+    found: Found
+    seconds: float
+
+
+def make_plan(
+    suite: Suite,
+    selection: Selection,
+    store: Store,
+    data: Path | None = None,
+    weights: Path | None = None,
+    device: str = "cpu",
+    fresh: bool = False,
+) -> list[Planned]:
+    """Every run of the selection, seeds in the outer loop so that complete comparisons come first.
+
+    Raises:
+        SuiteError: for a profile the suite does not have.
+        UnknownNameError: for a dataset or model that does not exist.
+        DatasetError: for a dataset that is not at hand.
+    """
+    profile = find_profile(suite, selection.profile)
+    datasets = {name: load_dataset(name, data) for name in selection.datasets or profile.datasets}
+    models = {name: registry.get("models", name) for name in selection.models or profile.models}
+    planned = []
+    for name, dataset in datasets.items():
+        extractor = choose_extractor(dataset, weights)
+        for seed in selection.seeds or profile.seeds:
+            for model, entry in models.items():
+                if entry.settings.get("one_seed") and seed != (selection.seeds or profile.seeds)[0]:
+                    continue
+                readouts = profile.evaluation.readouts(bool(entry.settings.get("has_energy")), extractor)
+                spec = resolve(suite, profile, name, dataset, model, entry, seed)
+                task = Task(spec, readouts, store.root, data, weights, device, fresh)
+                found = Found("missing", "--fresh") if fresh else store.lookup(spec, readouts)
+                planned.append(Planned(task, found, expected_seconds(store, spec, profile)))
+    return planned
+
+
+def find_profile(suite: Suite, name: str) -> Profile:
+    """A profile of the suite."""
+    for known, profile in suite.profiles.items():
+        if known == name:
+            return profile
+    raise SuiteError(f"suite '{suite.name}' has no profile '{name}'; it has: {', '.join(suite.profiles)}")
+
+
+def resolve(
+    suite: Suite, profile: Profile, dataset_name: str, dataset: Dataset, model: str, entry: registry.Entry, seed: int
+) -> RunSpec:
+    """The full specification of one run."""
+    return RunSpec(
+        dataset=dataset_name,
+        dataset_digest=dataset.digest,
+        model=model,
+        settings=entry.settings,
+        base_seed=suite.base_seed,
+        network=profile.network,
+        training=profile.training,
+        refit=profile.refit if entry.settings.get("has_energy") and profile.refit.steps else None,
+        threads=profile.threads,
+        seed=seed,
+    )
+
+
+def choose_extractor(dataset: Dataset, weights: Path | None) -> str:
+    """Inception where its weights are at hand, else the dataset's own classifier."""
+    if weights is not None and any(weights.glob("*inception*.pth")):
+        return INCEPTION
+    return f"{dataset.name}-cnn"
+
+
+def expected_seconds(store: Store, spec: RunSpec, profile: Profile) -> float:
+    """How long the run took here with another seed, else what the suite says."""
+    if not spec.settings.get("objective"):
+        return 2.0
+    for status in sorted(store.folder(spec).path.parent.glob(f"{spec.identity[:12]}-s*/status.json")):
+        try:
+            seconds = json.loads(status.read_text())["seconds"]
+        except (OSError, ValueError, KeyError):
+            continue
+        if seconds:
+            return float(sum(seconds.values()))
+    return profile.minutes_per_run * 60
+
+
+def wants_work(planned: Planned) -> bool:
+    """Whether a run is to be done: not a hit, and not one that would only diverge again."""
+    if planned.task.fresh:
+        return True
+    return planned.found.state != "hit" and not diverged(planned.found)
+
+
+def diverged(found: Found) -> bool:
+    """Whether a run failed in a way that the same seed and code will repeat."""
+    return found.state == "failed" and found.reason.startswith("diverged")
+
+
+def extractors(planned: Sequence[Planned]) -> list[tuple[str, str]]:
+    """(dataset, extractor) pairs that the plan needs, in order."""
+    return list(dict.fromkeys((p.task.spec.dataset, readout_extractor(p.task.readouts)) for p in planned))
+
+
+def readout_extractor(readouts: Sequence[Readout]) -> str:
+    """The extractor of a run's readouts, the same for all of them."""
+    return readouts[0].extractor

@@ -1,0 +1,61 @@
+"""A dataset's scores, summary and run facts brought together: what every form of the report is made from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bench.report.certificate import Match, check
+from bench.report.facts import DATA, RunFacts
+from bench.report.scores import Section, read_scores, split_sections
+from bench.report.summary import SummaryRow, summarise
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Chapter", "read_chapters"]
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """One dataset of one suite and profile, with all that is known about it."""
+
+    section: Section
+    rows: Sequence[SummaryRow]
+    facts: Sequence[RunFacts]
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        """Label by run; real data in a model's place has none."""
+        return {score.run: score.label for score in self.section.scores if score.model != DATA}
+
+    @property
+    def networks(self) -> Mapping[str, Sequence[RunFacts]]:
+        """Facts by the label of their model, in the order in which models appear."""
+        labels = self.labels
+        found: dict[str, list[RunFacts]] = {label: [] for label in labels.values()}
+        for facts in self.facts:
+            if facts.run in labels:
+                found[labels[facts.run]].append(facts)
+        return {label: sorted(runs, key=lambda each: each.seed) for label, runs in found.items() if runs}
+
+    @property
+    def matches(self) -> list[Match]:
+        """The certificate's outcomes, architecture first; empty where no facts are known."""
+        return check(self.networks) if self.networks else []
+
+
+def read_chapters(frame: pd.DataFrame, facts: Sequence[RunFacts] = ()) -> list[Chapter]:
+    """Read the tidy frame; facts are attached by run id, those of runs that the frame does not hold are left out.
+
+    Raises:
+        NothingToReportError: if the frame has no row.
+        ValueError: if the frame breaks its contract (see `read_scores`).
+    """
+    chapters = []
+    for section in split_sections(read_scores(frame)):
+        runs = {score.run for score in section.scores}
+        own = [each for each in facts if each.run in runs]
+        chapters.append(Chapter(section, summarise(section.scores), own))
+    return chapters

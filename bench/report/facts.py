@@ -1,0 +1,62 @@
+"""What the report needs to know about a run besides its scores; filled from the store, read without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+__all__ = ["DATA", "RunFacts", "SampleFile"]
+
+DATA = "data"
+"""Sampler and model name of held-out real data, the floor of every score."""
+
+
+class SampleFile(NamedTuple):
+    """Images kept for the eye: a .npy file of uint8, shape (n, channels, height, width).
+
+    `sampler` is "base", "data" or a latent sampler; `beta` is None (or NaN) for the first two; image i of every file of
+    one seed comes from the same latent. Where the array has a leading fifth axis, `position` picks from it.
+    """
+
+    sampler: str
+    beta: float | None
+    steps: int
+    path: Path
+    position: int = 0
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """One run's certificate, costs, curve and pictures.
+
+    Attributes:
+        run: the run's id, as in the frame's column `run`.
+        dataset: its dataset's name.
+        model: its model's name.
+        seed: its repeat.
+        parameters: number of parameters by network; networks that are to match carry the same name in every model.
+        flops: floating point operations per sample by network.
+        architecture: sha256 of the layer structure by network.
+        initial_weights: sha256 of the weights before training by network.
+        seconds: wall clock by phase ("training", "sampling", "scoring").
+        curve: JSON lines with `phase`, `step` and named losses, or None.
+        samples: the kept images.
+        versions: library name to version.
+        device: the machine's words for what it ran on.
+    """
+
+    run: str
+    dataset: str
+    model: str
+    seed: int
+    parameters: Mapping[str, int] = field(default_factory=dict)
+    flops: Mapping[str, int] = field(default_factory=dict)
+    architecture: Mapping[str, str] = field(default_factory=dict)
+    initial_weights: Mapping[str, str] = field(default_factory=dict)
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    curve: Path | None = None
+    samples: Sequence[SampleFile] = ()
+    versions: Mapping[str, str] = field(default_factory=dict)
+    device: str = ""

@@ -1,0 +1,145 @@
+"""From the store to one tidy frame: a row per run, readout, chain length and metric; and the facts of every run.
+
+Only files that a sound status vouches for become numbers. What was planned and is not there, failed, or is damaged becomes a row without
+numbers that says why.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.report.facts import RunFacts, SampleFile
+from bench.report.scores import COLUMNS
+from bench.store import RunFolder, Store, StoreError, fingerprint
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["run_states", "scan"]
+
+
+def scan(store: Store, suite: str | None = None, profile: str | None = None) -> tuple[pd.DataFrame, list[RunFacts]]:
+    """Every planned run of a store, or of one suite and profile of it.
+
+    Raises:
+        StoreError: if a manifest cannot be read.
+    """
+    import pandas as pd
+
+    rows: list[dict[str, Any]] = []
+    facts: list[RunFacts] = []
+    for manifest in store.manifests():
+        if suite not in (None, manifest["suite"]) or profile not in (None, manifest["profile"]):
+            continue
+        for planned in manifest["runs"]:
+            head = {key: manifest[key] for key in ("suite", "profile")}
+            head |= {key: planned[key] for key in ("dataset", "model", "seed", "run", "identity")}
+            found, fact = read_run(RunFolder(store.root / "runs" / planned["run"]), head)
+            rows += found
+            facts += [fact] if fact else []
+    return pd.DataFrame(rows, columns=list(COLUMNS)), facts
+
+
+def read_run(folder: RunFolder, head: dict[str, Any]) -> tuple[list[dict[str, Any]], RunFacts | None]:
+    """The rows and facts of one run; one row without numbers where it is not whole."""
+    state, reason, status = examine(folder)
+    if state not in ("done", "stale") or status is None:
+        return [head | {"status": state, "reason": reason}], None
+    training = folder.read_json("training.json") or {}
+    rows, samples = [], []
+    for name in sorted(status["files"]):
+        if not (name.startswith("evals/") and name.endswith(".json")):
+            continue
+        result = folder.read_json(name) or {}
+        if not sound_for(result, training):
+            continue
+        rows += list(result_rows(result, head | {"status": state, "reason": reason}))
+        samples += list(result_samples(result, folder))
+    return rows, run_facts(folder, head, status, training, samples)
+
+
+def examine(folder: RunFolder) -> tuple[str, str, dict[str, Any] | None]:
+    """State, reason and status of a run, its files checked against their hashes (the checkpoint is checked when it is used)."""
+    try:
+        status = folder.read_json("status.json")
+        if status is None:
+            unfinished = (folder / "resume.pt").exists() or (folder / "training.json").exists()
+            return (
+                ("partial", "unfinished; `bench run` continues it", None)
+                if unfinished
+                else ("missing", "not run yet", None)
+            )
+        small = {name: digest for name, digest in status["files"].items() if name.endswith((".json", ".jsonl", ".npy"))}
+        if status["state"] == "failed":
+            return "failed", status["reason"], None
+        if damage := folder.damaged(small):
+            return "failed", damage, None
+    except StoreError as error:
+        return "failed", str(error), None
+    if status["fingerprint"] != fingerprint():
+        return "stale", "made by other code or library versions", status
+    return "done", "", status
+
+
+def sound_for(result: dict[str, Any], training: dict[str, Any]) -> bool:
+    """Whether an evaluation belongs to the code that trained the run; older ones stay in the folder unread."""
+    return bool(result) and result.get("fingerprint") == training.get("fingerprint")
+
+
+def result_rows(result: dict[str, Any], head: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """One row a chain length and metric."""
+    for row in result["rows"]:
+        common = head | {key: result[key] for key in ("sampler", "beta", "step_size")}
+        common |= {key: row[key] for key in ("steps", "gradient_evaluations", "forward_evaluations", "key")}
+        if row["collapsed"]:
+            common |= {"status": "collapsed", "reason": row["collapsed"]}
+        for metric, value in row["scores"].items():
+            yield common | {"metric": metric, "value": value}
+
+
+def result_samples(result: dict[str, Any], folder: RunFolder) -> Iterator[SampleFile]:
+    """The pictures of a result, a file a chain length; none for a likelihood."""
+    for row, name in zip(result["rows"], result["files"], strict=False):
+        yield SampleFile(result["sampler"], result["beta"], row["steps"], folder / name)
+
+
+def run_facts(
+    folder: RunFolder, head: dict[str, Any], status: dict[str, Any], training: dict[str, Any], samples: list[SampleFile]
+) -> RunFacts:
+    """Certificate, costs and pictures of a run."""
+    environment = folder.read_json("env.json") or {}
+    certificate = training.get("facts", {})
+    return RunFacts(
+        **{key: head[key] for key in ("run", "dataset", "model", "seed")},
+        **{key: certificate.get(key, {}) for key in ("parameters", "flops", "architecture", "initial_weights")},
+        seconds=status["seconds"],
+        curve=folder / "curve.jsonl" if certificate.get("parameters") else None,
+        samples=tuple(samples),
+        versions=environment.get("versions", {}),
+        device=f"{environment.get('device', '?')}, {environment.get('threads', '?')} thread(s) a run",
+    )
+
+
+def run_states(store: Store) -> list[tuple[str, str, str]]:
+    """(run, state, reason) of every run directory, planned or not."""
+    found = []
+    for spec in sorted((store.root / "runs").glob("*/*/*/spec.json")):
+        folder = RunFolder(spec.parent)
+        state, reason, _ = examine(folder)
+        found.append(
+            (str(spec.parent.relative_to(store.root / "runs")), state, reason or last_words(folder.path, state))
+        )
+    return found
+
+
+def last_words(folder: Path, state: str) -> str:
+    """How far an unfinished run is, from its curve."""
+    curve = folder / "curve.jsonl"
+    if state != "partial" or not curve.exists():
+        return ""
+    lines = curve.read_text().splitlines()
+    last = json.loads(lines[-1]) if lines else {}
+    return f"{last['phase']} step {last['step']}" if last else ""

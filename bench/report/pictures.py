@@ -1,0 +1,130 @@
+"""Which pictures a chapter gets, and from which files; `plots` draws them."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from urllib.parse import quote
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.atomic import write_bytes
+from bench.report.chapters import Chapter
+from bench.report.comparisons import headline_metric, metrics_of
+from bench.report.curves import read_curve
+from bench.report.facts import DATA, RunFacts, SampleFile
+from bench.report.markdown import Figure
+from bench.report.plots import SampleRow, curves_figure, samples_figure, score_figure
+from bench.report.text import readout_name
+
+__all__ = ["sample_rows", "write_figures"]
+
+_OTHER_PANELS = 6
+
+
+def write_figures(chapter: Chapter, report: Path) -> list[Figure]:
+    """Draw what there is to draw into `<report>-figures/` beside the report; paths come back relative to it."""
+    folder = report.with_name(f"{report.stem}-figures")
+    headline = headline_metric(chapter.section)
+    metrics = metrics_of(chapter.section.scores, density=False)
+    others = [name for name in metrics if name != headline][:_OTHER_PANELS]
+    dataset = chapter.section.dataset
+    stem = _slug(f"{chapter.section.suite}-{chapter.section.profile}-{dataset}")
+    rows = sample_rows(chapter)
+    drawn = (
+        (
+            "score",
+            "Score against cost",
+            f"{headline} against gradient evaluations per sample on {dataset}",
+            score_figure(chapter.rows, [headline]) if headline else None,
+        ),
+        (
+            "samples",
+            "Samples of the first seed, one latent in one place",
+            f"Sample sheets on {dataset}: {', '.join(row.title for row in rows)}",
+            samples_figure(rows),
+        ),
+        (
+            "other-scores",
+            "Other scores against cost",
+            f"{', '.join(others)} against gradient evaluations per sample on {dataset}",
+            score_figure(chapter.rows, others) if others else None,
+        ),
+        (
+            "training",
+            "Training curves: a line for each seed, medians of neighbouring steps",
+            f"Losses against steps for every model on {dataset}",
+            curves_figure(
+                {label: [read_curve(r.curve) for r in runs if r.curve] for label, runs in chapter.networks.items()}
+            ),
+        ),
+    )
+    figures = []
+    for name, title, text, png in drawn:
+        if png is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+            path = folder / f"{stem}-{name}.png"
+            write_bytes(path, png)
+            figures.append(Figure(f"{quote(folder.name)}/{path.name}", title, text))
+    return figures
+
+
+def sample_rows(chapter: Chapter) -> list[SampleRow]:
+    """Sheets of the first seed with pictures: real data, models without a chain, then bases and longest chains."""
+    labels = chapter.labels
+    runs = [(labels.get(facts.run, DATA), facts) for facts in chapter.facts if facts.samples]
+    if not runs:
+        return []
+    seed = min(facts.seed for _, facts in runs)
+    runs = [(label, facts) for label, facts in runs if facts.seed == seed]
+    ordered = sorted(runs, key=lambda run: _has_chain(run[1]))
+    sheets = [
+        (file.sampler == DATA, SampleRow(_title(label, file), images))
+        for label, facts in ordered
+        for file in _chosen(facts.samples)
+        if (images := _load(file)) is not None
+    ]
+    real = [row for is_real, row in sheets if is_real][:1]
+    return real + [row for is_real, row in sheets if not is_real]
+
+
+def _has_chain(facts: RunFacts) -> bool:
+    return any(file.sampler not in {"base", DATA} for file in facts.samples)
+
+
+def _chosen(samples: Sequence[SampleFile]) -> Iterator[SampleFile]:
+    """Base first, then of every target its longest chain."""
+    longest: dict[tuple[str, float], SampleFile] = {}
+    for file in samples:
+        target = (file.sampler, _beta(file) or 0.0)
+        if target not in longest or file.steps > longest[target].steps:
+            longest[target] = file
+    yield from sorted(longest.values(), key=lambda file: (file.sampler != "base", _beta(file) or 0.0, file.sampler))
+
+
+def _beta(file: SampleFile) -> float | None:
+    return None if file.beta is None or math.isnan(file.beta) else float(file.beta)
+
+
+def _title(label: str, file: SampleFile) -> str:
+    name = readout_name(file.sampler, _beta(file), full=True)
+    if file.sampler == DATA:
+        return name
+    return f"{label}: {name}" + (f" ({file.steps} steps)" if file.steps else "")
+
+
+def _load(file: SampleFile) -> NDArray[np.uint8] | None:
+    """The images, or None where the file is absent, damaged or of another shape: a picture is no reason to fail."""
+    try:
+        images = np.load(file.path, allow_pickle=False)
+        images = images[file.position] if images.ndim == 5 else images
+    except (OSError, ValueError, EOFError, IndexError):
+        return None
+    return images if images.dtype == np.uint8 and images.ndim == 4 and images.shape[1] in {1, 3} else None
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "figure"

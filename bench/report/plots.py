@@ -1,0 +1,310 @@
+"""The report's figures as PNG bytes: score against gradient evaluations, sample sheets, training curves.
+
+Figures are objects of their own on the Agg canvas; pyplot and its global state are never touched. Colours are those of
+Okabe and Ito, which stay apart for colour-blind readers; dashes carry the same information in black and white.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter
+from numpy.typing import NDArray
+
+from bench.report.curves import Curve, median_bins
+from bench.report.facts import DATA
+from bench.report.rows import Keys, read_keys
+from bench.report.summary import SummaryRow
+from bench.report.text import arrow, beta_name
+
+__all__ = ["SampleRow", "curves_figure", "samples_figure", "score_figure"]
+
+_CHAINS = ("#D55E00", "#0072B2", "#E69F00", "#56B4E9")
+_RIVALS = ("#009E73", "#CC79A7", "#8B6F00", "#5E3C99")
+_OWN_BASE, _REAL, _INK, _GRID = "#000000", "#666666", "#333333", "#E4E4E4"
+_DASHES = ("--", "-.", (0, (6, 2, 1, 2, 1, 2)), (0, (3, 3)))
+_MARKERS = "osD^"
+_DPI = 150
+_CAPTION_WIDTH = 940  # pixels that the longest usual caption of a sheet needs
+_STYLE: dict[str, Any] = {"fontsize": 10, "color": _INK}
+
+
+@dataclass(frozen=True)
+class SampleRow:
+    """Images of one readout: uint8, shape (n, channels, height, width)."""
+
+    title: str
+    images: NDArray[np.uint8]
+
+
+def score_figure(rows: Sequence[SummaryRow], metrics: Sequence[str]) -> bytes | None:
+    """Score against gradient evaluations per sample, a panel for each metric; None where no chain has a score.
+
+    Chains start at their own base (0 evaluations); bases, GANs and real data are horizontal. Bands are 95 % intervals
+    over seeds, clipped where few seeds make them taller than everything else.
+    """
+    keys = read_keys(rows)
+    shown = [
+        row
+        for row in rows
+        if row.metric in metrics and row.mean is not None and row.status != "stale"
+        if keys.is_main(row) or row.sampler == DATA
+    ]
+    if not any(row.steps for row in shown):
+        return None
+    columns = min(2, len(metrics))
+    lines = -(-len(metrics) // columns)
+    figure = _figure((7.6 if len(metrics) == 1 else 9.6), 4.4 if len(metrics) == 1 else 2.9 * lines)
+    panels = figure.subplots(lines, columns, squeeze=False)
+    handles: dict[str, Line2D] = {}
+    colours = _Colours(shown)
+    for panel, metric in zip(panels.flat, metrics, strict=False):
+        handles |= _score_panel(panel, [row for row in shown if row.metric == metric], colours, keys)
+    for empty in list(panels.flat)[len(metrics) :]:
+        empty.set_visible(False)
+    for panel in list(panels.flat)[: len(metrics)][-columns:]:
+        panel.set_xlabel("gradient evaluations per sample", **_STYLE)
+    _legend(figure, handles)
+    return _png(figure)
+
+
+def _legend(figure: Figure, handles: Mapping[str, Line2D]) -> None:
+    """Above the panels, in as many columns as fit; the figure grows by what the legend needs."""
+    width, height = figure.get_size_inches()
+    columns = max(1, int(width / (0.6 + 0.075 * max(len(name) for name in handles))))
+    figure.set_size_inches(width, height + 0.2 * -(-len(handles) // columns))
+    figure.legend(
+        list(handles.values()), list(handles), loc="outside upper center", ncols=columns, frameon=False, fontsize=9,
+        labelcolor=_INK,
+    )  # fmt: skip
+
+
+class _Colours:
+    """Who is drawn how: fixed by the order in which readouts first appear, so that all panels agree."""
+
+    def __init__(self, rows: Sequence[SummaryRow]) -> None:
+        self.chains = list(dict.fromkeys(_chain_of(row) for row in rows if row.steps))
+        with_chains = {row.label for row in rows if row.steps}
+        bases = [row.label for row in rows if row.sampler == "base"]
+        self.own = [label for label in dict.fromkeys(bases) if label in with_chains]
+        self.rivals = [label for label in dict.fromkeys(bases) if label not in with_chains]
+
+    def chain_name(self, chain: tuple[str, str, float, float]) -> str:
+        """Short where nothing is ambiguous."""
+        label, sampler, beta, step = chain
+        name = f"{label}, {sampler}, {beta_name(beta)}"
+        same = [other for other in self.chains if other[:3] == chain[:3]]
+        return f"{name}, step {step:g}" if len(same) > 1 else name
+
+
+def _chain_of(row: SummaryRow) -> tuple[str, str, float, float]:
+    return (row.label, row.sampler or "", row.beta or 0.0, row.step_size or 0.0)
+
+
+def _score_panel(panel: Axes, rows: Sequence[SummaryRow], colours: _Colours, keys: Keys) -> dict[str, Line2D]:
+    handles: dict[str, Line2D] = {}
+    bases = {row.label: row for row in rows if row.sampler == "base"}
+    for i, chain in enumerate(colours.chains):
+        points = sorted(
+            (row for row in rows if row.steps and _chain_of(row) == chain),
+            key=lambda row: row.gradient_evaluations or 0,
+        )
+        if points:
+            start = [bases[chain[0]]] if chain[0] in bases else []
+            handles[colours.chain_name(chain)] = _chain_line(panel, [*start, *points], i)
+    for i, label in enumerate(colours.own):
+        if label in bases:
+            handles[f"{label}, base alone"] = _level(panel, bases[label], _OWN_BASE, (":", (0, (1, 4)))[i % 2])
+    for i, label in enumerate(colours.rivals):
+        if label in bases:
+            handles[label] = _level(panel, bases[label], _RIVALS[i % len(_RIVALS)], _DASHES[i % len(_DASHES)])
+    for row in rows:
+        if row.sampler == DATA:
+            handles["real data, held out" + ("" if keys.is_main(row) else " (other score key)")] = _level(
+                panel, row, _REAL, "-"
+            )
+    _dress(panel, rows)
+    return handles
+
+
+def _chain_line(panel: Axes, points: Sequence[SummaryRow], i: int) -> Line2D:
+    colour = _CHAINS[i % len(_CHAINS)]
+    x = [row.gradient_evaluations or 0 for row in points]
+    (line,) = panel.plot(
+        x,
+        [row.mean or 0.0 for row in points],
+        color=colour,
+        marker=_MARKERS[i % len(_MARKERS)],
+        markersize=5,
+        linewidth=1.8,
+    )
+    sure = [row for row in points if row.ci_low is not None and row.ci_high is not None]
+    panel.fill_between(
+        [row.gradient_evaluations or 0 for row in sure],
+        [row.ci_low or 0.0 for row in sure],
+        [row.ci_high or 0.0 for row in sure],
+        color=colour,
+        alpha=0.16,
+        linewidth=0,
+    )
+    return line
+
+
+def _level(panel: Axes, row: SummaryRow, colour: str, dashes: Any) -> Line2D:
+    line = panel.axhline(row.mean or 0.0, color=colour, linewidth=1.5, linestyle=dashes)
+    if row.ci_low is not None and row.ci_high is not None:
+        panel.axhspan(row.ci_low, row.ci_high, color=colour, alpha=0.06, linewidth=0)
+    return line
+
+
+def _dress(panel: Axes, rows: Sequence[SummaryRow]) -> None:
+    """Axes of a score panel: 0 is on the logarithmic axis, and means, not wide intervals, set the height."""
+    evaluations = sorted({row.gradient_evaluations or 0 for row in rows if row.steps})
+    if evaluations:
+        first = max(1, evaluations[0])
+        panel.set_xscale("symlog", linthresh=first, linscale=0.6)
+        panel.set_xticks([0, *_apart(evaluations)])
+        panel.set_xlim(-0.12 * first, evaluations[-1] * 1.25)
+        panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+        panel.minorticks_off()
+    means = [row.mean for row in rows if row.mean is not None]
+    if means:
+        room = (max(means) - min(means)) or abs(means[0]) or 1.0
+        lows = [row.ci_low for row in rows if row.ci_low is not None]
+        highs = [row.ci_high for row in rows if row.ci_high is not None]
+        bottom = max(min([*means, *lows]), min(means) - 0.6 * room)
+        top = min(max([*means, *highs]), max(means) + 0.6 * room)
+        panel.set_ylim(bottom - 0.06 * room, top + 0.06 * room)
+    metric = rows[0].metric or "" if rows else ""
+    better = {"↓": "lower is better", "↑": "higher is better"}.get(arrow(metric)[-1:], "")
+    panel.set_title(f"{metric}, {better}" if better else metric, loc="left", **_STYLE)
+    _plain(panel)
+
+
+def _apart(ticks: Sequence[int], ratio: float = 1.4) -> list[int]:
+    """The ticks that leave room for their labels on a logarithmic axis."""
+    kept: list[int] = []
+    for tick in ticks:
+        if not kept or tick >= ratio * max(kept[-1], 1):
+            kept.append(tick)
+    return kept
+
+
+def _plain(panel: Axes) -> None:
+    panel.spines[["top", "right"]].set_visible(False)
+    panel.spines[["left", "bottom"]].set_color("#999999")
+    panel.grid(axis="y", color=_GRID, linewidth=0.8)
+    panel.set_axisbelow(True)
+    panel.tick_params(labelsize=9, colors=_INK)
+
+
+def samples_figure(rows: Sequence[SampleRow], columns: int = 16, lines: int = 2) -> bytes | None:
+    """Sample sheets under each other, pixel by pixel (nearest neighbour, whole factors); None without images.
+
+    Image i of every sheet stands at the same place, so that one latent can be followed down the page.
+    """
+    rows = [row for row in rows if len(row.images)]
+    if not rows:
+        return None
+    side = max(max(row.images.shape[2:]) for row in rows)
+    factor = -(-56 // side)
+    sheets = [_sheet(row.images, columns, lines, factor) for row in rows]
+    gap, caption = 16, 30
+    width = max(_CAPTION_WIDTH, *(sheet.shape[1] for sheet in sheets)) + 2 * gap
+    height = sum(sheet.shape[0] + caption + gap for sheet in sheets) + gap
+    page = np.full((height, width, 3), 255, np.uint8)
+    figure = Figure(figsize=(width / _DPI, height / _DPI), dpi=_DPI)
+    top = gap // 2
+    for row, sheet in zip(rows, sheets, strict=True):
+        figure.text(gap / width, 1 - (top + caption - 8) / height, row.title, fontsize=9, color=_INK, va="baseline")
+        top += caption
+        page[top : top + sheet.shape[0], gap : gap + sheet.shape[1]] = sheet
+        top += sheet.shape[0] + gap
+    figure.figimage(page, origin="upper", zorder=-1)
+    return _png(figure)
+
+
+def _sheet(images: NDArray[np.uint8], columns: int, lines: int, factor: int) -> NDArray[np.uint8]:
+    """Tile up to columns × lines images with thin white gaps into (height, width, 3)."""
+    chosen = images[: columns * lines]
+    chosen = chosen.repeat(factor, axis=2).repeat(factor, axis=3)
+    if chosen.shape[1] == 1:
+        chosen = chosen.repeat(3, axis=1)
+    n, _, height, width = chosen.shape
+    gap = 5
+    sheet = np.full((-(-n // columns) * (height + gap) - gap, min(n, columns) * (width + gap) - gap, 3), 255, np.uint8)
+    for i, image in enumerate(chosen[:, :3]):
+        y, x = (i // columns) * (height + gap), (i % columns) * (width + gap)
+        sheet[y : y + height, x : x + width] = image.transpose(1, 2, 0)
+    return sheet
+
+
+def curves_figure(curves: Mapping[str, Sequence[Curve]]) -> bytes | None:
+    """Losses against steps: a column for each model, a line for each seed, a row for each loss; None without losses.
+
+    Losses of different models are different functions, so every panel has its own scale.
+    """
+    curves = {label: [curve for curve in runs if curve.losses] for label, runs in curves.items()}
+    curves = {label: runs for label, runs in curves.items() if runs}
+    losses = list(dict.fromkeys(name for runs in curves.values() for curve in runs for name in curve.losses))
+    if not losses:
+        return None
+    figure = _figure(max(5.0, 3.1 * len(curves)), 2.1 * len(losses) + 0.5)
+    panels = figure.subplots(len(losses), len(curves), squeeze=False, sharex="col")
+    for column, (label, runs) in enumerate(curves.items()):
+        for line, loss in enumerate(losses):
+            _loss_panel(panels[line][column], runs, loss)
+            if column == 0:
+                panels[line][0].set_ylabel(loss.replace("_", " "), **_STYLE)
+        panels[0][column].set_title(label, loc="left", **_STYLE)
+        panels[-1][column].set_xlabel("step", **_STYLE)
+    return _png(figure)
+
+
+def _loss_panel(panel: Axes, runs: Sequence[Curve], loss: str) -> None:
+    drawn = False
+    for i, curve in enumerate(runs):
+        if loss in curve.losses:
+            x, y = median_bins(curve.steps, curve.losses[loss])
+            panel.plot(x, y, color=_CHAINS[1], alpha=max(0.35, 0.9 - 0.2 * i), linewidth=1.0)
+            drawn = True
+    if not drawn:
+        panel.text(
+            0.5, 0.5, "has none", transform=panel.transAxes, ha="center", va="center", fontsize=9, color="#888888"
+        )
+        panel.set_yticks([])
+    for boundary, phase in {(start, name) for curve in runs for start, name in curve.phases[1:]}:
+        panel.axvline(boundary, color="#999999", linewidth=0.8, linestyle=":")
+        panel.text(
+            boundary,
+            0.98,
+            f"{phase} ",
+            transform=panel.get_xaxis_transform(),
+            fontsize=8,
+            color="#777777",
+            va="top",
+            ha="right",
+        )
+    panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    panel.locator_params(axis="x", nbins=4)
+    _plain(panel)
+
+
+def _figure(width: float, height: float) -> Figure:
+    return Figure(figsize=(width, height), dpi=_DPI, layout="constrained", facecolor="white")
+
+
+def _png(figure: Figure) -> bytes:
+    """PNG without a date, so that equal content gives equal bytes."""
+    buffer = io.BytesIO()
+    FigureCanvasAgg(figure)
+    figure.savefig(buffer, format="png", dpi=_DPI, metadata={"Software": None})
+    return buffer.getvalue()

@@ -1,0 +1,94 @@
+"""The main table on the terminal, at the end of `bench run`: as many metrics as the window has room for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+from rich.text import Text
+
+from bench.metrics import base_name
+from bench.report.comparisons import headline_metric
+from bench.report.rows import Keys, TableRow, read_keys, table_rows
+from bench.report.text import PAPER_BETA, about_density, arrow, readout_name
+from bench.report.verdict import QUESTION, footnote, verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import Console
+
+    from bench.report.chapters import Chapter
+
+__all__ = ["print_chapters"]
+
+_STYLES = {"collapsed": "bold red", "failed": "red", "missing": "dim", "stale": "yellow", "partial": "yellow"}
+_FIXED, _COLUMN = 76, 10  # characters for the columns that always stand, and for each further metric
+
+
+def print_chapters(chapters: Sequence[Chapter], console: Console) -> None:
+    """Of every chapter the table, what is wrong with rows, and the answer. Names and reasons are text, never markup."""
+    for chapter in chapters:
+        section = chapter.section
+        console.print()
+        console.print(Text(f"{section.suite} · {section.profile} · {section.dataset}", style="bold"))
+        keys = read_keys(chapter.rows)
+        rows = table_rows(chapter.rows)
+        if rows:
+            console.print(_table(rows, keys, headline_metric(section), console.width))
+        _print_notes(chapter, rows, keys, console)
+        console.print(Text(QUESTION, style="bold"))
+        matches = chapter.matches
+        for sentence in verdict(section, matches[0] if matches else None):
+            console.print(Text(f"• {sentence}"))
+        for match in matches:
+            if match.compared > 1 and not match.matched:
+                console.print(Text(str(match).replace("**", ""), style="bold red"))
+        console.print(Text(footnote(section), style="dim"))
+
+
+def _table(rows: Sequence[TableRow], keys: Keys, headline: str | None, width: int) -> Table:
+    others = [name for name in keys.metrics if name != headline and not about_density(name)]
+    metrics = [*([headline] if headline else []), *others[: max(0, (width - _FIXED) // _COLUMN)]]
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("model", no_wrap=True)
+    table.add_column("samples from", no_wrap=True)
+    table.add_column("steps", justify="right", no_wrap=True)
+    for metric in metrics:
+        name = arrow(metric if metric == headline else base_name(metric))
+        table.add_column(Text(name), justify="right", no_wrap=True)
+    table.add_column("n", justify="right", no_wrap=True)
+    table.add_column("status", no_wrap=True)
+    for row in rows:
+        cells = [Text(row.text(metric, keys, interval=metric == headline)) for metric in metrics]
+        steps = "" if row.steps is None else str(row.steps)
+        table.add_row(Text(row.label), Text(_short_name(row)), steps, *cells, row.n, _status(row))
+    return table
+
+
+def _short_name(row: TableRow) -> str:
+    if row.beta is None or row.sampler is None:
+        return readout_name(row.sampler, row.beta)
+    meaning = {1.0: " (model)", PAPER_BETA: " (paper)"}.get(row.beta, "")
+    size = f" step {row.step_size:g}" if row.ambiguous else ""
+    return f"{row.sampler} β={row.beta:g}{meaning}{size}"
+
+
+def _print_notes(chapter: Chapter, rows: Sequence[TableRow], keys: Keys, console: Console) -> None:
+    """Reasons, each once, and the score keys."""
+    said: dict[str, str] = {}
+    for row in rows:
+        for status in row.statuses - {"done"}:
+            said.setdefault(f"{row.label}: {row.status}", status)
+    for summary in chapter.rows:
+        if summary.metric is None:
+            said.setdefault(f"{summary.label}: {summary.status}: {summary.reason}", summary.status)
+    for line, status in said.items():
+        console.print(Text(line, style=_STYLES.get(status, "")))
+    for line in keys.legend():
+        console.print(Text(line, style="dim"))
+
+
+def _status(row: TableRow) -> Text:
+    status = next((status for status in _STYLES if status in row.statuses), "done")
+    return Text("COLLAPSED" if status == "collapsed" else status, style=_STYLES.get(status, ""))

@@ -1,0 +1,124 @@
+"""Numbers, names and tables as the report writes them: three significant digits, one meaning one wording."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from bench.metrics import METRICS, base_name, metric
+from bench.report.facts import DATA
+from bench.stats import Estimate
+
+__all__ = [
+    "PAPER_BETA",
+    "about_density",
+    "arrow",
+    "beta_name",
+    "beta_note",
+    "direction",
+    "escape",
+    "estimate_text",
+    "metric_order",
+    "number",
+    "readout_name",
+    "short_count",
+    "table",
+]
+
+PAPER_BETA = 100.0
+"""The energy multiplier of the paper's image samples."""
+
+
+def number(value: float | None, like: float | None = None) -> str:
+    """A value to three significant digits, or with as many decimals as `like` would have; "—" for a missing one."""
+    if value is None:
+        return "—"
+    scale = abs(value if like is None else like)
+    if scale and not 1e-4 <= scale < 1e7:
+        return f"{value:.2e}".replace("-", "−")
+    decimals = max(0, 2 - math.floor(math.log10(scale))) if scale else 2
+    text = f"{value:,.{decimals}f}"
+    return text.replace("-", "−") if float(text.replace(",", "")) else text.lstrip("-")
+
+
+def estimate_text(estimate: Estimate | None) -> str:
+    """The mean and its interval with equal decimals, "12.1 [10.3, 14.0]"; without an interval the mean alone."""
+    if estimate is None:
+        return "—"
+    if estimate.ci_low is None or estimate.ci_high is None:
+        return number(estimate.mean)
+    like = max(abs(estimate.mean), (estimate.ci_high - estimate.ci_low) / 2)
+    return f"{number(estimate.mean, like)} [{number(estimate.ci_low, like)}, {number(estimate.ci_high, like)}]"
+
+
+def short_count(value: float) -> str:
+    """A large count with three digits: 1.23 M."""
+    for limit, suffix in ((1e12, " T"), (1e9, " G"), (1e6, " M"), (1e3, " k")):
+        if abs(value) >= limit:
+            return f"{value / limit:.3g}{suffix}"
+    return f"{value:.3g}"
+
+
+def direction(name: str) -> int:
+    """+1 where higher is better, −1 where lower is, 0 for a metric that the catalogue does not know."""
+    try:
+        return 1 if metric(name).direction == "higher" else -1
+    except KeyError:
+        return 0
+
+
+def about_density(name: str) -> bool:
+    """Whether a metric speaks about the trained density, so that it belongs to β=1 and to no samples."""
+    return base_name(name) in {"likelihood-gain", "ess-fraction"} or name.startswith("likelihood")
+
+
+def arrow(name: str) -> str:
+    """The metric's name with the better direction: "fd[digits-cnn] ↓"."""
+    return f"{name} {('↓', '', '↑')[direction(name) + 1]}".rstrip()
+
+
+def metric_order(name: str) -> tuple[int, str]:
+    """Sorts metrics as the catalogue lists them (Fréchet distance first), unknown ones last."""
+    names = list(METRICS)
+    base = base_name(name)
+    return (names.index(base) if base in names else len(names), name)
+
+
+def beta_name(beta: float) -> str:
+    """The short name of a temperature: the model's own, the paper's, or neither."""
+    if beta == 1.0:
+        return "β=1, the model"
+    return f"β={beta:g}, the paper's protocol" if beta == PAPER_BETA else f"β={beta:g}"
+
+
+def beta_note(beta: float) -> str:
+    """The full name: whoever reads a row of β ≠ 1 is told that it is not the trained density."""
+    if beta == 1.0:
+        return beta_name(beta)
+    return f"{beta_name(beta)}: a {'colder' if beta > 1 else 'hotter'} target than the trained density"
+
+
+def readout_name(sampler: str | None, beta: float | None, *, full: bool = False) -> str:
+    """What was sampled, in words."""
+    if sampler is None:
+        return "—"
+    if sampler == "base":
+        return "base alone"
+    if sampler == DATA:
+        return "real data, held out"
+    if beta is None:
+        return sampler
+    return f"{sampler}, {beta_note(beta) if full else beta_name(beta)}"
+
+
+def escape(text: str) -> str:
+    """Text that stays text in a Markdown table cell, whatever a failed run's reason holds."""
+    for sign, safe in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("\\", "&#92;"), ("|", "&#124;"), ("`", "&#96;")):
+        text = text.replace(sign, safe)
+    return " ".join(text.replace("*", "&#42;").replace("](", "]&#40;").split())
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]], numeric: int = 0) -> str:
+    """A Markdown table whose last `numeric` columns are set right; cells are escaped by whoever writes them."""
+    rule = [":---"] * (len(header) - numeric) + ["---:"] * numeric
+    return "\n".join(f"| {' | '.join(line)} |" for line in (header, rule, *rows))

@@ -1,0 +1,214 @@
+"""One run from spec to status: dataset, fit, checkpoint, evaluations, status last.
+
+`execute` may be called in any process; the run's lock makes sure that it is done once. It never raises for what can go wrong with a run:
+a run that fails is a row with its reason.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import math
+import os
+import platform
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save
+
+from bench import registry
+from bench.atomic import write_bytes
+from bench.datasets import Dataset, load_dataset
+from bench.evaluate import Evaluator, Result, load_extractor
+from bench.models import Model, build_model
+from bench.session import InterruptedRunError, Progress, Session
+from bench.spec import Readout
+from bench.store import RunFolder, Store, fingerprint, versions
+from bench.task import Outcome, Task, record_failure
+from gebm.training import DivergedError
+
+__all__ = ["execute", "prepare_extractor"]
+
+fingerprint()  # taken on import, while the code on disk is the code in memory; workers inherit it
+
+
+def execute(task: Task, progress: Progress, should_stop: Callable[[], bool]) -> Outcome:
+    """Do what is missing of a run, and only that."""
+    store = Store(task.store)
+    with store.lock(task.spec) as mine:
+        if not mine:
+            return Outcome("busy", "another process works on this run")
+        try:
+            return _execute(task, store, progress, should_stop)
+        except InterruptedRunError as stop:
+            return Outcome("stopped", str(stop))
+        except OSError as error:
+            return unwritable(task.store, error) or record_failure(task, f"error: {error}", traceback.format_exc())
+        except DivergedError as error:
+            return record_failure(task, f"diverged: {error}")
+        except (MemoryError, torch.OutOfMemoryError):
+            return record_failure(task, "out of memory")
+        except Exception as error:
+            return record_failure(task, f"error: {type(error).__name__}: {error}", traceback.format_exc())
+
+
+def unwritable(store: Path, error: OSError) -> Outcome | None:
+    """An abort, if the error says that nothing can be written any more."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
+        return Outcome("abort", f"cannot write to the store {store}: {error.strerror}")
+    return None
+
+
+def _execute(task: Task, store: Store, progress: Progress, should_stop: Callable[[], bool]) -> Outcome:
+    spec = task.spec
+    torch.set_num_threads(spec.threads)
+    found = store.lookup(spec, task.readouts)
+    if found.state == "hit" and not task.fresh:
+        return Outcome("hit")
+    if task.fresh or found.state in ("stale", "corrupt"):
+        store.set_aside(spec)
+    folder = store.prepare(spec)
+    (folder / "status.json").unlink(missing_ok=True)
+    device = resolve_device(task.device)
+    folder.write_json("env.json", environment(device))
+    dataset = load_dataset(spec.dataset, task.data)
+    if dataset.digest != spec.dataset_digest:
+        raise ValueError(f"dataset '{spec.dataset}' changed since the run was planned")
+    model = build_model(spec, registry.get("models", spec.model).load(), dataset, device)
+    training = train(model, folder, progress, should_stop)
+    seconds = {"training": float(training["seconds"]), "sampling": 0.0, "scoring": 0.0}
+    for result in evaluate(task, store, folder, model, dataset, training["checkpoint"], progress, should_stop):
+        for part in ("sampling", "scoring"):
+            seconds[part] += result["seconds"][part]
+    store.finish(spec, "done", "", seconds)
+    return Outcome("done")
+
+
+def train(model: Model, folder: RunFolder, progress: Progress, should_stop: Callable[[], bool]) -> dict[str, Any]:
+    """The finished training of a run: loaded if it is there, else done, from wherever it was left."""
+    if training := folder.training():
+        model.load(load_file(folder / "checkpoint.safetensors", device=str(model.device)))
+        return training
+    facts = model.facts()
+    session = Session(folder.path, fingerprint(), progress, should_stop)
+    model.fit(session)
+    write_bytes(folder / "checkpoint.safetensors", save(model.state()))
+    session.finish()
+    files = folder.hashes("checkpoint.safetensors", "curve.jsonl")
+    training = {
+        "fingerprint": fingerprint(),
+        "checkpoint": files["checkpoint.safetensors"],
+        "files": files,
+        "facts": facts,
+        "seconds": session.seconds,
+    }
+    folder.write_json("training.json", training)
+    session.forget()
+    return training
+
+
+def evaluate(
+    task: Task,
+    store: Store,
+    folder: RunFolder,
+    model: Model,
+    dataset: Dataset,
+    checkpoint: str,
+    progress: Progress,
+    should_stop: Callable[[], bool],
+) -> list[dict[str, Any]]:
+    """Every readout of a trained model; those already there by the same checkpoint and code are kept."""
+    results = []
+    evaluator: Evaluator | None = None
+    for readout in task.readouts:
+        identity = readout.identity(checkpoint)
+        result = folder.evaluation(identity)
+        if result is None:
+            if evaluator is None:
+                progress({"phase": "scoring"})
+                extractor = load_extractor(readout.extractor, dataset, store.cache, task.weights)
+                evaluator = Evaluator(dataset, extractor, store.cache, progress, should_stop)
+            result = keep(folder, identity, readout, evaluator.read(model, readout))
+        results.append(result)
+        if should_stop():
+            raise InterruptedRunError("stopped between evaluations")
+    return results
+
+
+def keep(folder: RunFolder, identity: str, readout: Readout, result: Result) -> dict[str, Any]:
+    """Write one evaluation: its images first, then the values that list the images' hash."""
+    check_finite(result)
+    names = []
+    for row, images in zip(result.values["rows"], result.images, strict=False):
+        names.append(f"evals/{identity}-{row['steps']:06}.npy")
+        buffer = io.BytesIO()
+        np.save(buffer, images, allow_pickle=False)
+        write_bytes(folder / names[-1], buffer.getvalue())
+    value = {
+        "identity": identity,
+        "readout": readout.model_dump(mode="json"),
+        "fingerprint": fingerprint(),
+        "files": folder.hashes(*names),
+        "seconds": result.seconds,
+        **result.values,
+    }
+    folder.write_json(f"evals/{identity}.json", value)
+    return value
+
+
+def check_finite(result: Result) -> None:
+    """A score that is not a number is a divergence that training did not show.
+
+    Raises:
+        DivergedError: naming the score.
+    """
+    for row in result.values["rows"]:
+        for name, value in row["scores"].items():
+            if not math.isfinite(value):
+                where = f"{result.values['sampler']}, step {row['steps']}"
+                raise DivergedError(f"{name} is {value} ({where})")
+
+
+def resolve_device(name: str) -> torch.device:
+    """'auto' is a CUDA device where there is one."""
+    return torch.device("cuda" if name == "auto" and torch.cuda.is_available() else name.replace("auto", "cpu"))
+
+
+def environment(device: torch.device) -> dict[str, Any]:
+    """What made the numbers: versions and the machine in words, no names or paths."""
+    name = torch.cuda.get_device_name() if device.type == "cuda" else cpu_name()
+    return {
+        "versions": versions() | {"python": platform.python_version()},
+        "platform": f"{platform.system()} {platform.machine()}",
+        "device": name,
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+    }
+
+
+def cpu_name() -> str:
+    """The processor's model name, where the system tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def prepare_extractor(
+    dataset: str, extractor: str, data: Path | None, store: Path, weights: Path | None, progress: Progress, _stop: Any
+) -> Outcome:
+    """Train or load an extractor ahead of the runs that will ask for it."""
+    torch.set_num_threads(1)
+    progress({"phase": "extractor"})
+    try:
+        loaded = load_dataset(dataset, data)
+        load_extractor(extractor, loaded, Store(store).cache, weights)
+    except OSError as error:
+        return unwritable(store, error) or Outcome("failed", f"error: {error}")
+    return Outcome("done")

@@ -1,0 +1,267 @@
+"""The store: one directory a run, every file whole or absent, `status.json` last.
+
+    runs/<dataset>/<model>/<identity>-s<seed>/
+        spec.json  env.json  curve.jsonl  checkpoint.safetensors  training.json  evals/*.json|npy  status.json
+        resume.pt                     only while training is unfinished
+    suites/<suite>-<profile>.json     what a `bench run` planned: the report's list of rows
+    cache/                            extractors and reference statistics, by content
+    locks/                            one a run, held by the process that works on it
+    attic/                            runs set aside: stale, corrupt, or replaced by --fresh
+
+`training.json` vouches for the checkpoint, `status.json` for everything; both list sha256 hashes. What does not match is never used.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import functools
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+from bench.atomic import sha256_file, write_bytes, write_json
+from bench.spec import Readout, RunSpec, content_hash
+
+__all__ = ["Found", "RunFolder", "Store", "StoreError", "fingerprint", "versions"]
+
+State = Literal["hit", "stale", "partial", "missing", "failed", "corrupt"]
+NUMBERS = ("gebm", "baselines", "bench/models.py", "bench/seeds.py", "bench/session.py", "bench/evaluate.py")
+NUMBERS_FOLDERS = ("bench/datasets", "bench/metrics")
+
+
+class StoreError(RuntimeError):
+    """The store cannot be used."""
+
+
+@functools.cache
+def fingerprint() -> str:
+    """Short sha256 of the code that makes numbers and of the libraries under it; other code (report, CLI) may change freely."""
+    root = Path(__file__).parent.parent
+    content = hashlib.sha256(json.dumps(versions(), sort_keys=True).encode())
+    for part in (*NUMBERS, *NUMBERS_FOLDERS):
+        path = root / part
+        for file in [path] if path.is_file() else sorted(path.rglob("*.py")):
+            content.update(str(file.relative_to(root)).encode() + b"\0" + file.read_bytes())
+    return content.hexdigest()[:16]
+
+
+@functools.cache
+def versions() -> dict[str, str]:
+    """Versions of the libraries that make numbers."""
+    return {name: version(name) for name in ("torch", "numpy", "scipy", "torch-fidelity", "scikit-learn")}
+
+
+@dataclass(frozen=True)
+class Found:
+    """What the store has of a run, and why it is not more."""
+
+    state: State
+    reason: str = ""
+
+
+class RunFolder:
+    """One run's directory."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __truediv__(self, name: str) -> Path:
+        return self.path / name
+
+    def read_json(self, name: str) -> dict[str, Any] | None:
+        """A JSON file of the run; None if absent.
+
+        Raises:
+            StoreError: if it is not what was written.
+        """
+        try:
+            value: dict[str, Any] = json.loads((self.path / name).read_text())
+            seal = value.pop("sha256")
+        except FileNotFoundError:
+            return None
+        except (ValueError, KeyError, AttributeError) as error:
+            raise StoreError(f"{self.path / name} is corrupt or truncated") from error
+        if seal != content_hash(value):
+            raise StoreError(f"{self.path / name} is corrupt: its content does not match its own checksum")
+        return value
+
+    def write_json(self, name: str, value: dict[str, Any]) -> None:
+        """Write a JSON file of the run, with a checksum of itself in it."""
+        write_json(self.path / name, value | {"sha256": content_hash(value)})
+
+    def damaged(self, files: dict[str, str]) -> str:
+        """The first of the listed files that is absent or differs from its hash, as a sentence; '' if all are sound."""
+        for name, digest in files.items():
+            path = self.path / name
+            if not path.is_file():
+                return f"{path} is missing"
+            if sha256_file(path) != digest:
+                return f"{path} is corrupt: its content does not match the hash in the status"
+        return ""
+
+    def hashes(self, *names: str) -> dict[str, str]:
+        """Hashes of the named files, as a status lists them."""
+        return {name: sha256_file(self.path / name) for name in names}
+
+    def training(self) -> dict[str, Any] | None:
+        """What `training.json` says of a finished, sound training by this code; None otherwise."""
+        try:
+            training = self.read_json("training.json")
+        except StoreError:
+            return None
+        if not training or training["fingerprint"] != fingerprint() or self.damaged(training["files"]):
+            return None
+        return training
+
+    def evaluation(self, identity: str) -> dict[str, Any] | None:
+        """A sound evaluation of that identity; None otherwise."""
+        try:
+            found = self.read_json(f"evals/{identity}.json")
+        except StoreError:
+            return None
+        if not found or found.get("fingerprint") != fingerprint() or self.damaged(found["files"]):
+            return None
+        return found
+
+
+class Store:
+    """A directory of runs; nothing is touched before `create`."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def require(self) -> Store:
+        """This store, if it is one.
+
+        Raises:
+            StoreError: if there is nothing to read.
+        """
+        if not (self.root / "runs").is_dir():
+            raise StoreError(f"no store at {self.root}; `bench run --store {self.root}` makes one")
+        return self
+
+    def create(self) -> Store:
+        """This store, made if need be and tried for writing.
+
+        Raises:
+            StoreError: if the directory cannot be made or written.
+        """
+        root = self.root
+        try:
+            for name in ("runs", "suites", "cache", "locks", "attic"):
+                (root / name).mkdir(parents=True, exist_ok=True)
+            write_bytes(root / "locks" / "probe", b"")
+        except OSError as error:
+            raise StoreError(f"cannot write to the store {root}: {error.strerror or error}") from error
+        return self
+
+    @property
+    def cache(self) -> Path:
+        """Extractors and reference statistics."""
+        return self.root / "cache"
+
+    def folder(self, spec: RunSpec) -> RunFolder:
+        """The directory of a run, which need not exist."""
+        return RunFolder(self.root / "runs" / spec.run_id)
+
+    def prepare(self, spec: RunSpec) -> RunFolder:
+        """The directory of a run, made, with its spec in it."""
+        folder = self.folder(spec)
+        (folder / "evals").mkdir(parents=True, exist_ok=True)
+        folder.write_json("spec.json", spec.model_dump(mode="json"))
+        return folder
+
+    def lookup(self, spec: RunSpec, readouts: Sequence[Readout]) -> Found:
+        """What there is of a run with these readouts.
+
+        Hit: done, sound, by this code and these libraries. Stale: by others. Partial: some of it is there and will be continued.
+        """
+        folder = self.folder(spec)
+        try:
+            status = folder.read_json("status.json")
+        except StoreError as error:
+            return Found("corrupt", str(error))
+        if status is None:
+            return self._lookup_unfinished(folder)
+        if status["fingerprint"] != fingerprint():
+            return Found("stale", "made by other code or library versions")
+        if damage := folder.damaged(status["files"]):
+            return Found("corrupt", damage)
+        if status["state"] == "failed":
+            return Found("failed", status["reason"])
+        checkpoint = status["files"].get("checkpoint.safetensors", "")
+        absent = [r for r in readouts if f"evals/{r.identity(checkpoint)}.json" not in status["files"]]
+        if absent:
+            return Found("partial", f"trained; {len(absent)} evaluations to do")
+        return Found("hit")
+
+    def _lookup_unfinished(self, folder: RunFolder) -> Found:
+        try:
+            training = folder.read_json("training.json")
+        except StoreError as error:
+            return Found("corrupt", str(error))
+        if training is not None:
+            if training["fingerprint"] != fingerprint():
+                return Found("stale", "trained by other code or library versions")
+            if damage := folder.damaged(training["files"]):
+                return Found("corrupt", damage)
+            return Found("partial", "trained; evaluations to do")
+        if (folder / "resume.pt").exists():
+            return Found("partial", "training unfinished")
+        return Found("missing")
+
+    def set_aside(self, spec: RunSpec) -> None:
+        """Move what there is of a run to the attic."""
+        folder = self.folder(spec).path
+        if folder.exists():
+            target = self.root / "attic" / f"{spec.run_id.replace('/', '_')}-{time.time_ns()}"
+            shutil.move(folder, target)
+
+    def finish(self, spec: RunSpec, state: Literal["done", "failed"], reason: str, seconds: dict[str, float]) -> None:
+        """Write the status, last of all files, with the hashes of the others."""
+        folder = self.folder(spec)
+        names = [str(p.relative_to(folder.path)) for p in sorted(folder.path.rglob("*")) if p.is_file()]
+        names = [n for n in names if n not in ("status.json", "resume.pt") and not n.endswith(".tmp")]
+        folder.write_json(
+            "status.json",
+            {
+                "state": state,
+                "reason": reason,
+                "identity": spec.identity,
+                "seed": spec.seed,
+                "fingerprint": fingerprint(),
+                "seconds": seconds,
+                "files": folder.hashes(*names),
+            },
+        )
+
+    @contextmanager
+    def lock(self, spec: RunSpec) -> Iterator[bool]:
+        """Hold the run for this process; yields False if another process does. Released by the system if this one dies."""
+        path = self.root / "locks" / f"{spec.run_id.replace('/', '_')}.lock"
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield False
+            else:
+                yield True
+        finally:
+            os.close(handle)
+
+    def write_manifest(self, suite: str, profile: str, manifest: dict[str, Any]) -> None:
+        """Remember what a `bench run` of a suite planned."""
+        write_json(self.root / "suites" / f"{suite}-{profile}.json", manifest)
+
+    def manifests(self) -> list[dict[str, Any]]:
+        """What was planned, a dictionary a suite and profile."""
+        return [json.loads(path.read_text()) for path in sorted((self.root / "suites").glob("*.json"))]

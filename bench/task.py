@@ -1,0 +1,57 @@
+"""What is handed to a worker and what comes back; light enough for the process that only plans and watches."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from bench.atomic import write_bytes
+from bench.spec import Readout, RunSpec
+from bench.store import Store
+
+__all__ = ["Outcome", "Task", "record_failure"]
+
+
+@dataclass(frozen=True)
+class Task:
+    """A run and everything needed to do it, in any process.
+
+    Arguments:
+        spec: the resolved run.
+        readouts: what to read out of the trained model.
+        store: root of the store.
+        data: folder of local data, or None.
+        weights: folder of extractors' weights, or None.
+        device: 'auto', 'cpu' or 'cuda'.
+        fresh: set aside what is there and start again.
+    """
+
+    spec: RunSpec
+    readouts: tuple[Readout, ...]
+    store: Path
+    data: Path | None
+    weights: Path | None
+    device: str
+    fresh: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a task ended. `busy`: another process works on it; `abort`: nothing can go on (the store is full)."""
+
+    state: Literal["done", "hit", "failed", "stopped", "busy", "abort"]
+    reason: str = ""
+
+
+def record_failure(task: Task, reason: str, details: str = "") -> Outcome:
+    """Make a failed run a row with its reason, and keep a traceback for whoever looks into it."""
+    store = Store(task.store)
+    try:
+        folder = store.prepare(task.spec)
+        if details:
+            write_bytes(folder / "error.txt", details.encode())
+        store.finish(task.spec, "failed", reason, {})
+    except OSError as error:
+        return Outcome("abort", f"cannot write to the store {task.store}: {error.strerror}; and before that: {reason}")
+    return Outcome("failed", reason)

@@ -1,0 +1,10 @@
+"""Generalized Energy Based Models: a base and an energy that reweights it (Arbel, Zhou, Gretton, ICLR 2021).
+
+The library stands alone on torch. Concepts, a module each: `base` (prior and map), `model` (the reweighted law and its latent
+potential), `objectives`, `penalties`, `training`, `samplers`, `networks`.
+"""
+
+from gebm.base import Base, FlowBase, GaussianPrior, Prior, UniformPrior
+from gebm.model import GEBM, LatentPotential
+
+__all__ = ["GEBM", "Base", "FlowBase", "GaussianPrior", "LatentPotential", "Prior", "UniformPrior"]

@@ -1,0 +1,107 @@
+"""One step of the energy, which both phases of training take: data against negatives, plus penalties."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from gebm.base import Base
+from gebm.negatives import Negatives
+from gebm.objectives import Objective
+from gebm.optimisation import descend
+from gebm.penalties import gradient_penalty, mean_square, penalty_points
+from gebm.settings import RefitSettings, TrainingSettings
+from gebm.stream import DataStream
+
+__all__ = ["EnergySteps", "Losses", "energies"]
+
+Losses = dict[str, Tensor]
+
+
+def energies(energy: nn.Module, x: Float[Tensor, "batch ..."]) -> Float[Tensor, " batch"]:
+    """E(x), one value a sample.
+
+    Raises:
+        ValueError: if the energy returns anything else, such as (batch, 1), which would broadcast silently.
+    """
+    values: Tensor = energy(x)
+    if values.shape != x.shape[:1]:
+        raise ValueError(
+            f"energy must return one value a sample, shape {tuple(x.shape[:1])}, got {tuple(values.shape)}; "
+            "squeeze its last axis"
+        )
+    return values
+
+
+class EnergySteps:
+    """Energy steps on data against the negatives that the objective wants, the base in whatever mode it is in.
+
+    Arguments:
+        base: not changed.
+        energy: trained in place.
+        objective: loss of the energy, and which negatives.
+        data: prepared minibatches.
+        generator: latents and penalty points.
+        optimizer: of the energy and of the objective's parameters.
+        settings: penalties and clipping.
+
+    Raises:
+        ValueError: if stream and settings disagree about the batch size.
+    """
+
+    def __init__(
+        self,
+        base: Base,
+        energy: nn.Module,
+        objective: Objective,
+        data: DataStream,
+        generator: torch.Generator,
+        optimizer: torch.optim.Optimizer,
+        settings: TrainingSettings | RefitSettings,
+    ) -> None:
+        if data.batch_size != settings.batch_size:
+            raise ValueError(
+                f"batch_size must be one number, the data stream has {data.batch_size}, the settings {settings.batch_size}"
+            )
+        self.energy, self.objective, self.data = energy, objective, data
+        self.generator, self.optimizer, self.settings = generator, optimizer, settings
+        self.negatives = Negatives(base, energy, objective.negatives, generator)
+        self.count = 0
+
+    def step(self) -> Losses:
+        """One energy step; the losses stay on the device."""
+        x_data = self.data.next()
+        x_base = self.negatives.draw(x_data.shape[0])
+        energy_data, energy_base = torch.chunk(energies(self.energy, torch.cat([x_data, x_base])), 2)
+        objective_loss = self.objective.energy_loss(energy_data, energy_base)
+        loss = objective_loss + self.regularisation(x_data, x_base, energy_data, energy_base)
+        descend(self.optimizer, loss, self.energy, self.settings.clip_norm)
+        self.count += 1
+        return {
+            "energy_loss": objective_loss.detach(),
+            "energy_data": energy_data.detach().mean(),
+            "energy_base": energy_base.detach().mean(),
+        }
+
+    def regularisation(self, x_data: Tensor, x_base: Tensor, energy_data: Tensor, energy_base: Tensor) -> Tensor:
+        """The penalties due at this step."""
+        settings = self.settings
+        total = torch.zeros((), device=x_data.device)
+        if settings.penalty and self.count % settings.penalty_every == 0:
+            points = penalty_points(settings.penalty_points, x_data, x_base, self.generator)
+            total = total + settings.penalty * settings.penalty_every * gradient_penalty(self.energy, points)
+        if settings.energy_l2:
+            total = total + settings.energy_l2 * mean_square(energy_data, energy_base)
+        return total
+
+    def state_dict(self) -> dict[str, Any]:
+        """The count, on which the lazy penalty depends, and the persistent chains."""
+        return {"count": self.count, "negatives": self.negatives.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from there."""
+        self.count = state["count"]
+        self.negatives.load_state_dict(state["negatives"])

@@ -1,0 +1,1 @@
+"""Networks for bases and energies, one family a file."""

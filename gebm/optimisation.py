@@ -1,0 +1,51 @@
+"""Adam, its learning-rate schedules and gradient clipping, as all phases of training use them."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["DECAYS", "Decay", "adam", "descend", "learning_rate_factor", "scale_learning_rate"]
+
+Decay = Literal["constant", "linear", "cosine"]
+DECAYS: tuple[str, ...] = get_args(Decay)
+
+
+def adam(groups: list[dict[str, Any]], betas: tuple[float, float]) -> torch.optim.Adam:
+    """Fused Adam over parameter groups, each with its own `lr`; empty groups are dropped."""
+    groups = [group | {"initial_lr": group["lr"]} for group in groups if group["params"]]
+    return torch.optim.Adam(groups, betas=betas, fused=True)
+
+
+def learning_rate_factor(decay: Decay, done: int, total: int) -> float:
+    """What the learning rate is multiplied by before step `done` (from 0) of `total`: 1 at the first step, near 0 at the last.
+
+    `cosine` is ½(1 + cos(π done/total)) (Loshchilov & Hutter, 2017, without restarts).
+
+    Example:
+        >>> learning_rate_factor("linear", 3, 4), round(learning_rate_factor("cosine", 2, 4), 12)
+        (0.25, 0.5)
+    """
+    if decay == "linear":
+        return 1 - done / total
+    if decay == "cosine":
+        return 0.5 * (1 + math.cos(math.pi * done / total))
+    return 1.0
+
+
+def scale_learning_rate(optimizer: torch.optim.Optimizer, factor: float) -> None:
+    """Set every group's learning rate to `factor` times its initial one."""
+    for group in optimizer.param_groups:
+        group["lr"] = group["initial_lr"] * factor
+
+
+def descend(optimizer: torch.optim.Optimizer, loss: Tensor, clipped: nn.Module, clip_norm: float) -> None:
+    """One optimizer step down `loss`, the gradient of `clipped` cut to norm `clip_norm` (0 for no clipping)."""
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    if clip_norm:
+        nn.utils.clip_grad_norm_(clipped.parameters(), clip_norm)
+    optimizer.step()

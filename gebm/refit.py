@@ -1,0 +1,145 @@
+"""The energy refitted on the frozen base, in the mode in which the base is later sampled, with early stopping on held-out data.
+
+The alternating phase leaves an energy that was learned against a moving base in training mode; its density is that of another model
+than the one sampled (Arbel et al., 2021, refit it too). `gebm.training` is the phase before.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from gebm.base import Base
+from gebm.energy_steps import EnergySteps, Losses, energies
+from gebm.objectives import Objective, likelihood_gain, log_mean_exp
+from gebm.optimisation import adam, learning_rate_factor, scale_learning_rate
+from gebm.settings import RefitSettings
+from gebm.stream import DataStream
+
+__all__ = ["EnergyRefit"]
+
+
+class EnergyRefit:
+    """The energy alone, on a frozen base in the evaluation mode in which it will be sampled; keeps the best held-out energy.
+
+    Arguments:
+        base: frozen, in evaluation mode.
+        energy: trained in place, from where it stands.
+        objective: loss of the energy.
+        data: prepared minibatches of the training split.
+        held_out: (n, *shape), prepared validation data for early stopping.
+        generator: latents and penalty points.
+        settings: see `RefitSettings`.
+
+    Raises:
+        ValueError: if the base is in training mode, there are no held-out data, stream and settings disagree about the batch
+            size, or the energy does not return one value a sample.
+    """
+
+    def __init__(
+        self,
+        base: Base,
+        energy: nn.Module,
+        objective: Objective,
+        data: DataStream,
+        held_out: Float[Tensor, "batch ..."],
+        generator: torch.Generator,
+        settings: RefitSettings,
+    ) -> None:
+        if any(module.training for module in base.modules()):
+            raise ValueError("the energy is refitted on a base in evaluation mode; call base.eval() first")
+        if not held_out.shape[0]:
+            raise ValueError("held_out must have at least one row: early stopping looks at it and at nothing else")
+        self.base, self.energy, self.objective, self.data = base, energy, objective, data
+        self.held_out, self.generator, self.settings = held_out, generator, settings
+        self.optimizer = adam(
+            [
+                {
+                    "params": list(energy.parameters()),
+                    "lr": settings.learning_rate,
+                    "weight_decay": settings.weight_decay,
+                },
+                {"params": list(objective.parameters()), "lr": settings.learning_rate},
+            ],
+            settings.betas,
+        )
+        self.energy_steps = EnergySteps(base, energy, objective, data, generator, self.optimizer, settings)
+        with torch.no_grad():
+            self.pool = base.sample(settings.partition_samples, generator)
+        self.done = 0
+        self.best_gain, self.best_step, self.best = -math.inf, 0, copy.deepcopy(energy.state_dict())
+        energy.train()
+        self.look()
+
+    @property
+    def out_of_patience(self) -> bool:
+        """Whether the last `patience` looks all failed to find a better energy."""
+        looks = (self.done - self.best_step) // self.settings.check_every
+        return 0 < self.settings.patience <= looks
+
+    @property
+    def total(self) -> int:
+        """Energy steps in all: those done once patience is out."""
+        return self.done if self.out_of_patience else self.settings.steps
+
+    def step(self) -> Losses:
+        """One energy step, and a look at the held-out gain when due."""
+        settings = self.settings
+        scale_learning_rate(self.optimizer, learning_rate_factor(settings.decay, self.done, settings.steps))
+        losses = self.energy_steps.step()
+        self.done += 1
+        if self.done % settings.check_every == 0 or self.done == settings.steps:
+            losses["held_out_gain"] = self.look()
+        return losses
+
+    @torch.no_grad()
+    def look(self) -> Tensor:
+        """Held-out likelihood gain L(E) in nats; remembers the best energy."""
+        self.energy.eval()
+        log_partition = log_mean_exp(-energies(self.energy, self.pool))
+        gain = likelihood_gain(energies(self.energy, self.held_out), log_partition)
+        self.energy.train()
+        if gain.item() > self.best_gain:
+            self.best_gain, self.best_step = gain.item(), self.done
+            self.best = copy.deepcopy(self.energy.state_dict())
+        return gain
+
+    def finish(self) -> nn.Module:
+        """The best energy seen, in evaluation mode and frozen."""
+        self.energy.load_state_dict(self.best)
+        return self.energy.eval().requires_grad_(False)
+
+    def state_dict(self) -> dict[str, Any]:
+        """A snapshot: training on does not change it. Tensors and plain values only, so `torch.load(weights_only=True)` reads it."""
+        return copy.deepcopy(
+            {
+                "done": self.done,
+                "energy_steps": self.energy_steps.state_dict(),
+                "energy": self.energy.state_dict(),
+                "objective": self.objective.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "data": self.data.state_dict(),
+                "generator": self.generator.get_state(),
+                "pool": self.pool,
+                "best": {"gain": self.best_gain, "step": self.best_step, "energy": self.best},
+            }
+        )
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from a snapshot of a refit with the same networks, data and settings; the snapshot stays as it is."""
+        state = copy.deepcopy(state)
+        self.done = state["done"]
+        self.energy_steps.load_state_dict(state["energy_steps"])
+        self.energy.load_state_dict(state["energy"])
+        self.objective.load_state_dict(state["objective"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.data.load_state_dict(state["data"])
+        self.generator.set_state(state["generator"])
+        self.pool = state["pool"]
+        best = state["best"]
+        self.best_gain, self.best_step, self.best = best["gain"], best["step"], best["energy"]

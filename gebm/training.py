@@ -1,0 +1,167 @@
+"""Training of a GEBM: energy and base in alternation (Arbel et al., 2021, Algorithm 1), then the energy alone on the frozen base.
+
+Both phases are objects with `step()`, `state_dict()` and `load_state_dict()`: whoever drives them decides when to log, stop and save, and a
+restored phase continues bit for bit. The loop knows nothing of KALE: any `gebm.objectives.Objective` fits, the GANs of `baselines`
+among them, and any `gebm.base.Base`, implicit or flow. The second phase lives in `gebm.refit`, settings in `gebm.settings`,
+minibatches in `gebm.stream`; all are importable from here.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from gebm.base import Base, frozen, recompute_normalisation
+from gebm.energy_steps import EnergySteps, Losses, energies
+from gebm.objectives import Objective
+from gebm.optimisation import adam, descend, learning_rate_factor, scale_learning_rate
+from gebm.refit import EnergyRefit
+from gebm.settings import RefitSettings, TrainingSettings
+from gebm.stream import DataStream
+
+__all__ = [
+    "AlternatingTraining",
+    "DataStream",
+    "DivergedError",
+    "EnergyRefit",
+    "RefitSettings",
+    "TrainingSettings",
+]
+
+
+class DivergedError(RuntimeError):
+    """A loss is no longer finite."""
+
+
+class AlternatingTraining:
+    """Algorithm 1: `n_critic` energy steps, one base step, and so on; base in training mode throughout.
+
+    Arguments:
+        base: trained in place.
+        energy: trained in place.
+        objective: losses of both.
+        data: prepared minibatches.
+        generator: latents and penalty points.
+        settings: see `TrainingSettings`.
+
+    Raises:
+        ValueError: if stream and settings disagree about the batch size; at a step, if the energy does not return one value a
+            sample.
+
+    Example:
+        >>> from gebm.base import GaussianPrior
+        >>> from gebm.objectives import Kale
+        >>> base = Base(nn.Linear(1, 1), GaussianPrior(1))
+        >>> energy = nn.Sequential(nn.Linear(1, 1), nn.Flatten(0))
+        >>> data = DataStream(torch.randn(64, 1), 32, torch.Generator())
+        >>> settings = TrainingSettings(base_steps=2, batch_size=32)
+        >>> training = AlternatingTraining(base, energy, Kale(), data, torch.Generator(), settings)
+        >>> while training.done < training.total:
+        ...     losses = training.step()
+        >>> sorted(losses), training.finish().training
+        (['base_loss', 'energy_base', 'energy_data', 'energy_loss'], False)
+    """
+
+    def __init__(
+        self,
+        base: Base,
+        energy: nn.Module,
+        objective: Objective,
+        data: DataStream,
+        generator: torch.Generator,
+        settings: TrainingSettings,
+    ) -> None:
+        self.base, self.energy, self.objective, self.data = base, energy, objective, data
+        self.generator, self.settings = generator, settings
+        self.base_optimizer = adam([{"params": list(base.parameters()), "lr": settings.learning_rate}], settings.betas)
+        self.energy_optimizer = adam(
+            [
+                {
+                    "params": list(energy.parameters()),
+                    "lr": settings.energy_learning_rate,
+                    "weight_decay": settings.weight_decay,
+                },
+                {"params": list(objective.parameters()), "lr": settings.log_partition_learning_rate},
+            ],
+            settings.betas,
+        )
+        self.energy_steps = EnergySteps(base, energy, objective, data, generator, self.energy_optimizer, settings)
+        self.average: AveragedModel | None = None
+        if settings.ema:
+            average = get_ema_multi_avg_fn(settings.ema)  # type: ignore[no-untyped-call]
+            self.average = AveragedModel(base, multi_avg_fn=average, use_buffers=False)
+        self.done = 0
+        base.train()
+        energy.train()
+
+    @property
+    def total(self) -> int:
+        """Base steps in all."""
+        return self.settings.base_steps
+
+    def step(self) -> Losses:
+        """The energy steps of one round and its base step."""
+        settings = self.settings
+        factor = learning_rate_factor(settings.decay, self.done, settings.base_steps)
+        for optimizer in (self.base_optimizer, self.energy_optimizer):
+            scale_learning_rate(optimizer, factor)
+        burst = settings.burst and self.done % settings.burst_every == 0
+        losses: Losses = {}
+        for _ in range(settings.burst if burst else settings.n_critic):
+            losses = self.energy_steps.step()
+        self.done += 1
+        return losses | self.base_step()
+
+    def base_step(self) -> Losses:
+        """One step of the base through the fixed energy."""
+        settings = self.settings
+        with frozen(self.energy):
+            x = self.base.sample(settings.batch_size, self.generator)
+            loss = self.objective.base_loss(energies(self.energy, x))
+            descend(self.base_optimizer, loss, self.base, settings.clip_norm)
+        if self.average is not None:
+            self.average.update_parameters(self.base)
+        return {"base_loss": loss.detach()}
+
+    def finish(self) -> Base:
+        """The trained base in evaluation mode: averaged weights where there is an average, normalisation statistics of its own."""
+        trained = self.base if self.average is None else self.average.module
+        base: Base = copy.deepcopy(trained)  # type: ignore[assignment]
+        recompute_normalisation(base, self.generator)
+        return base.requires_grad_(False)
+
+    def state_dict(self) -> dict[str, Any]:
+        """A snapshot: training on does not change it. Tensors and plain values only, so `torch.load(weights_only=True)` reads it."""
+        return copy.deepcopy(
+            {
+                "done": self.done,
+                "energy_steps": self.energy_steps.state_dict(),
+                "base": self.base.state_dict(),
+                "energy": self.energy.state_dict(),
+                "objective": self.objective.state_dict(),
+                "average": None if self.average is None else self.average.state_dict(),
+                "base_optimizer": self.base_optimizer.state_dict(),
+                "energy_optimizer": self.energy_optimizer.state_dict(),
+                "data": self.data.state_dict(),
+                "generator": self.generator.get_state(),
+            }
+        )
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from a snapshot of a training with the same networks, data and settings; the snapshot stays as it is."""
+        state = copy.deepcopy(state)
+        self.done = state["done"]
+        self.energy_steps.load_state_dict(state["energy_steps"])
+        self.base.load_state_dict(state["base"])
+        self.energy.load_state_dict(state["energy"])
+        self.objective.load_state_dict(state["objective"])
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
+        self.base_optimizer.load_state_dict(state["base_optimizer"])
+        self.energy_optimizer.load_state_dict(state["energy_optimizer"])
+        self.data.load_state_dict(state["data"])
+        self.generator.set_state(state["generator"])

@@ -1,0 +1,164 @@
+"""The store: what is there is told from what is not, and what is damaged is never used."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bench import store as store_module
+from bench.atomic import CorruptFileError, read_sealed, write_bytes, write_json, write_sealed
+from bench.runner import execute
+from bench.spec import Suite
+from bench.store import Store, StoreError
+
+from .conftest import plan_one
+
+
+def done(suite: Suite, store: Store) -> Path:
+    """A finished run's folder."""
+    task = plan_one(suite, store).task
+    assert execute(task, lambda _: None, lambda: False).state == "done"
+    return store.folder(task.spec).path
+
+
+def test_states_along_a_run(tiny: Suite, store: Store) -> None:
+    task = plan_one(tiny, store).task
+    states = [store.lookup(task.spec, task.readouts).state]
+    stopped = execute(task, lambda _: None, lambda: True)
+    assert stopped.state == "stopped"
+    states.append(store.lookup(task.spec, task.readouts).state)
+    assert execute(task, lambda _: None, lambda: False).state == "done"
+    states.append(store.lookup(task.spec, task.readouts).state)
+    assert execute(task, lambda _: None, lambda: False).state == "hit"
+    assert states == ["missing", "partial", "hit"]
+    assert not (store.folder(task.spec).path / "resume.pt").exists()
+
+
+def test_more_readouts_continue_a_finished_run(tiny: Suite, store: Store) -> None:
+    folder = done(tiny, store)
+    checkpoint = (folder / "checkpoint.safetensors").stat()
+    more = tiny.model_copy(deep=True)
+    profile = more.profiles["quick"]
+    evaluation = profile.evaluation.model_copy(update={"samples": 90})
+    more.profiles["quick"] = profile.model_copy(update={"evaluation": evaluation})
+    planned = plan_one(more, store)
+    assert (planned.found.state, planned.found.reason) == ("partial", "trained; 2 evaluations to do")
+    assert execute(planned.task, lambda _: None, lambda: False).state == "done"
+    assert (folder / "checkpoint.safetensors").stat().st_mtime_ns == checkpoint.st_mtime_ns
+    assert plan_one(tiny, store).found.state == "hit"
+
+
+@pytest.mark.parametrize(
+    "name", ["checkpoint.safetensors", "curve.jsonl", "training.json", "spec.json", "status.json", "evals"]
+)
+@pytest.mark.parametrize("truncate", [True, False])
+def test_a_damaged_file_is_named_and_redone(tiny: Suite, store: Store, name: str, truncate: bool) -> None:
+    folder = done(tiny, store)
+    before = json.loads((folder / "status.json").read_text())["files"]
+    path = min((folder / "evals").glob("*.json")) if name == "evals" else folder / name
+    raw = bytearray(path.read_bytes())
+    raw[len(raw) // 2] ^= 0x20
+    path.write_bytes(raw[: len(raw) // 2] if truncate else raw)
+    planned = plan_one(tiny, store)
+    assert planned.found.state == "corrupt"
+    assert path.name in planned.found.reason
+    assert execute(planned.task, lambda _: None, lambda: False).state == "done"
+    after = json.loads((folder / "status.json").read_text())["files"]
+    assert after["checkpoint.safetensors"] == before["checkpoint.safetensors"]
+    assert len(list((store.root / "attic").iterdir())) == 1
+
+
+def test_other_code_makes_a_run_stale(tiny: Suite, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    done(tiny, store)
+    monkeypatch.setattr(store_module, "fingerprint", lambda: "another")
+    assert plan_one(tiny, store).found.state == "stale"
+
+
+def test_the_fingerprint_is_of_the_code_that_makes_numbers() -> None:
+    """A change of the report may not make results stale; a change of the library must."""
+    root = Path(store_module.__file__).parent.parent
+    parts = [root / part for part in (*store_module.NUMBERS, *store_module.NUMBERS_FOLDERS)]
+    assert all(part.exists() for part in parts)
+    covered = {file for part in parts for file in ([part] if part.is_file() else part.rglob("*.py"))}
+    names = {str(file.relative_to(root)) for file in covered}
+    assert {"gebm/training.py", "baselines/gan.py", "bench/evaluate.py", "bench/metrics/scores.py"} <= names
+    assert not any(name.startswith(("bench/report", "bench/cli")) for name in names)
+
+
+def test_a_run_is_held_by_one_process(tiny: Suite, store: Store) -> None:
+    spec = plan_one(tiny, store).task.spec
+    script = (
+        "import sys, time; from pathlib import Path; from bench.spec import RunSpec; from bench.store import Store\n"
+        f"spec = RunSpec.model_validate_json({spec.model_dump_json()!r})\n"
+        f"with Store(Path({str(store.root)!r})).lock(spec) as mine:\n"
+        "    print(mine, flush=True); time.sleep(60)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline().strip() == "True"
+        with store.lock(spec) as mine:
+            assert not mine
+        assert execute(plan_one(tiny, store).task, lambda _: None, lambda: False).state == "busy"
+        holder.kill()  # a lock dies with its holder
+    with store.lock(spec) as mine:
+        assert mine
+
+
+def test_an_unwritable_store_is_a_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(StoreError, match="cannot write to the store"):
+        Store(tmp_path / "file" / "store").create()
+    with pytest.raises(StoreError, match="no store at"):
+        Store(tmp_path / "nowhere").require()
+
+
+def test_a_full_disk_loses_nothing(tiny: Suite, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    task = plan_one(tiny, store).task
+    assert execute(plan_one(tiny, store, "gan-ns").task, lambda _: None, lambda: False).state == "done"
+    real_fsync = os.fsync
+
+    def full(handle: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    outcome = execute(task, lambda _: None, lambda: False)
+    assert outcome.state == "abort"
+    assert "No space left on device" in outcome.reason
+    assert str(store.root) in outcome.reason
+    monkeypatch.setattr(os, "fsync", real_fsync)
+    assert plan_one(tiny, store, "gan-ns").found.state == "hit"
+    assert not list(store.root.rglob("*.tmp"))
+    assert execute(task, lambda _: None, lambda: False).state == "done"
+
+
+def test_a_write_is_whole_or_absent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "value.json"
+    write_json(path, {"a": 1})
+    monkeypatch.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    with pytest.raises(OSError, match="No space"):
+        write_bytes(path, b"half")
+    assert json.loads(path.read_text()) == {"a": 1}
+    assert [p.name for p in tmp_path.iterdir()] == ["value.json"]
+
+
+def test_json_refuses_what_it_cannot_say(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="JSON"):
+        write_json(tmp_path / "x.json", {"a": float("nan")})
+    assert not (tmp_path / "x.json").exists()
+
+
+@pytest.mark.parametrize("position", [0, 31, 32, 40, -1])
+def test_a_broken_seal_is_noticed(tmp_path: Path, position: int) -> None:
+    path = tmp_path / "sealed"
+    write_sealed(path, b"some content of a file")
+    assert read_sealed(path) == b"some content of a file"
+    raw = bytearray(path.read_bytes())
+    raw[position] ^= 1
+    path.write_bytes(raw)
+    with pytest.raises(CorruptFileError, match="sealed"):
+        read_sealed(path)
