@@ -20,6 +20,9 @@ import click
 from bench import __version__
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
+    from bench.campaign import Campaign
     from bench.plan import Planned
     from bench.spec import Suite
     from bench.store import Store
@@ -297,7 +300,7 @@ def run(max_minutes: float | None, jobs: int | None, **options: Any) -> None:
     campaign = Campaign(suite, options["profile"], plans, store, workers)
     deadline = start + max_minutes * 60 if max_minutes else float("inf")
     console = Console()
-    with graceful_stop() as asked:
+    with graceful_stop() as asked, one_line_errors():
         follow(campaign, console, lambda: asked() or time.monotonic() > deadline)
     finish_run(campaign, console, time.monotonic() - start, "interrupted" if asked() else "--max-minutes reached")
 
@@ -322,32 +325,39 @@ def graceful_stop() -> Iterator[Callable[[], bool]]:
             signal.signal(number, handler)
 
 
-def finish_run(campaign: Any, console: Any, seconds: float, why_stopped: str) -> None:
+def finish_run(campaign: Campaign, console: Console, seconds: float, why_stopped: str) -> None:
     """The table, the report, what failed, and the exit code."""
-    from bench.report import terminal_table, write_report
-    from bench.report.frame import scan
-
     counts = campaign.counts()
-    with one_line_errors():
-        frame, facts = scan(campaign.store, campaign.suite.name, campaign.profile)
-        if counts["done"] + counts["hit"]:
-            terminal_table(frame, console, facts)
-            try:
-                path = write_report(frame, facts, campaign.store.root / "report", "markdown")
-                console.print(f"report: {path}", soft_wrap=True)
-            except OSError as error:
-                raise Failure(f"the runs are safe, but the report cannot be written: {error}") from error
+    problem = show_results(campaign, console) if counts["done"] + counts["hit"] else ""
     words = ", ".join(
         f"{counts[state]} {state}" for state in ("done", "hit", "failed", "stopped", "abort") if counts[state]
     )
     console.print(f"{len(campaign.planned)} runs: {words}; {seconds / 60:.1f} minutes")
-    reasons = {run: o for run, o in campaign.outcomes.items() if o.state in ("failed", "abort")}
-    for name, outcome in reasons.items():
-        click.echo(f"bench: {name}: {outcome.reason}", err=True)
+    for name, outcome in campaign.outcomes.items():
+        if outcome.state in ("failed", "abort"):
+            click.echo(f"bench: {name}: {outcome.reason}", err=True)
+    if problem:
+        click.echo(f"bench: {problem}", err=True)
     if counts["stopped"] and not counts["abort"]:
         click.echo(f"bench: {why_stopped}; nothing is lost, the same command continues", err=True)
-    if counts["failed"] or counts["stopped"] or counts["abort"]:
+    if problem or counts["failed"] or counts["stopped"] or counts["abort"]:
         sys.exit(1)
+
+
+def show_results(campaign: Campaign, console: Console) -> str:
+    """Print the table and write the report; a sentence if the report cannot be written."""
+    from bench.report import terminal_table, write_report
+    from bench.report.frame import scan
+
+    with one_line_errors():
+        frame, facts = scan(campaign.store, campaign.suite.name, campaign.profile)
+        terminal_table(frame, console, facts)
+    try:
+        path = write_report(frame, facts, campaign.store.root / "report", "markdown")
+    except OSError as error:
+        return f"the runs are safe, but the report cannot be written: {error.strerror}"
+    console.print(f"report: {path}", soft_wrap=True)
+    return ""
 
 
 @main.command(epilog=examples("bench status", "bench status --store results/runs"))

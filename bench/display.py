@@ -133,8 +133,8 @@ def show_lines(events: Iterable[JobEvent], console: Console, clock: Clock) -> No
         elif event.kind == "progress" and "warning" in event.value:
             say(f"{name}  {event.value['warning']}")
         elif event.kind == "progress":
-            step, total = event.value.get("step", 0), event.value.get("total", 0)
-            latest[name] = f"{name}  step {step}/{total}  {words(event.value)}"
+            where = f"step {event.value['step']}/{event.value['total']}  " if "step" in event.value else ""
+            latest[name] = f"{name}  {where}{words(event.value)}"
         elif event.kind == "done":
             clock.finish(name)
             latest.pop(name, None)

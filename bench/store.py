@@ -158,7 +158,7 @@ class Store:
         try:
             for name in ("runs", "suites", "cache", "locks", "attic"):
                 (root / name).mkdir(parents=True, exist_ok=True)
-            write_bytes(root / "locks" / "probe", b"")
+            write_bytes(root / "locks" / "probe", bytes(4096))  # an empty file fits on a full disk
         except OSError as error:
             raise StoreError(f"cannot write to the store {root}: {error.strerror or error}") from error
         return self
@@ -259,9 +259,26 @@ class Store:
             os.close(handle)
 
     def write_manifest(self, suite: str, profile: str, manifest: dict[str, Any]) -> None:
-        """Remember what a `bench run` of a suite planned."""
-        write_json(self.root / "suites" / f"{suite}-{profile}.json", manifest)
+        """Remember what a `bench run` of a suite planned.
+
+        Raises:
+            StoreError: if it cannot be written.
+        """
+        try:
+            write_json(self.root / "suites" / f"{suite}-{profile}.json", manifest)
+        except OSError as error:
+            raise StoreError(f"cannot write to the store {self.root}: {error.strerror}") from error
 
     def manifests(self) -> list[dict[str, Any]]:
-        """What was planned, a dictionary a suite and profile."""
-        return [json.loads(path.read_text()) for path in sorted((self.root / "suites").glob("*.json"))]
+        """What was planned, a dictionary a suite and profile.
+
+        Raises:
+            StoreError: if one of them is damaged.
+        """
+        found = []
+        for path in sorted((self.root / "suites").glob("*.json")):
+            try:
+                found.append(json.loads(path.read_text()))
+            except ValueError as error:
+                raise StoreError(f"{path} is corrupt or truncated; `bench run` of that suite writes it anew") from error
+        return found

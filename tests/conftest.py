@@ -7,11 +7,16 @@ import warnings
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from jaxtyping import install_import_hook
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # beartype's remarks on importing torch's own types
     install_import_hook(["gebm", "baselines"], "beartype.beartype")
+
+
+settings.register_profile("steady", deadline=None, derandomize=True)
+settings.load_profile("steady")
 
 
 @pytest.fixture(scope="session")

@@ -129,9 +129,8 @@ def run_states(store: Store) -> list[tuple[str, str, str]]:
     for spec in sorted((store.root / "runs").glob("*/*/*/spec.json")):
         folder = RunFolder(spec.parent)
         state, reason, _ = examine(folder)
-        found.append(
-            (str(spec.parent.relative_to(store.root / "runs")), state, reason or last_words(folder.path, state))
-        )
+        words = f"{reason} {last_words(folder.path, state)}".strip()
+        found.append((str(spec.parent.relative_to(store.root / "runs")), state, words))
     return found
 
 
@@ -142,4 +141,4 @@ def last_words(folder: Path, state: str) -> str:
         return ""
     lines = curve.read_text().splitlines()
     last = json.loads(lines[-1]) if lines else {}
-    return f"{last['phase']} step {last['step']}" if last else ""
+    return f"from {last['phase']} step {last['step']}" if last else ""
