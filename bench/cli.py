@@ -295,11 +295,21 @@ def run(max_minutes: float | None, jobs: int | None, **options: Any) -> None:
 
     from bench.campaign import Campaign
     from bench.display import follow
+    from bench.plan import wants_work
 
     workers = jobs or default_jobs(plans[0].task.spec.threads)
     campaign = Campaign(suite, options["profile"], plans, store, workers)
     deadline = start + max_minutes * 60 if max_minutes else float("inf")
     console = Console()
+    for p in plans:
+        if p.found.state in ("corrupt", "stale"):
+            click.echo(
+                f"bench: {p.task.spec.run_id} is {p.found.state}: {p.found.reason}; set aside and done again", err=True
+            )
+        elif not wants_work(p) and p.found.state == "failed":
+            click.echo(
+                f"bench: {p.task.spec.run_id} {p.found.reason}; it would again, --fresh tries all the same", err=True
+            )
     with graceful_stop() as asked, one_line_errors():
         follow(campaign, console, lambda: asked() or time.monotonic() > deadline)
     finish_run(campaign, console, time.monotonic() - start, "interrupted" if asked() else "--max-minutes reached")
