@@ -112,12 +112,12 @@ class ChainJudge:
             steps = int(budget / price) // recorded.thin * recorded.thin
             draws = steps // recorded.thin
             scores = self.scores(recorded, draws, steps * price, truth)
-            if readout.law_samples:
+            if readout.law_samples and all(map(math.isfinite, scores.values())):
                 scores["sliced-wasserstein"] = self.distance(
                     recorded.trace.z[:draws].flatten(0, 1), readout.law_samples
                 )
             spent = Cost(*(each * steps + before for each, before in zip(recorded.step, recorded.warmup, strict=True)))
-            rows.append(row(steps, spent, scores, key) | {"budget": budget})
+            rows.append(finite_row(steps, spent, scores, key) | {"budget": budget})
         size = None if recorded.tuned is not None else readout.settings.get("step_size")
         return {"sampler": readout.sampler, "beta": readout.beta, "step_size": size}, rows
 
@@ -177,8 +177,10 @@ class ChainJudge:
         if readout.law == "reference":
             truth = self.truth(readout.beta, count)
             scores = dict(zip(("mean-error[E]", "mean-error[z]"), truth.standard_error, strict=True))
-            if readout.beta == 1 and truth.ess_fraction is not None and truth.pareto_k is not None:
-                scores |= {"ess-fraction": truth.ess_fraction, "pareto-k": truth.pareto_k}
+            if readout.beta == 1 and truth.ess_fraction is not None:
+                scores["ess-fraction"] = truth.ess_fraction
+            if truth.pareto_k is not None and math.isfinite(truth.pareto_k):
+                scores["pareto-k"] = truth.pareto_k
             key = f"standard error of the reference; {truth.source}"
             return law_head("reference", readout.beta), [row(0, Cost(0, count), scores, key)]
         potential = self.model.gebm.potential(readout.beta)
@@ -277,6 +279,13 @@ def sliced_wasserstein(points: np.ndarray, truth: np.ndarray) -> float:
 def law_head(name: str, beta: float | None) -> dict[str, Any]:
     """The head of a result that is no chain's."""
     return {"sampler": name, "beta": beta, "step_size": None}
+
+
+def finite_row(steps: int, cost: Cost, scores: dict[str, float], key: str) -> dict[str, Any]:
+    """One line of a chain's result; a chain that ran away keeps what is a number and says so."""
+    kept = {name: value for name, value in scores.items() if math.isfinite(value)}
+    lost = "diverged: energies or latents beyond all bounds" if len(kept) < len(scores) else ""
+    return row(steps, cost, kept, key) | {"collapsed": lost}
 
 
 def row(steps: int, cost: Cost, scores: dict[str, float], key: str) -> dict[str, Any]:

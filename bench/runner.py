@@ -133,15 +133,17 @@ def evaluate(
         return Evaluator(dataset, loaded, store.cache, progress, should_stop)
 
     judge = functools.cache(lambda: ChainJudge(model, progress))
+
+    def read(readout: Readout) -> Result:
+        if isinstance(readout, ImageReadout):
+            return evaluator(readout.extractor).read(model, readout)
+        return judge().read(readout)
+
     for readout in task.readouts:
         identity = readout.identity(checkpoint)
         result = folder.evaluation(identity)
         if result is None:
-            if isinstance(readout, ImageReadout):
-                found = evaluator(readout.extractor).read(model, readout)
-            else:
-                found = judge().read(readout)
-            result = keep(folder, identity, readout, found)
+            result = keep(folder, identity, readout, read(readout))
         results.append(result)
         if should_stop():
             raise InterruptedRunError("stopped between evaluations")

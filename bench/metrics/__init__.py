@@ -83,7 +83,7 @@ METRICS: Mapping[str, Metric] = {
             "log-partition-error", "|log Ẑ − log Z|, importance sampling against quadrature", "lower", "nats", "density"
         ),
         Metric(
-            "pareto-k", "Tail shape of the importance weights behind the reference; below 0.7", "lower", "", "density"
+            "pareto-k", "Tail shape of the importance weights behind the reference; below 0.7", "lower", "", "chains"
         ),
         Metric(
             "sliced-wasserstein",

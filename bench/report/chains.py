@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from bench import registry
 from bench.metrics import METRICS, base_name
 from bench.report.summary import SummaryRow
 from bench.report.text import arrow, beta_name, metric_order, number
@@ -29,6 +30,7 @@ LAWS = {"base": "base alone", "resampled": "no chain (resampled)", "reference": 
 """Rows that are no chain's, as a reader calls them."""
 
 RHAT_LIMIT = 1.01
+DIVERGED = "diverged"
 _BY_OBJECTIVE = ("sliced-wasserstein", "mean-error[E]", "variance-error[z]", "rhat", "ess-per-cost[z]")
 _LEFT_OUT = ("step-size", "ess-fraction", "pareto-k")
 
@@ -86,7 +88,8 @@ def _by_sampler(rows: Sequence[SummaryRow], beta: float) -> Grid:
         first = next(iter(own.values()))
         counts = [first.steps, first.gradient_evaluations, first.forward_evaluations]
         cells = [f"{count:,}" if count is not None else "—" for count in counts]
-        lines.append([LAWS.get(sampler, sampler), *cells, *(_cell(own.get(metric)) for metric in metrics)])
+        nothing = DIVERGED if any(row.status == "collapsed" for row in own.values()) else "—"
+        lines.append([LAWS.get(sampler, sampler), *cells, *(_cell(own.get(metric), nothing) for metric in metrics)])
     header = ["sampler", "steps", "gradient evaluations", "forward evaluations", *map(arrow, metrics)]
     return Grid(f"{rows[0].label} at {beta_name(beta)}: every sampler at the largest budget", header, lines)
 
@@ -109,9 +112,10 @@ def _by_objective(rows: Sequence[SummaryRow], beta: float) -> list[Grid]:
 
 
 def _samplers(rows: Iterable[SummaryRow]) -> list[str]:
-    """Samplers as the suite orders the first model's, what is no chain's first."""
-    names = dict.fromkeys(row.sampler for row in rows if row.sampler is not None)
-    return sorted(names, key=lambda name: name not in LAWS)
+    """What is no chain's first, then samplers as the registry lists them."""
+    order = [*LAWS, *registry.entries("samplers")]
+    names = {row.sampler for row in rows if row.sampler is not None}
+    return sorted(names, key=lambda name: (order.index(name) if name in order else len(order), name))
 
 
 def _metrics(rows: Iterable[SummaryRow], about: str) -> list[str]:
@@ -120,9 +124,9 @@ def _metrics(rows: Iterable[SummaryRow], about: str) -> list[str]:
     return sorted(chosen, key=metric_order)
 
 
-def _cell(row: SummaryRow | None) -> str:
+def _cell(row: SummaryRow | None, nothing: str = "—") -> str:
     if row is None:
-        return "—"
+        return nothing
     if row.metric == "rhat" and row.mean is not None:
         return f"{row.mean:.3f}" + (" !" if row.mean >= RHAT_LIMIT else "")
     return number(row.mean)
@@ -141,7 +145,8 @@ def _sentences(model: str, beta: float, rows: Sequence[SummaryRow]) -> list[str]
     for row in rows:
         if row.label == model and row.beta == beta and row.sampler and row.metric and row.mean is not None:
             values.setdefault(row.sampler, {})[row.metric] = row.mean
-    chains = {name: own for name, own in values.items() if name not in LAWS and "rhat" in own}
+    chains = {name: own for name, own in values.items() if name not in LAWS and {"rhat", "mean-error[E]"} <= own.keys()}
+    lost = sorted(values.keys() - chains.keys() - LAWS.keys())
     if not chains:
         return []
     mixed = {name: own for name, own in chains.items() if own["rhat"] < RHAT_LIMIT}
@@ -149,7 +154,7 @@ def _sentences(model: str, beta: float, rows: Sequence[SummaryRow]) -> list[str]
     said = [f"R-hat is below {RHAT_LIMIT} for {len(mixed)} of {len(chains)} samplers"]
     if doubtful:
         said.append(f"not for {', '.join(doubtful)}")
-    best = sorted(mixed, key=lambda name: -mixed[name]["ess-per-cost[z]"])[:3]
+    best = sorted(mixed, key=lambda name: -mixed[name].get("ess-per-cost[z]", 0.0))[:3]
     if best:
         ranks = ", ".join(f"{name} {number(mixed[name]['ess-per-cost[z]'])}" for name in best)
         said.append(f"of those below, most effective samples of the worst latent a gradient evaluation: {ranks}")
@@ -157,6 +162,17 @@ def _sentences(model: str, beta: float, rows: Sequence[SummaryRow]) -> list[str]
     said.append(
         f"largest error of the mean of E: {worst}, {number(chains[worst]['mean-error[E]'])} true standard deviations"
     )
+    if lost:
+        said.append(f"diverged: {', '.join(lost)}")
+    reference = values.get("reference", {})
+    if "pareto-k" in reference:
+        said.append(
+            f"the reference's own error is {number(reference['mean-error[E]'])}, Pareto k {number(reference['pareto-k'])}"
+        )
+    if "ess-fraction" in reference:
+        said.append(
+            f"the prior's draws are worth {reference['ess-fraction']:.0%} as many of the model: how far the energy moves the prior"
+        )
     law = values.get("resampled", {})
     if "kl-divergence" in law:
         missed, possible = law["kl-divergence"], law["possible-gain"]
