@@ -351,7 +351,10 @@ def load_suite(name: str) -> Suite:
     kind: type[Suite] = Suite
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
-        kind = KINDS.get(str(content.get("kind", "images")), Suite)
+        named = str(content.get("kind", "images"))
+        if named not in KINDS:
+            raise SuiteError(f"{path}: kind: no kind of suite '{named}'; {registry.closest(named, KINDS)}")
+        kind = KINDS[named]
         suite = kind.model_validate(content)
     except (OSError, UnicodeDecodeError) as error:
         raise SuiteError(f"{path}: cannot be read: {error}") from error

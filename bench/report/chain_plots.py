@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from bench.report.chains import LAWS, betas_of, largest_budget, models_of, usable
+from bench.report.chains import LAWS, betas_of, largest_budget, models_of, samplers_of, usable
 from bench.report.plots import figure_of, legend_above, plain_axes, png_of
 from bench.report.summary import SummaryRow
 from bench.report.text import beta_name
@@ -42,7 +42,7 @@ def trade_off_figure(rows: Sequence[SummaryRow]) -> bytes | None:
     """A line a sampler, a row of panels for each target; None with several models or a single budget."""
     rows = usable(rows)
     betas = betas_of(rows)
-    samplers = list(dict.fromkeys(row.sampler for row in rows if row.sampler not in LAWS and row.sampler))
+    samplers = [name for name in samplers_of(rows) if name not in LAWS]
     lengths = {name: {row.steps for row in rows if row.sampler == name} for name in samplers}
     if len(models_of(rows)) != 1 or not betas or max(map(len, lengths.values())) < 2:
         return None
@@ -64,7 +64,9 @@ def trade_off_figure(rows: Sequence[SummaryRow]) -> bytes | None:
             if metric == "rhat":
                 handles["R-hat 1.01"] = panel.axhline(0.01, color="#777777", linestyle=":", linewidth=1.2)
             _logarithmic(panel)
-            panel.set_title(f"{title}, {beta_name(beta)}", loc="left", fontsize=9)
+            if beta == betas[0]:
+                panel.set_title(title, loc="left", fontsize=9)
+        line[0].set_ylabel(beta_name(beta), fontsize=10)
     for panel in panels[-1]:
         panel.set_xlabel("gradient equivalents a chain, warm-up included", fontsize=9)
     legend_above(figure, handles)
@@ -98,6 +100,14 @@ def _logarithmic(panel: Axes) -> None:
     panel.set_xticks(apart)
     panel.xaxis.set_minor_formatter(NullFormatter())
     panel.minorticks_off()
+    _readable(panel)
+
+
+def _readable(panel: Axes) -> None:
+    """Labels at 1, 2 and 5 of every decade of a logarithmic height."""
+    panel.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    panel.yaxis.set_minor_formatter(NullFormatter())
     plain_axes(panel)
 
 
@@ -108,7 +118,7 @@ def objectives_figure(rows: Sequence[SummaryRow]) -> bytes | None:
     metrics = [
         m for m in ("sliced-wasserstein", "mean-error[E]", "variance-error[z]") if any(r.metric == m for r in rows)
     ]
-    samplers = sorted(dict.fromkeys(row.sampler for row in rows if row.sampler), key=lambda name: name not in LAWS)
+    samplers = samplers_of(rows)
     if len(models) < 2 or not metrics:
         return None
     figure = figure_of(10.5, 3.4)
@@ -130,6 +140,5 @@ def objectives_figure(rows: Sequence[SummaryRow]) -> bytes | None:
             range(len(names)), [{"resampled": "no chain"}.get(name, name) for name in names], rotation=35, ha="right"
         )
         panel.set_title(f"{metric}, lower is better", loc="left", fontsize=10)
-        plain_axes(panel)
     legend_above(figure, handles)
     return png_of(figure)

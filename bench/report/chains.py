@@ -23,6 +23,7 @@ __all__ = [
     "grids",
     "largest_budget",
     "models_of",
+    "samplers_of",
 ]
 
 CHAINS_QUESTION = "Which chains can be trusted, and what do they cost?"
@@ -83,7 +84,7 @@ def grids(rows: Sequence[SummaryRow]) -> list[Grid]:
 def _by_sampler(rows: Sequence[SummaryRow], beta: float) -> Grid:
     metrics = _metrics(rows, "chains")
     lines = []
-    for sampler in _samplers(rows):
+    for sampler in samplers_of(rows):
         own = {row.metric: row for row in rows if row.sampler == sampler}
         first = next(iter(own.values()))
         counts = [first.steps, first.gradient_evaluations, first.forward_evaluations]
@@ -103,7 +104,7 @@ def _by_objective(rows: Sequence[SummaryRow], beta: float) -> list[Grid]:
         found.append(Grid("The learned density, by quadrature", ["objective", *map(arrow, density)], lines))
     for metric in _BY_OBJECTIVE:
         own = {(row.label, row.sampler): row for row in rows if row.metric == metric}
-        samplers = [name for name in _samplers(rows) if any(sampler == name for _, sampler in own)]
+        samplers = [name for name in samplers_of(rows) if any(sampler == name for _, sampler in own)]
         lines = [[model, *(_cell(own.get((model, name))) for name in samplers)] for model in models]
         if samplers:
             title = f"{arrow(metric)} at {beta_name(beta)}: objective × sampler"
@@ -111,7 +112,7 @@ def _by_objective(rows: Sequence[SummaryRow], beta: float) -> list[Grid]:
     return found
 
 
-def _samplers(rows: Iterable[SummaryRow]) -> list[str]:
+def samplers_of(rows: Iterable[SummaryRow]) -> list[str]:
     """What is no chain's first, then samplers as the registry lists them."""
     order = [*LAWS, *registry.entries("samplers")]
     names = {row.sampler for row in rows if row.sampler is not None}
