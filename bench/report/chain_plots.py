@@ -40,7 +40,7 @@ _MARKERS = "osD^vP*X<>h"
 
 def trade_off_figure(rows: Sequence[SummaryRow]) -> bytes | None:
     """A line a sampler, a row of panels for each target; None with several models or a single budget."""
-    rows = usable(rows)
+    rows = [row for row in usable(rows) if row.status != "collapsed"]
     betas = betas_of(rows)
     samplers = [name for name in samplers_of(rows) if name not in LAWS]
     lengths = {name: {row.steps for row in rows if row.sampler == name} for name in samplers}
@@ -113,7 +113,7 @@ def _readable(panel: Axes) -> None:
 
 def objectives_figure(rows: Sequence[SummaryRow]) -> bytes | None:
     """Samplers side by side, a mark for each objective, a panel for each error; None with one model."""
-    rows = largest_budget(rows)
+    rows = [row for row in largest_budget(rows) if row.status != "collapsed"]
     models = models_of(rows)
     metrics = [
         m for m in ("sliced-wasserstein", "mean-error[E]", "variance-error[z]") if any(r.metric == m for r in rows)
@@ -140,5 +140,6 @@ def objectives_figure(rows: Sequence[SummaryRow]) -> bytes | None:
             range(len(names)), [{"resampled": "no chain"}.get(name, name) for name in names], rotation=35, ha="right"
         )
         panel.set_title(f"{metric}, lower is better", loc="left", fontsize=10)
+        _readable(panel)
     legend_above(figure, handles)
     return png_of(figure)

@@ -89,8 +89,9 @@ def _by_sampler(rows: Sequence[SummaryRow], beta: float) -> Grid:
         first = next(iter(own.values()))
         counts = [first.steps, first.gradient_evaluations, first.forward_evaluations]
         cells = [f"{count:,}" if count is not None else "—" for count in counts]
-        nothing = DIVERGED if any(row.status == "collapsed" for row in own.values()) else "—"
-        lines.append([LAWS.get(sampler, sampler), *cells, *(_cell(own.get(metric), nothing) for metric in metrics)])
+        lost = any(row.status == "collapsed" for row in own.values())
+        values = [DIVERGED if lost else _cell(own.get(metric)) for metric in metrics]
+        lines.append([LAWS.get(sampler, sampler), *cells, *values])
     header = ["sampler", "steps", "gradient evaluations", "forward evaluations", *map(arrow, metrics)]
     return Grid(f"{rows[0].label} at {beta_name(beta)}: every sampler at the largest budget", header, lines)
 
@@ -125,9 +126,9 @@ def _metrics(rows: Iterable[SummaryRow], about: str) -> list[str]:
     return sorted(chosen, key=metric_order)
 
 
-def _cell(row: SummaryRow | None, nothing: str = "—") -> str:
-    if row is None:
-        return nothing
+def _cell(row: SummaryRow | None) -> str:
+    if row is None or row.status == "collapsed":
+        return DIVERGED if row else "—"
     if row.metric == "rhat" and row.mean is not None:
         return f"{row.mean:.3f}" + (" !" if row.mean >= RHAT_LIMIT else "")
     return number(row.mean)
@@ -190,6 +191,9 @@ def chain_notes(rows: Sequence[SummaryRow]) -> list[str]:
     ]
     notes.append(
         "An R-hat with ! is not below 1.01: the ESS beside it is not to be trusted. Cost includes the warm-up, ESS does not count it."
+    )
+    notes.append(
+        "The error of chains that mix is Monte Carlo noise, about 1/√ESS: rank samplers by ESS; an error that stops falling with cost is bias."
     )
     for name in dict.fromkeys(
         base_name(row.metric or "") for row in sorted(rows, key=lambda row: metric_order(row.metric or ""))
