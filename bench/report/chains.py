@@ -173,7 +173,7 @@ def _sentences(model: str, beta: float, rows: Sequence[SummaryRow]) -> list[str]
         )
     if "ess-fraction" in reference:
         said.append(
-            f"the prior's draws are worth {reference['ess-fraction']:.0%} as many of the model: how far the energy moves the prior"
+            f"the prior's draws are worth {reference['ess-fraction']:.1%} as many of the model: how far the energy moves the prior"
         )
     law = values.get("resampled", {})
     if "kl-divergence" in law:
@@ -193,7 +193,7 @@ def chain_notes(rows: Sequence[SummaryRow]) -> list[str]:
         "An R-hat with ! is not below 1.01: the ESS beside it is not to be trusted. Cost includes the warm-up, ESS does not count it."
     )
     notes.append(
-        "The error of chains that mix is Monte Carlo noise, about 1/√ESS: rank samplers by ESS; an error that stops falling with cost is bias."
+        "Errors of chains that mix are noise of about 1/√ESS: rank samplers by ESS; an error that stops falling with cost is bias."
     )
     for name in dict.fromkeys(
         base_name(row.metric or "") for row in sorted(rows, key=lambda row: metric_order(row.metric or ""))
