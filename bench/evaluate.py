@@ -1,4 +1,4 @@
-"""What is read out of a trained model: base samples, latent chains scored at several lengths, the likelihood gain of the energy.
+"""What is read out of a trained model of images: base samples, latent chains scored at several lengths, the likelihood gain of the energy.
 
 All models of a comparison start from the same evaluation latents. Each readout becomes one result: rows of scores with their key and
 cost, and a few images for the eye.
@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bench import registry
+from bench.chains import make_sampler
 from bench.datasets import Dataset
 from bench.datasets.images import PixelCodec
 from bench.metrics import INCEPTION
@@ -25,7 +25,7 @@ from bench.metrics.extractors import Extractor, inception, load_or_train
 from bench.metrics.scores import Reference, Scores, reference, score
 from bench.models import HeldOutData, LatentModel, Model
 from bench.session import InterruptedRunError, Progress
-from bench.spec import ChainSpec, Readout
+from bench.spec import ChainSpec, ImageReadout
 from gebm.objectives import likelihood_gain
 from gebm.partition import importance_sampling
 from gebm.samplers import Cost, StepDecay, chain
@@ -76,7 +76,7 @@ class Evaluator:
         self.codec = PixelCodec(dataset.levels)
         self.progress, self.should_stop = progress, should_stop
 
-    def read(self, model: Model, readout: Readout) -> Result:
+    def read(self, model: Model, readout: ImageReadout) -> Result:
         """One readout of one model.
 
         Raises:
@@ -93,7 +93,7 @@ class Evaluator:
             return self.chain(model, readout, readout.chain)
         return self.base(model, readout)
 
-    def held_out(self, readout: Readout) -> Result:
+    def held_out(self, readout: ImageReadout) -> Result:
         """Scores of the test split."""
         start = time.monotonic()
         images = self.codec.to_bytes(torch.from_numpy(self.dataset.splits["test"][: readout.samples]))
@@ -101,7 +101,7 @@ class Evaluator:
         return self.result({"sampler": "data", "beta": None, "step_size": None}, [row], [images], 0.0, start)
 
     @torch.no_grad()
-    def base(self, model: LatentModel, readout: Readout) -> Result:
+    def base(self, model: LatentModel, readout: ImageReadout) -> Result:
         """Scores of the base alone, from the evaluation latents."""
         start = time.monotonic()
         latents = self.latents(model, readout.samples)
@@ -112,7 +112,7 @@ class Evaluator:
             {"sampler": "base", "beta": None, "step_size": None}, [row], [images], sampled - start, sampled
         )
 
-    def chain(self, model: LatentModel, readout: Readout, spec: ChainSpec) -> Result:
+    def chain(self, model: LatentModel, readout: ImageReadout, spec: ChainSpec) -> Result:
         """Scores along one latent chain, which starts at the evaluation latents."""
         start = time.monotonic()
         recorded: dict[int, list[Tensor]] = {length: [] for length in spec.lengths}
@@ -136,7 +136,7 @@ class Evaluator:
         self, model: LatentModel, spec: ChainSpec, z: Tensor, noise: torch.Generator, number: int, batches: int
     ) -> Iterator[tuple[int, Tensor, Cost]]:
         """One batch of chains: (length, images, cost) at each recorded length."""
-        sampler = registry.get("samplers", spec.sampler).load()(step_size=spec.step_size)
+        sampler = make_sampler(spec.sampler, {"step_size": spec.step_size})
         total = max(spec.lengths)
 
         def on_step(done: int, _info: Any) -> None:
@@ -157,7 +157,7 @@ class Evaluator:
                 yield length, self.images(model.base(state.position.z)), cost
 
     @torch.no_grad()
-    def likelihood(self, model: LatentModel, readout: Readout) -> Result:
+    def likelihood(self, model: LatentModel, readout: ImageReadout) -> Result:
         """L(E) on train and test split: what the energy adds to the base, in nats, with the log-partition's own error."""
         start = time.monotonic()
         generator = model.streams.generator("log-partition", model.device)
@@ -189,7 +189,7 @@ class Evaluator:
         """What a network generated, as bytes: the exact inverse of what data went through."""
         return self.codec.to_bytes(self.codec.quantise(x)).cpu()
 
-    def scores(self, images: Tensor, readout: Readout) -> Scores:
+    def scores(self, images: Tensor, readout: ImageReadout) -> Scores:
         """All scores of a set of images."""
         return score(self.extractor.features(images), self.reference(readout.reference))
 

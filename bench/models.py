@@ -72,11 +72,14 @@ class LatentModel(Model):
 
     def __init__(self, spec: RunSpec, dataset: Dataset, streams: Streams, device: torch.device) -> None:
         super().__init__(spec, dataset, streams, device)
+        network = spec.network
+        if not isinstance(network, Network):
+            raise TypeError(f"{spec.model} needs a generator and a discriminator, the suite gives {network}")
         self.codec = PixelCodec(dataset.levels)
-        generator, discriminator = build_networks(spec.network, dataset.shape, streams)
-        self.base = Base(generator, GaussianPrior(spec.network.latent)).to(device)
+        generator, discriminator = build_networks(network, dataset.shape, streams)
+        self.base = Base(generator, GaussianPrior(network.latent)).to(device)
         self.energy = discriminator.to(device)
-        self.initial = network_facts(self.base.network, self.energy, spec.network.latent, dataset.shape)
+        self.initial = network_facts(self.base.network, self.energy, network.latent, dataset.shape)
 
     @property
     def has_energy(self) -> bool:
@@ -90,6 +93,8 @@ class LatentModel(Model):
 
     def fit(self, session: Session) -> None:
         spec = self.spec
+        if spec.training is None:
+            raise ValueError(f"{spec.model} needs settings of the alternating phase")
         objective = load_objective(spec.settings["objective"]).to(self.device)
         settings = TrainingSettings(**spec.training.model_dump())
         data = self.data_stream("data-order", settings.batch_size)

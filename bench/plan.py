@@ -6,11 +6,22 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from bench import registry
 from bench.datasets import Dataset, load_dataset
 from bench.metrics import INCEPTION
-from bench.spec import Profile, Readout, RunSpec, Suite, SuiteError
+from bench.spec import (
+    ChainsProfile,
+    ImageReadout,
+    ImagesProfile,
+    Profile,
+    Readout,
+    RunSpec,
+    Suite,
+    SuiteError,
+    load_suite,
+)
 from bench.store import Found, Store
 from bench.task import Task
 
@@ -48,7 +59,7 @@ def make_plan(
     """Every run of the selection, seeds in the outer loop so that complete comparisons come first.
 
     Raises:
-        SuiteError: for a profile the suite does not have.
+        SuiteError: for a profile the suite does not have, or where no model can be fitted to a dataset of the selection.
         UnknownNameError: for a dataset or model that does not exist.
         DatasetError: for a dataset that is not at hand.
     """
@@ -56,17 +67,19 @@ def make_plan(
     datasets = {name: load_dataset(name, data) for name in selection.datasets or profile.datasets}
     models = {name: registry.get("models", name) for name in selection.models or profile.models}
     planned = []
-    for name, dataset in datasets.items():
-        extractor = choose_extractor(dataset, weights)
+    for dataset in datasets.values():
+        fitting = [entry for entry in models.values() if dataset.kind in entry.fits]
         for seed in selection.seeds or profile.seeds:
-            for model, entry in models.items():
+            for entry in fitting:
                 if entry.settings.get("one_seed") and seed != (selection.seeds or profile.seeds)[0]:
                     continue
-                readouts = profile.evaluation.readouts(bool(entry.settings.get("has_energy")), extractor)
-                spec = resolve(suite, profile, name, dataset, model, entry, seed)
+                readouts = plan_readouts(profile, dataset, entry, weights)
+                spec = resolve(suite, selection.profile, dataset, entry, seed)
                 task = Task(spec, readouts, store.root, data, weights, device, fresh)
                 found = Found("missing", "--fresh") if fresh else store.lookup(spec, readouts)
                 planned.append(Planned(task, found, expected_seconds(store, spec, profile)))
+    if not planned:
+        raise SuiteError(f"none of {', '.join(models)} can be fitted to {' or '.join(datasets)}")
     return planned
 
 
@@ -78,22 +91,50 @@ def find_profile(suite: Suite, name: str) -> Profile:
     raise SuiteError(f"suite '{suite.name}' has no profile '{name}'; it has: {', '.join(suite.profiles)}")
 
 
-def resolve(
-    suite: Suite, profile: Profile, dataset_name: str, dataset: Dataset, model: str, entry: registry.Entry, seed: int
-) -> RunSpec:
-    """The full specification of one run."""
-    return RunSpec(
-        dataset=dataset_name,
-        dataset_digest=dataset.digest,
-        model=model,
-        settings=entry.settings,
-        base_seed=suite.base_seed,
-        network=profile.network,
-        training=profile.training,
-        refit=profile.refit if entry.settings.get("has_energy") and profile.refit.steps else None,
-        threads=profile.threads,
-        seed=seed,
-    )
+def plan_readouts(
+    profile: Profile, dataset: Dataset, entry: registry.Entry, weights: Path | None
+) -> tuple[Readout, ...]:
+    """What the profile wants read out of a model on a dataset."""
+    has_energy = bool(entry.settings.get("has_energy"))
+    if isinstance(profile, ImagesProfile):
+        return profile.evaluation.readouts(has_energy, choose_extractor(dataset, weights))
+    if isinstance(profile, ChainsProfile):
+        return profile.evaluation.readouts(has_energy, known_base=dataset.kind == "toy")
+    raise TypeError(f"do not know what to read out for a {type(profile).__name__}")
+
+
+def resolve(suite: Suite, profile_name: str, dataset: Dataset, entry: registry.Entry, seed: int) -> RunSpec:
+    """The full specification of one run; a model of images in a suite of chains is the run of the suite that trains it.
+
+    Raises:
+        SuiteError: for a suite of chains that does not say who trains its models of images, or how its toys' energies are.
+    """
+    profile = find_profile(suite, profile_name)
+    common: dict[str, Any] = {
+        "dataset": dataset.name,
+        "dataset_digest": dataset.digest,
+        "model": entry.name,
+        "settings": entry.settings,
+        "base_seed": suite.base_seed,
+        "threads": profile.threads,
+        "seed": seed,
+    }
+    if isinstance(profile, ImagesProfile):
+        refit = profile.refit if entry.settings.get("has_energy") and profile.refit.steps else None
+        return RunSpec(**common, network=profile.network, training=profile.training, refit=refit)
+    if not isinstance(profile, ChainsProfile):
+        raise TypeError(f"do not know what a {type(profile).__name__} runs")
+    if dataset.kind != "toy":
+        if profile.trained_as is None:
+            raise SuiteError(
+                f"suite '{suite.name}': trained_as must name the suite that trains {entry.name} on {dataset.name}"
+            )
+        return resolve(load_suite(profile.trained_as), profile_name, dataset, entry, seed)
+    if "objective" not in entry.settings:
+        return RunSpec(**common, network=None, training=None, refit=None)
+    if profile.network is None or profile.refit is None:
+        raise SuiteError(f"suite '{suite.name}': network and refit must say how {entry.name}'s energy is trained")
+    return RunSpec(**common, network=profile.network, training=None, refit=profile.refit)
 
 
 def choose_extractor(dataset: Dataset, weights: Path | None) -> str:
@@ -105,7 +146,7 @@ def choose_extractor(dataset: Dataset, weights: Path | None) -> str:
 
 def expected_seconds(store: Store, spec: RunSpec, profile: Profile) -> float:
     """How long the run took here with another seed, else what the suite says."""
-    if not spec.settings.get("objective"):
+    if spec.settings.get("one_seed"):
         return 2.0
     for status in sorted(store.folder(spec).path.parent.glob(f"{spec.identity[:12]}-s*/status.json")):
         try:
@@ -131,9 +172,11 @@ def diverged(found: Found) -> bool:
 
 def extractors(planned: Sequence[Planned]) -> list[tuple[str, str]]:
     """(dataset, extractor) pairs that the plan needs, in order."""
-    return list(dict.fromkeys((p.task.spec.dataset, readout_extractor(p.task.readouts)) for p in planned))
-
-
-def readout_extractor(readouts: Sequence[Readout]) -> str:
-    """The extractor of a run's readouts, the same for all of them."""
-    return readouts[0].extractor
+    return list(
+        dict.fromkeys(
+            (p.task.spec.dataset, readout.extractor)
+            for p in planned
+            for readout in p.task.readouts
+            if isinstance(readout, ImageReadout)
+        )
+    )

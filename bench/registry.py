@@ -16,7 +16,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Literal
 
-__all__ = ["Entry", "UnknownNameError", "closest", "entries", "get", "suite_files"]
+__all__ = ["Entry", "UnknownNameError", "closest", "entries", "get", "is_built_in", "suite_files"]
 
 Kind = Literal["datasets", "models", "samplers"]
 
@@ -27,12 +27,17 @@ class UnknownNameError(LookupError):
 
 @dataclass(frozen=True)
 class Entry:
-    """A component: its name, a line about it, and `module:attribute` where it is defined."""
+    """A component: its name, a line about it, and `module:attribute` where it is defined.
+
+    `settings` enter a run's identity; those of a sampler are the settings it has, with their defaults. `fits` are the kinds of
+    datasets that a model can be fitted to.
+    """
 
     name: str
     summary: str
     target: str
     settings: dict[str, Any] = field(default_factory=dict)
+    fits: tuple[str, ...] = ("image",)
 
     def load(self) -> Any:
         """Import and return what the entry names."""
@@ -40,8 +45,23 @@ class Entry:
         return getattr(importlib.import_module(module), attribute)
 
 
+TOY = ("toy",)
+
 BUILT_IN: dict[Kind, tuple[Entry, ...]] = {
-    "datasets": (Entry("digits", "scikit-learn's 1,797 real 8×8 digits; embedded", "bench.datasets.images:digits"),),
+    "datasets": (
+        Entry("digits", "scikit-learn's 1,797 real 8×8 digits; embedded", "bench.datasets.images:digits"),
+        *(
+            Entry(name, summary, f"bench.datasets.toys:{name.replace('-', '_')}")
+            for name, summary in {
+                "gaussian-posterior": "toy: linear base, quadratic energy; the latent posterior is Gaussian in closed form",
+                "line": "toy: base on a line in R³, bimodal data on a line beside it",
+                "circle": "toy: base on a circle in R³, von Mises data on a larger circle beside it",
+                "sphere": "toy: base on a sphere in R⁴, von Mises–Fisher data on a larger sphere beside it",
+                "two-moons": "toy: Gaussian base in the plane, data on two moons",
+                "rings": "toy: Gaussian base in the plane, data on two rings",
+            }.items()
+        ),
+    ),
     "models": (
         Entry(
             "gebm",
@@ -73,10 +93,66 @@ BUILT_IN: dict[Kind, tuple[Entry, ...]] = {
             "bench.models:HeldOutData",
             {"has_energy": False, "one_seed": True},
         ),
+        Entry(
+            "toy-known",
+            "the toy's base with the energy that is right for it",
+            "bench.toys:ToyModel",
+            {"has_energy": True},
+            TOY,
+        ),
+        *(
+            Entry(
+                f"toy-{name}",
+                f"the toy's base with an energy learned by {how}",
+                "bench.toys:ToyModel",
+                {"objective": objective, "has_energy": True},
+                TOY,
+            )
+            for name, objective, how in (
+                ("kale", "gebm.objectives:Kale", "KALE"),
+                ("dv", "gebm.objectives:DonskerVaradhan", "the Donsker–Varadhan objective"),
+                (
+                    "cd",
+                    "bench.toys:persistent_contrastive_divergence",
+                    "contrastive divergence, persistent chains of ULA",
+                ),
+            )
+        ),
     ),
     "samplers": (
-        Entry("ula", "unadjusted Langevin", "gebm.samplers:ULA"),
-        Entry("mala", "Metropolis-adjusted Langevin", "gebm.samplers:MALA"),
+        Entry(
+            "ula", "unadjusted Langevin: biased, at first order in its step", "gebm.samplers:ULA", {"step_size": 0.01}
+        ),
+        Entry("mala", "Metropolis-adjusted Langevin", "gebm.samplers:MALA", {"step_size": 0.01}),
+        Entry("hmc", "Hamiltonian Monte Carlo", "gebm.samplers:HMC", {"step_size": 0.1, "leapfrog_steps": 10}),
+        Entry(
+            "kinetic",
+            "kinetic (underdamped) Langevin, ABOBA: biased, at first order in its step",
+            "gebm.samplers:KineticLangevin",
+            {"step_size": 0.01, "friction": 1.0},
+        ),
+        Entry(
+            "kinetic-adjusted",
+            "kinetic Langevin with a Metropolis correction",
+            "gebm.samplers:AdjustedKineticLangevin",
+            {"step_size": 0.01, "friction": 10.0},
+        ),
+        Entry("rwm", "random-walk Metropolis", "gebm.samplers:RandomWalk", {"step_size": 0.1}),
+        Entry("pcn", "preconditioned Crank–Nicolson", "gebm.samplers:PreconditionedCrankNicolson", {"step_size": 0.1}),
+        Entry("independent", "independent Metropolis–Hastings from the prior", "gebm.samplers:IndependentMH"),
+        Entry("i-sir", "iterated sampling–importance resampling", "gebm.samplers:IteratedSIR", {"candidates": 16}),
+        Entry(
+            "ex2",
+            "Ex²MCMC: an i-SIR step, then MALA moves",
+            "gebm.samplers:Ex2MCMC",
+            {"candidates": 16, "step_size": 0.01, "moves": 4},
+        ),
+        Entry(
+            "tempering",
+            "parallel tempering over β with MALA moves of one step size",
+            "bench.chains:parallel_tempering",
+            {"step_size": 0.01, "ladder": (0.0, 0.1, 0.3, 1.0)},
+        ),
     ),
 }
 
@@ -101,6 +177,11 @@ def get(kind: Kind, name: str) -> Entry:
     if name not in known:
         raise UnknownNameError(f"no {kind.removesuffix('s')} '{name}'; {closest(name, known)}")
     return known[name]
+
+
+def is_built_in(kind: Kind, name: str) -> bool:
+    """Whether a component ships with the harness, so that its settings are known here."""
+    return any(entry.name == name for entry in BUILT_IN[kind])
 
 
 def suite_files() -> dict[str, Path]:

@@ -7,6 +7,7 @@ a run that fails is a row with its reason.
 from __future__ import annotations
 
 import errno
+import functools
 import io
 import math
 import os
@@ -24,9 +25,10 @@ from bench import registry
 from bench.atomic import write_bytes
 from bench.datasets import Dataset, load_dataset
 from bench.evaluate import Evaluator, Result, load_extractor
+from bench.judge import ChainJudge
 from bench.models import Model, build_model
 from bench.session import InterruptedRunError, Progress, Session
-from bench.spec import Readout
+from bench.spec import ImageReadout, Readout
 from bench.store import RunFolder, Store, fingerprint, versions
 from bench.task import Outcome, Task, record_failure
 from gebm.training import DivergedError
@@ -123,16 +125,25 @@ def evaluate(
 ) -> list[dict[str, Any]]:
     """Every readout of a trained model; those already there by the same checkpoint and code are kept."""
     results = []
-    evaluator: Evaluator | None = None
+
+    @functools.cache
+    def evaluator(extractor: str) -> Evaluator:
+        progress({"phase": "scoring"})
+        loaded = load_extractor(extractor, dataset, store.cache, task.weights)
+        return Evaluator(dataset, loaded, store.cache, progress, should_stop)
+
+    judge = functools.cache(lambda: ChainJudge(model, progress))
+
+    def read(readout: Readout) -> Result:
+        if isinstance(readout, ImageReadout):
+            return evaluator(readout.extractor).read(model, readout)
+        return judge().read(readout)
+
     for readout in task.readouts:
         identity = readout.identity(checkpoint)
         result = folder.evaluation(identity)
         if result is None:
-            if evaluator is None:
-                progress({"phase": "scoring"})
-                extractor = load_extractor(readout.extractor, dataset, store.cache, task.weights)
-                evaluator = Evaluator(dataset, extractor, store.cache, progress, should_stop)
-            result = keep(folder, identity, readout, evaluator.read(model, readout))
+            result = keep(folder, identity, readout, read(readout))
         results.append(result)
         if should_stop():
             raise InterruptedRunError("stopped between evaluations")

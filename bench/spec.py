@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tomllib
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -18,7 +19,12 @@ from bench import registry
 
 __all__ = [
     "ChainSpec",
+    "ChainsProfile",
+    "EnergyNetwork",
     "EvaluationSpec",
+    "ImageReadout",
+    "ImagesProfile",
+    "LawReadout",
     "Network",
     "Profile",
     "Readout",
@@ -26,6 +32,7 @@ __all__ = [
     "RunSpec",
     "Suite",
     "SuiteError",
+    "TraceReadout",
     "Training",
     "content_hash",
     "find_suite",
@@ -37,6 +44,7 @@ Positive = Annotated[int, Field(ge=1)]
 Count = Annotated[int, Field(ge=0)]
 Rate = Annotated[float, Field(gt=0)]
 Weight = Annotated[float, Field(ge=0)]
+Beta = Annotated[float, Field(ge=0)]
 
 
 class SuiteError(ValueError):
@@ -54,6 +62,13 @@ class Network(Frozen):
     latent: Positive
     generator_widths: tuple[Positive, ...] = Field(min_length=1)
     discriminator_widths: tuple[Positive, ...] = Field(min_length=1)
+
+
+class EnergyNetwork(Frozen):
+    """A fully connected energy, for toys whose base is given."""
+
+    family: Literal["energy-mlp"] = "energy-mlp"
+    widths: tuple[Positive, ...] = Field(min_length=1)
 
 
 class Training(Frozen):
@@ -102,7 +117,7 @@ class ChainSpec(Frozen):
     """One latent chain at one inverse temperature, scored at several lengths."""
 
     sampler: str
-    beta: Annotated[float, Field(ge=0)]
+    beta: Beta
     step_size: Rate
     lengths: tuple[Positive, ...] = Field(min_length=1)
     decay_factor: Annotated[float, Field(gt=0, le=1)] = 1.0
@@ -110,7 +125,7 @@ class ChainSpec(Frozen):
 
 
 class EvaluationSpec(Frozen):
-    """How trained models are scored."""
+    """How trained models of images are scored."""
 
     samples: Positive
     reference: Literal["train", "test"] = "train"
@@ -120,18 +135,78 @@ class EvaluationSpec(Frozen):
     def readouts(self, has_energy: bool, extractor: str) -> tuple[Readout, ...]:
         """What is read out of a model: the base for all, chains and likelihood gain where there is an energy."""
         common: dict[str, Any] = {"extractor": extractor, "reference": self.reference}
-        found = [Readout(kind="base", samples=self.samples, **common)]
+        found = [ImageReadout(kind="base", samples=self.samples, **common)]
         if has_energy:
-            found += [Readout(kind="chain", samples=self.samples, chain=chain, **common) for chain in self.chains]
-            found.append(Readout(kind="likelihood", samples=self.partition_samples, **common))
+            found += [ImageReadout(kind="chain", samples=self.samples, chain=chain, **common) for chain in self.chains]
+            found.append(ImageReadout(kind="likelihood", samples=self.partition_samples, **common))
         return tuple(found)
 
 
-class Readout(Frozen):
-    """One thing to read out of a trained model: its base's samples, a chain's, or the likelihood gain.
+class TracedSampler(Frozen):
+    """A sampler as a suite of chains names it: what `settings` leave out is as the registry has it.
 
-    Its identity adds the checkpoint's hash to everything that the values depend on.
+    `adapt`: tune the step size during warm-up, where the sampler has a target acceptance, then freeze it.
     """
+
+    sampler: str
+    settings: dict[str, int | float | tuple[float, ...]] = {}
+    adapt: bool = True
+
+
+class ChainsSpec(Frozen):
+    """How latent chains are judged against the truth: at each β every sampler, with one warm-up and one budget for all.
+
+    Costs are in gradient evaluations a chain; `bench.chains.FORWARD_COST` says what a forward evaluation counts.
+    """
+
+    samplers: tuple[TracedSampler, ...] = Field(min_length=1)
+    betas: tuple[Beta, ...] = Field(default=(1.0,), min_length=1)
+    chains: Annotated[int, Field(ge=2)]
+    warmup: Positive
+    budgets: tuple[Positive, ...] = Field(min_length=1)
+    reference_samples: Positive = 200000
+    law_samples: Count = 0
+
+    def readouts(self, has_energy: bool, known_base: bool) -> tuple[Readout, ...]:
+        """A trace for each sampler; for a known base its samples and the learned density, else the reference's own error."""
+        if not has_energy:
+            return ()
+        found: list[Readout] = []
+        if known_base and self.law_samples:
+            found.append(LawReadout(law="base", beta=0.0, samples=self.law_samples))
+        for beta in self.betas:
+            if not known_base:
+                found.append(LawReadout(law="reference", beta=beta, samples=self.reference_samples))
+            elif self.law_samples:
+                found.append(LawReadout(law="resampled", beta=beta, samples=self.law_samples))
+            found += [self.trace(each, beta, known_base) for each in self.samplers]
+        return tuple(found)
+
+    def trace(self, chosen: TracedSampler, beta: float, known_base: bool) -> TraceReadout:
+        """One sampler at one β, with all its settings."""
+        return TraceReadout(
+            sampler=chosen.sampler,
+            settings=registry.get("samplers", chosen.sampler).settings | chosen.settings,
+            adapt=chosen.adapt,
+            beta=beta,
+            chains=self.chains,
+            warmup=self.warmup,
+            budgets=self.budgets,
+            reference_samples=self.reference_samples,
+            law_samples=self.law_samples if known_base else 0,
+        )
+
+
+class Identified(Frozen):
+    """Something to read out of a trained model; its identity adds the checkpoint's hash to all that its values depend on."""
+
+    def identity(self, checkpoint: str) -> str:
+        """Short sha256 of checkpoint and readout; the name of the evaluation's file."""
+        return content_hash({"checkpoint": checkpoint} | self.model_dump(mode="json"))[:16]
+
+
+class ImageReadout(Identified):
+    """Images scored: the base's, a chain's at several lengths; or the likelihood gain."""
 
     kind: Literal["base", "chain", "likelihood"]
     extractor: str
@@ -139,9 +214,32 @@ class Readout(Frozen):
     reference: Literal["train", "test"]
     chain: ChainSpec | None = None
 
-    def identity(self, checkpoint: str) -> str:
-        """Short sha256 of checkpoint and readout; the name of the evaluation's file."""
-        return content_hash({"checkpoint": checkpoint} | self.model_dump(mode="json"))[:16]
+
+class TraceReadout(Identified):
+    """One sampler's chains, with resolved settings, judged against the truth at several budgets."""
+
+    kind: Literal["trace"] = "trace"
+    sampler: str
+    settings: dict[str, int | float | tuple[float, ...]]
+    adapt: bool
+    beta: Beta
+    chains: Positive
+    warmup: Positive
+    budgets: tuple[Positive, ...]
+    reference_samples: Positive
+    law_samples: Count
+
+
+class LawReadout(Identified):
+    """A law without a chain: the base, the learned density resampled from the base, or the truth's own error."""
+
+    kind: Literal["law"] = "law"
+    law: Literal["base", "resampled", "reference"]
+    beta: Beta
+    samples: Positive
+
+
+Readout = ImageReadout | TraceReadout | LawReadout
 
 
 class RunSpec(Frozen):
@@ -153,8 +251,8 @@ class RunSpec(Frozen):
     model: str
     settings: dict[str, Any]
     base_seed: int
-    network: Network
-    training: Training
+    network: Network | EnergyNetwork | None
+    training: Training | None
     refit: Refit | None
     precision: Literal["float32"] = "float32"
     threads: Positive
@@ -172,17 +270,34 @@ class RunSpec(Frozen):
 
 
 class Profile(Frozen):
-    """One size of a suite."""
+    """One size of a suite: what every kind of suite says."""
 
     datasets: tuple[str, ...] = Field(min_length=1)
     models: tuple[str, ...] = Field(min_length=1)
     seeds: tuple[Count, ...] = Field(min_length=1)
     threads: Positive = 1
     minutes_per_run: Rate
+
+
+class ImagesProfile(Profile):
+    """Models of images of one architecture, scored by their samples."""
+
     network: Network
     training: Training
     refit: Refit
     evaluation: EvaluationSpec
+
+
+class ChainsProfile(Profile):
+    """Latent chains judged against the truth, on toys and on models that another suite trains.
+
+    `trained_as` names the suite whose profile of the same name trains the models of images: theirs are the very same runs.
+    """
+
+    trained_as: str | None = None
+    network: EnergyNetwork | None = None
+    refit: Refit | None = None
+    evaluation: ChainsSpec
 
 
 class Suite(Frozen):
@@ -191,7 +306,25 @@ class Suite(Frozen):
     name: str
     summary: str
     base_seed: int = 0
-    profiles: dict[Literal["quick", "paper"], Profile] = Field(min_length=1)
+    kind: Literal["images", "chains"] = "images"
+    profiles: Mapping[Literal["quick", "paper"], Profile] = Field(min_length=1)
+
+
+class ImagesSuite(Suite):
+    """A suite of `ImagesProfile`s, the kind of a suite that does not say one."""
+
+    kind: Literal["images"] = "images"
+    profiles: Mapping[Literal["quick", "paper"], ImagesProfile] = Field(min_length=1)
+
+
+class ChainsSuite(Suite):
+    """A suite of `ChainsProfile`s."""
+
+    kind: Literal["chains"]
+    profiles: Mapping[Literal["quick", "paper"], ChainsProfile] = Field(min_length=1)
+
+
+KINDS: dict[str, type[Suite]] = {"images": ImagesSuite, "chains": ChainsSuite}
 
 
 def content_hash(value: Any) -> str:
@@ -223,44 +356,67 @@ def load_suite(name: str) -> Suite:
         SuiteError: naming the file, the key and what is allowed.
     """
     path = find_suite(name)
+    kind: type[Suite] = Suite
     try:
-        suite = Suite.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        named = str(content.get("kind", "images"))
+        if named not in KINDS:
+            raise SuiteError(f"{path}: kind: no kind of suite '{named}'; {registry.closest(named, KINDS)}")
+        kind = KINDS[named]
+        suite = kind.model_validate(content)
     except (OSError, UnicodeDecodeError) as error:
         raise SuiteError(f"{path}: cannot be read: {error}") from error
     except tomllib.TOMLDecodeError as error:
         raise SuiteError(f"{path}: not valid TOML: {error}") from error
     except ValidationError as error:
-        raise SuiteError(explain(path, error)) from error
+        raise SuiteError(explain(path, error, kind)) from error
     for profile_name, profile in suite.profiles.items():
         check_names(path, f"profiles.{profile_name}", profile)
     return suite
 
 
 def check_names(path: Path, where: str, profile: Profile) -> None:
-    """Raise SuiteError for a component that does not exist."""
+    """Raise SuiteError for a component that does not exist, or a sampler's setting that it does not have."""
     named: list[tuple[str, registry.Kind, str]] = [
         *((f"{where}.datasets", "datasets", name) for name in profile.datasets),
         *((f"{where}.models", "models", name) for name in profile.models),
-        *(
-            (f"{where}.evaluation.chains.{i}.sampler", "samplers", c.sampler)
-            for i, c in enumerate(profile.evaluation.chains)
-        ),
     ]
+    used: list[tuple[str, str, Iterable[str]]] = []
+    if isinstance(profile, ImagesProfile):
+        chains = enumerate(profile.evaluation.chains)
+        used = [(f"{where}.evaluation.chains.{i}", c.sampler, ["step_size"]) for i, c in chains]
+    elif isinstance(profile, ChainsProfile):
+        used = [
+            (f"{where}.evaluation.samplers.{i}", s.sampler, s.settings)
+            for i, s in enumerate(profile.evaluation.samplers)
+        ]
+        if profile.trained_as is not None:
+            try:
+                find_suite(profile.trained_as)
+            except SuiteError as error:
+                raise SuiteError(f"{path}: {where}.trained_as: {error}") from error
+    named += [(f"{key}.sampler", "samplers", name) for key, name, _ in used]
     for key, kind, name in named:
         try:
             registry.get(kind, name)
         except registry.UnknownNameError as error:
             raise SuiteError(f"{path}: {key}: {error}") from error
+    for key, name, settings in used:
+        known = registry.get("samplers", name).settings
+        for setting in settings:
+            if setting not in known and registry.is_built_in("samplers", name):
+                hint = registry.closest(setting, known) if known else "it has none"
+                raise SuiteError(f"{path}: {key}: sampler '{name}' has no setting '{setting}'; {hint}")
 
 
-def explain(path: Path, error: ValidationError) -> str:
+def explain(path: Path, error: ValidationError, suite: type[Suite]) -> str:
     """One line for the first problem of a suite file, and how many more there are."""
     problems = sorted(error.errors(), key=lambda problem: problem["type"] != "extra_forbidden")  # a typo explains a gap
     first = problems[0]
     key = ".".join(str(part) for part in first["loc"] if part != "[key]") or "the file"
     message = first["msg"][:1].lower() + first["msg"][1:]
     if first["type"] == "extra_forbidden":
-        message = f"unknown key; {allowed_keys(first['loc'])}"
+        message = f"unknown key; {allowed_keys(first['loc'], suite)}"
     elif first["type"] == "missing":
         message = "required key is missing"
     else:
@@ -269,9 +425,9 @@ def explain(path: Path, error: ValidationError) -> str:
     return f"{path}: {key}: {message}{more}"
 
 
-def allowed_keys(location: tuple[int | str, ...]) -> str:
+def allowed_keys(location: tuple[int | str, ...], suite: type[Suite]) -> str:
     """What could stand where an unknown key does: the nearest key, or all of them."""
-    model: Any = Suite
+    model: Any = suite
     for part in location[:-1]:
         if isinstance(part, int) or model is None:
             continue

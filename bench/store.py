@@ -33,7 +33,10 @@ from bench.spec import Readout, RunSpec, content_hash
 __all__ = ["Found", "RunFolder", "Store", "StoreError", "fingerprint", "versions"]
 
 State = Literal["hit", "stale", "partial", "missing", "failed", "corrupt"]
-NUMBERS = ("gebm", "baselines", "bench/models.py", "bench/seeds.py", "bench/session.py", "bench/evaluate.py")
+NUMBERS = (
+    *("gebm", "baselines", "bench/models.py", "bench/toys.py", "bench/seeds.py", "bench/session.py"),
+    *("bench/evaluate.py", "bench/chains.py", "bench/judge.py", "bench/truth.py"),
+)
 NUMBERS_FOLDERS = ("bench/datasets", "bench/metrics")
 
 

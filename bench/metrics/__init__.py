@@ -19,12 +19,15 @@ INCEPTION = "inception-v3-compat"
 
 @dataclass(frozen=True)
 class Metric:
-    """A line of the catalogue: `direction` says which way is better."""
+    """A line of the catalogue: `direction` says which way is better, `about` what is judged: images, the learned density, or the
+    chains that sample it.
+    """
 
     name: str
     summary: str
-    direction: Literal["lower", "higher"]
+    direction: Literal["lower", "higher", "neither"]
     unit: str
+    about: Literal["samples", "density", "chains"] = "samples"
 
 
 METRICS: Mapping[str, Metric] = {
@@ -41,10 +44,77 @@ METRICS: Mapping[str, Metric] = {
         Metric("precision", "Share of generated images within the manifold of the real ones", "higher", "fraction"),
         Metric("recall", "Share of real images within the manifold of the generated ones", "higher", "fraction"),
         Metric("classes", "Classes of the real images that the generated ones cover", "higher", "classes"),
-        Metric("likelihood-gain", "L(E) = −E_P[E] − A on held-out data, the gain over the base", "higher", "nats"),
         Metric(
-            "ess-fraction", "Effective sample size of the importance weights over their number", "higher", "fraction"
+            "likelihood-gain",
+            "L(E) = −E_P[E] − A on held-out data, the gain over the base",
+            "higher",
+            "nats",
+            "density",
         ),
+        Metric(
+            "ess-fraction",
+            "Effective sample size of the importance weights over their number",
+            "higher",
+            "fraction",
+            "density",
+        ),
+        Metric(
+            "possible-gain",
+            "KL(truth‖base) on the base's support, what an energy could gain",
+            "neither",
+            "nats",
+            "density",
+        ),
+        Metric(
+            "kl-divergence",
+            "KL(truth‖learned) on the base's support, what the energy misses of it",
+            "lower",
+            "nats",
+            "density",
+        ),
+        Metric(
+            "total-variation",
+            "Between learned density and truth, on the base's support",
+            "lower",
+            "fraction",
+            "density",
+        ),
+        Metric(
+            "log-partition-error", "|log Ẑ − log Z|, importance sampling against quadrature", "lower", "nats", "density"
+        ),
+        Metric(
+            "pareto-k", "Tail shape of the importance weights behind the reference; below 0.7", "lower", "", "chains"
+        ),
+        Metric(
+            "sliced-wasserstein",
+            "Mean 1-Wasserstein distance of projections, samples to truth",
+            "lower",
+            "data units",
+            "chains",
+        ),
+        Metric(
+            "mean-error", "|mean along the chains − truth|; of z: root mean square", "lower", "true std. dev.", "chains"
+        ),
+        Metric(
+            "variance-error",
+            "|variance along the chains / truth − 1|; of z: root mean square",
+            "lower",
+            "fraction",
+            "chains",
+        ),
+        Metric(
+            "rhat", "Largest rank-normalised split R-hat of E and all coordinates; below 1.01", "lower", "", "chains"
+        ),
+        Metric(
+            "ess-per-cost",
+            "Bulk ESS per gradient evaluation; of z: the worst coordinate",
+            "higher",
+            "1/gradient",
+            "chains",
+        ),
+        Metric("ess-per-second", "Bulk ESS per second of sampling, warm-up left out", "higher", "1/s", "chains"),
+        Metric("acceptance", "Mean acceptance after warm-up", "neither", "probability", "chains"),
+        Metric("step-size", "Step size after warm-up, where it was tuned", "neither", "latent units", "chains"),
     )
 }
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from bench.metrics import METRICS, base_name
 from bench.report.certificate import Match, check
 from bench.report.facts import DATA, RunFacts
 from bench.report.scores import Section, read_scores, split_sections
@@ -24,6 +25,13 @@ class Chapter:
     section: Section
     rows: Sequence[SummaryRow]
     facts: Sequence[RunFacts]
+
+    @property
+    def about_chains(self) -> bool:
+        """Whether chains were judged here rather than images."""
+        return any(
+            METRICS[name].about == "chains" for row in self.rows if (name := base_name(row.metric or "")) in METRICS
+        )
 
     @property
     def labels(self) -> Mapping[str, str]:
@@ -56,6 +64,7 @@ def read_chapters(frame: pd.DataFrame, facts: Sequence[RunFacts] = ()) -> list[C
     chapters = []
     for section in split_sections(read_scores(frame)):
         runs = {score.run for score in section.scores}
-        own = [each for each in facts if each.run in runs]
+        place = (section.suite, section.profile)
+        own = [each for each in facts if each.run in runs and (each.suite, each.profile) in (place, ("", ""))]
         chapters.append(Chapter(section, summarise(section.scores), own))
     return chapters

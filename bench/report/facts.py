@@ -45,6 +45,8 @@ class RunFacts:
         samples: the kept images.
         versions: library name to version.
         device: the machine's words for what it ran on.
+        suite: for which suite its readouts were gathered; empty for any.
+        profile: likewise.
     """
 
     run: str
@@ -60,3 +62,5 @@ class RunFacts:
     samples: Sequence[SampleFile] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
     device: str = ""
+    suite: str = ""
+    profile: str = ""

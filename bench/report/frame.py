@@ -37,28 +37,36 @@ def scan(store: Store, suite: str | None = None, profile: str | None = None) -> 
         for planned in manifest["runs"]:
             head = {key: manifest[key] for key in ("suite", "profile")}
             head |= {key: planned[key] for key in ("dataset", "model", "seed", "run", "identity")}
-            found, fact = read_run(RunFolder(store.root / "runs" / planned["run"]), head)
+            found, fact = read_run(RunFolder(store.root / "runs" / planned["run"]), head, planned["readouts"])
             rows += found
             facts += [fact] if fact else []
     return pd.DataFrame(rows, columns=list(COLUMNS)), facts
 
 
-def read_run(folder: RunFolder, head: dict[str, Any]) -> tuple[list[dict[str, Any]], RunFacts | None]:
-    """The rows and facts of one run; one row without numbers where it is not whole."""
+def read_run(
+    folder: RunFolder, head: dict[str, Any], readouts: list[dict[str, Any]]
+) -> tuple[list[dict[str, Any]], RunFacts | None]:
+    """The rows and facts of one run; one row without numbers where it is not whole.
+
+    Suites may share a run: only what this one asked to have read out of it is its own.
+    """
     state, reason, status = examine(folder)
     if state not in ("done", "stale") or status is None:
         return [head | {"status": state, "reason": reason}], None
     training = folder.read_json("training.json") or {}
     rows, samples = [], []
+    seconds = {"training": float(status["seconds"].get("training", 0.0))}
     for name in sorted(status["files"]):
         if not (name.startswith("evals/") and name.endswith(".json")):
             continue
         result = folder.read_json(name) or {}
-        if not sound_for(result, training):
+        if not sound_for(result, training) or result["readout"] not in readouts:
             continue
+        for part, spent in result["seconds"].items():
+            seconds[part] = seconds.get(part, 0.0) + spent
         rows += list(result_rows(result, head | {"status": state, "reason": reason}))
         samples += list(result_samples(result, folder))
-    return rows, run_facts(folder, head, status, training, samples)
+    return rows, run_facts(folder, head, seconds, training, samples)
 
 
 def examine(folder: RunFolder) -> tuple[str, str, dict[str, Any] | None]:
@@ -107,15 +115,19 @@ def result_samples(result: dict[str, Any], folder: RunFolder) -> Iterator[Sample
 
 
 def run_facts(
-    folder: RunFolder, head: dict[str, Any], status: dict[str, Any], training: dict[str, Any], samples: list[SampleFile]
+    folder: RunFolder,
+    head: dict[str, Any],
+    seconds: dict[str, float],
+    training: dict[str, Any],
+    samples: list[SampleFile],
 ) -> RunFacts:
     """Certificate, costs and pictures of a run."""
     environment = folder.read_json("env.json") or {}
     certificate = training.get("facts", {})
     return RunFacts(
-        **{key: head[key] for key in ("run", "dataset", "model", "seed")},
+        **{key: head[key] for key in ("run", "dataset", "model", "seed", "suite", "profile")},
         **{key: certificate.get(key, {}) for key in ("parameters", "flops", "architecture", "initial_weights")},
-        seconds=status["seconds"],
+        seconds=seconds,
         curve=folder / "curve.jsonl" if certificate.get("parameters") else None,
         samples=tuple(samples),
         versions=environment.get("versions", {}),

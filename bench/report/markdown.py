@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from bench.report.certificate import network_table
+from bench.report.chains import CHAINS_QUESTION, chain_notes, chain_sentences, grids
 from bench.report.chapters import Chapter
 from bench.report.comparisons import Comparison, compare, headline_metric, metrics_of
 from bench.report.facts import RunFacts
@@ -30,6 +31,9 @@ def render(chapters: Sequence[Chapter], figures: Sequence[Sequence[Figure]]) -> 
     """The whole report; `figures` holds those of each chapter."""
     parts = ["# GEBM Bench report"]
     for chapter, pictures in zip(chapters, figures, strict=True):
+        if chapter.about_chains:
+            parts += [_chains(chapter), _pictures(pictures), _failures(chapter), _time(chapter)]
+            continue
         parts += [_answer(chapter), _main_table(chapter), _pictures(pictures), _differences(chapter)]
         parts += [_failures(chapter), _certificate(chapter), _time(chapter)]
     parts.append(_environment([facts for chapter in chapters for facts in chapter.facts]))
@@ -50,6 +54,24 @@ def _answer(chapter: Chapter) -> str:
     if loud := [str(match) for match in matches if match.compared > 1 and not match.matched]:
         lines.append("\n".join(f"> {line}" for line in loud))
     return "\n\n".join([*lines, escape(footnote(section))]).rstrip()
+
+
+def _chains(chapter: Chapter) -> str:
+    """What chains are worth: the answers, then a table for each target or objective, then what the numbers depend on."""
+    section = chapter.section
+    lines = [
+        f"## {escape(section.dataset)}",
+        f"Suite `{section.suite}`, profile `{section.profile}`.",
+        f"**{CHAINS_QUESTION}**",
+    ]
+    lines.append("\n".join(f"- {escape(line)}" for line in chain_sentences(chapter.rows)))
+    for grid in grids(chapter.rows):
+        cells = [[escape(cell) for cell in line] for line in grid.lines]
+        lines += [
+            f"### {escape(grid.title)}",
+            table([escape(name) for name in grid.header], cells, len(grid.header) - 1),
+        ]
+    return "\n\n".join([*lines, "\n".join(f"- {escape(line)}" for line in chain_notes(chapter.rows))])
 
 
 def _bold_start(sentence: str) -> str:

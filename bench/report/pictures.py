@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.atomic import write_bytes
+from bench.report.chain_plots import objectives_figure, trade_off_figure
 from bench.report.chapters import Chapter
 from bench.report.comparisons import headline_metric, metrics_of
 from bench.report.curves import read_curve
@@ -23,18 +24,49 @@ from bench.report.text import readout_name
 __all__ = ["sample_rows", "write_figures"]
 
 _OTHER_PANELS = 6
+_Drawn = tuple[str, str, str, bytes | None]  # file, title, text for those who do not see it, PNG
 
 
 def write_figures(chapter: Chapter, report: Path) -> list[Figure]:
     """Draw what there is to draw into `<report>-figures/` beside the report; paths come back relative to it."""
+    drawn = _chain_figures(chapter) if chapter.about_chains else _image_figures(chapter)
     folder = report.with_name(f"{report.stem}-figures")
+    stem = _slug(f"{chapter.section.suite}-{chapter.section.profile}-{chapter.section.dataset}")
+    figures = []
+    for name, title, text, png in drawn:
+        if png is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+            path = folder / f"{stem}-{name}.png"
+            write_bytes(path, png)
+            figures.append(Figure(f"{quote(folder.name)}/{path.name}", title, text))
+    return figures
+
+
+def _chain_figures(chapter: Chapter) -> Sequence[_Drawn]:
+    dataset = chapter.section.dataset
+    return [
+        (
+            "trade-off",
+            "Error and R-hat against cost",
+            f"Error of the chains' means and R-hat against cost on {dataset}, a line for each sampler",
+            trade_off_figure(chapter.rows),
+        ),
+        (
+            "errors",
+            "Error against truth, objective by objective",
+            f"Errors of every sampler under every objective on {dataset}",
+            objectives_figure(chapter.rows),
+        ),
+    ]
+
+
+def _image_figures(chapter: Chapter) -> Sequence[_Drawn]:
     headline = headline_metric(chapter.section)
     metrics = metrics_of(chapter.section.scores, density=False)
     others = [name for name in metrics if name != headline][:_OTHER_PANELS]
     dataset = chapter.section.dataset
-    stem = _slug(f"{chapter.section.suite}-{chapter.section.profile}-{dataset}")
     rows = sample_rows(chapter)
-    drawn = (
+    return (
         (
             "score",
             "Score against cost",
@@ -62,14 +94,6 @@ def write_figures(chapter: Chapter, report: Path) -> list[Figure]:
             ),
         ),
     )
-    figures = []
-    for name, title, text, png in drawn:
-        if png is not None:
-            folder.mkdir(parents=True, exist_ok=True)
-            path = folder / f"{stem}-{name}.png"
-            write_bytes(path, png)
-            figures.append(Figure(f"{quote(folder.name)}/{path.name}", title, text))
-    return figures
 
 
 def sample_rows(chapter: Chapter) -> list[SampleRow]:

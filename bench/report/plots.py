@@ -25,7 +25,16 @@ from bench.report.rows import Keys, read_keys
 from bench.report.summary import SummaryRow
 from bench.report.text import arrow, beta_name
 
-__all__ = ["SampleRow", "curves_figure", "samples_figure", "score_figure"]
+__all__ = [
+    "SampleRow",
+    "curves_figure",
+    "figure_of",
+    "legend_above",
+    "plain_axes",
+    "png_of",
+    "samples_figure",
+    "score_figure",
+]
 
 _CHAINS = ("#D55E00", "#0072B2", "#E69F00", "#56B4E9")
 _RIVALS = ("#009E73", "#CC79A7", "#8B6F00", "#5E3C99")
@@ -62,7 +71,7 @@ def score_figure(rows: Sequence[SummaryRow], metrics: Sequence[str]) -> bytes | 
         return None
     columns = min(2, len(metrics))
     lines = -(-len(metrics) // columns)
-    figure = _figure((7.6 if len(metrics) == 1 else 9.6), 4.4 if len(metrics) == 1 else 2.9 * lines)
+    figure = figure_of((7.6 if len(metrics) == 1 else 9.6), 4.4 if len(metrics) == 1 else 2.9 * lines)
     panels = figure.subplots(lines, columns, squeeze=False)
     handles: dict[str, Line2D] = {}
     colours = _Colours(shown)
@@ -72,11 +81,11 @@ def score_figure(rows: Sequence[SummaryRow], metrics: Sequence[str]) -> bytes | 
         empty.set_visible(False)
     for panel in list(panels.flat)[: len(metrics)][-columns:]:
         panel.set_xlabel("gradient evaluations per sample", **_STYLE)
-    _legend(figure, handles)
-    return _png(figure)
+    legend_above(figure, handles)
+    return png_of(figure)
 
 
-def _legend(figure: Figure, handles: Mapping[str, Line2D]) -> None:
+def legend_above(figure: Figure, handles: Mapping[str, Line2D]) -> None:
     """Above the panels, in as many columns as fit; the figure grows by what the legend needs."""
     width, height = figure.get_size_inches()
     columns = max(1, int(width / (0.6 + 0.075 * max(len(name) for name in handles))))
@@ -186,7 +195,7 @@ def _dress(panel: Axes, rows: Sequence[SummaryRow]) -> None:
     metric = rows[0].metric or "" if rows else ""
     better = {"↓": "lower is better", "↑": "higher is better"}.get(arrow(metric)[-1:], "")
     panel.set_title(f"{metric}, {better}" if better else metric, loc="left", **_STYLE)
-    _plain(panel)
+    plain_axes(panel)
 
 
 def _apart(ticks: Sequence[int], ratio: float = 1.4) -> list[int]:
@@ -198,7 +207,8 @@ def _apart(ticks: Sequence[int], ratio: float = 1.4) -> list[int]:
     return kept
 
 
-def _plain(panel: Axes) -> None:
+def plain_axes(panel: Axes) -> None:
+    """Two spines, a light horizontal grid, small ticks."""
     panel.spines[["top", "right"]].set_visible(False)
     panel.spines[["left", "bottom"]].set_color("#999999")
     panel.grid(axis="y", color=_GRID, linewidth=0.8)
@@ -229,7 +239,7 @@ def samples_figure(rows: Sequence[SampleRow], columns: int = 16, lines: int = 2)
         page[top : top + sheet.shape[0], gap : gap + sheet.shape[1]] = sheet
         top += sheet.shape[0] + gap
     figure.figimage(page, origin="upper", zorder=-1)
-    return _png(figure)
+    return png_of(figure)
 
 
 def _sheet(images: NDArray[np.uint8], columns: int, lines: int, factor: int) -> NDArray[np.uint8]:
@@ -257,7 +267,7 @@ def curves_figure(curves: Mapping[str, Sequence[Curve]]) -> bytes | None:
     losses = list(dict.fromkeys(name for runs in curves.values() for curve in runs for name in curve.losses))
     if not losses:
         return None
-    figure = _figure(max(5.0, 3.1 * len(curves)), 2.1 * len(losses) + 0.5)
+    figure = figure_of(max(5.0, 3.1 * len(curves)), 2.1 * len(losses) + 0.5)
     panels = figure.subplots(len(losses), len(curves), squeeze=False, sharex="col")
     for column, (label, runs) in enumerate(curves.items()):
         for line, loss in enumerate(losses):
@@ -266,7 +276,7 @@ def curves_figure(curves: Mapping[str, Sequence[Curve]]) -> bytes | None:
                 panels[line][0].set_ylabel(loss.replace("_", " "), **_STYLE)
         panels[0][column].set_title(label, loc="left", **_STYLE)
         panels[-1][column].set_xlabel("step", **_STYLE)
-    return _png(figure)
+    return png_of(figure)
 
 
 def _loss_panel(panel: Axes, runs: Sequence[Curve], loss: str) -> None:
@@ -295,14 +305,15 @@ def _loss_panel(panel: Axes, runs: Sequence[Curve], loss: str) -> None:
         )
     panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     panel.locator_params(axis="x", nbins=4)
-    _plain(panel)
+    plain_axes(panel)
 
 
-def _figure(width: float, height: float) -> Figure:
+def figure_of(width: float, height: float) -> Figure:
+    """An empty figure of so many inches."""
     return Figure(figsize=(width, height), dpi=_DPI, layout="constrained", facecolor="white")
 
 
-def _png(figure: Figure) -> bytes:
+def png_of(figure: Figure) -> bytes:
     """PNG without a date, so that equal content gives equal bytes."""
     buffer = io.BytesIO()
     FigureCanvasAgg(figure)

@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bench.metrics import base_name
+from bench.report.chains import chain_sentences, grids
 from bench.report.comparisons import headline_metric
 from bench.report.rows import Keys, TableRow, read_keys, table_rows
 from bench.report.text import PAPER_BETA, about_density, arrow, readout_name
@@ -32,6 +33,9 @@ def print_chapters(chapters: Sequence[Chapter], console: Console) -> None:
         section = chapter.section
         console.print()
         console.print(Text(f"{section.suite} · {section.profile} · {section.dataset}", style="bold"))
+        if chapter.about_chains:
+            _print_chains(chapter, console)
+            continue
         keys = read_keys(chapter.rows)
         rows = table_rows(chapter.rows)
         if rows:
@@ -45,6 +49,24 @@ def print_chapters(chapters: Sequence[Chapter], console: Console) -> None:
             if match.compared > 1 and not match.matched:
                 console.print(Text(str(match).replace("**", ""), style="bold red"))
         console.print(Text(footnote(section), style="dim"))
+
+
+def _print_chains(chapter: Chapter, console: Console) -> None:
+    """Grids with as many columns as there is room for, failures, and the answers."""
+    for grid in grids(chapter.rows):
+        console.print(Text(grid.title, style="italic"))
+        room = max(2, (console.width - 18) // 13)
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for index, name in enumerate(grid.header[:room]):
+            table.add_column(Text(name), justify="right" if index else "left")
+        for line in grid.lines:
+            table.add_row(*(Text(cell) for cell in line[:room]))
+        console.print(table)
+    for row in chapter.rows:
+        if row.metric is None:
+            console.print(Text(f"{row.label}: {row.status}: {row.reason}", style=_STYLES.get(row.status, "")))
+    for sentence in chain_sentences(chapter.rows):
+        console.print(Text(f"• {sentence}"))
 
 
 def _table(rows: Sequence[TableRow], keys: Keys, headline: str | None, width: int) -> Table:

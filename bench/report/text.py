@@ -60,16 +60,17 @@ def short_count(value: float) -> str:
 
 
 def direction(name: str) -> int:
-    """+1 where higher is better, −1 where lower is, 0 for a metric that the catalogue does not know."""
+    """+1 where higher is better, −1 where lower is, 0 where neither is, or the catalogue does not know."""
     try:
-        return 1 if metric(name).direction == "higher" else -1
+        return {"higher": 1, "lower": -1}.get(metric(name).direction, 0)
     except KeyError:
         return 0
 
 
 def about_density(name: str) -> bool:
     """Whether a metric speaks about the trained density, so that it belongs to β=1 and to no samples."""
-    return base_name(name) in {"likelihood-gain", "ess-fraction"} or name.startswith("likelihood")
+    known = METRICS.get(base_name(name))
+    return (known is not None and known.about == "density") or name.startswith("likelihood")
 
 
 def arrow(name: str) -> str:
