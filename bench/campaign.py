@@ -7,11 +7,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from bench.datasets import DatasetError
 from bench.executors.processes import Job, JobEvent, run_jobs
-from bench.plan import Planned, extractors, wants_work
-from bench.spec import Suite
+from bench.plan import Planned, Selection, extractors, make_plan, wants_work
+from bench.registry import UnknownNameError
+from bench.spec import Suite, SuiteError
 from bench.store import Store
-from bench.task import Outcome, record_failure
+from bench.task import Outcome, record_death
 
 __all__ = ["Campaign"]
 
@@ -56,7 +58,7 @@ class Campaign:
         name = event.job.name
         outcome: Outcome = event.value if event.kind == "done" else Outcome("failed", str(event.value))
         if event.kind == "killed" and name in runs:
-            outcome = record_failure(runs[name].task, outcome.reason)
+            outcome = record_death(runs[name].task, outcome.reason)
         if outcome.state == "abort" or (name in runs and outcome.state != "busy"):
             self.outcomes[name] = outcome
         return JobEvent(event.job, "done", outcome)
@@ -78,20 +80,34 @@ class Campaign:
         ]
 
     def remember(self) -> None:
-        """Tell the store which runs make up this suite, in the order of the plan."""
-        runs: list[dict[str, Any]] = [
-            {
-                "run": p.task.spec.run_id,
-                "identity": p.task.spec.identity,
-                "readouts": [r.model_dump(mode="json") for r in p.task.readouts],
-            }
-            | {key: getattr(p.task.spec, key) for key in ("dataset", "model", "seed")}
-            for p in self.planned
-        ]
-        self.store.write_manifest(
-            self.suite.name, self.profile, {"suite": self.suite.name, "profile": self.profile, "runs": runs}
-        )
+        """Tell the store which runs make up this suite: these, and earlier ones that it still resolves to."""
+        with self.store.lock_manifest():
+            manifest = self.store.read_manifest(self.suite.name, self.profile)
+            runs = {p.task.spec.run_id: entry(p) for p in [*earlier(self, manifest["runs"]), *self.planned]}
+            ordered = sorted(runs.values(), key=lambda run: (run["dataset"], run["seed"]))
+            self.store.write_manifest({"suite": self.suite.name, "profile": self.profile, "runs": ordered})
 
     def counts(self) -> Counter[str]:
         """How many runs ended in each state."""
         return Counter(outcome.state for outcome in self.outcomes.values())
+
+
+def entry(planned: Planned) -> dict[str, Any]:
+    """A run as a manifest lists it."""
+    spec, readouts = planned.task.spec, planned.task.readouts
+    listed: dict[str, Any] = {key: getattr(spec, key) for key in ("dataset", "model", "seed", "identity")}
+    return listed | {"run": spec.run_id, "readouts": [readout.model_dump(mode="json") for readout in readouts]}
+
+
+def earlier(campaign: Campaign, runs: Sequence[Mapping[str, Any]]) -> list[Planned]:
+    """Runs of an earlier manifest that the suite, as it is now, would do just so."""
+    kept = []
+    for run in runs:
+        selection = Selection(campaign.profile, [run["dataset"]], [run["model"]], [run["seed"]])
+        task = campaign.planned[0].task
+        try:
+            found = make_plan(campaign.suite, selection, campaign.store, task.data, task.weights, task.device)
+        except (SuiteError, UnknownNameError, DatasetError):
+            continue
+        kept += [p for p in found if p.task.spec.run_id == run["run"]]
+    return kept

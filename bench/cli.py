@@ -97,6 +97,8 @@ def planned(
 
     loaded = load_suite(suite)
     where = Store(store)
+    if store.exists() and not store.is_dir():
+        raise Failure(f"the store {store} is not a directory")
     if create:
         where.create()
     selection = Selection(profile, datasets, models, seeds or ())
@@ -181,7 +183,8 @@ def run(max_minutes: float | None, jobs: int | None, **options: Any) -> None:
             )
     with graceful_stop() as asked, one_line_errors():
         follow(campaign, console, lambda: asked() or time.monotonic() > deadline)
-    finish_run(campaign, console, time.monotonic() - start, "interrupted" if asked() else "--max-minutes reached")
+    why = "interrupted" if asked() else "--max-minutes reached"
+    finish_run(campaign, console, time.monotonic() - start, why, options["fresh"])
 
 
 @contextlib.contextmanager
@@ -204,7 +207,7 @@ def graceful_stop() -> Iterator[Callable[[], bool]]:
             signal.signal(number, handler)
 
 
-def finish_run(campaign: Campaign, console: Console, seconds: float, why_stopped: str) -> None:
+def finish_run(campaign: Campaign, console: Console, seconds: float, why_stopped: str, fresh: bool) -> None:
     """The table, the report, what failed, and the exit code."""
     counts = campaign.counts()
     problem = show_results(campaign, console) if counts["done"] + counts["hit"] else ""
@@ -218,7 +221,8 @@ def finish_run(campaign: Campaign, console: Console, seconds: float, why_stopped
     if problem:
         click.echo(f"bench: {problem}", err=True)
     if counts["stopped"] and not counts["abort"]:
-        click.echo(f"bench: {why_stopped}; nothing is lost, the same command continues", err=True)
+        same = "the same command without --fresh" if fresh else "the same command"
+        click.echo(f"bench: {why_stopped}; nothing is lost, {same} continues", err=True)
     if problem or counts["failed"] or counts["stopped"] or counts["abort"]:
         sys.exit(1)
 
@@ -274,11 +278,13 @@ def report(store: Path, suite: str | None, profile: str | None, format_: str, ou
     """Make the report: Markdown with figures, or the rows as JSON or CSV."""
     from bench.report import render, write_report
     from bench.report.frame import scan
+    from bench.spec import load_suite
     from bench.store import Store
 
     with one_line_errors():
         where = Store(store).require()
-        frame, facts = scan(where, suite, profile)
+        named = load_suite(suite).name if suite and suite.endswith(".toml") else suite
+        frame, facts = scan(where, named, profile)
         if out is None and format_ != "markdown":
             click.echo(render(frame, facts, format_), nl=False)
             return

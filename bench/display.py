@@ -109,7 +109,8 @@ def show_bars(events: Iterable[JobEvent], progress: Progress, clock: Clock) -> N
                 step, total = event.value.get("step", 0), event.value.get("total")
                 progress.update(bars[name], completed=step, total=total, note=words(event.value))
         elif event.kind == "done":
-            clock.finish(name)
+            if event.value.state != "busy":
+                clock.finish(name)
             progress.remove_task(bars.pop(name))
             if event.value.state != "busy":
                 progress.console.print(f"{name}  {verdict(event)}", soft_wrap=True, highlight=False)
@@ -136,7 +137,8 @@ def show_lines(events: Iterable[JobEvent], console: Console, clock: Clock) -> No
             where = f"step {event.value['step']}/{event.value['total']}  " if "step" in event.value else ""
             latest[name] = f"{name}  {where}{words(event.value)}"
         elif event.kind == "done":
-            clock.finish(name)
+            if event.value.state != "busy":
+                clock.finish(name)
             latest.pop(name, None)
             if event.value.state != "busy":
                 say(f"{name}  {verdict(event)} ({len(clock.finished)} of {clock.total}; {clock.left()})")

@@ -94,9 +94,10 @@ class Evaluator:
         return self.base(model, readout)
 
     def held_out(self, readout: ImageReadout) -> Result:
-        """Scores of the test split."""
+        """Scores of real data that are not the reference: the test split, or where that is the reference the validation split."""
         start = time.monotonic()
-        images = self.codec.to_bytes(torch.from_numpy(self.dataset.splits["test"][: readout.samples]))
+        split = "validation" if readout.reference == "test" else "test"
+        images = self.codec.to_bytes(torch.from_numpy(self.dataset.splits[split][: readout.samples]))
         row = self.row(self.scores(images, readout), 0, Cost())
         return self.result({"sampler": "data", "beta": None, "step_size": None}, [row], [images], 0.0, start)
 
@@ -170,12 +171,14 @@ class Evaluator:
             "gradient_evaluations": 0,
             "forward_evaluations": 0,
             "scores": scores | {"ess-fraction": estimate.effective_fraction},
-            "key": "; ".join([key, *estimate.warnings]),
+            "key": key,
             "collapsed": "",
             "train_gain": gains["train"].item(),
             "log_partition": {
                 "estimate": estimate.estimate,
                 "standard_error": estimate.standard_error,
+                "reportable": estimate.reportable,
+                "warnings": list(estimate.warnings),
                 "pareto_k": estimate.pareto_k if math.isfinite(estimate.pareto_k or 0.0) else None,
             },
         }

@@ -130,7 +130,7 @@ class LatentModel(Model):
     def prepared(self, split: str) -> Tensor:
         """A whole split as the networks see it, with the same noise for every model."""
         pixels = torch.from_numpy(self.dataset.splits[split]).to(self.device)
-        return self.codec.dequantise(pixels, self.streams.generator("held-out-noise", self.device))
+        return self.codec.dequantise(pixels, self.streams.generator(f"{split}-noise", self.device))
 
     def state(self) -> dict[str, Tensor]:
         tensors = {f"base.{name}": value for name, value in self.base.state_dict().items()}

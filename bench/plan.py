@@ -10,7 +10,7 @@ from typing import Any
 
 from bench import registry
 from bench.datasets import Dataset, load_dataset
-from bench.metrics import INCEPTION
+from bench.metrics import INCEPTION, INCEPTION_FILES
 from bench.spec import (
     ChainsProfile,
     ImageReadout,
@@ -76,7 +76,7 @@ def make_plan(
                 readouts = plan_readouts(profile, dataset, entry, weights)
                 spec = resolve(suite, selection.profile, dataset, entry, seed)
                 task = Task(spec, readouts, store.root, data, weights, device, fresh)
-                found = Found("missing", "--fresh") if fresh else store.lookup(spec, readouts)
+                found = Found("missing", "--fresh") if fresh else store.lookup(spec, readouts, device)
                 planned.append(Planned(task, found, expected_seconds(store, spec, profile)))
     if not planned:
         raise SuiteError(f"none of {', '.join(models)} can be fitted to {' or '.join(datasets)}")
@@ -97,7 +97,7 @@ def plan_readouts(
     """What the profile wants read out of a model on a dataset."""
     has_energy = bool(entry.settings.get("has_energy"))
     if isinstance(profile, ImagesProfile):
-        return profile.evaluation.readouts(has_energy, choose_extractor(dataset, weights))
+        return profile.evaluation.readouts(has_energy, choose_extractor(dataset, weights, profile.evaluation.extractor))
     if isinstance(profile, ChainsProfile):
         return profile.evaluation.readouts(has_energy, known_base=dataset.kind == "toy")
     raise TypeError(f"do not know what to read out for a {type(profile).__name__}")
@@ -120,6 +120,11 @@ def resolve(suite: Suite, profile_name: str, dataset: Dataset, entry: registry.E
         "seed": seed,
     }
     if isinstance(profile, ImagesProfile):
+        rows = len(dataset.splits["train"])
+        if (largest := max(profile.training.batch_size, profile.refit.batch_size)) > rows:
+            raise SuiteError(
+                f"suite '{suite.name}': batch_size {largest} is more than the {rows} images of {dataset.name}"
+            )
         refit = profile.refit if entry.settings.get("has_energy") and profile.refit.steps else None
         return RunSpec(**common, network=profile.network, training=profile.training, refit=refit)
     if not isinstance(profile, ChainsProfile):
@@ -137,9 +142,9 @@ def resolve(suite: Suite, profile_name: str, dataset: Dataset, entry: registry.E
     return RunSpec(**common, network=profile.network, training=None, refit=profile.refit)
 
 
-def choose_extractor(dataset: Dataset, weights: Path | None) -> str:
-    """Inception where its weights are at hand, else the dataset's own classifier."""
-    if weights is not None and any(weights.glob("*inception*.pth")):
+def choose_extractor(dataset: Dataset, weights: Path | None, wanted: str) -> str:
+    """For "auto" Inception where its weights are at hand; else the dataset's own classifier."""
+    if wanted == "auto" and weights is not None and any((weights / name).is_file() for name in INCEPTION_FILES):
         return INCEPTION
     return f"{dataset.name}-cnn"
 
@@ -162,12 +167,7 @@ def wants_work(planned: Planned) -> bool:
     """Whether a run is to be done: not a hit, and not one that would only diverge again."""
     if planned.task.fresh:
         return True
-    return planned.found.state != "hit" and not diverged(planned.found)
-
-
-def diverged(found: Found) -> bool:
-    """Whether a run failed in a way that the same seed and code will repeat."""
-    return found.state == "failed" and found.reason.startswith("diverged")
+    return planned.found.state != "hit" and not planned.found.diverged
 
 
 def extractors(planned: Sequence[Planned]) -> list[tuple[str, str]]:

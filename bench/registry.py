@@ -1,8 +1,8 @@
 """Names of components, what they are in a line, and where they are: datasets, models, samplers, metrics, suites.
 
 Nothing heavy is imported to answer `bench list`; an entry's code is imported when it is used. A third party registers components from its
-own package through entry points in the groups `gebm_bench.datasets`, `gebm_bench.models` and `gebm_bench.samplers`; each loads to an
-`Entry`'s target.
+own package through entry points in the groups `gebm_bench.datasets`, `gebm_bench.models` and `gebm_bench.samplers`; what one loads to may
+say `settings` and `fits` as attributes, which mean what they mean for an `Entry`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import importlib
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -176,7 +176,11 @@ def get(kind: Kind, name: str) -> Entry:
     known = entries(kind)
     if name not in known:
         raise UnknownNameError(f"no {kind.removesuffix('s')} '{name}'; {closest(name, known)}")
-    return known[name]
+    entry = known[name]
+    if is_built_in(kind, name):
+        return entry
+    loaded = entry.load()
+    return replace(entry, settings=getattr(loaded, "settings", {}), fits=getattr(loaded, "fits", entry.fits))
 
 
 def is_built_in(kind: Kind, name: str) -> bool:

@@ -60,7 +60,8 @@ def execute(task: Task, progress: Progress, should_stop: Callable[[], bool]) -> 
 
 def unwritable(store: Path, error: OSError) -> Outcome | None:
     """An abort, if the error says that nothing can be written any more."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
+    elsewhere = error.filename is not None and not Path(str(error.filename)).is_relative_to(store)
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES) and not elsewhere:
         return Outcome("abort", f"cannot write to the store {store}: {error.strerror}")
     return None
 
@@ -68,15 +69,17 @@ def unwritable(store: Path, error: OSError) -> Outcome | None:
 def _execute(task: Task, store: Store, progress: Progress, should_stop: Callable[[], bool]) -> Outcome:
     spec = task.spec
     torch.set_num_threads(spec.threads)
-    found = store.lookup(spec, task.readouts)
-    if found.state == "hit" and not task.fresh:
+    found = store.lookup(spec, task.readouts, task.device)
+    if not task.fresh and found.state == "hit":
         return Outcome("hit")
+    if not task.fresh and found.diverged:
+        return Outcome("failed", found.reason)
     if task.fresh or found.state in ("stale", "corrupt"):
         store.set_aside(spec)
     folder = store.prepare(spec)
-    (folder / "status.json").unlink(missing_ok=True)
     device = resolve_device(task.device)
-    folder.write_json("env.json", environment(device))
+    if not folder.training():
+        folder.write_json("env.json", environment(device))
     dataset = load_dataset(spec.dataset, task.data)
     if dataset.digest != spec.dataset_digest:
         raise ValueError(f"dataset '{spec.dataset}' changed since the run was planned")
@@ -96,13 +99,14 @@ def train(model: Model, folder: RunFolder, progress: Progress, should_stop: Call
         model.load(load_file(folder / "checkpoint.safetensors", device=str(model.device)))
         return training
     facts = model.facts()
-    session = Session(folder.path, fingerprint(), progress, should_stop)
+    session = Session(folder.path, f"{fingerprint()} {model.device.type}", progress, should_stop)
     model.fit(session)
     write_bytes(folder / "checkpoint.safetensors", save(model.state()))
     session.finish()
     files = folder.hashes("checkpoint.safetensors", "curve.jsonl")
     training = {
         "fingerprint": fingerprint(),
+        "device": model.device.type,
         "checkpoint": files["checkpoint.safetensors"],
         "files": files,
         "facts": facts,
@@ -221,5 +225,7 @@ def prepare_extractor(
         loaded = load_dataset(dataset, data)
         load_extractor(extractor, loaded, Store(store).cache, weights)
     except OSError as error:
-        return unwritable(store, error) or Outcome("failed", f"error: {error}")
+        return unwritable(store, error) or Outcome("abort", f"no extractor {extractor}: {error}")
+    except Exception as error:
+        return Outcome("abort", f"no extractor {extractor}: {error}")
     return Outcome("done")

@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 __all__ = ["PAIRED", "Streams"]
 
 PAIRED = frozenset(
-    {"data-order", "generator-init", "discriminator-init", "evaluation-latents", "chain-noise", "held-out-noise"}
+    {
+        *("data-order", "generator-init", "discriminator-init", "evaluation-latents", "chain-noise"),
+        *("train-noise", "validation-noise", "test-noise"),
+    }
 )
 
 

@@ -38,7 +38,7 @@ class Session:
 
     Arguments:
         folder: the run's directory; `resume.pt` and `curve.jsonl` are kept there.
-        fingerprint: of the code and libraries; a saved state of another is not continued.
+        fingerprint: of code, libraries and kind of device; a saved state of another is not continued.
         progress: called with what is being done, a few times a second.
         should_stop: asked after every step.
         log_every: steps between two points of the curve.
@@ -141,11 +141,16 @@ class Session:
         if not self.resume_path.exists():
             return
         try:
-            state = torch.load(io.BytesIO(read_sealed(self.resume_path)), weights_only=True)
+            state = torch.load(io.BytesIO(read_sealed(self.resume_path)), map_location="cpu", weights_only=True)
         except CorruptFileError as error:
             self.progress({"warning": f"{error}; this run starts again"})
             return
+        except Exception as error:
+            self.progress({"warning": f"{self.resume_path} cannot be read ({error}); this run starts again"})
+            return
         if state["fingerprint"] != self.fingerprint:
-            self.progress({"warning": f"{self.resume_path} was left by other code or libraries; this run starts again"})
+            self.progress(
+                {"warning": f"{self.resume_path} was left by other code, libraries or device; this run starts again"}
+            )
             return
         self.phases, self.curve, self.seconds = state["phases"], state["curve"], state["seconds"]

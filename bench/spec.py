@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from bench import registry
 
@@ -40,11 +40,23 @@ __all__ = [
 ]
 
 SCHEMA_VERSION = 1
-Positive = Annotated[int, Field(ge=1)]
-Count = Annotated[int, Field(ge=0)]
+Positive = Annotated[int, Field(ge=1, strict=True)]
+Count = Annotated[int, Field(ge=0, strict=True)]
 Rate = Annotated[float, Field(gt=0)]
 Weight = Annotated[float, Field(ge=0)]
 Beta = Annotated[float, Field(ge=0)]
+Moment = Annotated[float, Field(ge=0, lt=1)]
+BatchSize = Annotated[int, Field(ge=2, strict=True)]
+
+
+def _distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    if len(set(values)) < len(values):
+        raise ValueError("nothing may be listed twice")
+    return values
+
+
+Distinct = AfterValidator(_distinct)
+Lengths = Annotated[tuple[Positive, ...], Field(min_length=1), Distinct]
 
 
 class SuiteError(ValueError):
@@ -52,7 +64,7 @@ class SuiteError(ValueError):
 
 
 class Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Network(Frozen):
@@ -75,21 +87,21 @@ class Training(Frozen):
     """Settings of the alternating phase; see `gebm.training.TrainingSettings` for each."""
 
     base_steps: Positive
-    batch_size: Positive = 64
+    batch_size: BatchSize = 64
     n_critic: Positive = 1
     burst: Count = 0
     burst_every: Positive = 500
     learning_rate: Rate = 1e-4
     energy_learning_rate: Rate = 1e-4
     log_partition_learning_rate: Rate = 1e-2
-    betas: tuple[float, float] = (0.5, 0.999)
+    betas: tuple[Moment, Moment] = (0.5, 0.999)
     decay: Literal["constant", "linear", "cosine"] = "constant"
     clip_norm: Weight = 0.0
     penalty: Weight = 1.0
     penalty_every: Positive = 1
     penalty_points: Literal["interpolates", "data", "both"] = "interpolates"
     energy_l2: Weight = 0.0
-    ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    ema: Moment = 0.0
     weight_decay: Weight = 0.0
 
 
@@ -97,7 +109,7 @@ class Refit(Frozen):
     """Settings of the energy's refit; see `gebm.training.RefitSettings` for each."""
 
     steps: Count
-    batch_size: Positive = 128
+    batch_size: BatchSize = 128
     learning_rate: Rate = 1e-4
     log_partition_learning_rate: Rate = 1e-2
     penalty: Weight = 1.0
@@ -107,7 +119,7 @@ class Refit(Frozen):
     check_every: Positive = 100
     partition_samples: Positive = 2048
     patience: Count = 0
-    betas: tuple[float, float] = (0.5, 0.999)
+    betas: tuple[Moment, Moment] = (0.5, 0.999)
     decay: Literal["constant", "linear", "cosine"] = "linear"
     clip_norm: Weight = 0.0
     weight_decay: Weight = 0.0
@@ -119,7 +131,7 @@ class ChainSpec(Frozen):
     sampler: str
     beta: Beta
     step_size: Rate
-    lengths: tuple[Positive, ...] = Field(min_length=1)
+    lengths: Lengths
     decay_factor: Annotated[float, Field(gt=0, le=1)] = 1.0
     decay_every: Positive = 200
 
@@ -127,10 +139,17 @@ class ChainSpec(Frozen):
 class EvaluationSpec(Frozen):
     """How trained models of images are scored."""
 
-    samples: Positive
+    samples: Annotated[int, Field(ge=10, strict=True)]
     reference: Literal["train", "test"] = "train"
+    extractor: Literal["auto", "in-domain"] = "auto"
     chains: tuple[ChainSpec, ...] = ()
-    partition_samples: Positive = 20000
+    partition_samples: Annotated[int, Field(ge=4, strict=True)] = 20000
+
+    @model_validator(mode="after")
+    def _chains_can_be_told_apart(self) -> EvaluationSpec:
+        if len({(chain.sampler, chain.beta, chain.step_size) for chain in self.chains}) < len(self.chains):
+            raise ValueError("two chains have the same sampler, beta and step_size; rows could not be told apart")
+        return self
 
     def readouts(self, has_energy: bool, extractor: str) -> tuple[Readout, ...]:
         """What is read out of a model: the base for all, chains and likelihood gain where there is an energy."""
@@ -272,9 +291,9 @@ class RunSpec(Frozen):
 class Profile(Frozen):
     """One size of a suite: what every kind of suite says."""
 
-    datasets: tuple[str, ...] = Field(min_length=1)
-    models: tuple[str, ...] = Field(min_length=1)
-    seeds: tuple[Count, ...] = Field(min_length=1)
+    datasets: Annotated[tuple[str, ...], Field(min_length=1), Distinct]
+    models: Annotated[tuple[str, ...], Field(min_length=1), Distinct]
+    seeds: Annotated[tuple[Count, ...], Field(min_length=1), Distinct]
     threads: Positive = 1
     minutes_per_run: Rate
 
@@ -303,9 +322,9 @@ class ChainsProfile(Profile):
 class Suite(Frozen):
     """A named set of comparisons, in one or more profiles."""
 
-    name: str
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
     summary: str
-    base_seed: int = 0
+    base_seed: Annotated[int, Field(strict=True)] = 0
     kind: Literal["images", "chains"] = "images"
     profiles: Mapping[Literal["quick", "paper"], Profile] = Field(min_length=1)
 

@@ -35,6 +35,7 @@ __all__ = ["Found", "RunFolder", "Store", "StoreError", "fingerprint", "versions
 State = Literal["hit", "stale", "partial", "missing", "failed", "corrupt"]
 NUMBERS = (
     *("gebm", "baselines", "bench/models.py", "bench/toys.py", "bench/seeds.py", "bench/session.py"),
+    *("bench/registry.py", "bench/runner.py"),
     *("bench/evaluate.py", "bench/chains.py", "bench/judge.py", "bench/truth.py"),
 )
 NUMBERS_FOLDERS = ("bench/datasets", "bench/metrics")
@@ -69,6 +70,11 @@ class Found:
     state: State
     reason: str = ""
 
+    @property
+    def diverged(self) -> bool:
+        """Whether the run failed in a way that the same seed and code will repeat."""
+        return self.state == "failed" and self.reason.startswith("diverged")
+
 
 class RunFolder:
     """One run's directory."""
@@ -90,8 +96,8 @@ class RunFolder:
             seal = value.pop("sha256")
         except FileNotFoundError:
             return None
-        except (ValueError, KeyError, AttributeError) as error:
-            raise StoreError(f"{self.path / name} is corrupt or truncated") from error
+        except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+            raise StoreError(f"{self.path / name} is corrupt or cannot be read") from error
         if seal != content_hash(value):
             raise StoreError(f"{self.path / name} is corrupt: its content does not match its own checksum")
         return value
@@ -182,8 +188,8 @@ class Store:
         folder.write_json("spec.json", spec.model_dump(mode="json"))
         return folder
 
-    def lookup(self, spec: RunSpec, readouts: Sequence[Readout]) -> Found:
-        """What there is of a run with these readouts.
+    def lookup(self, spec: RunSpec, readouts: Sequence[Readout], device: str = "auto") -> Found:
+        """What there is of a run with these readouts, trained on this kind of device if it is not 'auto'.
 
         Hit: done, sound, by this code and these libraries. Stale: by others. Partial: some of it is there and will be continued.
         """
@@ -196,6 +202,8 @@ class Store:
             return self._lookup_unfinished(folder)
         if status["fingerprint"] != fingerprint():
             return Found("stale", "made by other code or library versions")
+        if status["device"] not in (device, "") and device != "auto":
+            return Found("stale", f"made on {status['device']}, asked for on {device}")
         if damage := folder.damaged(status["files"]):
             return Found("corrupt", damage)
         if status["state"] == "failed":
@@ -229,10 +237,17 @@ class Store:
             shutil.move(folder, target)
 
     def finish(self, spec: RunSpec, state: Literal["done", "failed"], reason: str, seconds: dict[str, float]) -> None:
-        """Write the status, last of all files, with the hashes of the others."""
+        """Write the status, last of all files, with the hashes of those that are sound."""
         folder = self.folder(spec)
-        names = [str(p.relative_to(folder.path)) for p in sorted(folder.path.rglob("*")) if p.is_file()]
-        names = [n for n in names if n not in ("status.json", "resume.pt") and not n.endswith(".tmp")]
+        training = folder.training()
+        names = [name for name in ("spec.json", "env.json", "training.json") if (folder / name).is_file()]
+        names += training["files"] if training else []
+        for path in sorted((folder / "evals").glob("*.json")):
+            if result := folder.evaluation(path.stem):
+                names += [f"evals/{path.name}", *result["files"]]
+        if state == "done":
+            for left_over in ("error.txt", "failure.json"):
+                (folder / left_over).unlink(missing_ok=True)
         folder.write_json(
             "status.json",
             {
@@ -241,10 +256,32 @@ class Store:
                 "identity": spec.identity,
                 "seed": spec.seed,
                 "fingerprint": fingerprint(),
+                "device": training["device"] if training else "",
                 "seconds": seconds,
                 "files": folder.hashes(*names),
             },
         )
+
+    def fail(self, spec: RunSpec, reason: str, details: str) -> None:
+        """Make a failed run a row with its reason; what was finished before for other readouts stays finished."""
+        folder = self.prepare(spec)
+        if details:
+            write_bytes(folder / "error.txt", details.encode())
+        try:
+            status = folder.read_json("status.json")
+        except StoreError:
+            status = None
+        if status and status["state"] == "done" and status["fingerprint"] == fingerprint():
+            folder.write_json("failure.json", {"reason": reason})
+        else:
+            self.finish(spec, "failed", reason, {})
+
+    @contextmanager
+    def lock_manifest(self) -> Iterator[None]:
+        """Hold all manifests, waiting for whoever does."""
+        with (self.root / "locks" / "manifests.lock").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
 
     @contextmanager
     def lock(self, spec: RunSpec) -> Iterator[bool]:
@@ -261,27 +298,37 @@ class Store:
         finally:
             os.close(handle)
 
-    def write_manifest(self, suite: str, profile: str, manifest: dict[str, Any]) -> None:
-        """Remember what a `bench run` of a suite planned.
+    def read_manifest(self, suite: str, profile: str) -> dict[str, Any]:
+        """What was planned of a suite so far; no runs if nothing was, or if it cannot be read."""
+        try:
+            found = RunFolder(self.root / "suites").read_json(f"{suite}-{profile}.json")
+        except StoreError:
+            found = None
+        return found or {"suite": suite, "profile": profile, "runs": []}
+
+    def write_manifest(self, manifest: dict[str, Any]) -> None:
+        """Remember what a suite is made of.
 
         Raises:
             StoreError: if it cannot be written.
         """
         try:
-            write_json(self.root / "suites" / f"{suite}-{profile}.json", manifest)
+            RunFolder(self.root / "suites").write_json(f"{manifest['suite']}-{manifest['profile']}.json", manifest)
         except OSError as error:
             raise StoreError(f"cannot write to the store {self.root}: {error.strerror}") from error
 
-    def manifests(self) -> list[dict[str, Any]]:
-        """What was planned, a dictionary a suite and profile.
+    def manifests(self, suite: str | None = None, profile: str | None = None) -> list[dict[str, Any]]:
+        """What suites are made of, a dictionary a suite and profile.
 
         Raises:
-            StoreError: if one of them is damaged.
+            StoreError: if one of them is damaged, or if there is none of that suite and profile.
         """
-        found = []
-        for path in sorted((self.root / "suites").glob("*.json")):
-            try:
-                found.append(json.loads(path.read_text()))
-            except ValueError as error:
-                raise StoreError(f"{path} is corrupt or truncated; `bench run` of that suite writes it anew") from error
-        return found
+        folder = RunFolder(self.root / "suites")
+        found = [m for path in sorted(folder.path.glob("*.json")) if (m := folder.read_json(path.name))]
+        wanted = [m for m in found if suite in (None, m["suite"]) and profile in (None, m["profile"])]
+        if found and not wanted:
+            there = ", ".join(f"{m['suite']} ({m['profile']})" for m in found)
+            raise StoreError(
+                f"no runs of suite '{suite or 'any'}', profile '{profile or 'any'}' here; there are: {there}"
+            )
+        return wanted

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from bench.atomic import write_bytes
 from bench.spec import Readout, RunSpec
 from bench.store import Store
 
-__all__ = ["Outcome", "Task", "record_failure"]
+__all__ = ["Outcome", "Task", "record_death", "record_failure"]
 
 
 @dataclass(frozen=True)
@@ -45,13 +44,20 @@ class Outcome:
 
 
 def record_failure(task: Task, reason: str, details: str = "") -> Outcome:
-    """Make a failed run a row with its reason, and keep a traceback for whoever looks into it."""
-    store = Store(task.store)
+    """Make a failed run a row with its reason, and keep a traceback for whoever looks into it; the caller holds the run."""
     try:
-        folder = store.prepare(task.spec)
-        if details:
-            write_bytes(folder / "error.txt", details.encode())
-        store.finish(task.spec, "failed", reason, {})
+        Store(task.store).fail(task.spec, reason, details)
     except OSError as error:
         return Outcome("abort", f"cannot write to the store {task.store}: {error.strerror}; and before that: {reason}")
     return Outcome("failed", reason)
+
+
+def record_death(task: Task, reason: str) -> Outcome:
+    """Record a worker that was killed, unless it had just finished or another process has taken the run over."""
+    store = Store(task.store)
+    with store.lock(task.spec) as mine:
+        if not mine:
+            return Outcome("busy", "another process works on this run")
+        if store.lookup(task.spec, task.readouts).state == "hit":
+            return Outcome("done")
+        return record_failure(task, reason)

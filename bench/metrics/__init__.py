@@ -11,10 +11,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["INCEPTION", "METRICS", "Metric", "base_name", "metric", "qualified_name"]
+__all__ = ["INCEPTION", "INCEPTION_FILES", "METRICS", "Metric", "base_name", "metric", "qualified_name"]
 
 INCEPTION = "inception-v3-compat"
 """The one extractor whose Fréchet distance is called FID."""
+
+INCEPTION_FILES = ("weights-inception-2015-12-05-6726825d.pth", "pt_inception-2015-12-05-6726825d.pth")
+"""Names under which its published weights are kept."""
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import TypeAdapter
+
 from bench.report.facts import RunFacts, SampleFile
 from bench.report.scores import COLUMNS
+from bench.spec import Readout
 from bench.store import RunFolder, Store, StoreError, fingerprint
 
 if TYPE_CHECKING:
@@ -20,20 +23,20 @@ if TYPE_CHECKING:
 
 __all__ = ["run_states", "scan"]
 
+READOUT: TypeAdapter[Readout] = TypeAdapter(Readout)
+
 
 def scan(store: Store, suite: str | None = None, profile: str | None = None) -> tuple[pd.DataFrame, list[RunFacts]]:
     """Every planned run of a store, or of one suite and profile of it.
 
     Raises:
-        StoreError: if a manifest cannot be read.
+        StoreError: if a manifest cannot be read, or there is none of that suite and profile.
     """
     import pandas as pd
 
     rows: list[dict[str, Any]] = []
     facts: list[RunFacts] = []
-    for manifest in store.manifests():
-        if suite not in (None, manifest["suite"]) or profile not in (None, manifest["profile"]):
-            continue
+    for manifest in store.manifests(suite, profile):
         for planned in manifest["runs"]:
             head = {key: manifest[key] for key in ("suite", "profile")}
             head |= {key: planned[key] for key in ("dataset", "model", "seed", "run", "identity")}
@@ -53,14 +56,18 @@ def read_run(
     state, reason, status = examine(folder)
     if state not in ("done", "stale") or status is None:
         return [head | {"status": state, "reason": reason}], None
-    training = folder.read_json("training.json") or {}
+    try:
+        training = folder.read_json("training.json") or {}
+        failure = folder.read_json("failure.json") or {"reason": ""}
+        results = [folder.read_json(f"evals/{identity_of(readout, training)}.json") for readout in readouts]
+    except StoreError as error:
+        return [head | {"status": "failed", "reason": str(error)}], None
     rows, samples = [], []
     seconds = {"training": float(status["seconds"].get("training", 0.0))}
-    for name in sorted(status["files"]):
-        if not (name.startswith("evals/") and name.endswith(".json")):
-            continue
-        result = folder.read_json(name) or {}
-        if not sound_for(result, training) or result["readout"] not in readouts:
+    for result in results:
+        if not result or result["fingerprint"] != training["fingerprint"]:
+            why = {"status": "failed", "reason": failure["reason"]} if failure["reason"] else {}
+            rows.append(head | ({"status": "partial", "reason": "a readout is still to be done"} | why))
             continue
         for part, spent in result["seconds"].items():
             seconds[part] = seconds.get(part, 0.0) + spent
@@ -92,9 +99,9 @@ def examine(folder: RunFolder) -> tuple[str, str, dict[str, Any] | None]:
     return "done", "", status
 
 
-def sound_for(result: dict[str, Any], training: dict[str, Any]) -> bool:
-    """Whether an evaluation belongs to the code that trained the run; older ones stay in the folder unread."""
-    return bool(result) and result.get("fingerprint") == training.get("fingerprint")
+def identity_of(readout: dict[str, Any], training: dict[str, Any]) -> str:
+    """The name of an evaluation's file."""
+    return READOUT.validate_python(readout).identity(training["checkpoint"])
 
 
 def result_rows(result: dict[str, Any], head: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -151,6 +158,8 @@ def last_words(folder: Path, state: str) -> str:
     curve = folder / "curve.jsonl"
     if state != "partial" or not curve.exists():
         return ""
-    lines = curve.read_text().splitlines()
-    last = json.loads(lines[-1]) if lines else {}
-    return f"from {last['phase']} step {last['step']}" if last else ""
+    try:
+        last = json.loads(curve.read_text().splitlines()[-1])
+        return f"from {last['phase']} step {last['step']}"
+    except (OSError, ValueError, LookupError, TypeError):
+        return ""

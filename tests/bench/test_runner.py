@@ -127,6 +127,9 @@ def test_nan_is_a_row_and_the_suite_goes_on(tiny: Suite, store: Store) -> None:
     assert "not finite in training at step 50" in outcome.reason
     again = plan_one(hot, store)
     assert (again.found.state, wants_work(again)) == ("failed", False)
+    assert (
+        execute(again.task, ignore, lambda: 1 / 0).state == "failed"
+    )  # as when another process did it: not trained again
     assert execute(plan_one(tiny, store).task, ignore, lambda: False).state == "done"
 
 

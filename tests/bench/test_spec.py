@@ -36,6 +36,13 @@ def spec(tiny: Suite, tmp_path: Path) -> RunSpec:
         ("ema = 0.9", "ema = 1.0", ["training.ema", "less than 1"]),
         ('name = "tiny"', 'name = "tiny', ["not valid TOML"]),
         ("seeds = [0, 1]", "seeds = []", ["profiles.quick.seeds"]),
+        ("seeds = [0, 1]", "seeds = [0, 0]", ["profiles.quick.seeds", "listed twice"]),
+        ("lengths = [2, 4]", "lengths = [2, 2]", ["chains.0.lengths", "listed twice"]),
+        ("step_size = 1e-2", "step_size = inf", ["chains.0.step_size", "finite"]),
+        ("ema = 0.9", "ema = 0.9\nbetas = [2.0, 0.9]", ["training.betas.0", "less than 1"]),
+        ("base_steps = 120", "base_steps = true", ["training.base_steps", "integer"]),
+        ("samples = 100", "samples = 5", ["evaluation.samples", "10"]),
+        ('name = "tiny"', 'name = "../tiny"', ["name", "../tiny"]),
     ],
 )
 def test_a_bad_suite_names_file_key_and_what_is_allowed(

@@ -15,6 +15,7 @@ from bench.atomic import CorruptFileError, read_sealed, write_bytes, write_json,
 from bench.runner import execute
 from bench.spec import Suite
 from bench.store import Store, StoreError
+from bench.task import record_death
 
 from .conftest import plan_one
 
@@ -71,6 +72,56 @@ def test_a_damaged_file_is_named_and_redone(tiny: Suite, store: Store, name: str
     after = json.loads((folder / "status.json").read_text())["files"]
     assert after["checkpoint.safetensors"] == before["checkpoint.safetensors"]
     assert len(list((store.root / "attic").iterdir())) == 1
+
+
+def other_readouts(suite: Suite, **changes: object) -> Suite:
+    """The same training with another evaluation."""
+    more = suite.model_copy(deep=True)
+    profile = more.profiles["quick"]
+    evaluation = profile.evaluation.model_copy(update=changes)
+    profiles = {"quick": profile.model_copy(update={"evaluation": evaluation})}
+    return more.model_copy(update={"profiles": profiles})
+
+
+def test_a_readout_that_fails_leaves_finished_ones_finished(tiny: Suite, store: Store) -> None:
+    done(tiny, store)
+    broken = plan_one(
+        other_readouts(tiny, samples=5), store
+    ).task  # too few for a score, and past the suite's own check
+    assert execute(broken, lambda _: None, lambda: False).state == "failed"
+    assert plan_one(tiny, store).found.state == "hit"
+    assert (store.folder(broken.spec) / "failure.json").exists()
+
+
+def test_a_damaged_evaluation_of_another_suite_is_not_vouched_for(tiny: Suite, store: Store) -> None:
+    folder = done(tiny, store)
+    names = {path.name for path in (folder / "evals").iterdir()}
+    other = other_readouts(tiny, samples=90)
+    assert execute(plan_one(other, store).task, lambda _: None, lambda: False).state == "done"
+    (folder / "status.json").unlink()  # as a kill would leave it
+    added = min(path for path in (folder / "evals").glob("*.json") if path.name not in names)
+    added.write_bytes(added.read_bytes()[:50])
+    assert execute(plan_one(tiny, store).task, lambda _: None, lambda: False).state == "done"
+    assert plan_one(tiny, store).found.state == "hit"
+    assert plan_one(other, store).found.state == "partial"
+    assert execute(plan_one(other, store).task, lambda _: None, lambda: False).state == "done"
+
+
+def test_a_death_after_the_end_changes_nothing(tiny: Suite, store: Store) -> None:
+    task = plan_one(tiny, store).task
+    execute(task, lambda _: None, lambda: False)
+    assert record_death(task, "killed by SIGKILL").state == "done"
+    assert plan_one(tiny, store).found.state == "hit"
+    other = plan_one(tiny, store, "gan-ns").task
+    assert record_death(other, "killed by SIGKILL").state == "failed"
+    assert plan_one(tiny, store, "gan-ns").found.reason == "killed by SIGKILL"
+
+
+def test_another_device_than_asked_for_is_stale(tiny: Suite, store: Store) -> None:
+    done(tiny, store)
+    task = plan_one(tiny, store).task
+    states = {device: store.lookup(task.spec, task.readouts, device).state for device in ("auto", "cpu", "cuda")}
+    assert states == {"auto": "hit", "cpu": "hit", "cuda": "stale"}
 
 
 def test_other_code_makes_a_run_stale(tiny: Suite, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
