@@ -83,13 +83,14 @@ class Training(Frozen):
     energy_learning_rate: Rate = 1e-4
     log_partition_learning_rate: Rate = 1e-2
     betas: tuple[float, float] = (0.5, 0.999)
-    decay: Literal["constant", "linear"] = "constant"
+    decay: Literal["constant", "linear", "cosine"] = "constant"
     clip_norm: Weight = 0.0
     penalty: Weight = 1.0
     penalty_every: Positive = 1
     penalty_points: Literal["interpolates", "data", "both"] = "interpolates"
     energy_l2: Weight = 0.0
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    weight_decay: Weight = 0.0
 
 
 class Refit(Frozen):
@@ -98,11 +99,18 @@ class Refit(Frozen):
     steps: Count
     batch_size: Positive = 128
     learning_rate: Rate = 1e-4
+    log_partition_learning_rate: Rate = 1e-2
     penalty: Weight = 1.0
     penalty_every: Positive = 1
+    penalty_points: Literal["interpolates", "data", "both"] = "interpolates"
     energy_l2: Weight = 0.0
     check_every: Positive = 100
     partition_samples: Positive = 2048
+    patience: Count = 0
+    betas: tuple[float, float] = (0.5, 0.999)
+    decay: Literal["constant", "linear", "cosine"] = "linear"
+    clip_norm: Weight = 0.0
+    weight_decay: Weight = 0.0
 
 
 class ChainSpec(Frozen):

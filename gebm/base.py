@@ -86,6 +86,9 @@ class Base(nn.Module):
         torch.Size([5, 3])
     """
 
+    latent_dtype: torch.dtype | None = None
+    """Precision of the latents where it is not that of the first weight, as in a copy with lowered convolutions."""
+
     def __init__(self, network: nn.Module, prior: Prior) -> None:
         super().__init__()
         self.network = network
@@ -97,7 +100,9 @@ class Base(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
-        """The precision of its latents: that of the first weight, single precision without one."""
+        """The precision of its latents: `latent_dtype` if set, else that of the first weight, single precision without one."""
+        if self.latent_dtype is not None:
+            return self.latent_dtype
         return next((p.dtype for p in self.parameters() if p.is_floating_point()), torch.float32)
 
     def sample(self, count: int, generator: torch.Generator) -> Float[Tensor, "batch ..."]:

@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from gebm.base import Base, FlowBase
+from gebm.frozen import frozen_copy, lower_convolutions
 
 __all__ = ["GEBM", "LatentPotential", "Position"]
 
@@ -87,6 +88,12 @@ class GEBM(nn.Module):
     Arguments:
         base: the base.
         energy: x (batch, *shape) → E (batch,), low on data.
+
+    Example:
+        >>> from gebm.base import GaussianPrior
+        >>> model = GEBM(Base(nn.Linear(2, 3), GaussianPrior(2)), nn.Sequential(nn.Linear(3, 1), nn.Flatten(0)))
+        >>> model.for_sampling().potential(inverse_temperature=100.0)(torch.zeros(4, 2)).shape
+        torch.Size([4])
     """
 
     def __init__(self, base: Base, energy: nn.Module) -> None:
@@ -97,6 +104,33 @@ class GEBM(nn.Module):
     def potential(self, inverse_temperature: float = 1.0) -> LatentPotential:
         """The latent potential at β."""
         return LatentPotential(self.base, self.energy, inverse_temperature)
+
+    def for_sampling(
+        self, memory_format: torch.memory_format = torch.channels_last, dtype: torch.dtype | None = None
+    ) -> GEBM:
+        """A copy to run chains on: the same law in evaluation mode up to rounding, several times faster, not to be trained.
+
+        Weights ask for no gradient and are folded (`gebm.frozen`), which is exact but for rounding. The copy does not follow later
+        changes of this model. Latents, energies, gradients and dense layers keep their precision whatever `dtype` is.
+
+        Arguments:
+            memory_format: layout of the convolutions; `torch.preserve_format` leaves it as it is.
+            dtype: `torch.bfloat16` runs the convolutions in it. This changes the energy a little, by β times as much the target:
+                use it where its chains agree with those of single precision. None changes nothing.
+
+        Raises:
+            ValueError: if `dtype` is another one, or there is no convolution to run in it.
+        """
+        if dtype not in (None, torch.bfloat16):
+            raise ValueError(f"dtype must be None or torch.bfloat16, got {dtype}")
+        twin = frozen_copy(self, memory_format)
+        if dtype is not None:
+            twin.base.latent_dtype = self.base.dtype
+            if not lower_convolutions(twin.base, dtype) + lower_convolutions(twin.energy, dtype):
+                raise ValueError(
+                    f"dtype={dtype} is for convolutions, and neither base nor energy has one; leave it out"
+                )
+        return twin
 
     def log_prob(self, x: Float[Tensor, "batch ..."], log_partition: float) -> Float[Tensor, " batch"]:
         """log q(x) = log g(x) − E(x) − A in nats, for a given A.

@@ -64,7 +64,7 @@ class EnergyRefit:
                     "lr": settings.learning_rate,
                     "weight_decay": settings.weight_decay,
                 },
-                {"params": list(objective.parameters()), "lr": settings.learning_rate},
+                {"params": list(objective.parameters()), "lr": settings.log_partition_learning_rate},
             ],
             settings.betas,
         )

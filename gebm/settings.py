@@ -84,6 +84,7 @@ class RefitSettings:
         steps: energy steps; 0 for no refit.
         batch_size: data and base samples a step.
         learning_rate: Adam's.
+        log_partition_learning_rate: Adam's, for the objective's own parameters: on another base, c has to move first.
         penalty: weight of the gradient penalty.
         penalty_every: apply it at every k-th step with k times its weight.
         energy_l2: weight of mean E² over data and base samples.
@@ -103,6 +104,7 @@ class RefitSettings:
     steps: int
     batch_size: int = 128
     learning_rate: float = 1e-4
+    log_partition_learning_rate: float = 1e-2
     penalty: float = 1.0
     penalty_every: int = 1
     energy_l2: float = 0.0
@@ -118,7 +120,7 @@ class RefitSettings:
     def __post_init__(self) -> None:
         _whole(self, 1, "batch_size", "penalty_every", "check_every", "partition_samples")
         _whole(self, 0, "steps", "patience")
-        _positive(self, "learning_rate")
+        _positive(self, "learning_rate", "log_partition_learning_rate")
         _weight(self, "clip_norm", "penalty", "energy_l2", "weight_decay")
         _betas(self.betas)
         _one_of("decay", self.decay, DECAYS)

@@ -121,6 +121,20 @@ def test_run_plan_status_report(tiny_path: Path, store: Store) -> None:
     assert bench("report", "--store", store.root, "--format", "csv").stdout.startswith("suite,")
 
 
+def test_a_corrupt_file_is_named_and_its_run_done_again(tiny_path: Path, store: Store) -> None:
+    options = ("--suite", tiny_path, "--store", store.root, "--model", "gan-ns", "--seeds", "0")
+    bench("run", *options)
+    before = scores(store.root)
+    (checkpoint,) = store.root.rglob("checkpoint.safetensors")
+    checkpoint.write_bytes(checkpoint.read_bytes()[:-100])
+    assert "corrupt" in bench("plan", *options).stdout
+    again = bench("run", *options)
+    assert "checkpoint.safetensors is corrupt" in again.stderr
+    assert "set aside and done again" in again.stderr
+    assert "1 runs: 1 done" in again.stdout
+    assert scores(store.root) == before
+
+
 def test_an_empty_store_says_so(store: Store) -> None:
     assert "nothing to report yet" in bench("report", "--store", store.root, check=1).stderr
     assert "no runs yet" in bench("status", "--store", store.root).stdout

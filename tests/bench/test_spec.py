@@ -94,5 +94,5 @@ def test_settings_of_a_suite_are_those_of_the_library(spec: RunSpec) -> None:
 
     assert spec.refit is not None
     for ours, theirs in ((spec.training, TrainingSettings), (spec.refit, RefitSettings)):
-        assert set(type(ours).model_fields) <= set(theirs.__dataclass_fields__)
+        assert set(type(ours).model_fields) == set(theirs.__dataclass_fields__)
         theirs(**ours.model_dump())

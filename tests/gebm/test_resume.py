@@ -1,0 +1,150 @@
+"""Exact resume: a phase stopped anywhere, saved, and restored into freshly built objects goes on bit for bit.
+
+Freshly built means other initial weights and other seeds: all that is equal afterwards came out of the saved state. Whole states are
+compared (weights, statistics, average, optimizers, order of data, persistent chains, generators) and every loss. Stops are drawn from
+fixed seeds.
+"""
+
+from __future__ import annotations
+
+import copy
+import io
+import random
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from baselines.gan import Hinge
+from gebm.base import Base, GaussianPrior, UniformPrior
+from gebm.networks.mlp import MLPDiscriminator, MLPGenerator
+from gebm.objectives import ContrastiveDivergence, DonskerVaradhan, Kale, MovingAverageDonskerVaradhan
+from gebm.samplers import HMC, MALA, ULA, KineticLangevin
+from gebm.training import AlternatingTraining, DataStream, EnergyRefit, RefitSettings, TrainingSettings
+
+Phase = AlternatingTraining | EnergyRefit
+STEPS = 12
+
+OBJECTIVES = {
+    "kale": Kale,
+    "kale-learned": lambda: Kale("log-partition"),
+    "dv": DonskerVaradhan,
+    "moving-average": lambda: MovingAverageDonskerVaradhan(0.9),
+    "cd": lambda: ContrastiveDivergence(ULA(0.05), 2),
+    "pcd-ula": lambda: ContrastiveDivergence(ULA(0.05), 1, persistent=True),
+    "pcd-hmc": lambda: ContrastiveDivergence(HMC(0.2, 2), 1, persistent=True, restart=0.2),
+    "pcd-kinetic": lambda: ContrastiveDivergence(KineticLangevin(0.02, friction=1.0), 2, persistent=True),
+    "hinge": Hinge,
+}
+TRAININGS = {
+    "plain": {},
+    "critic-lazy-linear": {"n_critic": 3, "penalty_every": 4, "decay": "linear", "clip_norm": 0.1},
+    "burst-ema-cosine": {"burst": 5, "burst_every": 4, "ema": 0.9, "decay": "cosine", "penalty_points": "both"},
+    "l2": {"energy_l2": 0.1, "weight_decay": 0.1, "penalty": 0.0, "ema": 0.5},
+}
+REFITS = {
+    "plain": {},
+    "lazy-patient": {"penalty_every": 3, "patience": 2, "check_every": 2, "decay": "cosine", "clip_norm": 0.1},
+}
+
+
+def noisy(batch: Tensor, generator: torch.Generator) -> Tensor:
+    return batch + 0.1 * torch.randn(batch.shape, generator=generator)
+
+
+def build(kind: str, objective: str, options: dict[str, Any], seed: int) -> Phase:
+    torch.manual_seed(seed)
+    data = torch.randn(30, 2, generator=torch.Generator().manual_seed(100))
+    prior = UniformPrior(3) if objective == "kale-learned" else GaussianPrior(3)
+    base, energy = Base(MLPGenerator(3, (2,), [8]), prior), MLPDiscriminator((2,), [8])
+    stream = DataStream(data, 8, torch.Generator().manual_seed(seed + 1), noisy)
+    generator = torch.Generator().manual_seed(seed + 2)
+    if kind == "training":
+        settings = TrainingSettings(**{"base_steps": STEPS, "batch_size": 8, "learning_rate": 1e-2} | options)
+        return AlternatingTraining(base, energy, OBJECTIVES[objective](), stream, generator, settings)
+    torch.manual_seed(7)
+    frozen = Base(MLPGenerator(3, (2,), [8]), prior).eval()  # the base is not part of a refit's state
+    refit = RefitSettings(
+        **{"steps": STEPS, "batch_size": 8, "check_every": 5, "partition_samples": 16, "learning_rate": 1e-2} | options
+    )
+    return EnergyRefit(frozen, energy, OBJECTIVES[objective](), stream, data + 0.1, generator, refit)
+
+
+def run(phase: Phase, until: int) -> list[dict[str, Tensor]]:
+    losses = []
+    while phase.done < min(phase.total, until):
+        losses.append(phase.step())
+    return losses
+
+
+def through_a_file(state: dict[str, Any]) -> dict[str, Any]:
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    buffer.seek(0)
+    loaded: dict[str, Any] = torch.load(buffer, weights_only=True)
+    return loaded
+
+
+def assert_same(a: Any, b: Any, where: str = "state") -> None:
+    """Equal to the last bit, all the way down."""
+    assert type(a) is type(b), where
+    if isinstance(a, Tensor):
+        assert a.dtype == b.dtype, where
+        assert torch.equal(a, b), where
+    elif isinstance(a, dict):
+        assert a.keys() == b.keys(), where
+        for key in a:
+            assert_same(a[key], b[key], f"{where}.{key}")
+    elif isinstance(a, list | tuple):
+        assert len(a) == len(b), where
+        for i, (x, y) in enumerate(zip(a, b, strict=True)):
+            assert_same(x, y, f"{where}[{i}]")
+    else:
+        assert a == b, where
+
+
+CASES = [("training", objective, options) for objective in OBJECTIVES for options in TRAININGS]
+CASES += [("refit", objective, options) for objective in OBJECTIVES for options in REFITS]
+
+
+@pytest.mark.parametrize(("kind", "objective", "options"), CASES)
+def test_a_restored_phase_goes_on_bit_for_bit(kind: str, objective: str, options: str) -> None:
+    chosen = (TRAININGS if kind == "training" else REFITS)[options]
+    whole = build(kind, objective, chosen, seed=0)
+    expected = run(whole, STEPS)
+    stops = sorted(random.Random(f"{kind} {objective} {options}").sample(range(STEPS), 2))
+
+    phase = build(kind, objective, chosen, seed=0)
+    losses = run(phase, stops[0])
+    for number, stop in enumerate([stops[1], STEPS], start=1):
+        state = through_a_file(phase.state_dict())
+        phase = build(kind, objective, chosen, seed=1000 * number)
+        phase.load_state_dict(state)
+        losses += run(phase, stop)
+    assert_same(losses, expected, "losses")
+    assert_same(phase.state_dict(), whole.state_dict())
+    assert_same(phase.finish().state_dict(), whole.finish().state_dict(), "result")
+
+
+@pytest.mark.parametrize("kind", ["training", "refit"])
+def test_a_snapshot_stays_as_it_was_and_restores_twice(kind: str) -> None:
+    options = {"ema": 0.9} if kind == "training" else {}
+    phase = build(kind, "pcd-ula", options, seed=0)
+    run(phase, 5)
+    state = phase.state_dict()
+    kept = copy.deepcopy(state)
+    expected = run(phase, STEPS)
+    assert_same(state, kept, "after going on")
+    for seed in (1, 2):
+        other = build(kind, "pcd-ula", options, seed=seed)
+        other.load_state_dict(state)
+        assert_same(run(other, STEPS), expected, "losses")
+        assert_same(state, kept, "after restoring")
+
+
+def test_mala_chains_that_are_not_persistent_leave_no_state() -> None:
+    phase = build("training", "cd", {}, seed=0)
+    phase.energy_steps.negatives.chains = ContrastiveDivergence(MALA(0.1), 1).negatives
+    run(phase, 2)
+    assert phase.state_dict()["energy_steps"]["negatives"] == {"latents": None, "velocity": None}

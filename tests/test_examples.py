@@ -1,0 +1,94 @@
+"""The example scripts run as their readers would run them, and every example in a docstring of the library says the truth."""
+
+from __future__ import annotations
+
+import ast
+import doctest
+import importlib
+import os
+import pkgutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import baselines
+import gebm
+
+ROOT = Path(__file__).parents[1]
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+MODULES = sorted(
+    module.name
+    for package in (gebm, baselines)
+    for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}.")
+)
+
+
+def test_there_are_examples() -> None:
+    assert [path.stem for path in EXAMPLES] == ["estimate_likelihood", "sample_latents", "train_gebm_2d"]
+
+
+def run(path: Path) -> list[list[str]]:
+    """The words of each line it prints; warnings are errors there too."""
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8"}
+    command = [sys.executable, "-W", "error", str(path)]
+    done = subprocess.run(command, env=environment, capture_output=True, encoding="utf-8", timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert not done.stderr
+    return [line.split() for line in done.stdout.splitlines()]
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_examples_stand_on_the_library_alone(path: Path) -> None:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    assert ast.get_docstring(tree)
+    imported = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    imported |= {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    assert {name.split(".")[0] for name in imported} <= {"gebm", "torch", "__future__", "math"}
+
+
+def test_train_gebm_2d() -> None:
+    """The model is nearer the truth than the base, and gains most of what there is to gain but no more."""
+    rows = {
+        " ".join(words[:-3]): [float(word) for word in words[-3:]]
+        for words in run(ROOT / "examples/train_gebm_2d.py")[1:]
+    }
+    for name in ("share of mode 4", "within 2 sd of a mode"):
+        base, model, truth = rows[name]
+        assert abs(model - truth) < 0.05
+        assert abs(model - truth) < abs(base - truth)
+    _, gain, kl = rows["likelihood gain (nats)"]
+    assert 0.8 * kl < gain < kl + 0.02
+
+
+def test_sample_latents() -> None:
+    """Exact samplers agree with the closed form; ULA's variance is too large, as its step size says."""
+    lines = run(ROOT / "examples/sample_latents.py")
+    rows = {
+        " ".join(words[: len(words) - count]): [float(word) for word in words[-count:]]
+        for words, count in zip(lines[1:], [4, 6, 6, 6], strict=True)
+    }
+    truth = rows.pop("truth")
+    ula = rows.pop("ULA(0.2)")
+    assert len(rows) == 2
+    for values in rows.values():
+        assert values[:4] == pytest.approx(truth, abs=0.02)
+    assert ula[2] > truth[2] + 0.02
+    assert {values[5] for values in rows.values()} == {150}
+
+
+def test_estimate_likelihood() -> None:
+    """Both intervals hold the truth (they do in 95 % of seeds; this one is fixed), and a bracket's ends are in order."""
+    lines = run(ROOT / "examples/estimate_likelihood.py")
+    assert len(lines) == 4
+    for words in lines[1:3]:
+        lower, upper, low, high, truth = (float(word.strip("[],")) for word in words[-5:])
+        assert low <= lower <= upper <= high
+        assert low <= truth <= high
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_docstring_examples(name: str) -> None:
+    outcome = doctest.testmod(importlib.import_module(name))
+    assert not outcome.failed

@@ -1,0 +1,144 @@
+"""A fast path counts only if its samples have the law of the plain path's: two-sample tests, untimed.
+
+The chains of a comparison are independent of each other (their own seeds). `LEVEL` is the false-alarm rate of one comparison, all of
+its statistics together (Bonferroni), were the seeds drawn anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import pytest
+import torch
+from scipy import stats
+from torch import Tensor, nn
+
+from gebm import GEBM
+from gebm.samplers import HMC, MALA, ULA, Sampler, chain
+
+LEVEL = 1e-3
+CHAINS, LATENT, WIDTH = 600, 8, 4
+SPREAD = 3.0  # nats: the energy moves its own law by about as many of its standard deviations
+
+
+class Rule(NamedTuple):
+    """A sampler, the same rule in the plain implementation, and how many steps to compare after."""
+
+    sampler: Sampler
+    plain: Callable[[Any, Tensor, torch.Generator], tuple[Tensor, Tensor]]
+    steps: int
+
+
+RULES = {
+    "ULA": Rule(ULA(0.1), lambda plain, z, generator: plain.ula(z, 0.1, generator), 15),
+    "MALA": Rule(MALA(0.2), lambda plain, z, generator: plain.mala(z, 0.2, generator), 10),
+    "HMC": Rule(HMC(0.3, 3), lambda plain, z, generator: plain.hmc(z, 0.3, 3, generator), 3),
+}
+
+
+class Outcome(NamedTuple):
+    """Where the chains of one path ended, and their mean acceptance along the way."""
+
+    z: Tensor
+    acceptance: Tensor
+
+
+def differing(model: GEBM, first: Outcome, second: Outcome) -> list[str]:
+    """The statistics in which two sets of chains differ at LEVEL (Kolmogorov–Smirnov): the plain energy, ‖z‖², the acceptance, the
+    latents along the energy's mean gradient, and three coordinates.
+    """
+    z = torch.cat([first.z, second.z])
+    position = model.potential().with_gradient(z)
+    assert position.gradient is not None
+    slope = (position.gradient - z).mean(0)
+    acceptance = torch.cat([first.acceptance, second.acceptance])
+    statistics = {"energy": position.energy, "norm": z.square().sum(1), "acceptance": acceptance, "slope": z @ slope}
+    statistics |= {f"z{index}": z[:, index] for index in range(3)}
+    count = first.z.shape[0]
+    return [
+        name
+        for name, values in statistics.items()
+        if stats.ks_2samp(values[:count].numpy(), values[count:].numpy()).pvalue < LEVEL / len(statistics)
+    ]
+
+
+@pytest.fixture(scope="module")
+def model(throughput) -> GEBM:
+    return throughput.sngan(WIDTH, LATENT)
+
+
+@pytest.fixture(scope="module")
+def beta(throughput, model: GEBM) -> float:
+    return throughput.beta_for(model, SPREAD)
+
+
+@pytest.fixture(scope="module")
+def plain(throughput, model: GEBM, beta: float) -> dict[str, Outcome]:
+    """The plain path's chains under every rule."""
+    implementation, outcomes = throughput.plain(model, beta), {}
+    for name, rule in RULES.items():
+        generator = torch.Generator().manual_seed(1)
+        z = model.base.prior.sample(CHAINS, generator)
+        acceptance = torch.zeros(CHAINS)
+        for _ in range(rule.steps):
+            z, accepted = rule.plain(implementation, z, generator)
+            acceptance += accepted
+        outcomes[name] = Outcome(z, acceptance)
+    model.zero_grad(set_to_none=True)
+    return outcomes
+
+
+def run(model: GEBM, beta: float, rule: Rule) -> Outcome:
+    """The library's chains on a model."""
+    generator = torch.Generator().manual_seed(2)
+    z, acceptance = model.base.prior.sample(CHAINS, generator), torch.zeros(CHAINS)
+
+    def add(_: int, info: Any) -> None:
+        acceptance.add_(info.acceptance)
+
+    ((_, state, _),) = chain(rule.sampler, model.potential(beta), z, [rule.steps], generator, on_step=add)
+    return Outcome(state.position.z, acceptance)
+
+
+@pytest.mark.parametrize("dtype", [None, torch.bfloat16], ids=["float32", "bfloat16"])
+@pytest.mark.parametrize("name", RULES)
+def test_samples_agree_with_the_plain_path(
+    name: str, dtype: torch.dtype | None, model: GEBM, beta: float, plain: dict[str, Outcome]
+) -> None:
+    fast = run(model.for_sampling(dtype=dtype), beta, RULES[name])
+    assert differing(model, plain[name], fast) == []
+
+
+def test_a_coarse_copy_is_found_out(model: GEBM, beta: float, plain: dict[str, Outcome]) -> None:
+    """Weights rounded to steps of their layer's spread; bfloat16's are at most 1/128 of the weight itself."""
+    coarse = model.for_sampling()
+    for layer in coarse.modules():
+        if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
+            step = layer.weight.std()
+            layer.weight.copy_(torch.round(layer.weight / step) * step)
+    assert differing(model, plain["ULA"], run(coarse, beta, RULES["ULA"]))
+
+
+def test_a_target_a_third_colder_is_found_out(model: GEBM, beta: float, plain: dict[str, Outcome]) -> None:
+    """What the comparison can see: of four seeds each, a third colder was found every time, a fifth colder mostly, not always."""
+    assert "energy" in differing(model, plain["ULA"], run(model.for_sampling(), 4 / 3 * beta, RULES["ULA"]))
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_the_library_asks_for_one_gradient_a_proposal_or_leapfrog(name: str, throughput, model: GEBM) -> None:
+    """Counted at the base of both; the plain implementation asks for what it says it does."""
+    calls: list[bool] = []
+    twin = model.for_sampling()
+    for base in (twin.base, model.base):
+        base.register_forward_pre_hook(lambda _, inputs: calls.append(inputs[0].requires_grad))
+    rule, generator = RULES[name], torch.Generator().manual_seed(0)
+    potential, z = twin.potential(), torch.randn(2, LATENT)
+    state = rule.sampler.init(potential, z)
+    calls.clear()
+    rule.sampler.step(potential, state, generator)
+    leaps = rule.sampler.leapfrog_steps if isinstance(rule.sampler, HMC) else 1
+    assert calls == [True] * leaps
+    calls.clear()
+    rule.plain(throughput.plain(model, 1.0), z, generator)
+    assert calls == [True] * leaps * throughput.plain.gradient_evaluations[name]
