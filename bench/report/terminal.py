@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["print_chapters"]
 
 _STYLES = {"collapsed": "bold red", "failed": "red", "missing": "dim", "stale": "yellow", "partial": "yellow"}
-_FIXED, _COLUMN = 76, 10  # characters for the columns that always stand, and for each further metric
+_FIXED, _COLUMN = 78, 10  # characters for the columns that always stand, and for each further metric
 
 
 def print_chapters(chapters: Sequence[Chapter], console: Console) -> None:
@@ -80,7 +80,7 @@ def _table(rows: Sequence[TableRow], keys: Keys, headline: str | None, width: in
         name = arrow(metric if metric == headline else base_name(metric))
         table.add_column(Text(name), justify="right", no_wrap=True)
     table.add_column("n", justify="right", no_wrap=True)
-    table.add_column("status", no_wrap=True)
+    table.add_column("status", no_wrap=True, min_width=6)
     for row in rows:
         cells = [Text(row.text(metric, keys, interval=metric == headline)) for metric in metrics]
         steps = "" if row.steps is None else str(row.steps)
