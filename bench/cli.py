@@ -92,8 +92,8 @@ def planned(
 ) -> tuple[Suite, Store, list[Planned]]:
     """Suite, store and plan of a command's options."""
     from bench.plan import Selection, make_plan
-    from bench.spec import load_suite
     from bench.store import Store
+    from bench.suite_files import load_suite
 
     loaded = load_suite(suite)
     where = Store(store)
@@ -278,8 +278,8 @@ def report(store: Path, suite: str | None, profile: str | None, format_: str, ou
     """Make the report: Markdown with figures, or the rows as JSON or CSV."""
     from bench.report import render, write_report
     from bench.report.frame import scan
-    from bench.spec import load_suite
     from bench.store import Store
+    from bench.suite_files import load_suite
 
     with one_line_errors():
         where = Store(store).require()

@@ -20,9 +20,9 @@ from bench.spec import (
     RunSpec,
     Suite,
     SuiteError,
-    load_suite,
 )
 from bench.store import Found, Store
+from bench.suite_files import load_suite
 from bench.task import Task
 
 __all__ = ["Planned", "Selection", "make_plan", "wants_work"]

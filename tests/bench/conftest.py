@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from bench.plan import Planned, Selection, make_plan
-from bench.spec import Suite, load_suite
+from bench.spec import Suite
 from bench.store import Store
+from bench.suite_files import load_suite
 
 TINY = """
 name = "tiny"

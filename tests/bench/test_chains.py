@@ -22,8 +22,9 @@ from bench.plan import Planned, Selection, make_plan
 from bench.report import render, write_report
 from bench.report.frame import scan
 from bench.runner import execute
-from bench.spec import ChainsProfile, Suite, SuiteError, load_suite
+from bench.spec import ChainsProfile, Suite, SuiteError
 from bench.store import Store
+from bench.suite_files import load_suite
 from bench.truth import closed_form, energies_at, importance_truth, known_model, quadrature, quadrature_truth
 from gebm.model import LatentPotential
 

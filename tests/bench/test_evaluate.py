@@ -27,8 +27,9 @@ from bench.metrics.scores import reference, score
 from bench.models import HeldOutData, LatentModel, build_model
 from bench.seeds import Streams
 from bench.session import Session
-from bench.spec import ChainSpec, ImageReadout, RunSpec, load_suite
+from bench.spec import ChainSpec, ImageReadout, RunSpec
 from bench.store import Store
+from bench.suite_files import load_suite
 from gebm.objectives import likelihood_gain
 
 from .conftest import TINY, plan_one

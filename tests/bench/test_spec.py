@@ -8,8 +8,9 @@ import pytest
 
 from bench import registry
 from bench.plan import Selection, make_plan
-from bench.spec import RunSpec, Suite, SuiteError, load_suite
+from bench.spec import RunSpec, Suite, SuiteError
 from bench.store import Store
+from bench.suite_files import load_suite
 
 from .conftest import TINY
 
