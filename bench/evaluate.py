@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -38,11 +38,14 @@ SHOWN = 64  # images kept for the eye
 
 @dataclass(frozen=True)
 class Result:
-    """What one readout found: JSON-able values with their rows, and some images (n, C, H, W) uint8 of each row, if it has any."""
+    """What one readout found: JSON-able values with their rows, some images (n, C, H, W) uint8 of each row, if it has any, and arrays by
+    name.
+    """
 
     values: dict[str, Any]
     images: list[np.ndarray]
     seconds: dict[str, float]
+    arrays: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 def load_extractor(name: str, dataset: Dataset, cache: Path, weights: Path | None) -> Extractor:

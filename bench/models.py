@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -79,7 +79,9 @@ class LatentModel(Model):
         generator, discriminator = build_networks(network, dataset.shape, streams)
         self.base = Base(generator, GaussianPrior(network.latent)).to(device)
         self.energy = discriminator.to(device)
-        self.initial = network_facts(self.base.network, self.energy, network.latent, dataset.shape)
+        self.initial = network_facts(
+            {"generator": (self.base.network, (network.latent,)), "discriminator": (self.energy, dataset.shape)}
+        )
 
     @property
     def has_energy(self) -> bool:
@@ -188,13 +190,12 @@ def load_objective(target: str) -> Objective:
     return objective
 
 
-def network_facts(
-    generator: nn.Module, discriminator: nn.Module, latent: int, shape: tuple[int, ...]
-) -> dict[str, Any]:
-    """The certificate of both networks: parameters, forward FLOPs a sample, digests of layer structure and of current weights."""
+def network_facts(networks: Mapping[str, tuple[nn.Module, tuple[int, ...]]]) -> dict[str, Any]:
+    """The certificate of networks, given with the shape of one input: parameters, forward FLOPs a sample, digests of layer structure and
+    of current weights.
+    """
     facts: dict[str, Any] = {"parameters": {}, "flops": {}, "architecture": {}, "initial_weights": {}}
-    inputs = {"generator": (generator, (latent,)), "discriminator": (discriminator, shape)}
-    for name, (network, sample_shape) in inputs.items():
+    for name, (network, sample_shape) in networks.items():
         state = network.state_dict()
         structure = str(network) + str([(key, tuple(value.shape)) for key, value in state.items()])
         weights = hashlib.sha256()

@@ -13,13 +13,19 @@ from bench.datasets import Dataset, load_dataset
 from bench.metrics import INCEPTION, INCEPTION_FILES
 from bench.spec import (
     ChainsProfile,
+    DensityNetwork,
+    DensityProfile,
+    FlowNetwork,
     ImageReadout,
     ImagesProfile,
+    Likelihood,
     Profile,
     Readout,
+    Refit,
     RunSpec,
     Suite,
     SuiteError,
+    Training,
 )
 from bench.store import Found, Store
 from bench.suite_files import load_suite
@@ -100,6 +106,8 @@ def plan_readouts(
         return profile.evaluation.readouts(has_energy, choose_extractor(dataset, weights, profile.evaluation.extractor))
     if isinstance(profile, ChainsProfile):
         return profile.evaluation.readouts(has_energy, known_base=dataset.kind == "toy")
+    if isinstance(profile, DensityProfile):
+        return profile.on(dataset.name).evaluation.readouts(has_energy)
     raise TypeError(f"do not know what to read out for a {type(profile).__name__}")
 
 
@@ -127,6 +135,8 @@ def resolve(suite: Suite, profile_name: str, dataset: Dataset, entry: registry.E
             )
         refit = profile.refit if entry.settings.get("has_energy") and profile.refit.steps else None
         return RunSpec(**common, network=profile.network, training=profile.training, refit=refit)
+    if isinstance(profile, DensityProfile):
+        return RunSpec(**common, **resolve_density(suite.name, profile.on(dataset.name), dataset, entry))
     if not isinstance(profile, ChainsProfile):
         raise TypeError(f"do not know what a {type(profile).__name__} runs")
     if dataset.kind != "toy":
@@ -140,6 +150,38 @@ def resolve(suite: Suite, profile_name: str, dataset: Dataset, entry: registry.E
     if profile.network is None or profile.refit is None:
         raise SuiteError(f"suite '{suite.name}': network and refit must say how {entry.name}'s energy is trained")
     return RunSpec(**common, network=profile.network, training=None, refit=profile.refit)
+
+
+def resolve_density(
+    suite: str, profile: DensityProfile, dataset: Dataset, entry: registry.Entry
+) -> dict[str, DensityNetwork | Likelihood | Training | Refit | None]:
+    """Networks and phases of a model of tables: what its settings name, and no more, so that no other change makes another run of it.
+
+    Raises:
+        SuiteError: for a flow that the profile does not say how to build, or a batch of more rows than there are.
+    """
+    settings = entry.settings
+
+    def flow(key: str) -> FlowNetwork | None:
+        name = settings.get(key)
+        if name is not None and name not in profile.flows:
+            raise SuiteError(f"suite '{suite}': flows.{name} must say what the flow of {entry.name} is")
+        return None if name is None else profile.flows[name]
+
+    learned, joint = "objective" in settings, bool(settings.get("joint"))
+    network = DensityNetwork(flow=flow("flow"), critic=flow("critic"), energy=profile.energy if learned else None)
+    phases = {
+        "likelihood": profile.likelihood if network.flow is not None and not joint else None,
+        "training": profile.training if joint else None,
+        "refit": profile.refit if learned else None,
+    }
+    rows = len(dataset.splits["train"])
+    for name, phase in phases.items():
+        if phase is not None and phase.batch_size > rows:
+            raise SuiteError(
+                f"suite '{suite}': {name}.batch_size {phase.batch_size} is more than the {rows} rows of {dataset.name}"
+            )
+    return {"network": network, **phases}
 
 
 def choose_extractor(dataset: Dataset, weights: Path | None, wanted: str) -> str:

@@ -46,6 +46,7 @@ class Entry:
 
 
 TOY = ("toy",)
+TABULAR = ("tabular",)
 
 BUILT_IN: dict[Kind, tuple[Entry, ...]] = {
     "datasets": (
@@ -74,6 +75,18 @@ BUILT_IN: dict[Kind, tuple[Entry, ...]] = {
             "GEBM by the Donsker–Varadhan objective on an implicit base",
             "bench.models:LatentModel",
             {"objective": "gebm.objectives:DonskerVaradhan", "has_energy": True},
+        ),
+        Entry(
+            "gebm-dv-ma",
+            "likewise, with a moving average of Z in the gradient",
+            "bench.models:LatentModel",
+            {"objective": "gebm.objectives:MovingAverageDonskerVaradhan", "has_energy": True},
+        ),
+        Entry(
+            "gebm-cd",
+            "GEBM by contrastive divergence on an implicit base, 10 steps of ULA an energy step",
+            "bench.models:LatentModel",
+            {"objective": "gebm.objectives:ContrastiveDivergence", "has_energy": True},
         ),
         Entry(
             "gan-hinge",
@@ -117,6 +130,45 @@ BUILT_IN: dict[Kind, tuple[Entry, ...]] = {
                     "contrastive divergence, persistent chains of ULA",
                 ),
             )
+        ),
+        *(
+            Entry(
+                f"flow-{flow}",
+                f"{name} by maximum likelihood",
+                "bench.densities:FlowModel",
+                {"flow": flow, "has_energy": False},
+                TABULAR,
+            )
+            for flow, name in (
+                ("gaussian", "full-covariance Gaussian"),
+                ("realnvp", "RealNVP"),
+                ("maf", "masked autoregressive flow"),
+                ("nsf", "rational-quadratic neural spline flow, coupling"),
+                ("nsf-ar", "rational-quadratic neural spline flow, autoregressive"),
+            )
+        ),
+        *(
+            Entry(
+                f"gebm-{name}",
+                summary,
+                "bench.densities:FlowGEBM",
+                {"flow": "realnvp", "objective": objective, "joint": name.startswith("flow"), "has_energy": True},
+                TABULAR,
+            )
+            for name, objective, summary in (
+                ("flow-kale", "gebm.objectives:Kale", "GEBM on a RealNVP, flow and energy trained jointly by KALE"),
+                ("flow-dv", "gebm.objectives:DonskerVaradhan", "likewise by the Donsker–Varadhan objective"),
+                ("flow-cd", "gebm.objectives:ContrastiveDivergence", "likewise by contrastive divergence"),
+                ("frozen-kale", "gebm.objectives:Kale", "GEBM on the frozen maximum-likelihood RealNVP, energy by KALE"),
+                ("frozen-dv", "gebm.objectives:DonskerVaradhan", "likewise, energy by Donsker–Varadhan"),
+            )
+        ),
+        Entry(
+            "gebm-critic",
+            "GEBM on the frozen RealNVP with a flow critic: log Z known, density that of flow-nsf",
+            "bench.densities:CriticGEBM",
+            {"flow": "realnvp", "critic": "nsf", "has_energy": True},
+            TABULAR,
         ),
     ),
     "samplers": (

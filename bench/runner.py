@@ -26,9 +26,10 @@ from bench.atomic import write_bytes
 from bench.datasets import Dataset, load_dataset
 from bench.evaluate import Evaluator, Result, load_extractor
 from bench.judge import ChainJudge
+from bench.likelihoods import LikelihoodReader
 from bench.models import Model, build_model
 from bench.session import InterruptedRunError, Progress, Session
-from bench.spec import ImageReadout, Readout
+from bench.spec import DensityReadout, ImageReadout, Readout
 from bench.store import RunFolder, Store, fingerprint, versions
 from bench.task import Outcome, Task, record_failure
 from gebm.training import DivergedError
@@ -141,6 +142,8 @@ def evaluate(
     def read(readout: Readout) -> Result:
         if isinstance(readout, ImageReadout):
             return evaluator(readout.extractor).read(model, readout)
+        if isinstance(readout, DensityReadout):
+            return LikelihoodReader(model, progress).read(readout)
         return judge().read(readout)
 
     for readout in task.readouts:
@@ -155,13 +158,14 @@ def evaluate(
 
 
 def keep(folder: RunFolder, identity: str, readout: Readout, result: Result) -> dict[str, Any]:
-    """Write one evaluation: its images first, then the values that list the images' hash."""
+    """Write one evaluation: its images and arrays first, then the values that list their hashes."""
     check_finite(result)
+    arrays = {f"{row['steps']:06}": images for row, images in zip(result.values["rows"], result.images, strict=False)}
     names = []
-    for row, images in zip(result.values["rows"], result.images, strict=False):
-        names.append(f"evals/{identity}-{row['steps']:06}.npy")
+    for name, array in (arrays | result.arrays).items():
+        names.append(f"evals/{identity}-{name}.npy")
         buffer = io.BytesIO()
-        np.save(buffer, images, allow_pickle=False)
+        np.save(buffer, array, allow_pickle=False)
         write_bytes(folder / names[-1], buffer.getvalue())
     value = {
         "identity": identity,

@@ -18,7 +18,7 @@ __all__ = ["PAIRED", "Streams"]
 PAIRED = frozenset(
     {
         *("data-order", "generator-init", "discriminator-init", "evaluation-latents", "chain-noise"),
-        *("train-noise", "validation-noise", "test-noise"),
+        *("train-noise", "validation-noise", "test-noise", "likelihood"),
     }
 )
 

@@ -17,11 +17,16 @@ from bench import registry
 __all__ = [
     "ChainSpec",
     "ChainsProfile",
+    "DensityNetwork",
+    "DensityProfile",
+    "DensityReadout",
     "EnergyNetwork",
     "EvaluationSpec",
     "ImageReadout",
+    "FlowNetwork",
     "ImagesProfile",
     "LawReadout",
+    "Likelihood",
     "Network",
     "Profile",
     "Readout",
@@ -78,6 +83,32 @@ class EnergyNetwork(Frozen):
     widths: tuple[Positive, ...] = Field(min_length=1)
 
 
+class FlowNetwork(Frozen):
+    """A flow; see `baselines.flows.FlowSettings` for each."""
+
+    family: Literal["gaussian", "realnvp", "maf", "iaf", "nsf-coupling", "nsf-ar"]
+    backend: Literal["nflows", "zuko"] = "nflows"
+    layers: Positive = 5
+    hidden: Positive = 100
+    blocks: Positive = 1
+    residual: bool = False
+    activation: Literal["relu", "tanh", "elu", "silu"] = "relu"
+    dropout: Moment = 0.0
+    normalisation: Literal["none", "batch", "act"] = "none"
+    linear: Literal["none", "reverse", "permutation", "lu"] = "none"
+    log_scale_bound: Rate = 3.0
+    bins: Annotated[int, Field(ge=2, strict=True)] = 8
+    tail_bound: Rate = 3.0
+
+
+class DensityNetwork(Frozen):
+    """The networks of a model of tables: a flow, and a fully connected energy or a second flow that makes one (a critic)."""
+
+    flow: FlowNetwork | None = None
+    energy: EnergyNetwork | None = None
+    critic: FlowNetwork | None = None
+
+
 class Training(Frozen):
     """Settings of the alternating phase; see `gebm.training.TrainingSettings` for each."""
 
@@ -118,6 +149,24 @@ class Refit(Frozen):
     decay: Literal["constant", "linear", "cosine"] = "linear"
     clip_norm: Weight = 0.0
     weight_decay: Weight = 0.0
+
+
+class Likelihood(Frozen):
+    """Settings of training by maximum likelihood; see `baselines.flows.MaximumLikelihoodSettings` for each."""
+
+    steps: Positive
+    batch_size: BatchSize = 256
+    learning_rate: Rate = 1e-3
+    betas: tuple[Moment, Moment] = (0.9, 0.999)
+    weight_decay: Weight = 0.0
+    decay: Literal["constant", "linear", "cosine", "plateau"] = "cosine"
+    plateau_patience: Positive = 5
+    clip_norm: Weight = 5.0
+    noise: Weight = 0.0
+    check_every: Positive = 100
+    patience: Count = 0
+    ema: Moment = 0.0
+    most_skipped: Count = 20
 
 
 class ChainSpec(Frozen):
@@ -253,7 +302,15 @@ class LawReadout(Identified):
     samples: Positive
 
 
-Readout = ImageReadout | TraceReadout | LawReadout
+class DensityReadout(Identified):
+    """The log-likelihood of held-out rows, exact or with an estimated log-partition, and samples for the eye."""
+
+    kind: Literal["density"] = "density"
+    partition_samples: Count
+    shown_samples: Count
+
+
+Readout = ImageReadout | TraceReadout | LawReadout | DensityReadout
 
 
 class RunSpec(Frozen):
@@ -265,7 +322,8 @@ class RunSpec(Frozen):
     model: str
     settings: dict[str, Any]
     base_seed: int
-    network: Network | EnergyNetwork | None
+    network: Network | EnergyNetwork | DensityNetwork | None
+    likelihood: Likelihood | None = None
     training: Training | None
     refit: Refit | None
     precision: Literal["float32"] = "float32"
@@ -314,13 +372,61 @@ class ChainsProfile(Profile):
     evaluation: ChainsSpec
 
 
+class DensityEvaluation(Frozen):
+    """How densities are read out: draws for log Z, and samples kept for the eye."""
+
+    partition_samples: Annotated[int, Field(ge=100, strict=True)] = 100000
+    shown_samples: Count = 2000
+
+    def readouts(self, has_energy: bool) -> tuple[Readout, ...]:
+        """One likelihood; without an energy it is exact and takes no draws."""
+        draws = self.partition_samples if has_energy else 0
+        return (DensityReadout(partition_samples=draws, shown_samples=self.shown_samples),)
+
+
+class DensityProfile(Profile):
+    """Flows by maximum likelihood and GEBMs on the very same flows, scored by the log-likelihood of held-out rows.
+
+    `flows` are named as models name them. `overrides` hold, by dataset (without its split), what differs there: any of the tables below,
+    key by key.
+    """
+
+    flows: Mapping[str, FlowNetwork] = Field(min_length=1)
+    energy: EnergyNetwork
+    likelihood: Likelihood
+    training: Training
+    refit: Refit
+    evaluation: DensityEvaluation = DensityEvaluation()
+    overrides: Mapping[str, Mapping[str, Any]] = {}
+
+    @model_validator(mode="after")
+    def _overrides_are_valid(self) -> DensityProfile:
+        for dataset in self.overrides:
+            self.on(dataset)
+        return self
+
+    def on(self, dataset: str) -> DensityProfile:
+        """The profile as it is for a dataset."""
+        changes = self.overrides.get(dataset.partition("@")[0], {})
+        return DensityProfile.model_validate(_merged(self.model_dump(exclude={"overrides"}), changes)) if changes else self
+
+
+def _merged(settings: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings with changes, table by table."""
+    both = dict(settings)
+    for key, value in changes.items():
+        old = both.get(key)
+        both[key] = _merged(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+    return both
+
+
 class Suite(Frozen):
     """A named set of comparisons, in one or more profiles."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
     summary: str
     base_seed: Annotated[int, Field(strict=True)] = 0
-    kind: Literal["images", "chains"] = "images"
+    kind: Literal["images", "chains", "density"] = "images"
     profiles: Mapping[Literal["quick", "paper"], Profile] = Field(min_length=1)
 
 
@@ -338,7 +444,14 @@ class ChainsSuite(Suite):
     profiles: Mapping[Literal["quick", "paper"], ChainsProfile] = Field(min_length=1)
 
 
-KINDS: dict[str, type[Suite]] = {"images": ImagesSuite, "chains": ChainsSuite}
+class DensitySuite(Suite):
+    """A suite of `DensityProfile`s."""
+
+    kind: Literal["density"]
+    profiles: Mapping[Literal["quick", "paper"], DensityProfile] = Field(min_length=1)
+
+
+KINDS: dict[str, type[Suite]] = {"images": ImagesSuite, "chains": ChainsSuite, "density": DensitySuite}
 
 
 def content_hash(value: Any) -> str:

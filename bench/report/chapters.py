@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Chapter", "read_chapters"]
 
+LIKELIHOODS = ("log-likelihood", "base-log-likelihood")
+"""Metrics that only models with a density have."""
+
 
 @dataclass(frozen=True)
 class Chapter:
@@ -32,6 +35,11 @@ class Chapter:
         return any(
             METRICS[name].about == "chains" for row in self.rows if (name := base_name(row.metric or "")) in METRICS
         )
+
+    @property
+    def about_likelihoods(self) -> bool:
+        """Whether likelihoods were measured here rather than samples."""
+        return not self.about_chains and any(row.metric in LIKELIHOODS for row in self.rows)
 
     @property
     def labels(self) -> Mapping[str, str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["DATA", "RunFacts", "SampleFile"]
+__all__ = ["DATA", "LikelihoodFacts", "RunFacts", "SampleFile"]
 
 DATA = "data"
 """Sampler and model name of held-out real data, the floor of every score."""
@@ -25,6 +25,41 @@ class SampleFile(NamedTuple):
     steps: int
     path: Path
     position: int = 0
+
+
+@dataclass(frozen=True)
+class LikelihoodFacts:
+    """What a log-likelihood rests on, in nats.
+
+    Attributes:
+        exact: whether there is no log Z to estimate.
+        points_error: standard error of the mean over test rows.
+        points: a .npy file of the log-density of every test row, the rows in the same order for all models of a dataset.
+        samples: a .npy file of draws of the model (n, d).
+        log_det: to be added for the likelihood of the values as they were in the file.
+        method: how log Z was estimated.
+        draws: M.
+        pareto_k: of the weights; None where there is none.
+        log_partition: log Ẑ.
+        log_partition_error: its standard error.
+        known_log_partition: log Z, where it is known.
+        gain_points_error: standard error of the mean gain over test rows.
+        warnings: reasons for care, one sentence each.
+    """
+
+    exact: bool
+    points_error: float
+    points: Path
+    samples: Path
+    log_det: float = 0.0
+    method: str = ""
+    draws: int = 0
+    pareto_k: float | None = None
+    log_partition: float = 0.0
+    log_partition_error: float = 0.0
+    known_log_partition: float | None = None
+    gain_points_error: float = 0.0
+    warnings: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -47,6 +82,7 @@ class RunFacts:
         device: the machine's words for what it ran on.
         suite: for which suite its readouts were gathered; empty for any.
         profile: likewise.
+        likelihood: what its log-likelihood rests on, where it has one.
     """
 
     run: str
@@ -64,3 +100,4 @@ class RunFacts:
     device: str = ""
     suite: str = ""
     profile: str = ""
+    likelihood: LikelihoodFacts | None = None

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter
 
-from bench.report.facts import RunFacts, SampleFile
+from bench.report.facts import LikelihoodFacts, RunFacts, SampleFile
 from bench.report.scores import COLUMNS
 from bench.spec import Readout
 from bench.store import RunFolder, Store, StoreError, fingerprint
@@ -62,7 +63,7 @@ def read_run(
         results = [folder.read_json(f"evals/{identity_of(readout, training)}.json") for readout in readouts]
     except StoreError as error:
         return [head | {"status": "failed", "reason": str(error)}], None
-    rows, samples = [], []
+    rows, samples, likelihood = [], [], None
     seconds = {"training": float(status["seconds"].get("training", 0.0))}
     for result in results:
         if not result or result["fingerprint"] != training["fingerprint"]:
@@ -73,7 +74,8 @@ def read_run(
             seconds[part] = seconds.get(part, 0.0) + spent
         rows += list(result_rows(result, head | {"status": state, "reason": reason}))
         samples += list(result_samples(result, folder))
-    return rows, run_facts(folder, head, seconds, training, samples)
+        likelihood = likelihood_facts(result, folder) or likelihood
+    return rows, run_facts(folder, head, seconds, training, samples, likelihood)
 
 
 def examine(folder: RunFolder) -> tuple[str, str, dict[str, Any] | None]:
@@ -117,8 +119,22 @@ def result_rows(result: dict[str, Any], head: dict[str, Any]) -> Iterator[dict[s
 
 def result_samples(result: dict[str, Any], folder: RunFolder) -> Iterator[SampleFile]:
     """The pictures of a result, a file a chain length; none for a likelihood."""
-    for row, name in zip(result["rows"], result["files"], strict=False):
-        yield SampleFile(result["sampler"], result["beta"], row["steps"], folder / name)
+    for row in result["rows"]:
+        name = f"evals/{result['identity']}-{row['steps']:06}.npy"
+        if name in result["files"]:
+            yield SampleFile(result["sampler"], result["beta"], row["steps"], folder / name)
+
+
+def likelihood_facts(result: dict[str, Any], folder: RunFolder) -> LikelihoodFacts | None:
+    """What the log-likelihood of a result rests on, if it has one."""
+    found = result["rows"][0].get("likelihood") if result["rows"] else None
+    if found is None:
+        return None
+    files = {part: folder / f"evals/{result['identity']}-{part}.npy" for part in ("points", "samples")}
+    known = {field.name for field in fields(LikelihoodFacts)}
+    return LikelihoodFacts(
+        exact=found["type"] == "exact", **files, **{key: value for key, value in found.items() if key in known}
+    )
 
 
 def run_facts(
@@ -127,6 +143,7 @@ def run_facts(
     seconds: dict[str, float],
     training: dict[str, Any],
     samples: list[SampleFile],
+    likelihood: LikelihoodFacts | None,
 ) -> RunFacts:
     """Certificate, costs and pictures of a run."""
     environment = folder.read_json("env.json") or {}
@@ -138,6 +155,7 @@ def run_facts(
         curve=folder / "curve.jsonl" if certificate.get("parameters") else None,
         samples=tuple(samples),
         versions=environment.get("versions", {}),
+        likelihood=likelihood,
         device=f"{environment.get('device', '?')}, {environment.get('threads', '?')} thread(s) a run",
     )
 

@@ -1,0 +1,160 @@
+"""What is read out of a trained model of tables: its log-likelihood on held-out rows, exact or with what log Z is uncertain by.
+
+A likelihood is typed. A flow's is exact. A GEBM's is estimated: log q(x) = log g(x) − E(x) − A with A from draws that neither training nor
+the choice of the model has seen; by importance sampling, or where its weights have too heavy a tail by annealing. The value reported is the
+upper end of the bracket [LL_c, LL_IS] (`gebm.partition.likelihood_bracket`), the other end stands beside it.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bench.datasets.known_density import KnownDensity, known_density
+from bench.densities import DensityModel, ReweightedFlow
+from bench.evaluate import Result
+from bench.models import Model
+from bench.session import Progress
+from bench.spec import DensityReadout
+from gebm.diagnostics import usable_log_weights
+from gebm.model import LatentPotential
+from gebm.partition import (
+    LogPartition,
+    adaptive_schedule,
+    annealed_importance_sampling,
+    importance_sampling,
+    likelihood_bracket,
+)
+from gebm.samplers import MALA
+
+__all__ = ["LikelihoodReader"]
+
+ROWS_AT_ONCE = 8192
+ANNEALING_STEP = 0.1  # of MALA under a standard normal prior
+PILOT = 512  # particles that find the schedule
+RESAMPLED_FROM = 20
+
+
+class LikelihoodReader:
+    """Reads likelihoods out of one trained model.
+
+    Arguments:
+        model: one with a density.
+        progress: called with what is being done.
+
+    Raises:
+        TypeError: for a model without a density.
+    """
+
+    def __init__(self, model: Model, progress: Progress) -> None:
+        if not isinstance(model, DensityModel):
+            raise TypeError(f"do not know the likelihood of a {type(model).__name__}")
+        self.model, self.progress = model, progress
+
+    def read(self, readout: DensityReadout) -> Result:
+        """One row: the mean test log-likelihood and all that it depends on; the log-density of every test row; samples for the eye."""
+        self.progress({"phase": "likelihood"})
+        start, model = time.monotonic(), self.model
+        rows = model.rows("test")
+        if isinstance(model, ReweightedFlow):
+            scores, facts, points = self.estimated(model, readout, rows)
+        else:
+            points = batched(model.log_prob, rows)
+            scores, facts = {"log-likelihood": float(points.mean())}, {"type": "exact"}
+        facts |= {"points_error": standard_error(points), "rows": len(rows), "log_det": self.log_det}
+        if self.truth is not None and "log-likelihood" in scores:
+            scores["gap-to-truth"] = float(self.truth.log_prob(rows.double().cpu().numpy()).mean()) - scores["log-likelihood"]
+        scored = time.monotonic()
+        samples = self.samples(readout)
+        row = {
+            "steps": 0,
+            "gradient_evaluations": 0,
+            "forward_evaluations": 0,
+            "scores": scores,
+            "key": f"test split, n={len(rows)}; {model.dataset.protocol}",
+            "collapsed": "",
+            "likelihood": facts,
+        }
+        head = {"sampler": "likelihood", "beta": 1.0, "step_size": None, "rows": [row]}
+        arrays = {"points": points.float().cpu().numpy(), "samples": samples.float().cpu().numpy()}
+        return Result(head, [], {"sampling": time.monotonic() - scored, "scoring": scored - start}, arrays)
+
+    @property
+    def log_det(self) -> float:
+        """log|det W|, to be added to a log-likelihood for that of the values as they were in the file."""
+        return self.model.dataset.table.log_det if self.model.dataset.table else 0.0
+
+    @property
+    def truth(self) -> KnownDensity | None:
+        """The law that the data were drawn from, where it is known."""
+        table = self.model.dataset.table
+        return known_density(table.truth) if table and table.truth else None
+
+    def estimated(
+        self, model: ReweightedFlow, readout: DensityReadout, rows: Tensor
+    ) -> tuple[dict[str, float], dict[str, Any], Tensor]:
+        """Scores, facts and log q of each row; without a usable log Z there is no likelihood among the scores."""
+        gebm = model.gebm
+        base, energy = batched(model.log_prob, rows), batched(gebm.energy, rows)
+        found = self.log_partition(gebm.potential(), readout.partition_samples)
+        bracket = likelihood_bracket(base, energy, found)
+        scores = {"base-log-likelihood": bracket.base, "ess-fraction": found.effective_fraction}
+        if found.reportable:
+            scores |= {
+                "log-likelihood": bracket.upper,
+                "log-likelihood-lower": bracket.lower,
+                "likelihood-gain": bracket.gain[1],
+            }
+        facts = {
+            "type": "estimated",
+            "method": found.method,
+            "draws": found.draws,
+            "pareto_k": found.pareto_k if found.pareto_k is None or math.isfinite(found.pareto_k) else None,
+            "log_partition": found.estimate,
+            "log_partition_error": found.standard_error,
+            "known_log_partition": model.known_log_partition,
+            "gain_points_error": bracket.gain_points_error,
+            "reportable": found.reportable,
+            "warnings": list(found.warnings),
+        }
+        return scores, facts, base - energy - found.estimate
+
+    def log_partition(self, potential: LatentPotential, draws: int) -> LogPartition:
+        """log Ẑ by importance sampling; where its weights have too heavy a tail, by annealing with about four times the evaluations."""
+        model = self.model
+        first = importance_sampling(potential, draws, model.streams.generator("log-partition", model.device))
+        if first.reportable:
+            return first
+        generator = model.streams.generator("annealing", model.device)
+        sampler = MALA(ANNEALING_STEP)
+        schedule = adaptive_schedule(potential, sampler, PILOT, generator)
+        chains = max(4 * draws // len(schedule.fractions), 64)
+        second = annealed_importance_sampling(potential, sampler, schedule, chains, generator)
+        return second if second.reportable else first
+
+    @torch.no_grad()
+    def samples(self, readout: DensityReadout) -> Tensor:
+        """Draws of the model; of a GEBM resampled from `RESAMPLED_FROM` times as many of its base (Rubin's SIR)."""
+        model, wanted = self.model, readout.shown_samples
+        generator = model.streams.generator("shown-samples", model.device)
+        if not isinstance(model, ReweightedFlow):
+            return model.sample(wanted, generator)
+        pool = model.sample(RESAMPLED_FROM * wanted, generator)
+        weights = usable_log_weights(-batched(model.gebm.energy, pool)).softmax(0)
+        return pool[torch.multinomial(weights, wanted, replacement=True, generator=generator)]
+
+
+@torch.no_grad()
+def batched(function: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:
+    """The values of a function at rows, in double precision."""
+    return torch.cat([function(part).double() for part in rows.split(ROWS_AT_ONCE)])
+
+
+def standard_error(values: Tensor) -> float:
+    """Of the mean of independent values."""
+    return float(values.std()) / math.sqrt(len(values))
