@@ -8,16 +8,21 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
-__all__ = ["DECAYS", "Decay", "adam", "descend", "learning_rate_factor", "scale_learning_rate"]
+__all__ = ["DECAYS", "Decay", "adam", "descend", "descend_if_finite", "learning_rate_factor", "scale_learning_rate"]
 
 Decay = Literal["constant", "linear", "cosine"]
 DECAYS: tuple[str, ...] = get_args(Decay)
 
 
-def adam(groups: list[dict[str, Any]], betas: tuple[float, float]) -> torch.optim.Adam:
-    """Fused Adam over parameter groups, each with its own `lr`; empty groups are dropped."""
+def adam(
+    groups: list[dict[str, Any]], betas: tuple[float, float], decoupled_weight_decay: bool = False
+) -> torch.optim.Adam:
+    """Fused Adam over parameter groups, each with its own `lr`; empty groups are dropped.
+
+    With `decoupled_weight_decay` it is AdamW (Loshchilov & Hutter, 2019).
+    """
     groups = [group | {"initial_lr": group["lr"]} for group in groups if group["params"]]
-    return torch.optim.Adam(groups, betas=betas, fused=True)
+    return torch.optim.Adam(groups, betas=betas, decoupled_weight_decay=decoupled_weight_decay, fused=True)
 
 
 def learning_rate_factor(decay: Decay, done: int, total: int) -> float:
@@ -49,3 +54,20 @@ def descend(optimizer: torch.optim.Optimizer, loss: Tensor, clipped: nn.Module, 
     if clip_norm:
         nn.utils.clip_grad_norm_(clipped.parameters(), clip_norm)
     optimizer.step()
+
+
+def descend_if_finite(optimizer: torch.optim.Optimizer, loss: Tensor, clipped: nn.Module, clip_norm: float) -> bool:
+    """`descend`, unless the loss or a gradient is not finite: then nothing is changed.
+
+    Returns:
+        Whether the step was taken.
+    """
+    optimizer.zero_grad(set_to_none=True)
+    if not loss.isfinite():
+        return False
+    loss.backward()  # type: ignore[no-untyped-call]
+    norm = nn.utils.clip_grad_norm_(clipped.parameters(), clip_norm or math.inf)
+    if not norm.isfinite():
+        return False
+    optimizer.step()
+    return True

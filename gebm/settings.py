@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
+from gebm.checks import decay_of_average, one_of, pair_of_betas, positive, weight, whole
 from gebm.optimisation import DECAYS, Decay
 
 __all__ = ["PenaltyPoints", "RefitSettings", "TrainingSettings"]
@@ -65,15 +65,14 @@ class TrainingSettings:
     weight_decay: float = 0.0
 
     def __post_init__(self) -> None:
-        _whole(self, 1, "base_steps", "batch_size", "n_critic", "burst_every", "penalty_every")
-        _whole(self, 0, "burst")
-        _positive(self, "learning_rate", "energy_learning_rate", "log_partition_learning_rate")
-        _weight(self, "clip_norm", "penalty", "energy_l2", "weight_decay")
-        _betas(self.betas)
-        _one_of("decay", self.decay, DECAYS)
-        _one_of("penalty_points", self.penalty_points, ("interpolates", "data", "both"))
-        if not 0 <= self.ema < 1:
-            raise ValueError(f"ema must be a decay in [0, 1), got {self.ema}")
+        whole(self, 1, "base_steps", "batch_size", "n_critic", "burst_every", "penalty_every")
+        whole(self, 0, "burst")
+        positive(self, "learning_rate", "energy_learning_rate", "log_partition_learning_rate")
+        weight(self, "clip_norm", "penalty", "energy_l2", "weight_decay")
+        pair_of_betas(self.betas)
+        one_of("decay", self.decay, DECAYS)
+        one_of("penalty_points", self.penalty_points, ("interpolates", "data", "both"))
+        decay_of_average(self.ema)
 
 
 @dataclass(frozen=True)
@@ -118,41 +117,10 @@ class RefitSettings:
     weight_decay: float = 0.0
 
     def __post_init__(self) -> None:
-        _whole(self, 1, "batch_size", "penalty_every", "check_every", "partition_samples")
-        _whole(self, 0, "steps", "patience")
-        _positive(self, "learning_rate", "log_partition_learning_rate")
-        _weight(self, "clip_norm", "penalty", "energy_l2", "weight_decay")
-        _betas(self.betas)
-        _one_of("decay", self.decay, DECAYS)
-        _one_of("penalty_points", self.penalty_points, ("interpolates", "data", "both"))
-
-
-def _whole(settings: Any, least: int, *names: str) -> None:
-    for name in names:
-        value = getattr(settings, name)
-        if not isinstance(value, int) or value < least:
-            raise ValueError(f"{name} must be a whole number >= {least}, got {value!r}")
-
-
-def _positive(settings: Any, *names: str) -> None:
-    for name in names:
-        value = getattr(settings, name)
-        if not 0 < value < math.inf:
-            raise ValueError(f"{name} must be a number > 0, got {value!r}")
-
-
-def _weight(settings: Any, *names: str) -> None:
-    for name in names:
-        value = getattr(settings, name)
-        if not 0 <= value < math.inf:
-            raise ValueError(f"{name} must be a number >= 0 (0 for none), got {value!r}")
-
-
-def _betas(betas: tuple[float, float]) -> None:
-    if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
-        raise ValueError(f"betas must be two numbers in [0, 1), got {betas!r}")
-
-
-def _one_of(name: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
+        whole(self, 1, "batch_size", "penalty_every", "check_every", "partition_samples")
+        whole(self, 0, "steps", "patience")
+        positive(self, "learning_rate", "log_partition_learning_rate")
+        weight(self, "clip_norm", "penalty", "energy_l2", "weight_decay")
+        pair_of_betas(self.betas)
+        one_of("decay", self.decay, DECAYS)
+        one_of("penalty_points", self.penalty_points, ("interpolates", "data", "both"))

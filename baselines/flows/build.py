@@ -1,0 +1,44 @@
+"""Settings to flow."""
+
+from __future__ import annotations
+
+from baselines.flows.gaussian import AffineNetwork
+from baselines.flows.network import Flow, InvertibleNetwork
+from baselines.flows.settings import FlowSettings
+
+__all__ = ["build_flow"]
+
+
+def build_flow(settings: FlowSettings, dimension: int) -> Flow:
+    """The flow of the settings on R^dimension, in training mode.
+
+    Weights, and the permutations of `linear`, come from torch's global generator: whoever calls seeds it.
+
+    Raises:
+        ValueError: if the family needs more dimensions.
+        ImportError: if the backend is not installed, naming the extra that has it.
+
+    Example:
+        >>> import torch
+        >>> build_flow(FlowSettings("realnvp", layers=2, hidden=8), 3).log_prob(torch.zeros(5, 3)).shape
+        torch.Size([5])
+    """
+    least = 1 if settings.family == "gaussian" else 2
+    if dimension < least:
+        raise ValueError(f"dimension must be >= {least} for family {settings.family!r}, got {dimension}")
+    return Flow(_network(settings, dimension), dimension)
+
+
+def _network(settings: FlowSettings, dimension: int) -> InvertibleNetwork:
+    network: InvertibleNetwork
+    if settings.family == "gaussian":
+        network = AffineNetwork(dimension)
+    elif settings.backend == "zuko":
+        from baselines.flows.zuko_backend import zuko_network
+
+        network = zuko_network(settings, dimension)
+    else:
+        from baselines.flows.nflows_backend import nflows_network
+
+        network = nflows_network(settings, dimension)
+    return network

@@ -1,0 +1,273 @@
+"""Maximum likelihood: minibatch negative log-likelihood, early stopping on validation rows, resumable bit for bit.
+
+The validation log-likelihood is that of the evaluation mode, in which the flow is later read out; the test rows are never seen here.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from baselines.flows.gaussian import AffineNetwork
+from baselines.flows.network import Flow
+from baselines.flows.normalisation import set_normalisation
+from gebm.base import evaluation_mode
+from gebm.checks import decay_of_average, one_of, pair_of_betas, positive, weight, whole
+from gebm.energy_steps import Losses
+from gebm.optimisation import adam, descend_if_finite, learning_rate_factor, scale_learning_rate
+from gebm.stream import DataStream
+from gebm.training import DivergedError
+
+__all__ = ["MaximumLikelihood", "MaximumLikelihoodSettings", "mean_log_likelihood"]
+
+FlowDecay = Literal["constant", "linear", "cosine", "plateau"]
+ROWS_AT_ONCE = 8192
+"""Rows evaluated in one pass; only speed and memory depend on it."""
+
+
+@dataclass(frozen=True)
+class MaximumLikelihoodSettings:
+    """Settings of maximum-likelihood training.
+
+    Arguments:
+        steps: optimizer steps at most.
+        batch_size: rows a step.
+        learning_rate: Adam's.
+        betas: Adam's.
+        weight_decay: decoupled (AdamW); 0 for none.
+        decay: learning rate constant, decayed to 0 over the steps, or halved at a `plateau`, after `plateau_patience` looks
+            without a better validation value.
+        plateau_patience: see `decay`.
+        clip_norm: largest gradient norm; 0 for no clipping.
+        noise: standard deviation of Gaussian noise added to the training rows, fresh at every step; 0 for none.
+        check_every: steps between two looks at the validation rows; the best weights seen are kept.
+        patience: looks without a better value after which training ends; 0 for all steps.
+        ema: decay of the moving average of the weights, which is then what is looked at and kept; 0 for none.
+        most_skipped: steps that may be skipped because loss or gradient was not finite.
+
+    Raises:
+        ValueError: for a value no run could have, naming the argument and what would be right.
+    """
+
+    steps: int
+    batch_size: int = 256
+    learning_rate: float = 1e-3
+    betas: tuple[float, float] = (0.9, 0.999)
+    weight_decay: float = 0.0
+    decay: FlowDecay = "cosine"
+    plateau_patience: int = 5
+    clip_norm: float = 5.0
+    noise: float = 0.0
+    check_every: int = 100
+    patience: int = 0
+    ema: float = 0.0
+    most_skipped: int = 20
+
+    def __post_init__(self) -> None:
+        whole(self, 1, "steps", "batch_size", "check_every", "plateau_patience")
+        whole(self, 0, "patience", "most_skipped")
+        positive(self, "learning_rate")
+        weight(self, "weight_decay", "clip_norm", "noise")
+        pair_of_betas(self.betas)
+        one_of("decay", self.decay, get_args(FlowDecay))
+        decay_of_average(self.ema)
+
+
+class MaximumLikelihood:
+    """Trains a flow by maximum likelihood and keeps the weights that are best on the validation rows.
+
+    A Gaussian is fitted in closed form, in a single step.
+
+    Arguments:
+        flow: trained in place.
+        data: minibatches of the training rows.
+        validation: (n, d), for early stopping and the choice of the weights.
+        generator: noise on the rows, and dropout.
+        settings: see `MaximumLikelihoodSettings`.
+
+    Raises:
+        ValueError: if there are no validation rows, or stream and settings disagree about the batch size.
+        DivergedError: at a step, if more than `most_skipped` had no finite loss or gradient.
+
+    Example:
+        >>> from baselines.flows import FlowSettings, build_flow
+        >>> rows = torch.randn(200, 2, generator=torch.Generator().manual_seed(0))
+        >>> flow = build_flow(FlowSettings("realnvp", layers=2, hidden=8), 2)
+        >>> settings = MaximumLikelihoodSettings(steps=3, batch_size=32, check_every=1)
+        >>> data = DataStream(rows[:150], 32, torch.Generator())
+        >>> training = MaximumLikelihood(flow, data, rows[150:], torch.Generator(), settings)
+        >>> while training.done < training.total:
+        ...     losses = training.step()
+        >>> sorted(losses), training.finish().training
+        (['negative_log_likelihood', 'validation_log_likelihood'], False)
+    """
+
+    def __init__(
+        self,
+        flow: Flow,
+        data: DataStream,
+        validation: Float[Tensor, "rows latent"],
+        generator: torch.Generator,
+        settings: MaximumLikelihoodSettings,
+    ) -> None:
+        if not validation.shape[0]:
+            raise ValueError("validation must have at least one row: early stopping looks at it and at nothing else")
+        if data.batch_size != settings.batch_size:
+            raise ValueError(
+                f"batch_size must be one number, the data stream has {data.batch_size}, the settings {settings.batch_size}"
+            )
+        self.flow, self.data, self.validation = flow, data, validation
+        self.generator, self.settings = generator, settings
+        self.optimizer = adam(
+            [{"params": list(flow.parameters()), "lr": settings.learning_rate, "weight_decay": settings.weight_decay}],
+            settings.betas,
+            decoupled_weight_decay=True,
+        )
+        self.average: AveragedModel | None = None
+        if settings.ema:
+            average = get_ema_multi_avg_fn(settings.ema)  # type: ignore[no-untyped-call]
+            self.average = AveragedModel(flow, multi_avg_fn=average, use_buffers=False)
+        self.has_dropout = any(isinstance(part, nn.Dropout) and part.p > 0 for part in flow.modules())
+        self.done = self.skipped = self.halvings = self.last_halving = 0
+        self.best_value, self.best_step, self.best = -math.inf, 0, copy.deepcopy(flow.state_dict())
+        flow.train()
+        self.look()
+
+    @property
+    def closed_form(self) -> AffineNetwork | None:
+        """The network that needs one step only, if it is one."""
+        return self.flow.network if isinstance(self.flow.network, AffineNetwork) else None
+
+    @property
+    def out_of_patience(self) -> bool:
+        """Whether the last `patience` looks all failed to find better weights."""
+        looks = (self.done - self.best_step) // self.settings.check_every
+        return 0 < self.settings.patience <= looks
+
+    @property
+    def total(self) -> int:
+        """Steps in all: those done once patience is out."""
+        if self.closed_form is not None:
+            return 1
+        return self.done if self.out_of_patience else self.settings.steps
+
+    def step(self) -> Losses:
+        """One step, and a look at the validation rows when due; a step that cannot be taken has no loss."""
+        closed_form = self.closed_form
+        losses = self.descend() if closed_form is None else self.fit(closed_form)
+        self.done += 1
+        if self.done % self.settings.check_every == 0 or self.done == self.total:
+            losses["validation_log_likelihood"] = self.look()
+        return losses
+
+    def fit(self, closed_form: AffineNetwork) -> Losses:
+        """The closed form on all training rows; validation rows have no say in it."""
+        rows, self.best_value = self.data.data, -math.inf
+        closed_form.fit(rows if self.data.prepare is None else self.data.prepare(rows, self.data.generator))
+        return {}
+
+    def descend(self) -> Losses:
+        """One optimizer step on a minibatch; none, and no loss, where loss or gradient is not finite."""
+        settings = self.settings
+        scale_learning_rate(self.optimizer, self.learning_rate_factor())
+        rows = self.data.next()
+        if settings.noise:
+            rows = rows + settings.noise * torch.randn(
+                rows.shape, generator=self.generator, device=rows.device, dtype=rows.dtype
+            )
+        with seeded(self.generator, rows.device) if self.has_dropout else nullcontext():
+            loss = -self.flow.log_prob(rows).mean()
+        if not descend_if_finite(self.optimizer, loss, self.flow, settings.clip_norm):
+            self.skipped += 1
+            if self.skipped > settings.most_skipped:
+                raise DivergedError(
+                    f"loss or gradient not finite in {self.skipped} of {self.done + 1} steps; lower the learning rate "
+                    f"({settings.learning_rate}) or clip_norm ({settings.clip_norm})"
+                )
+            return {}
+        if self.average is not None:
+            self.average.update_parameters(self.flow)
+        return {"negative_log_likelihood": loss.detach()}
+
+    def learning_rate_factor(self) -> float:
+        """What the learning rate is multiplied by at this step."""
+        settings = self.settings
+        if settings.decay == "plateau":
+            return 0.5**self.halvings
+        return learning_rate_factor(settings.decay, self.done, settings.steps)
+
+    @torch.no_grad()
+    def look(self) -> Tensor:
+        """Mean validation log-likelihood in nats, in evaluation mode; remembers the best weights."""
+        average: Any = None if self.average is None else self.average.module
+        seen: Flow = self.flow if average is None else average
+        set_normalisation(seen, self.data.data)
+        value = mean_log_likelihood(seen, self.validation)
+        if self.best_value < value.item() < math.inf:
+            self.best_value, self.best_step = value.item(), self.done
+            self.best = copy.deepcopy(seen.state_dict())
+        waited = self.done - max(self.best_step, self.last_halving)
+        if waited >= self.settings.plateau_patience * self.settings.check_every:
+            self.halvings, self.last_halving = self.halvings + 1, self.done
+        return value
+
+    def finish(self) -> Flow:
+        """The best flow seen, in evaluation mode and frozen."""
+        self.flow.load_state_dict(self.best)
+        return self.flow.eval().requires_grad_(False)
+
+    def state_dict(self) -> dict[str, Any]:
+        """A snapshot: training on does not change it. Tensors and plain values only, so `torch.load(weights_only=True)` reads it."""
+        return copy.deepcopy(
+            {
+                "done": self.done,
+                "skipped": self.skipped,
+                "plateau": {"halvings": self.halvings, "last": self.last_halving},
+                "flow": self.flow.state_dict(),
+                "average": None if self.average is None else self.average.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "data": self.data.state_dict(),
+                "generator": self.generator.get_state(),
+                "best": {"value": self.best_value, "step": self.best_step, "flow": self.best},
+            }
+        )
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from a snapshot of a training with the same flow, data and settings; the snapshot stays as it is."""
+        state = copy.deepcopy(state)
+        self.done, self.skipped = state["done"], state["skipped"]
+        self.halvings, self.last_halving = state["plateau"]["halvings"], state["plateau"]["last"]
+        self.flow.load_state_dict(state["flow"])
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.data.load_state_dict(state["data"])
+        self.generator.set_state(state["generator"])
+        best = state["best"]
+        self.best_value, self.best_step, self.best = best["value"], best["step"], best["flow"]
+
+
+@torch.no_grad()
+def mean_log_likelihood(flow: Flow, rows: Float[Tensor, "rows latent"]) -> Float[Tensor, ""]:
+    """Mean log-likelihood of rows in nats, in evaluation mode, summed in double precision."""
+    with evaluation_mode(flow):
+        parts = [flow.log_prob(part).double().sum() for part in torch.split(rows, ROWS_AT_ONCE)]
+    return torch.stack(parts).sum() / rows.shape[0]
+
+
+@contextmanager
+def seeded(generator: torch.Generator, device: torch.device) -> Iterator[None]:
+    """Draws from torch's global generators inside follow from `generator`; outside nothing changes. Dropout takes no generator."""
+    seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        yield
