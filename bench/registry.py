@@ -2,7 +2,7 @@
 
 Nothing heavy is imported to answer `bench list`; an entry's code is imported when it is used. A third party registers components from its
 own package through entry points in the groups `gebm_bench.datasets`, `gebm_bench.models` and `gebm_bench.samplers`; what one loads to may
-say `settings` and `fits` as attributes, which mean what they mean for an `Entry`.
+say `settings`, `fits`, `kind` and `seeded` as attributes, which mean what they mean for an `Entry`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ class Entry:
     """A component: its name, a line about it, and `module:attribute` where it is defined.
 
     `settings` enter a run's identity; those of a sampler are the settings it has, with their defaults. `fits` are the kinds of
-    datasets that a model can be fitted to.
+    datasets that a model can be fitted to. A dataset's `kind` is image, tabular or toy; a `seeded` one has a split (or draw) for every
+    seed, and its loader takes that seed after the folder.
     """
 
     name: str
@@ -38,6 +39,8 @@ class Entry:
     target: str
     settings: dict[str, Any] = field(default_factory=dict)
     fits: tuple[str, ...] = ("image",)
+    kind: str = ""
+    seeded: bool = False
 
     def load(self) -> Any:
         """Import and return what the entry names."""
@@ -48,19 +51,54 @@ class Entry:
 TOY = ("toy",)
 TABULAR = ("tabular",)
 
+TABULAR = (
+    ("redwine", "UCI red wine, D = 11, DKEF protocol", "dkef:REDWINE", True),
+    (
+        "redwine-original",
+        "as redwine, whitened with all rows, test included, as published",
+        "dkef:REDWINE_ORIGINAL",
+        True,
+    ),
+    (
+        "miniboone-small",
+        "MINIBOONE, D = 43: trained on MAF's validation split, tested on its test split",
+        "maf:miniboone_small",
+        False,
+    ),
+    ("hepmass-sim", "simulated collider events in HEPMASS's form, D = 21; made here", "hepmass_sim:HEPMASS_SIM", True),
+    ("hepmass-sim-full", "as hepmass-sim, as many rows as HEPMASS", "hepmass_sim:HEPMASS_SIM_FULL", True),
+    ("known-density-8", "a law of exact density and entropy, D = 8; made here", "known_density:KNOWN_DENSITY_8", True),
+    (
+        "known-density-21",
+        "a law of exact density and entropy, D = 21; made here",
+        "known_density:KNOWN_DENSITY_21",
+        True,
+    ),
+    (
+        "known-density-43",
+        "a law of exact density and entropy, D = 43; made here",
+        "known_density:KNOWN_DENSITY_43",
+        True,
+    ),
+)
+
 BUILT_IN: dict[Kind, tuple[Entry, ...]] = {
     "datasets": (
-        Entry("digits", "scikit-learn's 1,797 real 8×8 digits; embedded", "bench.datasets.images:digits"),
+        Entry("digits", "scikit-learn's 1,797 real 8×8 digits; embedded", "bench.datasets.images:digits", kind="image"),
         *(
-            Entry(name, summary, f"bench.datasets.toys:{name.replace('-', '_')}")
+            Entry(name, summary, f"bench.datasets.toys:{name.replace('-', '_')}", kind="toy")
             for name, summary in {
-                "gaussian-posterior": "toy: linear base, quadratic energy; the latent posterior is Gaussian in closed form",
-                "line": "toy: base on a line in R³, bimodal data on a line beside it",
-                "circle": "toy: base on a circle in R³, von Mises data on a larger circle beside it",
-                "sphere": "toy: base on a sphere in R⁴, von Mises–Fisher data on a larger sphere beside it",
-                "two-moons": "toy: Gaussian base in the plane, data on two moons",
-                "rings": "toy: Gaussian base in the plane, data on two rings",
+                "gaussian-posterior": "linear base, quadratic energy; the latent posterior is Gaussian in closed form",
+                "line": "base on a line in R³, bimodal data on a line beside it",
+                "circle": "base on a circle in R³, von Mises data on a larger circle beside it",
+                "sphere": "base on a sphere in R⁴, von Mises–Fisher data on a larger sphere beside it",
+                "two-moons": "Gaussian base in the plane, data on two moons",
+                "rings": "Gaussian base in the plane, data on two rings",
             }.items()
+        ),
+        *(
+            Entry(name, summary, f"bench.datasets.{target}", kind="tabular", seeded=seeded)
+            for name, summary, target, seeded in TABULAR
         ),
     ),
     "models": (
@@ -232,7 +270,8 @@ def get(kind: Kind, name: str) -> Entry:
     if is_built_in(kind, name):
         return entry
     loaded = entry.load()
-    return replace(entry, settings=getattr(loaded, "settings", {}), fits=getattr(loaded, "fits", entry.fits))
+    told = {key: getattr(loaded, key) for key in ("settings", "fits", "kind", "seeded") if hasattr(loaded, key)}
+    return replace(entry, **told)
 
 
 def is_built_in(kind: Kind, name: str) -> bool:

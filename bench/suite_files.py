@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from bench import registry
+from bench import registry, sources
 from bench.spec import KINDS, ChainsProfile, ImagesProfile, Profile, Suite, SuiteError
 
 __all__ = ["find_suite", "load_suite"]
@@ -81,7 +81,7 @@ def check_names(path: Path, where: str, profile: Profile) -> None:
     named += [(f"{key}.sampler", "samplers", name) for key, name, _ in used]
     for key, kind, name in named:
         try:
-            registry.get(kind, name)
+            sources.parse(name) if kind == "datasets" else registry.get(kind, name)
         except registry.UnknownNameError as error:
             raise SuiteError(f"{path}: {key}: {error}") from error
     for key, name, settings in used:

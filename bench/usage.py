@@ -81,6 +81,8 @@ def catalogue(kind: str) -> dict[str, str]:
         from bench.metrics import METRICS
 
         return {name: f"{metric.summary} ({metric.direction} is better)" for name, metric in METRICS.items()}
+    if kind == "datasets":
+        return {name: f"{entry.kind:<7}  {entry.summary}" for name, entry in registry.entries(kind).items()}
     return {name: entry.summary for name, entry in registry.entries(kind).items()}
 
 

@@ -15,9 +15,9 @@ from typing import Literal
 
 import numpy as np
 
-from bench import registry
+from bench import registry, sources
 
-__all__ = ["KNOWN_DIGESTS", "Dataset", "DatasetError", "load_dataset"]
+__all__ = ["KNOWN_DIGESTS", "Dataset", "DatasetError", "Duplicates", "TableFacts", "load_dataset"]
 
 Array = np.ndarray
 
@@ -27,6 +27,40 @@ KNOWN_DIGESTS: dict[str, str] = {"digits": "2bde270c24bf88765863d91fc91bc0d8a6f6
 
 class DatasetError(ValueError):
     """A dataset that is not at hand, or is not what it should be."""
+
+
+@dataclass(frozen=True)
+class Duplicates:
+    """Rows of a table that are equal in every raw value, before any noise was added.
+
+    Arguments:
+        total: rows equal to an earlier one, over all splits.
+        within: split → its rows equal to an earlier one of the same split.
+        in_train: 'validation', 'test' → its rows that training rows equal.
+    """
+
+    total: int
+    within: dict[str, int]
+    in_train: dict[str, int]
+
+
+@dataclass(frozen=True)
+class TableFacts:
+    """What must stand beside the likelihoods of a tabular dataset.
+
+    Arguments:
+        features: a name for each column of the splits.
+        log_det: log|det W| of the map raw → splits, in nats: log-likelihood in raw units = log-likelihood of the splits + log_det.
+        duplicates: equal rows, within and across splits.
+        unverified: its files are not the official ones, and were accepted as they are.
+        truth: name of the law that the rows were drawn from, for `bench.datasets.known_density.known_density`; '' where it is unknown.
+    """
+
+    features: tuple[str, ...]
+    log_det: float
+    duplicates: Duplicates
+    unverified: bool = False
+    truth: str = ""
 
 
 @dataclass(frozen=True)
@@ -41,6 +75,7 @@ class Dataset:
         levels: for images, the number of grey levels of an integer pixel; 0 where values are real.
         protocol: how the splits and values were made, in a line.
         provenance: where the data come from.
+        table: for tabular data, what must stand beside their likelihoods.
     """
 
     name: str
@@ -50,6 +85,7 @@ class Dataset:
     provenance: str
     labels: dict[str, Array] = field(default_factory=dict)
     levels: int = 0
+    table: TableFacts | None = None
 
     @cached_property
     def digest(self) -> str:
@@ -68,11 +104,15 @@ class Dataset:
 
 
 def load_dataset(name: str, root: Path | None) -> Dataset:
-    """Load a dataset by name; `root` is the folder where local copies of downloads are looked for.
+    """Load a dataset by what `bench.sources` reads: a name, a name with a split seed, or a file of the user's own.
+
+    `root` is the folder where local copies of downloads are looked for.
 
     Raises:
         UnknownNameError: if there is none of this name.
         DatasetError: if its files are missing or not what they should be.
     """
-    load: Callable[[Path | None], Dataset] = registry.get("datasets", name).load()
-    return load(root)
+    source = sources.parse(name)
+    entry = registry.get("datasets", source.where)
+    load: Callable[..., Dataset] = entry.load()
+    return load(root, source.split) if entry.seeded else load(root)
