@@ -102,7 +102,8 @@ def planned(
     if create:
         where.create()
     selection = Selection(profile, datasets, models, seeds or ())
-    return loaded, where, make_plan(loaded, selection, where, data_root(), weights_root(), check_device(device), fresh)
+    places = (data_root(), weights_root(), check_device(device))
+    return loaded, where, make_plan(loaded, selection, where, *places, fresh, lambda said: click.echo(said, err=True))
 
 
 def data_root() -> Path | None:

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from baselines.flows import Flow, FlowCritic, FlowSettings, MaximumLikelihood, MaximumLikelihoodSettings, build_flow
+from baselines.flows import Flow, FlowSettings, MaximumLikelihood, MaximumLikelihoodSettings, build_flow
 from bench.datasets import Dataset
 from bench.models import Model, load_objective, network_facts, seeded
 from bench.seeds import Streams

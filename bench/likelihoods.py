@@ -68,7 +68,9 @@ class LikelihoodReader:
             scores, facts = {"log-likelihood": float(points.mean())}, {"type": "exact"}
         facts |= {"points_error": standard_error(points), "rows": len(rows), "log_det": self.log_det}
         if self.truth is not None and "log-likelihood" in scores:
-            scores["gap-to-truth"] = float(self.truth.log_prob(rows.double().cpu().numpy()).mean()) - scores["log-likelihood"]
+            scores["gap-to-truth"] = (
+                float(self.truth.log_prob(rows.double().cpu().numpy()).mean()) - scores["log-likelihood"]
+            )
         scored = time.monotonic()
         samples = self.samples(readout)
         row = {

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bench import registry
-from bench.datasets import Dataset, load_dataset
+from bench.datasets import Dataset, NotAtHandError, load_dataset
 from bench.metrics import INCEPTION, INCEPTION_FILES
 from bench.spec import (
     ChainsProfile,
@@ -61,8 +61,19 @@ def make_plan(
     weights: Path | None = None,
     device: str = "cpu",
     fresh: bool = False,
+    remark: Callable[[str], None] = lambda _: None,
 ) -> list[Planned]:
     """Every run of the selection, seeds in the outer loop so that complete comparisons come first.
+
+    Args:
+        suite: what there is.
+        selection: what of it.
+        store: where results are.
+        data: folder of local copies of downloads.
+        weights: folder of extractors' weights.
+        device: where to compute.
+        fresh: do everything again.
+        remark: told, in a sentence, of an optional dataset that is not at hand.
 
     Raises:
         SuiteError: for a profile the suite does not have, or where no model can be fitted to a dataset of the selection.
@@ -70,7 +81,14 @@ def make_plan(
         DatasetError: for a dataset that is not at hand.
     """
     profile = find_profile(suite, selection.profile)
-    datasets = {name: load_dataset(name, data) for name in selection.datasets or profile.datasets}
+    datasets: dict[str, Dataset] = {}
+    for name in selection.datasets or profile.datasets:
+        try:
+            datasets[name] = load_dataset(name, data)
+        except NotAtHandError as error:
+            if name in selection.datasets or name not in profile.optional:
+                raise
+            remark(f"left out: {error}")
     models = {name: registry.get("models", name) for name in selection.models or profile.models}
     planned = []
     for dataset in datasets.values():

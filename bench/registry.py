@@ -49,7 +49,7 @@ class Entry:
 
 
 TOY = ("toy",)
-TABULAR = ("tabular",)
+TABLE = ("tabular",)
 
 TABULAR = (
     ("redwine", "UCI red wine, D = 11, DKEF protocol", "dkef:REDWINE", True),
@@ -175,7 +175,7 @@ BUILT_IN: dict[Kind, tuple[Entry, ...]] = {
                 f"{name} by maximum likelihood",
                 "bench.densities:FlowModel",
                 {"flow": flow, "has_energy": False},
-                TABULAR,
+                TABLE,
             )
             for flow, name in (
                 ("gaussian", "full-covariance Gaussian"),
@@ -191,13 +191,17 @@ BUILT_IN: dict[Kind, tuple[Entry, ...]] = {
                 summary,
                 "bench.densities:FlowGEBM",
                 {"flow": "realnvp", "objective": objective, "joint": name.startswith("flow"), "has_energy": True},
-                TABULAR,
+                TABLE,
             )
             for name, objective, summary in (
                 ("flow-kale", "gebm.objectives:Kale", "GEBM on a RealNVP, flow and energy trained jointly by KALE"),
                 ("flow-dv", "gebm.objectives:DonskerVaradhan", "likewise by the Donsker–Varadhan objective"),
                 ("flow-cd", "gebm.objectives:ContrastiveDivergence", "likewise by contrastive divergence"),
-                ("frozen-kale", "gebm.objectives:Kale", "GEBM on the frozen maximum-likelihood RealNVP, energy by KALE"),
+                (
+                    "frozen-kale",
+                    "gebm.objectives:Kale",
+                    "GEBM on the frozen maximum-likelihood RealNVP, energy by KALE",
+                ),
                 ("frozen-dv", "gebm.objectives:DonskerVaradhan", "likewise, energy by Donsker–Varadhan"),
             )
         ),
@@ -206,7 +210,7 @@ BUILT_IN: dict[Kind, tuple[Entry, ...]] = {
             "GEBM on the frozen RealNVP with a flow critic: log Z known, density that of flow-nsf",
             "bench.densities:CriticGEBM",
             {"flow": "realnvp", "critic": "nsf", "has_energy": True},
-            TABULAR,
+            TABLE,
         ),
     ),
     "samplers": (

@@ -342,13 +342,23 @@ class RunSpec(Frozen):
 
 
 class Profile(Frozen):
-    """One size of a suite: what every kind of suite says."""
+    """One size of a suite: what every kind of suite says.
+
+    Datasets that are `optional` are left out, with a word, where their files are not at hand.
+    """
 
     datasets: Annotated[tuple[str, ...], Field(min_length=1), Distinct]
+    optional: tuple[str, ...] = ()
     models: Annotated[tuple[str, ...], Field(min_length=1), Distinct]
     seeds: Annotated[tuple[Count, ...], Field(min_length=1), Distinct]
     threads: Positive = 1
     minutes_per_run: Rate
+
+    @model_validator(mode="after")
+    def _optional_datasets_are_datasets(self) -> Profile:
+        if strange := [name for name in self.optional if name not in self.datasets]:
+            raise ValueError(f"optional names {strange[0]}, which is not among datasets")
+        return self
 
 
 class ImagesProfile(Profile):
@@ -408,7 +418,9 @@ class DensityProfile(Profile):
     def on(self, dataset: str) -> DensityProfile:
         """The profile as it is for a dataset."""
         changes = self.overrides.get(dataset.partition("@")[0], {})
-        return DensityProfile.model_validate(_merged(self.model_dump(exclude={"overrides"}), changes)) if changes else self
+        return (
+            DensityProfile.model_validate(_merged(self.model_dump(exclude={"overrides"}), changes)) if changes else self
+        )
 
 
 def _merged(settings: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -34,7 +34,15 @@ __all__ = ["Found", "RunFolder", "Store", "StoreError", "fingerprint", "versions
 
 State = Literal["hit", "stale", "partial", "missing", "failed", "corrupt"]
 NUMBERS = (
-    *("gebm", "baselines", "bench/models.py", "bench/densities.py", "bench/toys.py", "bench/seeds.py", "bench/session.py"),
+    *(
+        "gebm",
+        "baselines",
+        "bench/models.py",
+        "bench/densities.py",
+        "bench/toys.py",
+        "bench/seeds.py",
+        "bench/session.py",
+    ),
     *("bench/registry.py", "bench/runner.py"),
     *("bench/likelihoods.py", "bench/evaluate.py", "bench/chains.py", "bench/judge.py", "bench/truth.py"),
 )

@@ -17,7 +17,7 @@ import numpy as np
 
 from bench import registry, sources
 
-__all__ = ["KNOWN_DIGESTS", "Dataset", "DatasetError", "Duplicates", "TableFacts", "load_dataset"]
+__all__ = ["KNOWN_DIGESTS", "Dataset", "DatasetError", "NotAtHandError", "Duplicates", "TableFacts", "load_dataset"]
 
 Array = np.ndarray
 
@@ -27,6 +27,10 @@ KNOWN_DIGESTS: dict[str, str] = {"digits": "2bde270c24bf88765863d91fc91bc0d8a6f6
 
 class DatasetError(ValueError):
     """A dataset that is not at hand, or is not what it should be."""
+
+
+class NotAtHandError(DatasetError):
+    """A dataset whose files are not there."""
 
 
 @dataclass(frozen=True)

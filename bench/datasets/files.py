@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.atomic import write_json
-from bench.datasets import DatasetError
+from bench.datasets import DatasetError, NotAtHandError
 
 __all__ = ["CATALOGUE", "Found", "Official", "check", "find", "needed_by", "write_receipt"]
 
@@ -95,7 +95,7 @@ def find(dataset: str, root: Path | None) -> Found:
     needed = needed_by(dataset)
     missing = [official.name for official in needed if root is None or not (root / official.name).is_file()]
     if root is None or missing:
-        raise DatasetError(
+        raise NotAtHandError(
             f"{dataset} needs {' and '.join(missing)}: bench data fetch {dataset}, or BENCH_DATA=folder that has it"
         )
     verified = [check(root / official.name, official) for official in needed]

@@ -48,9 +48,7 @@ METRICS: Mapping[str, Metric] = {
         Metric("recall", "Share of real images within the manifold of the generated ones", "higher", "fraction"),
         Metric("classes", "Classes of the real images that the generated ones cover", "higher", "classes"),
         Metric("log-likelihood", "Mean log-likelihood of held-out rows, of a GEBM LL_IS", "higher", "nats", "density"),
-        Metric(
-            "log-likelihood-lower", "LL_c, the lower end of a GEBM's bracket", "higher", "nats", "density"
-        ),
+        Metric("log-likelihood-lower", "LL_c, the lower end of a GEBM's bracket", "higher", "nats", "density"),
         Metric("base-log-likelihood", "The same of the base alone, exact", "higher", "nats", "density"),
         Metric(
             "gap-to-truth", "Mean log p − log q on held-out rows, where p is known: KL(p‖q)", "lower", "nats", "density"
