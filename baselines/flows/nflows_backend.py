@@ -102,13 +102,15 @@ def _network(settings: FlowSettings, features_in: int, features_out: int) -> tup
 
 def _autoregressive(settings: FlowSettings, dimension: int, _number: int) -> Transform:
     """An autoregressive layer in the order of the features."""
-    made: dict[str, Any] = {
-        "hidden_features": settings.hidden,
-        "num_blocks": settings.blocks if settings.residual else settings.blocks - 1,
-        "use_residual_blocks": settings.residual,
-        "activation": ACTIVATIONS[settings.activation](),
-        "dropout_probability": settings.dropout,
-    }
+    activation = ACTIVATIONS[settings.activation]()
+    made: dict[str, Any] = {"hidden_features": settings.hidden, "use_residual_blocks": settings.residual}
+    if settings.residual:
+        made |= {"num_blocks": settings.blocks, "activation": activation, "dropout_probability": settings.dropout}
+    else:  # nflows' first hidden layer is no block and has no dropout of its own
+        made |= {
+            "num_blocks": settings.blocks - 1,
+            "activation": nn.Sequential(activation, nn.Dropout(settings.dropout)),
+        }
     if settings.is_spline:
         return MaskedPiecewiseRationalQuadraticAutoregressiveTransform(
             features=dimension, num_bins=settings.bins, tails="linear", tail_bound=settings.tail_bound, **made

@@ -107,6 +107,20 @@ def test_the_caller_seeds_weights_and_permutations() -> None:
     assert any(not torch.equal(states[0][key], states[2][key]) for key in states[0])
 
 
+@pytest.mark.parametrize("residual", [False, True])
+@pytest.mark.parametrize("family", ["realnvp", "maf", "iaf", "nsf-coupling", "nsf-ar"])
+def test_dropout_drops_in_training_and_nowhere_else(family: Any, residual: bool) -> None:
+    torch.manual_seed(0)
+    flow = build_flow(FlowSettings(family, layers=2, hidden=16, dropout=0.5, residual=residual), DIMENSION)
+    with torch.no_grad():
+        for parameter in flow.parameters():
+            parameter += 0.1 * torch.randn_like(parameter)
+    x = latents(50).float()
+    assert not torch.allclose(flow.log_prob(x), flow.log_prob(x))
+    flow.eval()
+    assert torch.equal(flow.log_prob(x), flow.log_prob(x))
+
+
 @pytest.mark.parametrize("family", ["realnvp", "maf"])
 def test_affine_flows_start_at_the_prior(family: Any) -> None:
     torch.manual_seed(0)
