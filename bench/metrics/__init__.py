@@ -48,6 +48,13 @@ METRICS: Mapping[str, Metric] = {
         Metric("recall", "Share of real images within the manifold of the generated ones", "higher", "fraction"),
         Metric("classes", "Classes of the real images that the generated ones cover", "higher", "classes"),
         Metric(
+            "log-likelihood",
+            "Mean log-likelihood of held-out data; exact for flows, estimated where a log-partition is",
+            "higher",
+            "nats",
+            "density",
+        ),
+        Metric(
             "likelihood-gain",
             "L(E) = −E_P[E] − A on held-out data, the gain over the base",
             "higher",
