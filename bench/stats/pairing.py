@@ -116,9 +116,7 @@ def two_level_difference(
     square = max(point_square, seed_square, point_square + seed_square - shared_square)
     degrees = _degrees(point_square, points, seed_square, rows)
     half = t_quantile(confidence, degrees) * square**0.5
-    estimate = Estimate(
-        mean, mean - half, mean + half, rows, standard_error=square**0.5, degrees=degrees
-    )
+    estimate = Estimate(mean, mean - half, mean + half, rows, standard_error=square**0.5, degrees=degrees)
     return TwoLevelDifference(estimate, point_error, seed_error, seeds, points)
 
 
