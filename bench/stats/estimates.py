@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Literal
 
@@ -57,19 +57,18 @@ class Estimate:
             return "above"
         return "below" if self.ci_high < value else "unclear"
 
+    def __neg__(self) -> Estimate:
+        """The estimate of the opposite."""
+        low = None if self.ci_high is None else -self.ci_high
+        high = None if self.ci_low is None else -self.ci_low
+        return replace(self, mean=-self.mean, ci_low=low, ci_high=high)
+
     def at(self, confidence: float) -> Estimate:
         """The same Student-t estimate with an interval of another confidence; unchanged where there is none."""
         if self.standard_error is None or self.degrees is None:
             return self
         half = t_quantile(confidence, self.degrees) * self.standard_error
-        return Estimate(
-            self.mean,
-            self.mean - half,
-            self.mean + half,
-            self.n,
-            standard_error=self.standard_error,
-            degrees=self.degrees,
-        )
+        return replace(self, ci_low=self.mean - half, ci_high=self.mean + half)
 
 
 def mean_interval(values: Sample, confidence: float = 0.95) -> Estimate:
@@ -102,21 +101,20 @@ def t_quantile(confidence: float, degrees: float) -> float:
     return float(stats.t.ppf((1 + confidence) / 2, degrees))
 
 
-def t_tail(estimate: Estimate, value: float, side: Literal["above", "below", "both"]) -> float | None:
-    """p-value of "the mean is `value`" against "it is above", "below" or "either"; None without a standard error.
+def t_tail(estimate: Estimate, value: float, side: Literal["above", "below"]) -> float:
+    """One-sided p-value: how likely a Student-t estimate would lie so far on that side of `value` if the mean were `value`.
 
     Values without any spread decide at once: 0 where the mean is on that side, 1 where it is not.
+
+    Raises:
+        ValueError: for an estimate without a standard error.
     """
     if estimate.standard_error is None or estimate.degrees is None:
-        return None
-    gap = estimate.mean - value
+        raise ValueError("an estimate without a standard error has no p-value")
+    gap = estimate.mean - value if side == "above" else value - estimate.mean
     if estimate.standard_error == 0:
-        found = gap != 0 if side == "both" else gap > 0 if side == "above" else gap < 0
-        return 0.0 if found else 1.0
-    t = gap / estimate.standard_error
-    if side == "both":
-        return float(2 * stats.t.sf(abs(t), estimate.degrees))
-    return float(stats.t.sf(t if side == "above" else -t, estimate.degrees))
+        return 0.0 if gap > 0 else 1.0
+    return float(stats.t.sf(gap / estimate.standard_error, estimate.degrees))
 
 
 def finite(values: Sample) -> NDArray[np.float64]:
