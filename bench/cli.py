@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bench import __version__
+from bench.commands.claims import claims
 from bench.usage import (
     KINDS,
     Failure,
@@ -236,10 +237,10 @@ def show_results(campaign: Campaign, console: Console) -> str:
     with one_line_errors():
         frame, facts = scan(campaign.store, campaign.suite.name, campaign.profile)
         terminal_table(frame, console, facts)
-    try:
-        path = write_report(frame, facts, campaign.store.root / "report", "markdown")
-    except OSError as error:
-        return f"the runs are safe, but the report cannot be written: {error.strerror}"
+        try:
+            path = write_report(frame, facts, campaign.store.root / "report", "markdown")
+        except OSError as error:
+            return f"the runs are safe, but the report cannot be written: {error.strerror}"
     console.print(f"report: {path}", soft_wrap=True)
     return ""
 
@@ -376,6 +377,9 @@ def completion(shell: str) -> None:
     if made is None:
         raise Failure(f"no completion for {shell}")
     click.echo(made(main, {}, "bench", "_BENCH_COMPLETE").source())
+
+
+main.add_command(claims)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 from bench import registry, sources
 from bench.spec import KINDS, ChainsProfile, ImagesProfile, Profile, Suite, SuiteError
 
-__all__ = ["find_suite", "load_suite"]
+__all__ = ["explain", "find_suite", "load_suite"]
 
 
 def find_suite(name: str) -> Path:
@@ -92,14 +92,14 @@ def check_names(path: Path, where: str, profile: Profile) -> None:
                 raise SuiteError(f"{path}: {key}: sampler '{name}' has no setting '{setting}'; {hint}")
 
 
-def explain(path: Path, error: ValidationError, suite: type[Suite]) -> str:
-    """One line for the first problem of a suite file, and how many more there are."""
+def explain(path: Path, error: ValidationError, model: type[BaseModel]) -> str:
+    """One line for the first problem of a file that should hold a `model`, and how many more there are."""
     problems = sorted(error.errors(), key=lambda problem: problem["type"] != "extra_forbidden")  # a typo explains a gap
     first = problems[0]
     key = ".".join(str(part) for part in first["loc"] if part != "[key]") or "the file"
     message = first["msg"][:1].lower() + first["msg"][1:]
     if first["type"] == "extra_forbidden":
-        message = f"unknown key; {allowed_keys(first['loc'], suite)}"
+        message = f"unknown key; {allowed_keys(first['loc'], model)}"
     elif first["type"] == "missing":
         message = "required key is missing"
     else:
@@ -108,9 +108,9 @@ def explain(path: Path, error: ValidationError, suite: type[Suite]) -> str:
     return f"{path}: {key}: {message}{more}"
 
 
-def allowed_keys(location: tuple[int | str, ...], suite: type[Suite]) -> str:
+def allowed_keys(location: tuple[int | str, ...], root: type[BaseModel]) -> str:
     """What could stand where an unknown key does: the nearest key, or all of them."""
-    model: Any = suite
+    model: Any = root
     for part in location[:-1]:
         if isinstance(part, int) or model is None:
             continue

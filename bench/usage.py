@@ -24,7 +24,7 @@ __all__ = [
 
 GROUPS = {
     "Run": ("run", "plan", "status"),
-    "Read": ("report", "list"),
+    "Read": ("report", "claims", "compare", "export", "list"),
     "Set up": ("doctor", "data", "completion"),
 }
 KINDS = ("suites", "datasets", "models", "samplers", "metrics")
@@ -154,6 +154,7 @@ def selecting(command: Callable[..., Any]) -> Callable[..., Any]:
 @contextlib.contextmanager
 def one_line_errors() -> Iterator[None]:
     """Turn the library's own errors into one line and the right exit code."""
+    from bench.claims.model import ClaimError
     from bench.datasets import DatasetError
     from bench.registry import UnknownNameError
     from bench.report.scores import NothingToReportError
@@ -162,7 +163,7 @@ def one_line_errors() -> Iterator[None]:
 
     try:
         yield
-    except (SuiteError, UnknownNameError) as error:
+    except (SuiteError, ClaimError, UnknownNameError) as error:
         raise UsageProblem(str(error.args[0])) from error
     except (StoreError, DatasetError, NothingToReportError) as error:
         raise Failure(str(error)) from error

@@ -6,7 +6,7 @@ under one key.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from bench.report.facts import DATA
@@ -14,7 +14,17 @@ from bench.report.scores import Score, Section
 from bench.report.text import about_density, direction, metric_order
 from bench.stats import Estimate, PairedDifference, mean_interval, paired_difference
 
-__all__ = ["Comparison", "Readout", "compare", "headline_metric", "likelihood_gains", "longest_readouts", "metrics_of"]
+__all__ = [
+    "Comparison",
+    "Readout",
+    "compare",
+    "headline_metric",
+    "likelihood_gains",
+    "longest_readouts",
+    "metrics_of",
+    "pair",
+    "readout_of",
+]
 
 
 @dataclass(frozen=True)
@@ -57,14 +67,13 @@ class Comparison:
         if self.difference is None or self.difference.estimate is None:
             return "not comparable"
         estimate = self.difference.estimate
-        if estimate.ci_low is None:
-            return "no verdict"
-        if not estimate.excludes_zero:
-            return "no clear difference"
+        side = estimate.side()
+        if side in ("no interval", "unclear"):
+            return "no verdict" if side == "no interval" else "no clear difference"
         sense = direction(self.metric)
         if not sense:
-            return "higher" if estimate.mean > 0 else "lower"
-        return "better" if estimate.mean * sense > 0 else "worse"
+            return "higher" if side == "above" else "lower"
+        return "better" if (side == "above") == (sense > 0) else "worse"
 
 
 def readout_of(score: Score) -> Readout | None:
@@ -132,12 +141,22 @@ def _pair(
     first: dict[str, dict[int, float]],
     second: dict[str, dict[int, float]],
 ) -> Comparison:
+    difference, why, _ = pair(first, second)
+    return Comparison(treatment, reference, metric, difference, why)
+
+
+def pair(
+    first: Mapping[str, Mapping[int, float]], second: Mapping[str, Mapping[int, float]]
+) -> tuple[PairedDifference | None, str, str]:
+    """first − second of values by score key and seed, under the key that most seeds share: difference, why there is none, key.
+
+    Values of different keys are never compared.
+    """
     keys = sorted(first.keys() & second.keys(), key=lambda key: (-len(first[key].keys() & second[key].keys()), key))
     if not keys:
-        why = "scored under different keys" if first and second else "not scored on both sides"
-        return Comparison(treatment, reference, metric, None, why)
+        return None, "scored under different keys" if first and second else "not scored on both sides", ""
     difference = paired_difference(first[keys[0]], second[keys[0]])
-    return Comparison(treatment, reference, metric, difference, "" if difference.seeds else "no shared seed")
+    return difference, "" if difference.seeds else "no shared seed", keys[0]
 
 
 def likelihood_gains(section: Section) -> dict[str, Estimate]:

@@ -9,6 +9,7 @@ from statistics import fmean
 from bench.report.certificate import network_table
 from bench.report.chains import CHAINS_QUESTION, chain_notes, chain_sentences, grids
 from bench.report.chapters import Chapter
+from bench.report.claims import CLAIMS_QUESTION, claims_table, findings_of
 from bench.report.comparisons import Comparison, compare, headline_metric, metrics_of
 from bench.report.facts import RunFacts
 from bench.report.rows import TableRow, read_keys, table_rows
@@ -29,7 +30,7 @@ class Figure:
 
 def render(chapters: Sequence[Chapter], figures: Sequence[Sequence[Figure]]) -> str:
     """The whole report; `figures` holds those of each chapter."""
-    parts = ["# GEBM Bench report"]
+    parts = ["# GEBM Bench report", _claims(chapters)]
     for chapter, pictures in zip(chapters, figures, strict=True):
         if chapter.about_chains:
             parts += [_chains(chapter), _pictures(pictures), _failures(chapter), _time(chapter)]
@@ -38,6 +39,11 @@ def render(chapters: Sequence[Chapter], figures: Sequence[Sequence[Figure]]) -> 
         parts += [_failures(chapter), _certificate(chapter), _time(chapter)]
     parts.append(_environment([facts for chapter in chapters for facts in chapter.facts]))
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _claims(chapters: Sequence[Chapter]) -> str:
+    verdicts = claims_table(findings_of(chapters))
+    return f"## {CLAIMS_QUESTION}\n\n{verdicts}" if verdicts else ""
 
 
 def _answer(chapter: Chapter) -> str:

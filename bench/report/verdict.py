@@ -77,9 +77,7 @@ def _phrase(comparison: Comparison, reference: str) -> str:
 
 
 def _positive(estimate: Estimate) -> Estimate:
-    if estimate.mean >= 0 or estimate.ci_low is None or estimate.ci_high is None:
-        return estimate
-    return Estimate(-estimate.mean, -estimate.ci_high, -estimate.ci_low, estimate.n)
+    return estimate if estimate.mean >= 0 else -estimate
 
 
 def _gain_sentence(label: str, gain: Estimate) -> str:

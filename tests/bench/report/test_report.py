@@ -44,6 +44,7 @@ def written(made: Any, tmp_path: Path) -> tuple[Path, str]:
 def test_the_answer_comes_first(written: tuple[Path, str]) -> None:
     _, text = written
     order = [
+        "## What do these runs say about the paper's claims?",
         "Does the energy help",
         "**At β=1, the model",
         "**At β=100",
@@ -58,7 +59,7 @@ def test_the_answer_comes_first(written: tuple[Path, str]) -> None:
 
 def test_every_table_is_whole(written: tuple[Path, str]) -> None:
     found = tables(written[1])
-    assert len(found) == 5
+    assert len(found) == 6
     assert all(len({len(line) for line in table}) == 1 for table in found)
 
 
@@ -73,7 +74,7 @@ def test_every_figure_is_there_and_not_blank(written: tuple[Path, str]) -> None:
 
 
 def test_likelihood_stands_only_beside_the_models_own_temperature(written: tuple[Path, str]) -> None:
-    scores = tables(written[1])[0]
+    scores = tables(written[1])[1]
     column = next(i for i, name in enumerate(scores[0]) if "likelihood-gain" in name)
     for line in scores[2:]:
         assert (line[column].strip() != "—") == ("β=1, the model" in line[1])

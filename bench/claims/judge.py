@@ -1,0 +1,188 @@
+"""What runs say about a claim, dataset by dataset. An interval decides, and nothing else.
+
+Only values of the present code, under one score key and of shared seeds, are compared; chains at the longest length that the suite has for
+their target, never at the best one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from bench.claims.decide import Verdict, decide
+from bench.claims.model import Claim, Reference
+from bench.claims.select import (
+    Lengths,
+    Rows,
+    longest_chains,
+    matches,
+    metrics_of,
+    missing,
+    references,
+    rows_of,
+    treatments,
+)
+from bench.report.comparisons import Readout, pair
+from bench.report.scores import Section
+from bench.stats import Estimate, holm, mean_interval, sign_flip_p_value, simultaneous_confidence
+
+__all__ = ["Finding", "judge", "to_json"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one comparison says about one claim.
+
+    Attributes:
+        claim: the claim.
+        suite: where it was checked, empty if nowhere; likewise `profile`, `dataset` and `metric`.
+        treatment: what was judged; None if nothing was.
+        reference: what it was compared with, None for a value or a trend.
+        key: score key of both sides.
+        verdict: the outcome.
+        reason: why it is not run, or why it is inconclusive where an interval alone does not say so.
+        estimate: the effect in the metric's unit, treatment − reference, or the change with a tenfold longer chain.
+        p_value: Student-t, two-sided; at most 0.05 exactly where the interval decides.
+        sign_flip_p_value: the same question by random signs, where both sides are rows and no margin is asked for.
+        p_holm: `p_value` corrected for all findings that were judged together.
+        together: the effect with an interval that holds at once with those of all findings judged together.
+        dropped: how many seeds only one side has.
+        runs: the runs behind the effect.
+    """
+
+    claim: Claim
+    suite: str = ""
+    profile: str = ""
+    dataset: str = ""
+    metric: str = ""
+    treatment: Readout | None = None
+    reference: Readout | None = None
+    key: str = ""
+    verdict: Verdict = "not run"
+    reason: str = ""
+    estimate: Estimate | None = None
+    p_value: float | None = None
+    sign_flip_p_value: float | None = None
+    p_holm: float | None = None
+    together: Estimate | None = None
+    dropped: int = 0
+    runs: tuple[str, ...] = ()
+
+    @property
+    def holds_among_all(self) -> bool:
+        """Whether the verdict stands after Holm's correction."""
+        return self.p_holm is not None and self.p_holm <= 0.05
+
+
+def judge(sections: Sequence[Section], claims: Sequence[Claim]) -> list[Finding]:
+    """Every claim on every section that it speaks about, corrected for being read together.
+
+    A claim without any such section gives one finding that was not run.
+    """
+    found = [finding for claim in claims for finding in _judge_one(claim, sections)]
+    tested = [index for index, finding in enumerate(found) if finding.p_value is not None]
+    adjusted = holm([found[index].p_value or 0.0 for index in tested])
+    for index, p_holm in zip(tested, adjusted, strict=True):
+        estimate = found[index].estimate
+        together = estimate.at(simultaneous_confidence(len(tested))) if estimate else None
+        found[index] = replace(found[index], p_holm=p_holm, together=together)
+    return found
+
+
+def to_json(finding: Finding) -> dict[str, Any]:
+    """A finding as plain values, its claim by id, sentence, source and rule."""
+    claim = finding.claim.model_dump(include={"id", "sentence", "source", "rule", "margin", "sides"})
+    values = asdict(finding)
+    return {"claim": claim} | {name: value for name, value in values.items() if name != "claim"}
+
+
+def _judge_one(claim: Claim, sections: Sequence[Section]) -> list[Finding]:
+    suites = [section for section in sections if matches(section.suite, claim.suites)]
+    if not suites:
+        return [Finding(claim, reason=f"no run of suite {' or '.join(claim.suites)} here")]
+    chosen = [section for section in suites if matches(section.dataset, claim.datasets)]
+    if not chosen:
+        return [Finding(claim, reason=f"no run on {' or '.join(claim.datasets)} here")]
+    return [finding for section in chosen for finding in _judge_section(claim, section)]
+
+
+def _judge_section(claim: Claim, section: Section) -> Iterator[Finding]:
+    """A finding for each metric and treatment, and one that was not run for each model or β without a treatment."""
+    nowhere = Finding(claim, section.suite, section.profile, section.dataset)
+    longest, judged = longest_chains(section), []
+    for metric in metrics_of(claim, section):
+        rows = rows_of(section, metric)
+        here, chosen = replace(nowhere, metric=metric), treatments(claim, rows, longest)
+        judged += chosen
+        if claim.reference is None:
+            yield from _trends(here, chosen)
+        else:
+            for treatment in chosen:
+                yield from _comparisons(here, claim.reference, treatment, rows, longest)
+    yield from (replace(nowhere, reason=reason) for reason in missing(claim, section, judged))
+
+
+def _comparisons(
+    blank: Finding, wanted: Reference, treatment: Rows, rows: Sequence[Rows], longest: Lengths
+) -> Iterator[Finding]:
+    """A treatment against a value or against each of the rows that the reference names."""
+    blank = replace(blank, treatment=treatment.readout)
+    if wanted.value is not None:
+        values = treatment.values[treatment.main_key]
+        runs = tuple(treatment.runs[seed] for seed in sorted(values))
+        estimate = mean_interval([each - wanted.value for each in values.values()])
+        yield _decided(replace(blank, key=treatment.main_key, runs=runs), estimate)
+        return
+    others = references(wanted, treatment, rows, longest)
+    if not others:
+        model = " or ".join(wanted.model or (treatment.readout.label,))
+        where = [*(wanted.sampler or ()), *([f"β={wanted.beta:g}"] if wanted.beta is not None else [])]
+        yield replace(blank, reason=f"no score of {' '.join([model, *where])} to compare with")
+    yield from (_against(blank, treatment, other) for other in others)
+
+
+def _against(blank: Finding, treatment: Rows, other: Rows) -> Finding:
+    difference, why, key = pair(treatment.values, other.values)
+    finding = replace(blank, reference=other.readout, key=key)
+    if difference is None or difference.estimate is None:
+        return replace(finding, reason=f"not comparable: {why}")
+    runs = dict.fromkeys(side.runs[seed] for side in (treatment, other) for seed in difference.seeds)
+    p_value = difference.p_value if blank.claim.rule == "difference" else None
+    finding = replace(finding, runs=tuple(runs), dropped=difference.dropped, sign_flip_p_value=p_value)
+    return _decided(finding, difference.estimate)
+
+
+def _trends(blank: Finding, chosen: Sequence[Rows]) -> Iterator[Finding]:
+    """Chains of one target at all their lengths."""
+    targets: dict[tuple[object, ...], list[Rows]] = {}
+    for each in chosen:
+        readout = each.readout
+        targets.setdefault((readout.label, readout.sampler, readout.beta, readout.step_size), []).append(each)
+    for lengths in targets.values():
+        yield _trend(blank, sorted(lengths, key=lambda each: each.readout.steps))
+
+
+def _trend(blank: Finding, lengths: Sequence[Rows]) -> Finding:
+    """The mean over seeds of each seed's least-squares slope against log10 of the length."""
+    last = lengths[-1]
+    key = last.main_key
+    curves = [each.values.get(key, {}) for each in lengths]
+    seeds = sorted(set.intersection(*(set(curve) for curve in curves)))
+    finding = replace(blank, treatment=last.readout, key=key, dropped=len(set().union(*curves)) - len(seeds))
+    if len(lengths) < 2:
+        return replace(finding, reason=f"chains of one length only, {last.readout.steps} steps")
+    if not seeds:
+        return replace(finding, reason="no seed was scored at all lengths under one key")
+    decades = np.log10([each.readout.steps for each in lengths])
+    values = np.array([[curve[seed] for curve in curves] for seed in seeds])
+    slopes = np.polyfit(decades, values.T, 1)[0]
+    runs = tuple(last.runs[seed] for seed in seeds)
+    return _decided(replace(finding, runs=runs, sign_flip_p_value=sign_flip_p_value(slopes)), mean_interval(slopes))
+
+
+def _decided(finding: Finding, effect: Estimate) -> Finding:
+    verdict, reason, p_value = decide(finding.claim, effect)
+    return replace(finding, verdict=verdict, reason=reason, estimate=effect, p_value=p_value)

@@ -1,0 +1,132 @@
+"""What a claim is: a sentence, the rows that it speaks about, and the rule by which numbers support or contradict it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from bench.metrics import metric
+
+__all__ = ["Claim", "ClaimError", "Claims", "Reference", "Selector"]
+
+
+class ClaimError(ValueError):
+    """Claims that cannot be found or do not say what a claim must say."""
+
+
+def _listed(value: Any) -> Any:
+    return [value] if isinstance(value, str | int | float) else value
+
+
+def _known(name: str) -> str:
+    try:
+        metric(name)
+    except KeyError as error:
+        raise ValueError(str(error.args[0])) from None
+    return name
+
+
+Patterns = Annotated[tuple[str, ...], BeforeValidator(_listed), Field(min_length=1)]
+Betas = Annotated[tuple[Annotated[float, Field(ge=0)], ...], BeforeValidator(_listed), Field(min_length=1)]
+MetricName = Annotated[str, AfterValidator(_known)]
+MetricNames = Annotated[tuple[MetricName, ...], BeforeValidator(_listed), Field(min_length=1)]
+Steps = Literal["longest", "all"] | Annotated[int, Field(ge=0, strict=True)]
+
+
+class Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Selector(Frozen):
+    """Rows by what was sampled. Names may be patterns such as `gebm*`; of several matches each is judged for itself.
+
+    Attributes:
+        model: names of models.
+        sampler: names of samplers, or of what is no chain: `base`, `data`, `likelihood`, `resampled`. Only a chain's matches a pattern.
+        beta: inverse temperatures, or none for any.
+        steps: a length, or the longest that the suite has for this sampler and β, whichever model it is of.
+    """
+
+    model: Patterns
+    sampler: Patterns = ("*",)
+    beta: Betas | None = None
+    steps: Steps = "longest"
+
+
+class Reference(Frozen):
+    """What a treatment is compared with: other rows, or a value. Whatever is left out of the rows is as in the treatment."""
+
+    model: Patterns | None = None
+    sampler: Patterns | None = None
+    beta: Annotated[float, Field(ge=0)] | None = None
+    steps: Literal["longest"] | Annotated[int, Field(ge=0, strict=True)] = "longest"
+    value: float | None = None
+
+    @model_validator(mode="after")
+    def _either_rows_or_a_value(self) -> Reference:
+        rows = (self.model, self.sampler, self.beta)
+        if (self.value is None) == all(part is None for part in rows):
+            raise ValueError("a reference names rows (model, sampler or beta) or a value, not both and not neither")
+        return self
+
+
+class Claim(Frozen):
+    """One claim.
+
+    Attributes:
+        id: a short name, unique among the claims judged together.
+        sentence: what is claimed.
+        source: where it was claimed.
+        suites: names of suites it can be checked in, patterns allowed.
+        datasets: likewise of datasets.
+        metric: names as in `bench list metrics`; `fd` stands for the Fréchet distance in whatever extractor. Each match is judged.
+        treatment: the rows that the claim is about.
+        reference: what they are compared with; a trend has none.
+        rule: `difference`: better than the reference. `margin`: no further from the reference than `margin`. `trend`: better with each
+            tenfold longer chain. A 95 % interval wholly on the claimed side supports, one wholly on the other side contradicts.
+        margin: for the rule of that name, in the metric's unit.
+        sides: whether a treatment that is better by more than the margin is outside too (`both`) or not (`worse`).
+    """
+
+    id: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
+    sentence: Annotated[str, Field(min_length=1)]
+    source: Annotated[str, Field(min_length=1)]
+    suites: Patterns
+    datasets: Patterns = ("*",)
+    metric: MetricNames
+    treatment: Selector
+    reference: Reference | None = None
+    rule: Literal["difference", "margin", "trend"]
+    margin: Annotated[float, Field(gt=0)] | None = None
+    sides: Literal["both", "worse"] = "both"
+
+    @model_validator(mode="after")
+    def _rule_has_what_it_needs(self) -> Claim:
+        for name in self.metric:
+            if metric(name).direction == "neither":
+                raise ValueError(f"no direction of '{name}' is better, so nothing can be claimed of it")
+        if (self.rule == "margin") != (self.margin is not None):
+            raise ValueError("margin belongs to the rule 'margin', which needs it")
+        if self.rule != "margin" and "sides" in self.model_fields_set:
+            raise ValueError("sides belongs to the rule 'margin'")
+        if (self.rule == "trend") != (self.reference is None):
+            raise ValueError(
+                "a trend has no reference" if self.reference else f"the rule '{self.rule}' needs a reference"
+            )
+        if self.treatment.steps == "all" and self.rule != "trend":
+            raise ValueError("steps = 'all' belongs to the rule 'trend'")
+        return self
+
+
+class Claims(Frozen):
+    """A file of claims."""
+
+    claim: tuple[Claim, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _ids_differ(self) -> Claims:
+        names = [each.id for each in self.claim]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"the id '{twice[0]}' is there twice")
+        return self
