@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["DATA", "RunFacts", "SampleFile"]
+__all__ = ["DATA", "PartitionFacts", "RunFacts", "SampleFile"]
 
 DATA = "data"
 """Sampler and model name of held-out real data, the floor of every score."""
@@ -27,6 +27,23 @@ class SampleFile(NamedTuple):
     position: int = 0
 
 
+class PartitionFacts(NamedTuple):
+    """An estimate of log Z, in nats, as an evaluation states it; what it does not state is None.
+
+    `bracket` are the ends of the held-out log-likelihood that follow from it, `gain` is the energy's L(E) on held-out data.
+    """
+
+    estimate: float
+    standard_error: float | None
+    effective_fraction: float | None
+    pareto_k: float | None
+    gain: float | None
+    reportable: bool
+    bracket: tuple[float, float] | None = None
+    warnings: Sequence[str] = ()
+    key: str = ""
+
+
 @dataclass(frozen=True)
 class RunFacts:
     """One run's certificate, costs, curve and pictures.
@@ -43,6 +60,7 @@ class RunFacts:
         seconds: wall clock by phase ("training", "sampling", "scoring").
         curve: JSON lines with `phase`, `step` and named losses, or None.
         samples: the kept images.
+        log_partitions: estimates of log Z.
         versions: library name to version.
         device: the machine's words for what it ran on.
         suite: for which suite its readouts were gathered; empty for any.
@@ -60,6 +78,7 @@ class RunFacts:
     seconds: Mapping[str, float] = field(default_factory=dict)
     curve: Path | None = None
     samples: Sequence[SampleFile] = ()
+    log_partitions: Sequence[PartitionFacts] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
     device: str = ""
     suite: str = ""

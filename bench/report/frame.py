@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter
 
-from bench.report.facts import RunFacts, SampleFile
+from bench.report.facts import PartitionFacts, RunFacts, SampleFile
 from bench.report.scores import COLUMNS
 from bench.spec import Readout
 from bench.store import RunFolder, Store, StoreError, fingerprint
@@ -62,7 +62,7 @@ def read_run(
         results = [folder.read_json(f"evals/{identity_of(readout, training)}.json") for readout in readouts]
     except StoreError as error:
         return [head | {"status": "failed", "reason": str(error)}], None
-    rows, samples = [], []
+    rows, samples, partitions = [], [], []
     seconds = {"training": float(status["seconds"].get("training", 0.0))}
     for result in results:
         if not result or result["fingerprint"] != training["fingerprint"]:
@@ -73,7 +73,8 @@ def read_run(
             seconds[part] = seconds.get(part, 0.0) + spent
         rows += list(result_rows(result, head | {"status": state, "reason": reason}))
         samples += list(result_samples(result, folder))
-    return rows, run_facts(folder, head, seconds, training, samples)
+        partitions += list(result_partitions(result))
+    return rows, run_facts(folder, head, seconds, training, samples, partitions)
 
 
 def examine(folder: RunFolder) -> tuple[str, str, dict[str, Any] | None]:
@@ -121,14 +122,34 @@ def result_samples(result: dict[str, Any], folder: RunFolder) -> Iterator[Sample
         yield SampleFile(result["sampler"], result["beta"], row["steps"], folder / name)
 
 
+def result_partitions(result: dict[str, Any]) -> Iterator[PartitionFacts]:
+    """What a result's rows say about log Z, where they do."""
+    for row in result["rows"]:
+        stated = row.get("log_partition")
+        if stated and stated.get("estimate") is not None:
+            bracket = stated.get("bracket")
+            yield PartitionFacts(
+                estimate=stated["estimate"],
+                standard_error=stated.get("standard_error"),
+                effective_fraction=row["scores"].get("ess-fraction"),
+                pareto_k=stated.get("pareto_k"),
+                gain=row["scores"].get("likelihood-gain"),
+                reportable=bool(stated.get("reportable")),
+                bracket=(bracket[0], bracket[1]) if bracket else None,
+                warnings=tuple(stated.get("warnings", ())),
+                key=row["key"],
+            )
+
+
 def run_facts(
     folder: RunFolder,
     head: dict[str, Any],
     seconds: dict[str, float],
     training: dict[str, Any],
     samples: list[SampleFile],
+    partitions: list[PartitionFacts],
 ) -> RunFacts:
-    """Certificate, costs and pictures of a run."""
+    """Certificate, costs, pictures and estimates of log Z of a run."""
     environment = folder.read_json("env.json") or {}
     certificate = training.get("facts", {})
     return RunFacts(
@@ -137,6 +158,7 @@ def run_facts(
         seconds=seconds,
         curve=folder / "curve.jsonl" if certificate.get("parameters") else None,
         samples=tuple(samples),
+        log_partitions=tuple(partitions),
         versions=environment.get("versions", {}),
         device=f"{environment.get('device', '?')}, {environment.get('threads', '?')} thread(s) a run",
     )
