@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from statistics import fmean
 
 from bench.report.blocks import Answer, Effect, Finding, Tone, Verdict
@@ -10,7 +10,7 @@ from bench.report.certificate import Match
 from bench.report.chains import CHAINS_QUESTION, chain_sentences
 from bench.report.chapters import Chapter
 from bench.report.comparisons import Comparison, Readout, compare, headline_metric, likelihood_gains
-from bench.report.text import PAPER_BETA, beta_note, direction, estimate_text, number
+from bench.report.text import PAPER_BETA, arrow, beta_name, direction, estimate_text, number
 from bench.report.verdict import QUESTION, footnote, gain_reading, rivals_name, verdict
 from bench.stats import Estimate
 
@@ -53,7 +53,7 @@ def _lead(found: Sequence[Comparison], architecture: Match | None) -> list[str]:
         said: dict[str, list[str]] = {}
         for target in dict.fromkeys(each.treatment for each in comparisons):
             readings = dict.fromkeys(each.reading for each in comparisons if each.treatment == target)
-            where = (f"{target.label} " if several else "") + f"at β={target.beta:g}"
+            where = (f"{target.label} " if several else "") + f"at {_temperature(target)}"
             said.setdefault(" or ".join(readings), []).append(where)
         sentences.append(
             f"{question}: " + "; ".join(f"{reading} {' and '.join(at)}" for reading, at in said.items()) + "."
@@ -61,13 +61,19 @@ def _lead(found: Sequence[Comparison], architecture: Match | None) -> list[str]:
     return sentences
 
 
-def _finding(target: Readout, comparisons: Iterable[Comparison]) -> Finding:
-    title = {1.0: "The model itself, β=1", PAPER_BETA: "The paper's protocol, β=100"}.get(target.beta or 0.0)
+def _temperature(target: Readout) -> str:
+    if target.beta == 1.0:
+        return "the model's own temperature, β=1"
+    return target.sampler if target.beta is None else beta_name(target.beta)
+
+
+def _finding(target: Readout, comparisons: Sequence[Comparison]) -> Finding:
+    named = {1.0: "The model itself, β=1", PAPER_BETA: f"The paper's protocol, β={PAPER_BETA:g}"}
+    title = named.get(target.beta or 0.0) or _temperature(target)
     what = f"{target.label}, {target.sampler}, {target.steps} steps"
-    if title is None:
-        title = beta_note(target.beta) if target.beta is not None else target.sampler
-    elif target.beta != 1.0:
-        what += "; a colder target than the trained density"
+    if target.beta not in (None, 1.0):
+        what += ", not the trained density"
+    what += f"; difference in {arrow(comparisons[0].metric)}"
     return Finding(title, what, [_answer(each) for each in comparisons])
 
 

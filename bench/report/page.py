@@ -106,7 +106,7 @@ def _sheets(chapter: Chapter) -> Pictures | None:
         for row in sample_rows(chapter)
         if len(row.images)
     ]
-    note = "First seed with pictures; of every sheet the same latents in the same places, longest chain of the suite, nothing chosen."
+    note = "First seed with pictures, nothing chosen: what is generated starts from the same latents in the same places, chains are the longest."
     return Pictures("Samples side by side", pictures, "sheets", note=note) if pictures else None
 
 

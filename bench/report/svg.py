@@ -22,8 +22,10 @@ INKS = {
     "#888888": "var(--soft)",
     "#999999": "var(--faint)",
     "#e4e4e4": "var(--line)",
+    "#0072b2": "var(--blue)",
+    "#5e3c99": "var(--violet)",
 }
-"""The greys of the figures, and the theme's colours that stand for them; colours that carry meaning stay."""
+"""Colours of the figures that do not show on every background, and the theme's that stand for them."""
 
 _DASHES = {"--": "6 3", "-.": "6 3 1.5 3", ":": "1.5 3"}
 

@@ -173,35 +173,40 @@ def time_table(chapter: Chapter) -> Table | None:
 
 def partition_table(chapter: Chapter) -> Table | None:
     """Every estimate of log Z with what it is worth, a line a run; None where there is none."""
-    lines, legend = [], {}
-    for label, runs in chapter.networks.items():
-        for facts in runs:
-            for each in facts.log_partitions:
-                tone: Tone = "plain" if each.reportable else "bad"
-                usable = "; ".join(each.warnings) or ("yes" if each.reportable else "no")
-                bracket = "—" if each.bracket is None else f"[{number(each.bracket[0])}, {number(each.bracket[1])}]"
-                width = None if each.bracket is None else each.bracket[1] - each.bracket[0]
-                values = (each.estimate, each.standard_error, each.effective_fraction, each.pareto_k, each.gain)
-                lines.append(
-                    [
-                        Cell("", code=label),
-                        Cell(str(facts.seed), facts.seed),
-                        *(_value_cell(value) for value in values),
-                        Cell(bracket, width),
-                        Cell(usable, tone=tone),
-                    ]
-                )
-                legend[each.key] = None
-    if not lines:
+    stated = [
+        (label, run.seed, each)
+        for label, runs in chapter.networks.items()
+        for run in runs
+        for each in run.log_partitions
+    ]
+    if not stated:
         return None
-    names = ["seed", "log Z, nats", "standard error", "ESS/M", "Pareto k̂", "gain L(E), nats", "bracket, nats"]
+    with_bracket = any(each.bracket for _, _, each in stated)
+    lines = []
+    for label, seed, each in stated:
+        values = (each.estimate, each.standard_error, each.effective_fraction, each.pareto_k, each.gain)
+        brackets = [_bracket_cell(each.bracket)] if with_bracket else []
+        usable = Cell("yes") if each.reportable else Cell("no", tone="bad")
+        if each.warnings:
+            usable = Cell(usable.text, detail="; ".join(each.warnings), tone=usable.tone)
+        lines.append([Cell("", code=label), Cell(str(seed), seed), *map(_value_cell, values), *brackets, usable])
+    names = ["seed", "log Z, nats", "standard error", "ESS/M", "Pareto k̂", "gain L(E), nats"]
+    names += ["bracket of the log-likelihood, nats"] if with_bracket else []
     columns = [Column("model"), *(Column(name, numeric=True) for name in names), Column("usable")]
-    note = (
+    notes = [
         "log Z is the log-partition of the energy over its base. With Pareto k̂ below 0.5 and ESS/M near 1 importance sampling is "
-        "reliable; from k̂ = 0.7 on the number is not used as a result. The bracket holds the held-out log-likelihood between its "
-        "ends where the base has a density; — where it has none."
-    )
-    return Table("Calibration of log Z", columns, lines, [note], [f"Protocol: {key}" for key in legend if key])
+        "reliable; from k̂ = 0.7 on the number is not used as a result."
+    ]
+    if with_bracket:
+        notes.append("A bracket holds the held-out log-likelihood between its ends; it is sorted by its width.")
+    keys = dict.fromkeys(each.key for _, _, each in stated if each.key)
+    return Table("Calibration of log Z", columns, lines, notes, [f"Protocol: {key}" for key in keys])
+
+
+def _bracket_cell(bracket: tuple[float, float] | None) -> Cell:
+    if bracket is None:
+        return Cell("—")
+    return Cell(f"[{number(bracket[0])}, {number(bracket[1])}]", bracket[1] - bracket[0])
 
 
 def _value_cell(value: float | None) -> Cell:
