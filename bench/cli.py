@@ -262,22 +262,32 @@ def status(store: Path) -> None:
 
 
 @main.command(
-    epilog=examples("bench report", "bench report --format json > rows.json", "bench report --out results/digits")
+    epilog=examples(
+        "bench report",
+        "bench report --format html",
+        "bench report --format json > rows.json",
+        "bench report --out results/digits",
+    )
 )
 @store_option
 @click.option("--suite", default=None, help="Only this suite.", shell_complete=complete("suites"))
 @click.option("--profile", type=click.Choice(["quick", "paper"]), default=None, help="Only this profile.")
 @click.option(
-    "--format", "format_", type=click.Choice(["markdown", "json", "csv"]), default="markdown", show_default=True
+    "--format",
+    "format_",
+    type=click.Choice(["markdown", "html", "json", "csv"]),
+    default="markdown",
+    show_default=True,
+    help="html: one file with everything in it.",
 )
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
     default=None,
-    help="Directory for the report and its figures; default: STORE/report. json and csv go to the screen without it.",
+    help="Directory for the report, or its file; default: STORE/report. json and csv go to the screen without it.",
 )
 def report(store: Path, suite: str | None, profile: str | None, format_: str, out: Path | None) -> None:
-    """Make the report: Markdown with figures, or the rows as JSON or CSV."""
+    """Make the report: Markdown with figures, a page of HTML, or the rows as JSON or CSV."""
     from bench.report import render, write_report
     from bench.report.frame import scan
     from bench.store import Store
@@ -287,7 +297,7 @@ def report(store: Path, suite: str | None, profile: str | None, format_: str, ou
         where = Store(store).require()
         named = load_suite(suite).name if suite and suite.endswith(".toml") else suite
         frame, facts = scan(where, named, profile)
-        if out is None and format_ != "markdown":
+        if out is None and format_ in ("json", "csv"):
             click.echo(render(frame, facts, format_), nl=False)
             return
         try:

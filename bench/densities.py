@@ -21,6 +21,7 @@ from bench.session import Session
 from bench.spec import DensityNetwork, FlowNetwork, RunSpec
 from bench.toys import energy_network
 from gebm.model import GEBM
+from gebm.networks.flow_critic import FlowCritic
 from gebm.training import AlternatingTraining, DataStream, EnergyRefit, RefitSettings, TrainingSettings
 
 __all__ = ["CriticGEBM", "DensityModel", "FlowGEBM", "FlowModel", "ReweightedFlow"]

@@ -62,11 +62,10 @@ class LikelihoodReader:
         start, model = time.monotonic(), self.model
         rows = model.rows("test")
         if isinstance(model, ReweightedFlow):
-            scores, facts, points = self.estimated(model, readout, rows)
+            scores, partition, points, gains = self.estimated(model, readout, rows)
         else:
-            points = batched(model.log_prob, rows)
-            scores, facts = {"log-likelihood": float(points.mean())}, {"type": "exact"}
-        facts |= {"points_error": standard_error(points), "rows": len(rows), "log_det": self.log_det}
+            points, gains, partition = batched(model.log_prob, rows), None, None
+            scores = {"log-likelihood": float(points.mean())}
         if self.truth is not None and "log-likelihood" in scores:
             scores["gap-to-truth"] = (
                 float(self.truth.log_prob(rows.double().cpu().numpy()).mean()) - scores["log-likelihood"]
@@ -80,10 +79,18 @@ class LikelihoodReader:
             "scores": scores,
             "key": f"test split, n={len(rows)}; {model.dataset.protocol}",
             "collapsed": "",
-            "likelihood": facts,
+            "log_partition": partition,
+            "likelihood": {
+                "exact": partition is None,
+                "rows": len(rows),
+                "points_error": standard_error(points),
+                "gain_points_error": 0.0 if gains is None else standard_error(gains),
+                "log_det": self.log_det,
+            },
         }
         head = {"sampler": "likelihood", "beta": 1.0, "step_size": None, "rows": [row]}
-        arrays = {"points": points.float().cpu().numpy(), "samples": samples.float().cpu().numpy()}
+        tensors = {"points": points, "samples": samples, "data": rows[: readout.shown_samples]}
+        arrays = {name: tensor.float().cpu().numpy() for name, tensor in tensors.items()}
         return Result(head, [], {"sampling": time.monotonic() - scored, "scoring": scored - start}, arrays)
 
     @property
@@ -99,8 +106,8 @@ class LikelihoodReader:
 
     def estimated(
         self, model: ReweightedFlow, readout: DensityReadout, rows: Tensor
-    ) -> tuple[dict[str, float], dict[str, Any], Tensor]:
-        """Scores, facts and log q of each row; without a usable log Z there is no likelihood among the scores."""
+    ) -> tuple[dict[str, float], dict[str, Any], Tensor, Tensor]:
+        """Scores, facts about log Z, log q and −E of each row; without a usable log Z there is no likelihood among the scores."""
         gebm = model.gebm
         base, energy = batched(model.log_prob, rows), batched(gebm.energy, rows)
         found = self.log_partition(gebm.potential(), readout.partition_samples)
@@ -113,18 +120,17 @@ class LikelihoodReader:
                 "likelihood-gain": bracket.gain[1],
             }
         facts = {
-            "type": "estimated",
+            "estimate": found.estimate,
+            "standard_error": found.standard_error,
             "method": found.method,
             "draws": found.draws,
             "pareto_k": found.pareto_k if found.pareto_k is None or math.isfinite(found.pareto_k) else None,
-            "log_partition": found.estimate,
-            "log_partition_error": found.standard_error,
-            "known_log_partition": model.known_log_partition,
-            "gain_points_error": bracket.gain_points_error,
+            "known": model.known_log_partition,
+            "bracket": [bracket.lower, bracket.upper] if found.reportable else None,
             "reportable": found.reportable,
             "warnings": list(found.warnings),
         }
-        return scores, facts, base - energy - found.estimate
+        return scores, facts, base - energy - found.estimate, -energy
 
     def log_partition(self, potential: LatentPotential, draws: int) -> LogPartition:
         """log Ẑ by importance sampling; where its weights have too heavy a tail, by annealing with about four times the evaluations."""

@@ -17,7 +17,7 @@ import numpy as np
 
 from bench import registry, sources
 
-__all__ = ["KNOWN_DIGESTS", "Dataset", "DatasetError", "NotAtHandError", "Duplicates", "TableFacts", "load_dataset"]
+__all__ = ["KNOWN_DIGESTS", "Dataset", "DatasetError", "Duplicates", "NotAtHandError", "TableFacts", "load_dataset"]
 
 Array = np.ndarray
 

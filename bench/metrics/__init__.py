@@ -54,13 +54,6 @@ METRICS: Mapping[str, Metric] = {
             "gap-to-truth", "Mean log p − log q on held-out rows, where p is known: KL(p‖q)", "lower", "nats", "density"
         ),
         Metric(
-            "log-likelihood",
-            "Mean log-likelihood of held-out data; exact for flows, estimated where a log-partition is",
-            "higher",
-            "nats",
-            "density",
-        ),
-        Metric(
             "likelihood-gain",
             "L(E) = −E_P[E] − A on held-out data, the gain over the base",
             "higher",

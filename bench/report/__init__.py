@@ -1,4 +1,4 @@
-"""From one tidy frame of scores to what a reader sees: Markdown with figures, JSON, CSV, a table on the terminal.
+"""From one tidy frame of scores to what a reader sees: Markdown with figures, a page of HTML, JSON, CSV, a table on the terminal.
 
 Importing this package costs nothing: pandas, matplotlib and rich come in when a report is made, and torch never does.
 """
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FORMATS", "RunFacts", "SampleFile", "render", "terminal_table", "write_report"]
 
-FORMATS = {"markdown": "md", "json": "json", "csv": "csv"}
+FORMATS = {"markdown": "md", "html": "html", "json": "json", "csv": "csv"}
 """Formats of a report with the endings of their files."""
 
 
@@ -31,7 +31,7 @@ def write_report(frame: pd.DataFrame, facts: Sequence[RunFacts], out: Path, form
     Args:
         frame: one row for each run × readout × metric, as `bench.report.scores.COLUMNS` has it.
         facts: what is known about the runs besides their scores; may be empty.
-        out: the file to write, or a folder, in which it is then named `report.md` (`.json`, `.csv`).
+        out: the file to write, or a folder, in which it is then named `report.md` (`.html`, `.json`, `.csv`).
         format: one of `FORMATS`.
 
     Returns:
@@ -60,7 +60,7 @@ def write_report(frame: pd.DataFrame, facts: Sequence[RunFacts], out: Path, form
 
 
 def render(frame: pd.DataFrame, facts: Sequence[RunFacts] = (), format: str = "markdown") -> str:  # noqa: A002
-    """The report's text alone, without figures, for a pipe.
+    """The report's text for a pipe: that of Markdown without its figures, any other one whole.
 
     Raises:
         NothingToReportError: if the frame has no row.
@@ -95,6 +95,11 @@ def _text(chapters: list[Chapter], name: str, figures: list[list[Figure]] | None
         from bench.report.markdown import render as render_markdown
 
         return render_markdown(chapters, figures or [[] for _ in chapters])
+    if name == "html":
+        from bench.report.html import render_page
+        from bench.report.page import make_page
+
+        return render_page(make_page(chapters))
     from bench.report.exports import render_csv, render_json
 
     return render_json(chapters) if name == "json" else render_csv(chapters)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from bench.report.facts import RunFacts
 from bench.report.text import escape, short_count, table
 
-__all__ = ["Match", "Networks", "check", "network_table"]
+__all__ = ["Match", "Networks", "check", "network_cells", "network_table"]
 
 Networks = Mapping[str, Sequence[RunFacts]]
 """Facts of the runs by the label that their model has in the report."""
@@ -29,12 +29,19 @@ class Match:
         """Whether at least two models were compared and nothing differs."""
         return self.compared > 1 and not self.differences
 
-    def __str__(self) -> str:
+    @property
+    def sentence(self) -> str:
+        """The outcome as plain text."""
         if self.compared < 2:
             return f"{self.question}: only one model, nothing to match"
         if self.matched:
             return f"{self.question}: matched across {self.compared} models"
-        return f"**{self.question}: NOT MATCHED** — " + "; ".join(escape(each) for each in self.differences)
+        return f"{self.question}: NOT MATCHED — {'; '.join(self.differences)}"
+
+    def __str__(self) -> str:
+        """The outcome in Markdown."""
+        loud = f"{self.question}: NOT MATCHED"
+        return escape(self.sentence).replace(loud, f"**{loud}**", 1)
 
 
 def check(networks: Networks) -> list[Match]:
@@ -54,21 +61,28 @@ def check(networks: Networks) -> list[Match]:
 
 
 def network_table(networks: Networks) -> str:
-    """Parameters and FLOPs of every network, a row for each model."""
+    """Parameters and FLOPs of every network in Markdown, a row for each model."""
+    header, rows = network_cells(networks)
+    cells = [[escape(cell) for cell in row] for row in rows]
+    return table([escape(name) for name in header], cells, numeric=len(header) - 1)
+
+
+def network_cells(networks: Networks) -> tuple[list[str], list[list[str]]]:
+    """Header and rows of the same, as plain text."""
     names = sorted(
         {name for runs in networks.values() for facts in runs for name in {**facts.parameters, **facts.flops}}
     )
     header = ["model"]
     for name in names:
-        header += [f"{escape(name)}: parameters", f"{escape(name)}: FLOPs per sample"]
+        header += [f"{name}: parameters", f"{name}: FLOPs per sample"]
     rows = []
     for label, runs in networks.items():
-        row = [escape(label)]
+        row = [label]
         for name in names:
             row.append(_distinct([f"{facts.parameters[name]:,}" for facts in runs if name in facts.parameters]))
             row.append(_distinct([short_count(facts.flops[name]) for facts in runs if name in facts.flops]))
         rows.append(row)
-    return table(header, rows, numeric=2 * len(names))
+    return header, rows
 
 
 def _distinct(texts: Sequence[str]) -> str:

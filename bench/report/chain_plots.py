@@ -10,11 +10,11 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from bench.report.chains import LAWS, betas_of, largest_budget, models_of, samplers_of, usable
-from bench.report.plots import figure_of, legend_above, plain_axes, png_of
+from bench.report.plots import Chart, figure_of, legend_above, plain_axes, png_of
 from bench.report.summary import SummaryRow
 from bench.report.text import beta_name
 
-__all__ = ["objectives_figure", "trade_off_figure"]
+__all__ = ["objectives_chart", "objectives_figure", "trade_off_chart", "trade_off_figure"]
 
 FORWARD_COST = 0.5  # as `bench.chains` counts, which needs torch
 _PANELS = {
@@ -39,6 +39,23 @@ _MARKERS = "osD^vP*X<>h"
 
 
 def trade_off_figure(rows: Sequence[SummaryRow]) -> bytes | None:
+    """The chart of error and R-hat against cost with its legend, as PNG; None where there is none."""
+    return _png(trade_off_chart(rows))
+
+
+def objectives_figure(rows: Sequence[SummaryRow]) -> bytes | None:
+    """The chart of objectives × samplers with its legend, as PNG; None where there is none."""
+    return _png(objectives_chart(rows))
+
+
+def _png(chart: Chart | None) -> bytes | None:
+    if chart is None:
+        return None
+    legend_above(chart.figure, chart.handles)
+    return png_of(chart.figure)
+
+
+def trade_off_chart(rows: Sequence[SummaryRow]) -> Chart | None:
     """A line a sampler, a row of panels for each target; None with several models or a single budget."""
     rows = [row for row in usable(rows) if row.status != "collapsed"]
     betas = betas_of(rows)
@@ -69,8 +86,7 @@ def trade_off_figure(rows: Sequence[SummaryRow]) -> bytes | None:
         line[0].set_ylabel(beta_name(beta), fontsize=10)
     for panel in panels[-1]:
         panel.set_xlabel("gradient equivalents a chain, warm-up included", fontsize=9)
-    legend_above(figure, handles)
-    return png_of(figure)
+    return Chart(figure, handles)
 
 
 def _cost(row: SummaryRow) -> float:
@@ -111,7 +127,7 @@ def _readable(panel: Axes) -> None:
     plain_axes(panel)
 
 
-def objectives_figure(rows: Sequence[SummaryRow]) -> bytes | None:
+def objectives_chart(rows: Sequence[SummaryRow]) -> Chart | None:
     """Samplers side by side, a mark for each objective, a panel for each error; None with one model."""
     rows = [row for row in largest_budget(rows) if row.status != "collapsed"]
     models = models_of(rows)
@@ -141,5 +157,4 @@ def objectives_figure(rows: Sequence[SummaryRow]) -> bytes | None:
         )
         panel.set_title(f"{metric}, lower is better", loc="left", fontsize=10)
         _readable(panel)
-    legend_above(figure, handles)
-    return png_of(figure)
+    return Chart(figure, handles)

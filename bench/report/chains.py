@@ -6,17 +6,16 @@ One model: a line a sampler, at the largest budget. Several models (objectives):
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from bench import registry
 from bench.metrics import METRICS, base_name
+from bench.report.blocks import Cell, Column, Table
 from bench.report.summary import SummaryRow
 from bench.report.text import arrow, beta_name, metric_order, number
 
 __all__ = [
     "CHAINS_QUESTION",
     "LAWS",
-    "Grid",
     "betas_of",
     "chain_notes",
     "chain_sentences",
@@ -34,15 +33,6 @@ RHAT_LIMIT = 1.01
 DIVERGED = "diverged"
 _BY_OBJECTIVE = ("sliced-wasserstein", "mean-error[E]", "variance-error[z]", "rhat", "ess-per-cost[z]")
 _LEFT_OUT = ("step-size", "ess-fraction", "pareto-k")
-
-
-@dataclass(frozen=True)
-class Grid:
-    """A table of plain text, with a title."""
-
-    title: str
-    header: Sequence[str]
-    lines: Sequence[Sequence[str]]
 
 
 def usable(rows: Iterable[SummaryRow]) -> list[SummaryRow]:
@@ -70,7 +60,7 @@ def betas_of(rows: Iterable[SummaryRow]) -> list[float]:
     return sorted({row.beta for row in rows if row.beta is not None and row.steps})
 
 
-def grids(rows: Sequence[SummaryRow]) -> list[Grid]:
+def grids(rows: Sequence[SummaryRow]) -> list[Table]:
     """All grids of a chapter, target by target."""
     rows = largest_budget(rows)
     several = len(models_of(rows)) > 1
@@ -81,35 +71,35 @@ def grids(rows: Sequence[SummaryRow]) -> list[Grid]:
     return found
 
 
-def _by_sampler(rows: Sequence[SummaryRow], beta: float) -> Grid:
+def _by_sampler(rows: Sequence[SummaryRow], beta: float) -> Table:
     metrics = _metrics(rows, "chains")
     lines = []
     for sampler in samplers_of(rows):
         own = {row.metric: row for row in rows if row.sampler == sampler}
         first = next(iter(own.values()))
         counts = [first.steps, first.gradient_evaluations, first.forward_evaluations]
-        cells = [f"{count:,}" if count is not None else "—" for count in counts]
+        cells = [Cell(f"{count:,}", count) if count is not None else Cell("—") for count in counts]
         lost = any(row.status == "collapsed" for row in own.values())
-        values = [DIVERGED if lost else _cell(own.get(metric)) for metric in metrics]
-        lines.append([LAWS.get(sampler, sampler), *cells, *values])
+        values = [Cell(DIVERGED, tone="bad") if lost else _cell(own.get(metric)) for metric in metrics]
+        lines.append([Cell(LAWS.get(sampler, sampler)), *cells, *values])
     header = ["sampler", "steps", "gradient evaluations", "forward evaluations", *map(arrow, metrics)]
-    return Grid(f"{rows[0].label} at {beta_name(beta)}: every sampler at the largest budget", header, lines)
+    return _grid(f"{rows[0].label} at {beta_name(beta)}: every sampler at the largest budget", header, lines)
 
 
-def _by_objective(rows: Sequence[SummaryRow], beta: float) -> list[Grid]:
+def _by_objective(rows: Sequence[SummaryRow], beta: float) -> list[Table]:
     models, found = models_of(rows), []
     density = _metrics(rows, "density")
     if density:
         values = {(row.label, row.metric): row for row in rows if row.sampler == "resampled"}
-        lines = [[model, *(_cell(values.get((model, metric))) for metric in density)] for model in models]
-        found.append(Grid("The learned density, by quadrature", ["objective", *map(arrow, density)], lines))
+        lines = [[Cell(model), *(_cell(values.get((model, metric))) for metric in density)] for model in models]
+        found.append(_grid("The learned density, by quadrature", ["objective", *map(arrow, density)], lines))
     for metric in _BY_OBJECTIVE:
         own = {(row.label, row.sampler): row for row in rows if row.metric == metric}
         samplers = [name for name in samplers_of(rows) if any(sampler == name for _, sampler in own)]
-        lines = [[model, *(_cell(own.get((model, name))) for name in samplers)] for model in models]
+        lines = [[Cell(model), *(_cell(own.get((model, name))) for name in samplers)] for model in models]
         if samplers:
             title = f"{arrow(metric)} at {beta_name(beta)}: objective × sampler"
-            found.append(Grid(title, ["objective", *(LAWS.get(name, name) for name in samplers)], lines))
+            found.append(_grid(title, ["objective", *(LAWS.get(name, name) for name in samplers)], lines))
     return found
 
 
@@ -126,12 +116,19 @@ def _metrics(rows: Iterable[SummaryRow], about: str) -> list[str]:
     return sorted(chosen, key=metric_order)
 
 
-def _cell(row: SummaryRow | None) -> str:
-    if row is None or row.status == "collapsed":
-        return DIVERGED if row else "—"
+def _grid(title: str, header: Sequence[str], lines: Sequence[Sequence[Cell]]) -> Table:
+    return Table(title, [Column(name, numeric=index > 0) for index, name in enumerate(header)], lines)
+
+
+def _cell(row: SummaryRow | None) -> Cell:
+    if row is None:
+        return Cell("—")
+    if row.status == "collapsed":
+        return Cell(DIVERGED, tone="bad")
     if row.metric == "rhat" and row.mean is not None:
-        return f"{row.mean:.3f}" + (" !" if row.mean >= RHAT_LIMIT else "")
-    return number(row.mean)
+        doubtful = row.mean >= RHAT_LIMIT
+        return Cell(f"{row.mean:.3f}" + (" !" if doubtful else ""), row.mean, tone="bad" if doubtful else "plain")
+    return Cell(number(row.mean), row.mean)
 
 
 def chain_sentences(rows: Sequence[SummaryRow]) -> list[str]:

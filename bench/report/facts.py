@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["DATA", "LikelihoodFacts", "RunFacts", "SampleFile"]
+__all__ = ["DATA", "LikelihoodFacts", "PartitionFacts", "RunFacts", "SampleFile"]
 
 DATA = "data"
 """Sampler and model name of held-out real data, the floor of every score."""
@@ -27,39 +27,50 @@ class SampleFile(NamedTuple):
     position: int = 0
 
 
+class PartitionFacts(NamedTuple):
+    """An estimate of log Z, in nats, as an evaluation states it; what it does not state is None.
+
+    `bracket` are the ends of the held-out log-likelihood that follow from it, `gain` is the energy's L(E) on held-out data, `known` is log Z
+    where it is known.
+    """
+
+    estimate: float
+    standard_error: float | None
+    effective_fraction: float | None
+    pareto_k: float | None
+    gain: float | None
+    reportable: bool
+    bracket: tuple[float, float] | None = None
+    warnings: Sequence[str] = ()
+    key: str = ""
+    method: str = ""
+    draws: int = 0
+    known: float | None = None
+
+
 @dataclass(frozen=True)
 class LikelihoodFacts:
-    """What a log-likelihood rests on, in nats.
+    """What a log-likelihood on test rows rests on, in nats.
 
     Attributes:
         exact: whether there is no log Z to estimate.
-        points_error: standard error of the mean over test rows.
-        points: a .npy file of the log-density of every test row, the rows in the same order for all models of a dataset.
-        samples: a .npy file of draws of the model (n, d).
+        rows: how many.
+        points_error: standard error of the mean over them.
+        gain_points_error: standard error of the mean gain over the base, over the same rows; 0 without an energy.
         log_det: to be added for the likelihood of the values as they were in the file.
-        method: how log Z was estimated.
-        draws: M.
-        pareto_k: of the weights; None where there is none.
-        log_partition: log Ẑ.
-        log_partition_error: its standard error.
-        known_log_partition: log Z, where it is known.
-        gain_points_error: standard error of the mean gain over test rows.
-        warnings: reasons for care, one sentence each.
+        points: a .npy file of the log-density of every test row, the rows in the same order for all models of a dataset.
+        samples: a .npy file of draws of the model, (n, d).
+        data: a .npy file of as many test rows.
     """
 
     exact: bool
+    rows: int
     points_error: float
+    gain_points_error: float
+    log_det: float
     points: Path
     samples: Path
-    log_det: float = 0.0
-    method: str = ""
-    draws: int = 0
-    pareto_k: float | None = None
-    log_partition: float = 0.0
-    log_partition_error: float = 0.0
-    known_log_partition: float | None = None
-    gain_points_error: float = 0.0
-    warnings: Sequence[str] = ()
+    data: Path
 
 
 @dataclass(frozen=True)
@@ -78,6 +89,7 @@ class RunFacts:
         seconds: wall clock by phase ("training", "sampling", "scoring").
         curve: JSON lines with `phase`, `step` and named losses, or None.
         samples: the kept images.
+        log_partitions: estimates of log Z.
         versions: library name to version.
         device: the machine's words for what it ran on.
         suite: for which suite its readouts were gathered; empty for any.
@@ -96,6 +108,7 @@ class RunFacts:
     seconds: Mapping[str, float] = field(default_factory=dict)
     curve: Path | None = None
     samples: Sequence[SampleFile] = ()
+    log_partitions: Sequence[PartitionFacts] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
     device: str = ""
     suite: str = ""

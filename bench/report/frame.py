@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter
 
-from bench.report.facts import LikelihoodFacts, RunFacts, SampleFile
+from bench.report.facts import LikelihoodFacts, PartitionFacts, RunFacts, SampleFile
 from bench.report.scores import COLUMNS
 from bench.spec import Readout
 from bench.store import RunFolder, Store, StoreError, fingerprint
@@ -63,7 +62,7 @@ def read_run(
         results = [folder.read_json(f"evals/{identity_of(readout, training)}.json") for readout in readouts]
     except StoreError as error:
         return [head | {"status": "failed", "reason": str(error)}], None
-    rows, samples, likelihood = [], [], None
+    rows, samples, partitions, likelihood = [], [], [], None
     seconds = {"training": float(status["seconds"].get("training", 0.0))}
     for result in results:
         if not result or result["fingerprint"] != training["fingerprint"]:
@@ -74,8 +73,9 @@ def read_run(
             seconds[part] = seconds.get(part, 0.0) + spent
         rows += list(result_rows(result, head | {"status": state, "reason": reason}))
         samples += list(result_samples(result, folder))
+        partitions += list(result_partitions(result))
         likelihood = likelihood_facts(result, folder) or likelihood
-    return rows, run_facts(folder, head, seconds, training, samples, likelihood)
+    return rows, run_facts(folder, head, seconds, training, samples, partitions, likelihood)
 
 
 def examine(folder: RunFolder) -> tuple[str, str, dict[str, Any] | None]:
@@ -130,11 +130,30 @@ def likelihood_facts(result: dict[str, Any], folder: RunFolder) -> LikelihoodFac
     found = result["rows"][0].get("likelihood") if result["rows"] else None
     if found is None:
         return None
-    files = {part: folder / f"evals/{result['identity']}-{part}.npy" for part in ("points", "samples")}
-    known = {field.name for field in fields(LikelihoodFacts)}
-    return LikelihoodFacts(
-        exact=found["type"] == "exact", **files, **{key: value for key, value in found.items() if key in known}
-    )
+    files = {part: folder / f"evals/{result['identity']}-{part}.npy" for part in ("points", "samples", "data")}
+    return LikelihoodFacts(**found, **files)
+
+
+def result_partitions(result: dict[str, Any]) -> Iterator[PartitionFacts]:
+    """What a result's rows say about log Z, where they do."""
+    for row in result["rows"]:
+        stated = row.get("log_partition")
+        if stated and stated.get("estimate") is not None:
+            bracket = stated.get("bracket")
+            yield PartitionFacts(
+                estimate=stated["estimate"],
+                standard_error=stated.get("standard_error"),
+                effective_fraction=row["scores"].get("ess-fraction"),
+                pareto_k=stated.get("pareto_k"),
+                gain=row["scores"].get("likelihood-gain"),
+                reportable=bool(stated.get("reportable")),
+                bracket=(bracket[0], bracket[1]) if bracket else None,
+                warnings=tuple(stated.get("warnings", ())),
+                key=row["key"],
+                method=stated.get("method", ""),
+                draws=stated.get("draws", 0),
+                known=stated.get("known"),
+            )
 
 
 def run_facts(
@@ -143,9 +162,10 @@ def run_facts(
     seconds: dict[str, float],
     training: dict[str, Any],
     samples: list[SampleFile],
+    partitions: list[PartitionFacts],
     likelihood: LikelihoodFacts | None,
 ) -> RunFacts:
-    """Certificate, costs and pictures of a run."""
+    """Certificate, costs, pictures and estimates of log Z of a run."""
     environment = folder.read_json("env.json") or {}
     certificate = training.get("facts", {})
     return RunFacts(
@@ -154,6 +174,7 @@ def run_facts(
         seconds=seconds,
         curve=folder / "curve.jsonl" if certificate.get("parameters") else None,
         samples=tuple(samples),
+        log_partitions=tuple(partitions),
         versions=environment.get("versions", {}),
         likelihood=likelihood,
         device=f"{environment.get('device', '?')}, {environment.get('threads', '?')} thread(s) a run",

@@ -23,7 +23,8 @@ from bench.report.text import readout_name
 
 __all__ = ["sample_rows", "write_figures"]
 
-_OTHER_PANELS = 6
+TRAINING_TITLE = "Training curves: mean and range over seeds, medians of neighbouring steps"
+OTHER_PANELS = 6
 _Drawn = tuple[str, str, str, bytes | None]  # file, title, text for those who do not see it, PNG
 
 
@@ -63,7 +64,7 @@ def _chain_figures(chapter: Chapter) -> Sequence[_Drawn]:
 def _image_figures(chapter: Chapter) -> Sequence[_Drawn]:
     headline = headline_metric(chapter.section)
     metrics = metrics_of(chapter.section.scores, density=False)
-    others = [name for name in metrics if name != headline][:_OTHER_PANELS]
+    others = [name for name in metrics if name != headline][:OTHER_PANELS]
     dataset = chapter.section.dataset
     rows = sample_rows(chapter)
     return (
@@ -87,7 +88,7 @@ def _image_figures(chapter: Chapter) -> Sequence[_Drawn]:
         ),
         (
             "training",
-            "Training curves: a line for each seed, medians of neighbouring steps",
+            TRAINING_TITLE,
             f"Losses against steps for every model on {dataset}",
             curves_figure(
                 {label: [read_curve(r.curve) for r in runs if r.curve] for label, runs in chapter.networks.items()}

@@ -1,4 +1,4 @@
-"""The report's figures as PNG bytes: score against gradient evaluations, sample sheets, training curves.
+"""The report's figures: score against gradient evaluations, sample sheets, training curves; drawn once, as PNG bytes or as a `Chart`.
 
 Figures are objects of their own on the Agg canvas; pyplot and its global state are never touched. Colours are those of
 Okabe and Ito, which stay apart for colour-blind readers; dashes carry the same information in black and white.
@@ -15,6 +15,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.image import imsave
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter
 from numpy.typing import NDArray
@@ -26,14 +27,18 @@ from bench.report.summary import SummaryRow
 from bench.report.text import arrow, beta_name
 
 __all__ = [
+    "Chart",
     "SampleRow",
+    "curves_chart",
     "curves_figure",
     "figure_of",
     "legend_above",
     "plain_axes",
     "png_of",
     "samples_figure",
+    "score_chart",
     "score_figure",
+    "sheet_png",
 ]
 
 _CHAINS = ("#D55E00", "#0072B2", "#E69F00", "#56B4E9")
@@ -54,7 +59,29 @@ class SampleRow:
     images: NDArray[np.uint8]
 
 
+@dataclass(frozen=True)
+class Chart:
+    """A figure whose legend is not drawn yet: what each line stands for, by its name."""
+
+    figure: Figure
+    handles: Mapping[str, Line2D]
+
+
 def score_figure(rows: Sequence[SummaryRow], metrics: Sequence[str]) -> bytes | None:
+    """The chart of these metrics with its legend, as PNG; None where no chain has a score."""
+    single = len(metrics) == 1
+    columns = min(2, len(metrics))
+    size = (7.6, 4.4) if single else (9.6, 2.9 * -(-len(metrics) // columns))
+    chart = score_chart(rows, metrics, size, columns)
+    if chart is None:
+        return None
+    legend_above(chart.figure, chart.handles)
+    return png_of(chart.figure)
+
+
+def score_chart(
+    rows: Sequence[SummaryRow], metrics: Sequence[str], size: tuple[float, float], columns: int = 1
+) -> Chart | None:
     """Score against gradient evaluations per sample, a panel for each metric; None where no chain has a score.
 
     Chains start at their own base (0 evaluations); bases, GANs and real data are horizontal. Bands are 95 % intervals
@@ -69,10 +96,8 @@ def score_figure(rows: Sequence[SummaryRow], metrics: Sequence[str]) -> bytes | 
     ]
     if not any(row.steps for row in shown):
         return None
-    columns = min(2, len(metrics))
-    lines = -(-len(metrics) // columns)
-    figure = figure_of((7.6 if len(metrics) == 1 else 9.6), 4.4 if len(metrics) == 1 else 2.9 * lines)
-    panels = figure.subplots(lines, columns, squeeze=False)
+    figure = figure_of(*size)
+    panels = figure.subplots(-(-len(metrics) // columns), columns, squeeze=False)
     handles: dict[str, Line2D] = {}
     colours = _Colours(shown)
     for panel, metric in zip(panels.flat, metrics, strict=False):
@@ -81,8 +106,7 @@ def score_figure(rows: Sequence[SummaryRow], metrics: Sequence[str]) -> bytes | 
         empty.set_visible(False)
     for panel in list(panels.flat)[: len(metrics)][-columns:]:
         panel.set_xlabel("gradient evaluations per sample", **_STYLE)
-    legend_above(figure, handles)
-    return png_of(figure)
+    return Chart(figure, handles)
 
 
 def legend_above(figure: Figure, handles: Mapping[str, Line2D]) -> None:
@@ -242,15 +266,26 @@ def samples_figure(rows: Sequence[SampleRow], columns: int = 16, lines: int = 2)
     return png_of(figure)
 
 
-def _sheet(images: NDArray[np.uint8], columns: int, lines: int, factor: int) -> NDArray[np.uint8]:
-    """Tile up to columns × lines images with thin white gaps into (height, width, 3)."""
+def sheet_png(images: NDArray[np.uint8], columns: int = 8, lines: int = 4) -> bytes:
+    """The first columns × lines images as a PNG of their own size, one transparent pixel between them."""
+    colour = _sheet(images, columns, lines, factor=1, gap=1)
+    opaque = _sheet(np.full_like(images, 255), columns, lines, factor=1, gap=1, blank=0)[..., :1]
+    buffer = io.BytesIO()
+    imsave(buffer, np.concatenate([colour, opaque], axis=2), format="png", metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def _sheet(
+    images: NDArray[np.uint8], columns: int, lines: int, factor: int, gap: int = 5, blank: int = 255
+) -> NDArray[np.uint8]:
+    """Tile up to columns × lines images, each pixel `factor` wide, with gaps into (height, width, 3)."""
     chosen = images[: columns * lines]
     chosen = chosen.repeat(factor, axis=2).repeat(factor, axis=3)
     if chosen.shape[1] == 1:
         chosen = chosen.repeat(3, axis=1)
     n, _, height, width = chosen.shape
-    gap = 5
-    sheet = np.full((-(-n // columns) * (height + gap) - gap, min(n, columns) * (width + gap) - gap, 3), 255, np.uint8)
+    extent = (-(-n // columns) * (height + gap) - gap, min(n, columns) * (width + gap) - gap, 3)
+    sheet = np.full(extent, blank, np.uint8)
     for i, image in enumerate(chosen[:, :3]):
         y, x = (i // columns) * (height + gap), (i % columns) * (width + gap)
         sheet[y : y + height, x : x + width] = image.transpose(1, 2, 0)
@@ -258,16 +293,23 @@ def _sheet(images: NDArray[np.uint8], columns: int, lines: int, factor: int) -> 
 
 
 def curves_figure(curves: Mapping[str, Sequence[Curve]]) -> bytes | None:
-    """Losses against steps: a column for each model, a line for each seed, a row for each loss; None without losses.
+    """The chart of all models' losses, as PNG; None without losses."""
+    chart = curves_chart(curves)
+    return None if chart is None else png_of(chart.figure)
 
-    Losses of different models are different functions, so every panel has its own scale.
+
+def curves_chart(curves: Mapping[str, Sequence[Curve]], width: float = 3.1) -> Chart | None:
+    """Losses against steps: a column for each model, a row for each loss; None without losses.
+
+    The line is the mean over seeds of the medians of neighbouring steps, the band goes from the least seed to the greatest. Losses
+    of different models are different functions, so every panel has its own scale.
     """
     curves = {label: [curve for curve in runs if curve.losses] for label, runs in curves.items()}
     curves = {label: runs for label, runs in curves.items() if runs}
     losses = list(dict.fromkeys(name for runs in curves.values() for curve in runs for name in curve.losses))
     if not losses:
         return None
-    figure = figure_of(max(5.0, 3.1 * len(curves)), 2.1 * len(losses) + 0.5)
+    figure = figure_of(max(5.0, width * len(curves)), 2.1 * len(losses) + 0.5)
     panels = figure.subplots(len(losses), len(curves), squeeze=False, sharex="col")
     for column, (label, runs) in enumerate(curves.items()):
         for line, loss in enumerate(losses):
@@ -276,22 +318,23 @@ def curves_figure(curves: Mapping[str, Sequence[Curve]]) -> bytes | None:
                 panels[line][0].set_ylabel(loss.replace("_", " "), **_STYLE)
         panels[0][column].set_title(label, loc="left", **_STYLE)
         panels[-1][column].set_xlabel("step", **_STYLE)
-    return png_of(figure)
+    return Chart(figure, {})
 
 
 def _loss_panel(panel: Axes, runs: Sequence[Curve], loss: str) -> None:
-    drawn = False
-    for i, curve in enumerate(runs):
-        if loss in curve.losses:
-            x, y = median_bins(curve.steps, curve.losses[loss])
-            panel.plot(x, y, color=_CHAINS[1], alpha=max(0.35, 0.9 - 0.2 * i), linewidth=1.0)
-            drawn = True
+    lines = [median_bins(curve.steps, curve.losses[loss]) for curve in runs if loss in curve.losses]
+    lines = [(x, y) for x, y in lines if len(x)]
+    drawn = bool(lines)
+    if drawn:
+        x, seeds = _on_shared_steps(lines)
+        panel.fill_between(x, seeds.min(axis=0), seeds.max(axis=0), color=_CHAINS[1], alpha=0.22, linewidth=0)
+        panel.plot(x, seeds.mean(axis=0), color=_CHAINS[1], linewidth=1.2)
     if not drawn:
         panel.text(
             0.5, 0.5, "has none", transform=panel.transAxes, ha="center", va="center", fontsize=9, color="#888888"
         )
         panel.set_yticks([])
-    for boundary, phase in {(start, name) for curve in runs for start, name in curve.phases[1:]}:
+    for boundary, phase in sorted({(start, name) for curve in runs for start, name in curve.phases[1:]}):
         panel.axvline(boundary, color="#999999", linewidth=0.8, linestyle=":")
         panel.text(
             boundary,
@@ -306,6 +349,16 @@ def _loss_panel(panel: Axes, runs: Sequence[Curve], loss: str) -> None:
     panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     panel.locator_params(axis="x", nbins=4)
     plain_axes(panel)
+
+
+def _on_shared_steps(
+    lines: Sequence[tuple[NDArray[np.float64], NDArray[np.float64]]],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Steps that all lines reach, shape (n,), and every line there, shape (lines, n)."""
+    end = min(x[-1] for x, _ in lines)
+    longest = max((x for x, _ in lines), key=lambda x: int((x <= end).sum()))
+    steps = longest[longest <= end]
+    return steps, np.array([np.interp(steps, x, y) for x, y in lines])
 
 
 def figure_of(width: float, height: float) -> Figure:

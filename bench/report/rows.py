@@ -80,11 +80,18 @@ class TableRow:
 
     def text(self, metric: str, keys: Keys, *, interval: bool = True) -> str:
         """The cell: mean, interval where asked for, mark of the key. Densities stand beside β=1 and nothing else."""
+        texts = [
+            (estimate_text(row.estimate) if interval else number(row.mean)) + keys.mark(row)
+            for row in self.shown(metric)
+        ]
+        return "; ".join(texts) or "—"
+
+    def shown(self, metric: str) -> list[SummaryRow]:
+        """What the cell is made of, one summary for each key."""
         found = self.cells.get(metric, [])
         if about_density(metric):
-            found = (found or self.gains.get(metric, [])) if self.beta == 1.0 else []
-        texts = [(estimate_text(row.estimate) if interval else number(row.mean)) + keys.mark(row) for row in found]
-        return "; ".join(texts) or "—"
+            return (found or self.gains.get(metric, [])) if self.beta == 1.0 else []
+        return found
 
     @property
     def n(self) -> str:

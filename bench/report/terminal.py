@@ -47,7 +47,7 @@ def print_chapters(chapters: Sequence[Chapter], console: Console) -> None:
             console.print(Text(f"• {sentence}"))
         for match in matches:
             if match.compared > 1 and not match.matched:
-                console.print(Text(str(match).replace("**", ""), style="bold red"))
+                console.print(Text(match.sentence, style="bold red"))
         console.print(Text(footnote(section), style="dim"))
 
 
@@ -57,10 +57,10 @@ def _print_chains(chapter: Chapter, console: Console) -> None:
         console.print(Text(grid.title, style="italic"))
         room = max(2, (console.width - 18) // 13)
         table = Table(box=None, pad_edge=False, header_style="bold")
-        for index, name in enumerate(grid.header[:room]):
-            table.add_column(Text(name), justify="right" if index else "left")
-        for line in grid.lines:
-            table.add_row(*(Text(cell) for cell in line[:room]))
+        for column in grid.columns[:room]:
+            table.add_column(Text(column.name), justify="right" if column.numeric else "left")
+        for line in grid.rows:
+            table.add_row(*(Text(str(cell)) for cell in line[:room]))
         console.print(table)
     for row in chapter.rows:
         if row.metric is None:

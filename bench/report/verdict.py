@@ -10,7 +10,7 @@ from bench.report.scores import Section
 from bench.report.text import beta_note, direction, estimate_text, number
 from bench.stats import Estimate
 
-__all__ = ["QUESTION", "footnote", "verdict"]
+__all__ = ["QUESTION", "footnote", "gain_reading", "rivals_name", "verdict"]
 
 QUESTION = "Does the energy help: over its own base, and over a GAN of the same complexity?"
 
@@ -48,12 +48,13 @@ def _sentence(treatment: Readout, comparisons: Sequence[Comparison], architectur
     target = beta_note(treatment.beta) if treatment.beta is not None else treatment.sampler
     parts = own
     if rivals:
-        parts = [*own, f"against {_kind(architecture, len(rivals))}, {', '.join(rivals)}"]
+        parts = [*own, f"against {rivals_name(architecture, len(rivals))}, {', '.join(rivals)}"]
     where = f"{treatment.label}, {treatment.sampler}, {treatment.steps} steps"
     return f"At {target} ({where}): {'; '.join(parts)}."
 
 
-def _kind(architecture: Match | None, count: int) -> str:
+def rivals_name(architecture: Match | None, count: int) -> str:
+    """What so many models without a chain may be called."""
     noun = "a model without chain" if count == 1 else "models without chain"
     if architecture is None or architecture.compared < 2:
         return f"{noun} (architectures not recorded)"
@@ -80,12 +81,23 @@ def _positive(estimate: Estimate) -> Estimate:
     return estimate if estimate.mean >= 0 else -estimate
 
 
+def gain_reading(gain: Estimate) -> str:
+    """A likelihood gain in words: gains, loses, no clear gain, or no verdict."""
+    if gain.ci_low is None:
+        return "no verdict"
+    if not gain.excludes_zero:
+        return "no clear gain"
+    return "gains" if gain.mean > 0 else "loses"
+
+
 def _gain_sentence(label: str, gain: Estimate) -> str:
     said = f"{estimate_text(gain)} nats, n = {gain.n}"
-    if gain.ci_low is None:
+    reading = gain_reading(gain)
+    if reading == "no verdict":
         return f"Likelihood at β=1, a different question: {label}'s energy gains {said}, without an interval."
-    if not gain.excludes_zero:
+    if reading == "no clear gain":
         return f"Likelihood at β=1, a different question: no clear gain of {label}'s energy over its base ({said})."
-    word = "gains" if gain.mean > 0 else "loses"
     said = f"{estimate_text(_positive(gain))} nats, n = {gain.n}"
-    return f"Likelihood at β=1, a different question: {label}'s energy {word} {said}, over its base on held-out data."
+    return (
+        f"Likelihood at β=1, a different question: {label}'s energy {reading} {said}, over its base on held-out data."
+    )

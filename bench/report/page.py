@@ -1,0 +1,151 @@
+"""Chapters laid out as a page: what is read first, then tables, curves, samples and the commands that make them again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bench.report.answers import verdict_block
+from bench.report.blocks import Block, Commands, Page, Part, Picture, Pictures, TextBlock
+from bench.report.chain_plots import objectives_chart, trade_off_chart
+from bench.report.chains import chain_notes, grids
+from bench.report.chapters import Chapter
+from bench.report.commands import report_command, run_commands
+from bench.report.comparisons import headline_metric, metrics_of
+from bench.report.curves import read_curve
+from bench.report.pictures import OTHER_PANELS, TRAINING_TITLE, sample_rows
+from bench.report.plots import Chart, curves_chart, score_chart, sheet_png
+from bench.report.svg import legend_entries, svg_of
+from bench.report.tables import (
+    certificate_table,
+    difference_table,
+    environment,
+    failure_table,
+    partition_table,
+    score_table,
+    time_table,
+)
+
+__all__ = ["make_page"]
+
+_PANEL = (5.0, 3.3)  # inches: its text can be read at the width of a phone
+_COMMAND_NOTE = (
+    "They make every table and figure of this chapter again, with any path in the place of runs; what the store has already is kept. "
+    "A suite of your own is given by the path of its TOML file."
+)
+
+
+def make_page(chapters: Sequence[Chapter]) -> Page:
+    """The whole report of these chapters; figures are drawn here."""
+    parts = [_part(chapter, f"c{number}") for number, chapter in enumerate(chapters)]
+    machines = environment([facts for chapter in chapters for facts in chapter.facts])
+    command = report_command([chapter.section for chapter in chapters], "html")
+    back: list[Block] = [Commands("This page", [command])]
+    if machines:
+        back.insert(0, TextBlock("Environment", items=machines))
+    return Page("GEBM Bench report", _subtitle(chapters), [verdict_block(each) for each in chapters], parts, back)
+
+
+def _subtitle(chapters: Sequence[Chapter]) -> str:
+    places = dict.fromkeys(f"suite {each.section.suite}, profile {each.section.profile}" for each in chapters)
+    runs = {score.run for each in chapters for score in each.section.scores}
+    seeds = {score.seed for each in chapters for score in each.section.scores}
+    return f"{'; '.join(places)}: {len(runs)} runs, {len(seeds)} seed{'s' * (len(seeds) > 1)}"
+
+
+def _part(chapter: Chapter, name: str) -> Part:
+    section = chapter.section
+    blocks = _chain_blocks(chapter, name) if chapter.about_chains else _image_blocks(chapter, name)
+    lines = [*run_commands(section), report_command([section], "html")]
+    last = Commands("Commands that make this chapter again", lines, _COMMAND_NOTE)
+    shown = [block for block in [*blocks, last] if block is not None]
+    return Part(section.dataset, f"suite {section.suite}, profile {section.profile}", shown)
+
+
+def _image_blocks(chapter: Chapter, name: str) -> list[Block | None]:
+    return [
+        *_warnings(chapter),
+        _sheets(chapter),
+        _score_curves(chapter, name),
+        score_table(chapter),
+        difference_table(chapter),
+        partition_table(chapter),
+        _training_curves(chapter, name),
+        *_common(chapter),
+    ]
+
+
+def _chain_blocks(chapter: Chapter, name: str) -> list[Block | None]:
+    dataset = chapter.section.dataset
+    return [
+        _wide("Error and R-hat against cost", trade_off_chart(chapter.rows), f"{name}-cost", dataset),
+        _wide("Error against truth, objective by objective", objectives_chart(chapter.rows), f"{name}-error", dataset),
+        *grids(chapter.rows),
+        TextBlock("What the numbers are", items=chain_notes(chapter.rows)),
+        partition_table(chapter),
+        _training_curves(chapter, name),
+        *_common(chapter),
+    ]
+
+
+def _common(chapter: Chapter) -> list[Block | None]:
+    """What every chapter ends with."""
+    table = certificate_table(chapter)
+    outcomes = TextBlock("", items=[match.sentence for match in chapter.matches])
+    certificate = [table, outcomes] if table and chapter.matches and not chapter.about_chains else []
+    return [failure_table(chapter), *certificate, time_table(chapter)]
+
+
+def _warnings(chapter: Chapter) -> list[Block]:
+    loud = [match.sentence for match in chapter.matches if match.compared > 1 and not match.matched]
+    return [TextBlock("Not a comparison of equals", items=loud, tone="bad")] if loud else []
+
+
+def _sheets(chapter: Chapter) -> Pictures | None:
+    pictures = [
+        Picture(f"Samples on {chapter.section.dataset}: {row.title}", row.title, png=sheet_png(row.images))
+        for row in sample_rows(chapter)
+        if len(row.images)
+    ]
+    note = "First seed with pictures, nothing chosen: what is generated starts from the same latents in the same places, chains are the longest."
+    return Pictures("Samples side by side", pictures, "sheets", note=note) if pictures else None
+
+
+def _score_curves(chapter: Chapter, name: str) -> Pictures | None:
+    headline = headline_metric(chapter.section)
+    if headline is None:
+        return None
+    others = [each for each in metrics_of(chapter.section.scores, density=False) if each != headline]
+    charts = {metric: score_chart(chapter.rows, [metric], _PANEL) for metric in [headline, *others[:OTHER_PANELS]]}
+    first = charts[headline]
+    if first is None:
+        return None
+    pictures = [
+        Picture(
+            f"{metric} against gradient evaluations per sample on {chapter.section.dataset}",
+            svg=svg_of(chart.figure, f"{name}-score{number}"),
+        )
+        for number, (metric, chart) in enumerate(charts.items())
+        if chart is not None
+    ]
+    note = (
+        "Chains start at their own base, at 0 evaluations. Bands are 95 % intervals over seeds, clipped where few seeds make them "
+        "taller than everything else; one seed has none."
+    )
+    return Pictures("Score against compute", pictures, legend=legend_entries(first.handles), note=note)
+
+
+def _training_curves(chapter: Chapter, name: str) -> Pictures | None:
+    pictures = []
+    for number, (label, runs) in enumerate(chapter.networks.items()):
+        chart = curves_chart({label: [read_curve(run.curve) for run in runs if run.curve]})
+        if chart is not None:
+            text = f"Losses of {label} against steps on {chapter.section.dataset}"
+            pictures.append(Picture(text, svg=svg_of(chart.figure, f"{name}-training{number}")))
+    return Pictures(TRAINING_TITLE, pictures) if pictures else None
+
+
+def _wide(title: str, chart: Chart | None, name: str, dataset: str) -> Pictures | None:
+    if chart is None:
+        return None
+    picture = Picture(f"{title} on {dataset}", svg=svg_of(chart.figure, name))
+    return Pictures(title, [picture], "wide", legend_entries(chart.handles))
