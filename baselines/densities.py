@@ -21,6 +21,7 @@ __all__ = ["BANDWIDTHS", "COMPONENTS", "Density", "gaussian_mixture", "kernel_de
 
 BANDWIDTHS = tuple(float(width) for width in np.geomspace(0.05, 1.6, 16))
 """For standardised or whitened columns."""
+MIXTURE_PARTS = ("weights", "means", "covariances", "precisions_cholesky")
 COMPONENTS = (1, 2, 3, 5, 8, 12, 20, 30)
 
 
@@ -48,6 +49,24 @@ class Density:
         else:
             rows = self.estimator.sample(count, random_state=seed)
         return torch.from_numpy(rows).to(generator.device)
+
+    def state(self) -> dict[str, Tensor]:
+        """What the density is made of, as tensors."""
+        if isinstance(self.estimator, GaussianMixture):
+            return {name: torch.from_numpy(getattr(self.estimator, f"{name}_")) for name in MIXTURE_PARTS}
+        rows = torch.from_numpy(np.array(self.estimator.tree_.data))
+        return {"bandwidth": torch.tensor(self.estimator.bandwidth, dtype=torch.float64), "rows": rows}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Tensor]) -> Density:
+        """The density that `state` gave, without what was tried."""
+        if "rows" in state:
+            width = float(state["bandwidth"])
+            return cls(KernelDensity(bandwidth=width).fit(state["rows"].cpu().numpy()), width, {})
+        mixture = GaussianMixture(len(state["weights"]))
+        for name in MIXTURE_PARTS:
+            setattr(mixture, f"{name}_", state[name].cpu().numpy())
+        return cls(mixture, mixture.n_components, {})
 
 
 def kernel_density(

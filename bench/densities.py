@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from baselines.densities import Density, gaussian_mixture, kernel_density
 from baselines.flows import Flow, FlowSettings, MaximumLikelihood, MaximumLikelihoodSettings, build_flow
 from bench.datasets import Dataset
 from bench.models import Model, load_objective, network_facts, seeded
@@ -24,7 +25,7 @@ from gebm.model import GEBM
 from gebm.networks.flow_critic import FlowCritic
 from gebm.training import AlternatingTraining, DataStream, EnergyRefit, RefitSettings, TrainingSettings
 
-__all__ = ["CriticGEBM", "DensityModel", "FlowGEBM", "FlowModel", "ReweightedFlow"]
+__all__ = ["CriticGEBM", "DensityModel", "EstimatedDensity", "FlowGEBM", "FlowModel", "ReweightedFlow"]
 
 
 class DensityModel(Model):
@@ -41,6 +42,42 @@ class DensityModel(Model):
     def rows(self, split: str) -> Tensor:
         """A split on the device."""
         return torch.from_numpy(self.dataset.splits[split]).to(self.device)
+
+
+class EstimatedDensity(DensityModel):
+    """A kernel density or a mixture of Gaussians, chosen by validation rows: what no learned flow should lose to."""
+
+    fitted: Density | None = None
+
+    def fit(self, session: Session) -> None:
+        train, validation = self.rows("train"), self.rows("validation")
+        session.progress({"phase": self.spec.settings["density"]})
+        if self.spec.settings["density"] == "kernel":
+            self.fitted = kernel_density(train, validation)
+        else:
+            self.fitted = gaussian_mixture(train, validation, self.streams.generator("training"))
+
+    def log_prob(self, rows: Tensor) -> Tensor:
+        return self.density.log_prob(rows)
+
+    def sample(self, count: int, generator: torch.Generator) -> Tensor:
+        return self.density.sample(count, generator)
+
+    @property
+    def density(self) -> Density:
+        """The fitted density."""
+        if self.fitted is None:
+            raise RuntimeError("this density is not fitted yet")
+        return self.fitted
+
+    def state(self) -> dict[str, Tensor]:
+        return self.density.state()
+
+    def load(self, state: dict[str, Tensor]) -> None:
+        self.fitted = Density.from_state(state)
+
+    def facts(self) -> dict[str, Any]:
+        return network_facts({})
 
 
 class FlowModel(DensityModel):

@@ -62,10 +62,11 @@ class LikelihoodReader:
         start, model = time.monotonic(), self.model
         rows = model.rows("test")
         if isinstance(model, ReweightedFlow):
-            scores, partition, points, gains = self.estimated(model, readout, rows)
+            scores, partition, points = self.estimated(model, readout, rows)
+            tensors = {"points": points, "base": batched(model.log_prob, rows)}
         else:
-            points, gains, partition = batched(model.log_prob, rows), None, None
-            scores = {"log-likelihood": float(points.mean())}
+            points, partition = batched(model.log_prob, rows), None
+            scores, tensors = {"log-likelihood": float(points.mean())}, {"points": points}
         if self.truth is not None and "log-likelihood" in scores:
             scores["gap-to-truth"] = (
                 float(self.truth.log_prob(rows.double().cpu().numpy()).mean()) - scores["log-likelihood"]
@@ -84,19 +85,28 @@ class LikelihoodReader:
                 "exact": partition is None,
                 "rows": len(rows),
                 "points_error": standard_error(points),
-                "gain_points_error": 0.0 if gains is None else standard_error(gains),
-                "log_det": self.log_det,
+                "gain_points_error": 0.0 if partition is None else standard_error(points - tensors["base"]),
+                **self.about_the_data(),
             },
         }
         head = {"sampler": "likelihood", "beta": 1.0, "step_size": None, "rows": [row]}
-        tensors = {"points": points, "samples": samples, "data": rows[: readout.shown_samples]}
+        tensors |= {"samples": samples, "data": rows[: readout.shown_samples]}
         arrays = {name: tensor.float().cpu().numpy() for name, tensor in tensors.items()}
         return Result(head, [], {"sampling": time.monotonic() - scored, "scoring": scored - start}, arrays)
 
-    @property
-    def log_det(self) -> float:
-        """log|det W|, to be added to a log-likelihood for that of the values as they were in the file."""
-        return self.model.dataset.table.log_det if self.model.dataset.table else 0.0
+    def about_the_data(self) -> dict[str, Any]:
+        """What must stand beside every likelihood on these data."""
+        dataset = self.model.dataset
+        table = dataset.table
+        if table is None:
+            return {"log_det": 0.0, "features": [f"x{i}" for i in range(dataset.shape[0])], "remarks": []}
+        remarks = [f"Data: {dataset.provenance}."]
+        if total := table.duplicates.total:
+            shared = table.duplicates.in_train.get("test", 0)
+            remarks.append(
+                f"{total} rows equal an earlier one; {shared} of {len(dataset.splits['test'])} test rows equal a training row."
+            )
+        return {"log_det": table.log_det, "features": list(table.features), "remarks": remarks}
 
     @property
     def truth(self) -> KnownDensity | None:
@@ -106,8 +116,8 @@ class LikelihoodReader:
 
     def estimated(
         self, model: ReweightedFlow, readout: DensityReadout, rows: Tensor
-    ) -> tuple[dict[str, float], dict[str, Any], Tensor, Tensor]:
-        """Scores, facts about log Z, log q and −E of each row; without a usable log Z there is no likelihood among the scores."""
+    ) -> tuple[dict[str, float], dict[str, Any], Tensor]:
+        """Scores, facts about log Z, and log q of each row; without a usable log Z there is no likelihood among the scores."""
         gebm = model.gebm
         base, energy = batched(model.log_prob, rows), batched(gebm.energy, rows)
         found = self.log_partition(gebm.potential(), readout.partition_samples)
@@ -130,7 +140,7 @@ class LikelihoodReader:
             "reportable": found.reportable,
             "warnings": list(found.warnings),
         }
-        return scores, facts, base - energy - found.estimate, -energy
+        return scores, facts, base - energy - found.estimate
 
     def log_partition(self, potential: LatentPotential, draws: int) -> LogPartition:
         """log Ẑ by importance sampling; where its weights have too heavy a tail, by annealing with about four times the evaluations."""
@@ -160,7 +170,7 @@ class LikelihoodReader:
 @torch.no_grad()
 def batched(function: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:
     """The values of a function at rows, in double precision."""
-    return torch.cat([function(part).double() for part in rows.split(ROWS_AT_ONCE)])
+    return torch.cat([function(part).double() for part in torch.split(rows, ROWS_AT_ONCE)])
 
 
 def standard_error(values: Tensor) -> float:

@@ -170,6 +170,13 @@ BUILT_IN: dict[Kind, tuple[Entry, ...]] = {
             )
         ),
         *(
+            Entry(name, summary, "bench.densities:EstimatedDensity", {"density": density, "has_energy": False}, TABLE)
+            for name, summary, density in (
+                ("kde", "Gaussian kernels, bandwidth by validation", "kernel"),
+                ("gmm", "mixture of full-covariance Gaussians, their number by validation", "mixture"),
+            )
+        ),
+        *(
             Entry(
                 f"flow-{flow}",
                 f"{name} by maximum likelihood",

@@ -12,6 +12,9 @@ from typing import Any, Protocol
 
 from bench.atomic import CorruptFileError, read_sealed, write_bytes, write_sealed
 
+LOOKS = {"held_out_gain", "validation_log_likelihood"}
+"""Values that are seldom taken, and always kept."""
+
 __all__ = ["InterruptedRunError", "Phase", "Progress", "Session"]
 
 Progress = Callable[[dict[str, Any]], None]
@@ -79,7 +82,7 @@ class Session:
         saved = shown = time.monotonic()
         while phase.done < phase.total:
             losses = phase.step()
-            if phase.done % self.log_every == 0 or phase.done == phase.total or "held_out_gain" in losses:
+            if phase.done % self.log_every == 0 or phase.done == phase.total or losses.keys() & LOOKS:
                 self._log(name, phase.done, losses)
             now = time.monotonic()
             if now - shown > 0.2:

@@ -10,6 +10,7 @@ from bench.report.certificate import Match
 from bench.report.chains import CHAINS_QUESTION, chain_sentences
 from bench.report.chapters import Chapter
 from bench.report.comparisons import Comparison, Readout, compare, headline_metric, likelihood_gains
+from bench.report.likelihoods import LIKELIHOOD_QUESTION, likelihood_sentences
 from bench.report.text import PAPER_BETA, arrow, beta_name, direction, estimate_text, number
 from bench.report.verdict import QUESTION, footnote, gain_reading, rivals_name, verdict
 from bench.stats import Estimate
@@ -24,6 +25,8 @@ def verdict_block(chapter: Chapter) -> Verdict:
     section = chapter.section
     if chapter.about_chains:
         return Verdict(section.dataset, CHAINS_QUESTION, points=chain_sentences(chapter.rows))
+    if chapter.about_likelihoods:
+        return Verdict(section.dataset, LIKELIHOOD_QUESTION, points=likelihood_sentences(chapter))
     metric = headline_metric(section)
     found = compare(section, [metric]) if metric else []
     if metric is None or not found:

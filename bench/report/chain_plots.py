@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from bench.report.chains import LAWS, betas_of, largest_budget, models_of, samplers_of, usable
-from bench.report.plots import Chart, figure_of, legend_above, plain_axes, png_of
+from bench.report.plots import Chart, chart_png, figure_of, plain_axes
 from bench.report.summary import SummaryRow
 from bench.report.text import beta_name
 
@@ -40,19 +40,12 @@ _MARKERS = "osD^vP*X<>h"
 
 def trade_off_figure(rows: Sequence[SummaryRow]) -> bytes | None:
     """The chart of error and R-hat against cost with its legend, as PNG; None where there is none."""
-    return _png(trade_off_chart(rows))
+    return chart_png(trade_off_chart(rows))
 
 
 def objectives_figure(rows: Sequence[SummaryRow]) -> bytes | None:
     """The chart of objectives × samplers with its legend, as PNG; None where there is none."""
-    return _png(objectives_chart(rows))
-
-
-def _png(chart: Chart | None) -> bytes | None:
-    if chart is None:
-        return None
-    legend_above(chart.figure, chart.handles)
-    return png_of(chart.figure)
+    return chart_png(objectives_chart(rows))
 
 
 def trade_off_chart(rows: Sequence[SummaryRow]) -> Chart | None:

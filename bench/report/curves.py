@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 __all__ = ["Curve", "median_bins", "read_curve"]
 
 _Array = NDArray[np.float64]
-_LOSS = "_loss"
+_ENDINGS = ("_loss", "_likelihood", "_gain")
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Curve:
 def read_curve(path: Path) -> Curve:
     """Read a curve; a line cut off by a crash ends it, a file that cannot be read is an empty curve."""
     records = _records(path)
-    names = list(dict.fromkeys(name for record in records for name in record if name.endswith(_LOSS)))
+    names = list(dict.fromkeys(name for record in records for name in record if name.endswith(_ENDINGS)))
     steps: list[float] = []
     phases: list[tuple[float, str]] = []
     offset = 0.0

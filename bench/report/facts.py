@@ -30,8 +30,8 @@ class SampleFile(NamedTuple):
 class PartitionFacts(NamedTuple):
     """An estimate of log Z, in nats, as an evaluation states it; what it does not state is None.
 
-    `bracket` are the ends of the held-out log-likelihood that follow from it, `gain` is the energy's L(E) on held-out data, `known` is log Z
-    where it is known.
+    `bracket` are the ends of the held-out log-likelihood that follow from it, `gain` is the energy's L(E) on held-out data, `known` is
+    log Z where it is known.
     """
 
     estimate: float
@@ -58,7 +58,10 @@ class LikelihoodFacts:
         points_error: standard error of the mean over them.
         gain_points_error: standard error of the mean gain over the base, over the same rows; 0 without an energy.
         log_det: to be added for the likelihood of the values as they were in the file.
+        features: a name for each column.
+        remarks: what must stand beside every likelihood on these data, a sentence each.
         points: a .npy file of the log-density of every test row, the rows in the same order for all models of a dataset.
+        base_points: the same of the model's own base; without an energy the same file.
         samples: a .npy file of draws of the model, (n, d).
         data: a .npy file of as many test rows.
     """
@@ -68,7 +71,10 @@ class LikelihoodFacts:
     points_error: float
     gain_points_error: float
     log_det: float
+    features: Sequence[str]
+    remarks: Sequence[str]
     points: Path
+    base_points: Path
     samples: Path
     data: Path
 

@@ -130,8 +130,14 @@ def likelihood_facts(result: dict[str, Any], folder: RunFolder) -> LikelihoodFac
     found = result["rows"][0].get("likelihood") if result["rows"] else None
     if found is None:
         return None
-    files = {part: folder / f"evals/{result['identity']}-{part}.npy" for part in ("points", "samples", "data")}
-    return LikelihoodFacts(**found, **files)
+    stem = f"evals/{result['identity']}"
+    return LikelihoodFacts(
+        **found,
+        points=folder / f"{stem}-points.npy",
+        base_points=folder / f"{stem}-{'points' if found['exact'] else 'base'}.npy",
+        samples=folder / f"{stem}-samples.npy",
+        data=folder / f"{stem}-data.npy",
+    )
 
 
 def result_partitions(result: dict[str, Any]) -> Iterator[PartitionFacts]:

@@ -10,6 +10,13 @@ from bench.report.chains import CHAINS_QUESTION, chain_notes, chain_sentences, g
 from bench.report.chapters import Chapter
 from bench.report.claims import CLAIMS_QUESTION, claims_table, findings_of
 from bench.report.facts import RunFacts
+from bench.report.likelihoods import (
+    LIKELIHOOD_QUESTION,
+    likelihood_difference_table,
+    likelihood_sentences,
+    likelihood_table,
+    published_table,
+)
 from bench.report.tables import (
     certificate_table,
     difference_table,
@@ -44,6 +51,11 @@ def render(chapters: Sequence[Chapter], figures: Sequence[Sequence[Figure]]) -> 
                 _table(failure_table(chapter)),
                 _table(time_table(chapter)),
             ]
+            continue
+        if chapter.about_likelihoods:
+            parts += [_likelihoods(chapter), _table(likelihood_table(chapter)), _pictures(pictures)]
+            parts += [_table(likelihood_difference_table(chapter)), _table(published_table(chapter))]
+            parts += [_table(failure_table(chapter)), _table(certificate_table(chapter)), _table(time_table(chapter))]
             continue
         parts += [_answer(chapter), _table(score_table(chapter)), _pictures(pictures)]
         parts += [_table(difference_table(chapter)), _table(failure_table(chapter))]
@@ -84,6 +96,17 @@ def _chains(chapter: Chapter) -> str:
     lines.append("\n".join(f"- {escape(line)}" for line in chain_sentences(chapter.rows)))
     lines += [_table(grid) for grid in grids(chapter.rows)]
     return "\n\n".join([*lines, "\n".join(f"- {escape(line)}" for line in chain_notes(chapter.rows))])
+
+
+def _likelihoods(chapter: Chapter) -> str:
+    section = chapter.section
+    lines = [
+        f"## {escape(section.dataset)}",
+        f"Suite `{section.suite}`, profile `{section.profile}`.",
+        f"**{LIKELIHOOD_QUESTION}**",
+        "\n".join(f"- {escape(line)}" for line in likelihood_sentences(chapter)),
+    ]
+    return "\n\n".join(lines)
 
 
 def _bold_start(sentence: str) -> str:

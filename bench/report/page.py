@@ -12,8 +12,10 @@ from bench.report.chapters import Chapter
 from bench.report.commands import report_command, run_commands
 from bench.report.comparisons import headline_metric, metrics_of
 from bench.report.curves import read_curve
-from bench.report.pictures import OTHER_PANELS, TRAINING_TITLE, sample_rows
-from bench.report.plots import Chart, curves_chart, score_chart, sheet_png
+from bench.report.likelihood_plots import corner_chart, likelihood_chart
+from bench.report.likelihoods import likelihood_difference_table, likelihood_table, published_table
+from bench.report.pictures import CORNER_TITLE, OTHER_PANELS, TRAINING_TITLE, sample_rows
+from bench.report.plots import Chart, chart_png, curves_chart, score_chart, sheet_png
 from bench.report.svg import legend_entries, svg_of
 from bench.report.tables import (
     certificate_table,
@@ -54,7 +56,10 @@ def _subtitle(chapters: Sequence[Chapter]) -> str:
 
 def _part(chapter: Chapter, name: str) -> Part:
     section = chapter.section
-    blocks = _chain_blocks(chapter, name) if chapter.about_chains else _image_blocks(chapter, name)
+    if chapter.about_likelihoods:
+        blocks = _likelihood_blocks(chapter, name)
+    else:
+        blocks = _chain_blocks(chapter, name) if chapter.about_chains else _image_blocks(chapter, name)
     lines = [*run_commands(section), report_command([section], "html")]
     last = Commands("Commands that make this chapter again", lines, _COMMAND_NOTE)
     shown = [block for block in [*blocks, last] if block is not None]
@@ -85,6 +90,28 @@ def _chain_blocks(chapter: Chapter, name: str) -> list[Block | None]:
         _training_curves(chapter, name),
         *_common(chapter),
     ]
+
+
+def _likelihood_blocks(chapter: Chapter, name: str) -> list[Block | None]:
+    dataset = chapter.section.dataset
+    return [
+        likelihood_table(chapter),
+        _wide("Held-out log-likelihood", likelihood_chart(chapter), f"{name}-likelihood", dataset),
+        likelihood_difference_table(chapter),
+        published_table(chapter),
+        _corner(chapter),
+        partition_table(chapter),
+        _training_curves(chapter, name),
+        failure_table(chapter),
+        certificate_table(chapter),
+        time_table(chapter),
+    ]
+
+
+def _corner(chapter: Chapter) -> Pictures | None:
+    png = chart_png(corner_chart(chapter))
+    text = f"Samples of two models against data on {chapter.section.dataset}, feature by feature"
+    return Pictures(CORNER_TITLE, [Picture(text, png=png)], "wide") if png else None
 
 
 def _common(chapter: Chapter) -> list[Block | None]:

@@ -17,20 +17,25 @@ from bench.report.chapters import Chapter
 from bench.report.comparisons import headline_metric, metrics_of
 from bench.report.curves import read_curve
 from bench.report.facts import DATA, RunFacts, SampleFile
+from bench.report.likelihood_plots import corner_chart, likelihood_chart
 from bench.report.markdown import Figure
-from bench.report.plots import SampleRow, curves_figure, samples_figure, score_figure
+from bench.report.plots import SampleRow, chart_png, curves_figure, samples_figure, score_figure
 from bench.report.text import readout_name
 
 __all__ = ["sample_rows", "write_figures"]
 
 TRAINING_TITLE = "Training curves: mean and range over seeds, medians of neighbouring steps"
+CORNER_TITLE = "Samples against data, feature by feature, first seed"
 OTHER_PANELS = 6
 _Drawn = tuple[str, str, str, bytes | None]  # file, title, text for those who do not see it, PNG
 
 
 def write_figures(chapter: Chapter, report: Path) -> list[Figure]:
     """Draw what there is to draw into `<report>-figures/` beside the report; paths come back relative to it."""
-    drawn = _chain_figures(chapter) if chapter.about_chains else _image_figures(chapter)
+    if chapter.about_likelihoods:
+        drawn = _likelihood_figures(chapter)
+    else:
+        drawn = _chain_figures(chapter) if chapter.about_chains else _image_figures(chapter)
     folder = report.with_name(f"{report.stem}-figures")
     stem = _slug(f"{chapter.section.suite}-{chapter.section.profile}-{chapter.section.dataset}")
     figures = []
@@ -61,6 +66,32 @@ def _chain_figures(chapter: Chapter) -> Sequence[_Drawn]:
     ]
 
 
+def _likelihood_figures(chapter: Chapter) -> Sequence[_Drawn]:
+    dataset = chapter.section.dataset
+    charts = (
+        (
+            "likelihood",
+            "Held-out log-likelihood",
+            f"Log-likelihood of every model on {dataset}",
+            likelihood_chart(chapter),
+        ),
+        (
+            "corner",
+            CORNER_TITLE,
+            f"Samples of two models against data on {dataset}, feature by feature",
+            corner_chart(chapter),
+        ),
+    )
+    drawn: list[_Drawn] = [(name, title, text, chart_png(chart)) for name, title, text, chart in charts if chart]
+    return [*drawn, _training_figure(chapter)]
+
+
+def _training_figure(chapter: Chapter) -> _Drawn:
+    curves = {label: [read_curve(r.curve) for r in runs if r.curve] for label, runs in chapter.networks.items()}
+    text = f"Losses against steps for every model on {chapter.section.dataset}"
+    return "training", TRAINING_TITLE, text, curves_figure(curves)
+
+
 def _image_figures(chapter: Chapter) -> Sequence[_Drawn]:
     headline = headline_metric(chapter.section)
     metrics = metrics_of(chapter.section.scores, density=False)
@@ -86,14 +117,7 @@ def _image_figures(chapter: Chapter) -> Sequence[_Drawn]:
             f"{', '.join(others)} against gradient evaluations per sample on {dataset}",
             score_figure(chapter.rows, others) if others else None,
         ),
-        (
-            "training",
-            TRAINING_TITLE,
-            f"Losses against steps for every model on {dataset}",
-            curves_figure(
-                {label: [read_curve(r.curve) for r in runs if r.curve] for label, runs in chapter.networks.items()}
-            ),
-        ),
+        _training_figure(chapter),
     )
 
 

@@ -29,6 +29,7 @@ from bench.report.text import arrow, beta_name
 __all__ = [
     "Chart",
     "SampleRow",
+    "chart_png",
     "curves_chart",
     "curves_figure",
     "figure_of",
@@ -72,11 +73,7 @@ def score_figure(rows: Sequence[SummaryRow], metrics: Sequence[str]) -> bytes | 
     single = len(metrics) == 1
     columns = min(2, len(metrics))
     size = (7.6, 4.4) if single else (9.6, 2.9 * -(-len(metrics) // columns))
-    chart = score_chart(rows, metrics, size, columns)
-    if chart is None:
-        return None
-    legend_above(chart.figure, chart.handles)
-    return png_of(chart.figure)
+    return chart_png(score_chart(rows, metrics, size, columns))
 
 
 def score_chart(
@@ -107,6 +104,14 @@ def score_chart(
     for panel in list(panels.flat)[: len(metrics)][-columns:]:
         panel.set_xlabel("gradient evaluations per sample", **_STYLE)
     return Chart(figure, handles)
+
+
+def chart_png(chart: Chart | None) -> bytes | None:
+    """A chart with its legend, as PNG; None for None."""
+    if chart is None:
+        return None
+    legend_above(chart.figure, chart.handles)
+    return png_of(chart.figure)
 
 
 def legend_above(figure: Figure, handles: Mapping[str, Line2D]) -> None:

@@ -10,6 +10,7 @@ from rich.text import Text
 from bench.metrics import base_name
 from bench.report.chains import chain_sentences, grids
 from bench.report.comparisons import headline_metric
+from bench.report.likelihoods import LIKELIHOOD_QUESTION, likelihood_notes, likelihood_sentences, likelihood_table
 from bench.report.rows import Keys, TableRow, read_keys, table_rows
 from bench.report.text import PAPER_BETA, about_density, arrow, readout_name
 from bench.report.verdict import QUESTION, footnote, verdict
@@ -36,6 +37,9 @@ def print_chapters(chapters: Sequence[Chapter], console: Console) -> None:
         if chapter.about_chains:
             _print_chains(chapter, console)
             continue
+        if chapter.about_likelihoods:
+            _print_likelihoods(chapter, console)
+            continue
         keys = read_keys(chapter.rows)
         rows = table_rows(chapter.rows)
         if rows:
@@ -49,6 +53,27 @@ def print_chapters(chapters: Sequence[Chapter], console: Console) -> None:
             if match.compared > 1 and not match.matched:
                 console.print(Text(match.sentence, style="bold red"))
         console.print(Text(footnote(section), style="dim"))
+
+
+def _print_likelihoods(chapter: Chapter, console: Console) -> None:
+    """The table as far as there is room, failures, and the answers."""
+    block = likelihood_table(chapter)
+    if block is not None:
+        room = max(3, (console.width - 30) // 18)
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for column in block.columns[: room + 1]:
+            table.add_column(Text(column.name), justify="right" if column.numeric else "left")
+        for line in block.rows:
+            table.add_row(*(Text(cell.code or str(cell)) for cell in line[: room + 1]))
+        console.print(table)
+    for row in chapter.rows:
+        if row.metric is None:
+            console.print(Text(f"{row.label}: {row.status}: {row.reason}", style=_STYLES.get(row.status, "")))
+    console.print(Text(LIKELIHOOD_QUESTION, style="bold"))
+    for sentence in likelihood_sentences(chapter):
+        console.print(Text(f"• {sentence}"))
+    for note in likelihood_notes(chapter):
+        console.print(Text(note, style="dim"))
 
 
 def _print_chains(chapter: Chapter, console: Console) -> None:
