@@ -40,7 +40,6 @@ def build(flow: str, options: dict[str, Any], seed: int) -> MaximumLikelihood:
     )
     stream = DataStream(rows[:40], 16, torch.Generator().manual_seed(seed + 1))
     generator = torch.Generator().manual_seed(seed + 2)
-    torch.manual_seed(7 if flow in ("batch", "dropout") else seed)  # permutations are architecture, not state
     return MaximumLikelihood(build_flow(FLOWS[flow], 3), stream, rows[40:], generator, settings)
 
 
