@@ -200,6 +200,9 @@ def test_data_and_settings_must_agree() -> None:
     stream, settings = DataStream(rows, 8, torch.Generator()), MaximumLikelihoodSettings(1, batch_size=16)
     with pytest.raises(ValueError, match="batch_size must be one number, the data stream has 8, the settings 16"):
         MaximumLikelihood(flow, stream, rows, torch.Generator(), settings)
+    prepared = DataStream(rows, 16, torch.Generator(), lambda batch, _: batch + 1)
+    with pytest.raises(ValueError, match="data must be rows as the flow sees them, without `prepare`"):
+        MaximumLikelihood(flow, prepared, rows, torch.Generator(), settings)
     with pytest.raises(ValueError, match="validation must have at least one row"):
         MaximumLikelihood(flow, stream, rows[:0], torch.Generator(), MaximumLikelihoodSettings(1, batch_size=8))
 
