@@ -1,1 +1,1 @@
-"""What a GEBM is compared with: GANs of the very same networks, and, later, flows trained by maximum likelihood."""
+"""What a GEBM is compared with: GANs of the same networks, flows trained by maximum likelihood, and two densities that are no flows."""

@@ -89,13 +89,14 @@ class MaximumLikelihood:
 
     Arguments:
         flow: trained in place.
-        data: minibatches of the training rows.
+        data: minibatches of the training rows, as they are.
         validation: (n, d), for early stopping and the choice of the weights.
         generator: noise on the rows, and dropout.
         settings: see `MaximumLikelihoodSettings`.
 
     Raises:
-        ValueError: if there are no validation rows, or stream and settings disagree about the batch size.
+        ValueError: if there are no validation rows, the stream prepares its rows, or stream and settings disagree about the
+            batch size.
         DivergedError: at a step, if more than `most_skipped` had no finite loss or gradient.
 
     Example:
@@ -121,6 +122,10 @@ class MaximumLikelihood:
     ) -> None:
         if not validation.shape[0]:
             raise ValueError("validation must have at least one row: early stopping looks at it and at nothing else")
+        if data.prepare is not None:
+            raise ValueError(
+                "data must be rows as the flow sees them, without `prepare`; for noise there is settings.noise"
+            )
         if data.batch_size != settings.batch_size:
             raise ValueError(
                 f"batch_size must be one number, the data stream has {data.batch_size}, the settings {settings.batch_size}"
@@ -171,8 +176,8 @@ class MaximumLikelihood:
 
     def fit(self, closed_form: AffineNetwork) -> Losses:
         """The closed form on all training rows; validation rows have no say in it."""
-        rows, self.best_value = self.data.data, -math.inf
-        closed_form.fit(rows if self.data.prepare is None else self.data.prepare(rows, self.data.generator))
+        self.best_value = -math.inf
+        closed_form.fit(self.data.data)
         return {}
 
     def descend(self) -> Losses:
@@ -268,6 +273,10 @@ def mean_log_likelihood(flow: Flow, rows: Float[Tensor, "rows latent"]) -> Float
 def seeded(generator: torch.Generator, device: torch.device) -> Iterator[None]:
     """Draws from torch's global generators inside follow from `generator`; outside nothing changes. Dropout takes no generator."""
     seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)
+    on_gpu = device.type == "cuda"
+    with torch.random.fork_rng([device] if on_gpu else []):
+        if on_gpu:
+            torch.cuda.manual_seed(seed)
+        else:
+            torch.default_generator.manual_seed(seed)
         yield

@@ -1,4 +1,4 @@
-"""Flows from layers of nflows (Durkan et al.), and the three of ours that stand in for its own."""
+"""Flows from layers of nflows (Durkan et al.), and from ours where its own do not serve."""
 
 from __future__ import annotations
 

@@ -88,9 +88,7 @@ class FlowSettings:
     def _check_zuko(self) -> None:
         lacking: list[tuple[bool, str]] = [
             (self.family in ("gaussian", "iaf"), f"family={self.family!r}"),
-            (self.dropout > 0, f"dropout={self.dropout}"),
             (self.normalisation != "none", f"normalisation={self.normalisation!r}"),
-            (self.linear == "lu", "linear='lu'"),
             (self.residual, "residual=True"),
         ]
         for wanted, what in lacking:

@@ -19,7 +19,7 @@ from baselines.flows.settings import FlowSettings
 try:
     from zuko.flows import GeneralCouplingTransform, MaskedAutoregressiveTransform
     from zuko.lazy import LazyTransform, UnconditionalTransform
-    from zuko.transforms import MonotonicRQSTransform, PermutationTransform
+    from zuko.transforms import LULinearTransform, MonotonicRQSTransform, PermutationTransform
 except ImportError as error:
     raise ImportError("backend='zuko' needs zuko; install the extra: pip install 'gebm-bench[zuko]'") from error
 
@@ -85,6 +85,8 @@ def zuko_network(settings: FlowSettings, dimension: int) -> ZukoNetwork:
     parts: list[LazyTransform] = []
     for number in range(settings.layers):
         parts += [*_linear(settings, dimension), _layer(settings, dimension, number)]
+    if settings.linear == "lu":
+        parts += _linear(settings, dimension)
     return ZukoNetwork(parts)
 
 
@@ -98,7 +100,7 @@ def _layer(settings: FlowSettings, dimension: int, number: int) -> LazyTransform
         "univariate": univariate,
         "shapes": shapes,
         "hidden_features": [settings.hidden] * settings.blocks,
-        "activation": ACTIVATIONS[settings.activation],
+        "activation": partial(_activation, settings),
     }
     if settings.family in ("realnvp", "nsf-coupling"):
         kept = (torch.arange(dimension) + number) % 2 == 0
@@ -110,8 +112,17 @@ def _layer(settings: FlowSettings, dimension: int, number: int) -> LazyTransform
     return layer
 
 
+def _activation(settings: FlowSettings) -> nn.Module:
+    """The activation of a hidden layer, and its dropout."""
+    activation = ACTIVATIONS[settings.activation]()
+    return nn.Sequential(activation, nn.Dropout(settings.dropout)) if settings.dropout else activation
+
+
 def _linear(settings: FlowSettings, dimension: int) -> list[LazyTransform]:
     if settings.linear == "none":
         return []
     order = torch.arange(dimension - 1, -1, -1) if settings.linear == "reverse" else torch.randperm(dimension)
-    return [UnconditionalTransform(PermutationTransform, order, buffer=True)]
+    permutation = UnconditionalTransform(PermutationTransform, order, buffer=True)
+    if settings.linear != "lu":
+        return [permutation]
+    return [permutation, UnconditionalTransform(LULinearTransform, torch.eye(dimension))]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from typing import Any
 
 import jaxtyping
@@ -28,7 +29,7 @@ FLOWS: dict[str, FlowSettings] = {
     "zuko-realnvp": FlowSettings("realnvp", "zuko", layers=3, hidden=16, blocks=2, linear="permutation"),
     "zuko-maf": FlowSettings("maf", "zuko", layers=2, hidden=16, linear="reverse"),
     "zuko-nsf-coupling": FlowSettings("nsf-coupling", "zuko", layers=2, hidden=16, bins=4),
-    "zuko-nsf-ar": FlowSettings("nsf-ar", "zuko", layers=2, hidden=16, bins=4),
+    "zuko-nsf-ar": FlowSettings("nsf-ar", "zuko", layers=2, hidden=16, bins=4, linear="lu", dropout=0.2),
 }
 
 
@@ -107,11 +108,10 @@ def test_the_caller_seeds_weights_and_permutations() -> None:
     assert any(not torch.equal(states[0][key], states[2][key]) for key in states[0])
 
 
-@pytest.mark.parametrize("residual", [False, True])
-@pytest.mark.parametrize("family", ["realnvp", "maf", "iaf", "nsf-coupling", "nsf-ar"])
-def test_dropout_drops_in_training_and_nowhere_else(family: Any, residual: bool) -> None:
+@pytest.mark.parametrize("name", [name for name in FLOWS if name != "gaussian"])
+def test_dropout_drops_in_training_and_nowhere_else(name: str) -> None:
     torch.manual_seed(0)
-    flow = build_flow(FlowSettings(family, layers=2, hidden=16, dropout=0.5, residual=residual), DIMENSION)
+    flow = build_flow(replace(FLOWS[name], dropout=0.5, normalisation="none"), DIMENSION)
     with torch.no_grad():
         for parameter in flow.parameters():
             parameter += 0.1 * torch.randn_like(parameter)
@@ -147,8 +147,9 @@ def test_flows_need_two_dimensions_a_gaussian_one() -> None:
         ({"tail_bound": 0.0}, "tail_bound must be a number > 0, got 0.0"),
         ({"dropout": 1.0}, r"dropout must be a probability in \[0, 1\), got 1.0"),
         ({"linear": "svd"}, "linear must be one of 'none', 'reverse', 'permutation', 'lu', got 'svd'"),
-        ({"backend": "zuko", "dropout": 0.1}, "dropout=0.1 is not there with backend='zuko'"),
-        ({"backend": "zuko", "linear": "lu"}, "linear='lu' is not there with backend='zuko'"),
+        ({"backend": "zuko", "residual": True}, "residual=True is not there with backend='zuko'"),
+        ({"backend": "zuko", "normalisation": "act"}, "normalisation='act' is not there with backend='zuko'"),
+        ({"backend": "zuko", "family": "iaf"}, "family='iaf' is not there with backend='zuko'"),
     ],
 )
 def test_impossible_settings_are_named_in_one_line(values: dict[str, Any], right: str) -> None:

@@ -40,7 +40,6 @@ def build(flow: str, options: dict[str, Any], seed: int) -> MaximumLikelihood:
     )
     stream = DataStream(rows[:40], 16, torch.Generator().manual_seed(seed + 1))
     generator = torch.Generator().manual_seed(seed + 2)
-    torch.manual_seed(7 if flow in ("batch", "dropout") else seed)  # permutations are architecture, not state
     return MaximumLikelihood(build_flow(FLOWS[flow], 3), stream, rows[40:], generator, settings)
 
 
@@ -201,6 +200,9 @@ def test_data_and_settings_must_agree() -> None:
     stream, settings = DataStream(rows, 8, torch.Generator()), MaximumLikelihoodSettings(1, batch_size=16)
     with pytest.raises(ValueError, match="batch_size must be one number, the data stream has 8, the settings 16"):
         MaximumLikelihood(flow, stream, rows, torch.Generator(), settings)
+    prepared = DataStream(rows, 16, torch.Generator(), lambda batch, _: batch + 1)
+    with pytest.raises(ValueError, match="data must be rows as the flow sees them, without `prepare`"):
+        MaximumLikelihood(flow, prepared, rows, torch.Generator(), settings)
     with pytest.raises(ValueError, match="validation must have at least one row"):
         MaximumLikelihood(flow, stream, rows[:0], torch.Generator(), MaximumLikelihoodSettings(1, batch_size=8))
 

@@ -1,0 +1,54 @@
+"""Steps that cannot be taken are not taken, and decoupled weight decay is AdamW's."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from gebm.optimisation import adam, descend, descend_if_finite
+
+
+def line(weight: float = 1.0) -> tuple[nn.Linear, torch.optim.Adam]:
+    layer = nn.Linear(1, 1, bias=False)
+    nn.init.constant_(layer.weight, weight)
+    return layer, adam([{"params": list(layer.parameters()), "lr": 0.1}], (0.9, 0.999))
+
+
+@pytest.mark.parametrize("clip_norm", [0.0, 0.5])
+def test_a_finite_step_is_that_of_descend(clip_norm: float) -> None:
+    (checked, first), (plain, second) = line(), line()
+    for _ in range(3):
+        assert descend_if_finite(first, checked.weight.square().sum(), checked, clip_norm)
+        descend(second, plain.weight.square().sum(), plain, clip_norm)
+    assert torch.equal(checked.weight, plain.weight)
+
+
+def test_neither_weights_nor_moments_move_without_a_finite_loss_and_gradient() -> None:
+    layer, optimizer = line()
+    assert descend_if_finite(optimizer, layer.weight.square().sum(), layer, 1.0)
+    weight, moments = layer.weight.detach().clone(), first_moment(optimizer).clone()
+    infinite_gradient = (layer.weight - layer.weight.detach()).sqrt().sum()  # the loss is 0, its slope is not finite
+    for loss in (layer.weight.sum() * torch.nan, layer.weight.sum() * torch.inf, infinite_gradient):
+        assert not descend_if_finite(optimizer, loss, layer, 1.0)
+        assert torch.equal(layer.weight, weight)
+        assert torch.equal(first_moment(optimizer), moments)
+
+
+def first_moment(optimizer: torch.optim.Adam) -> Tensor:
+    (state,) = optimizer.state.values()
+    moment: Tensor = state["exp_avg"]
+    return moment
+
+
+def test_decoupled_weight_decay_is_adamw() -> None:
+    ours, theirs = line()[0], line()[0]
+    group = {"params": list(ours.parameters()), "lr": 0.1, "weight_decay": 0.5}
+    optimizers = (
+        adam([group], (0.9, 0.99), decoupled_weight_decay=True),
+        torch.optim.AdamW(theirs.parameters(), lr=0.1, betas=(0.9, 0.99), weight_decay=0.5),
+    )
+    for _ in range(5):
+        for layer, optimizer in zip((ours, theirs), optimizers, strict=True):
+            descend(optimizer, layer.weight.square().sum(), layer, 0.0)
+    torch.testing.assert_close(ours.weight, theirs.weight)
