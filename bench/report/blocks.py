@@ -107,11 +107,12 @@ class Picture:
 
 @dataclass(frozen=True)
 class LegendEntry:
-    """A line style with its meaning; `dashes` as SVG's stroke-dasharray has it."""
+    """A line or a mark with its meaning; `dashes` as SVG's stroke-dasharray has it, None without a line; `mark` is a character."""
 
     label: str
     colour: str
-    dashes: str = ""
+    dashes: str | None = ""
+    mark: str = ""
 
 
 @dataclass(frozen=True)
