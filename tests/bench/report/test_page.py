@@ -160,6 +160,22 @@ def test_verdicts_point_to_the_better_side(made: Any) -> None:
             assert f"{answer.reading} {answer.subject.removeprefix('than ')}".replace(" ", " than ", 1) in markdown
 
 
+def test_several_samplers_at_one_temperature_are_told_apart(made: Any) -> None:
+    rows = made.study() + [row | {"sampler": "mala"} for row in made.study() if row["sampler"] == "ula"]
+    page = render(made.frame(rows), format="html")
+    assert "mala at the model&#39;s own temperature, β=1" in page
+    assert "ula at the model&#39;s own temperature, β=1" in page
+
+
+def test_a_metric_that_knows_no_better_gets_no_bar(made: Any) -> None:
+    rows = [row | {"metric": "new-score"} for row in made.study() if row["metric"] == made.FD]
+    (chapter,) = read_chapters(made.frame(rows))
+    (verdict,) = make_page([chapter]).front
+    answers = [answer for finding in verdict.findings for answer in finding.answers]  # type: ignore[attr-defined]
+    assert "higher" in {answer.reading for answer in answers}
+    assert not any(answer.effect for answer in answers)
+
+
 @pytest.mark.parametrize("seeds", [1, 2])
 def test_few_seeds_are_said_to_be_few(made: Any, seeds: int) -> None:
     page = render(made.frame(made.study(seeds)), format="html")
