@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import fmean
 
-from bench.report.blocks import Answer, Effect, Finding, Tone, Verdict
+from bench.report.blocks import READING_TONES, Answer, Effect, Finding, Verdict
 from bench.report.certificate import Match
 from bench.report.chains import CHAINS_QUESTION, chain_sentences
 from bench.report.chapters import Chapter
@@ -16,8 +16,6 @@ from bench.report.verdict import QUESTION, footnote, gain_reading, rivals_name, 
 from bench.stats import Estimate
 
 __all__ = ["verdict_block"]
-
-_TONES: dict[str, Tone] = {"better": "good", "worse": "bad", "no clear difference": "open", "no verdict": "open"}
 
 
 def verdict_block(chapter: Chapter) -> Verdict:
@@ -43,20 +41,21 @@ def verdict_block(chapter: Chapter) -> Verdict:
 
 
 def _lead(found: Sequence[Comparison], architecture: Match | None) -> list[str]:
-    """Two sentences: over the own base, and over the models without a chain."""
+    """Two sentences: over the own base, and over the models without a chain; names only where there are several."""
     rivals = {each.reference.label for each in found if not each.own_base}
     questions = [("Over its own base", [each for each in found if each.own_base])]
     if rivals:
         questions.append(
             (f"Over {rivals_name(architecture, len(rivals))}", [each for each in found if not each.own_base])
         )
-    several = len({each.treatment.label for each in found}) > 1
+    labels, samplers = ({getattr(each.treatment, name) for each in found} for name in ("label", "sampler"))
     sentences = []
     for question, comparisons in questions:
         said: dict[str, list[str]] = {}
         for target in dict.fromkeys(each.treatment for each in comparisons):
             readings = dict.fromkeys(each.reading for each in comparisons if each.treatment == target)
-            where = (f"{target.label} " if several else "") + f"at {_temperature(target)}"
+            names = [target.label] * (len(labels) > 1) + [target.sampler] * (len(samplers) > 1)
+            where = " ".join([*names, "at", _temperature(target)])
             said.setdefault(" or ".join(readings), []).append(where)
         sentences.append(
             f"{question}: " + "; ".join(f"{reading} {' and '.join(at)}" for reading, at in said.items()) + "."
@@ -76,7 +75,7 @@ def _finding(target: Readout, comparisons: Sequence[Comparison]) -> Finding:
     what = f"{target.label}, {target.sampler}, {target.steps} steps"
     if target.beta not in (None, 1.0):
         what += ", not the trained density"
-    what += f"; difference in {arrow(comparisons[0].metric)}"
+    what += "; difference in " + arrow(comparisons[0].metric).replace(" ", "\N{NO-BREAK SPACE}")
     return Finding(title, what, [_answer(each) for each in comparisons])
 
 
@@ -91,9 +90,10 @@ def _answer(comparison: Comparison) -> Answer:
     counted = f"n = {estimate.n}" + (", an interval too wide to lean on" if estimate.wide else "")
     if estimate.ci_low is None:
         counted = "one seed, no interval"
-    sense = direction(comparison.metric) or 1
-    tone = _TONES.get(reading, "plain")
-    return Answer(subject, reading, tone, estimate_text(estimate), counted, _effect(estimate, sense, comparison.metric))
+    sense = direction(comparison.metric)
+    tone = READING_TONES.get(reading, "plain")
+    effect = _effect(estimate, sense, comparison.metric) if sense else None
+    return Answer(subject, reading, tone, estimate_text(estimate), counted, effect)
 
 
 def _effect(estimate: Estimate, sense: int, unit: str) -> Effect:
@@ -104,7 +104,7 @@ def _effect(estimate: Estimate, sense: int, unit: str) -> Effect:
 
 def _gain_answer(label: str, gain: Estimate) -> Answer:
     reading = gain_reading(gain)
-    tone: Tone = {"gains": "good", "loses": "bad"}.get(reading, "open")  # type: ignore[assignment]
+    tone = READING_TONES.get(reading, "plain")
     counted = f"n = {gain.n}" if gain.ci_low is not None else "one seed, no interval"
     return Answer(
         f"by {label}'s energy", reading, tone, f"{estimate_text(gain)} nats", counted, _effect(gain, 1, "nats")

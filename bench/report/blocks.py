@@ -6,11 +6,12 @@ shows every block. A new kind of block is a class here with a `kind`, and a macr
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 __all__ = [
+    "READING_TONES",
     "Answer",
     "Block",
     "Cell",
@@ -31,6 +32,17 @@ __all__ = [
 
 Tone = Literal["good", "bad", "open", "plain"]
 """How a line is coloured: in favour, against or a fault, undecided, neither."""
+
+READING_TONES: Mapping[str, Tone] = {
+    "better": "good",
+    "worse": "bad",
+    "no clear difference": "open",
+    "no verdict": "open",
+    "gains": "good",
+    "loses": "bad",
+    "no clear gain": "open",
+}
+"""Tones of the readings of comparisons and of likelihood gains; of any other reading the tone is plain."""
 
 
 @dataclass(frozen=True)
@@ -107,11 +119,12 @@ class Picture:
 
 @dataclass(frozen=True)
 class LegendEntry:
-    """A line style with its meaning; `dashes` as SVG's stroke-dasharray has it."""
+    """A line or a mark with its meaning; `dashes` as SVG's stroke-dasharray has it, None without a line; `mark` is a character."""
 
     label: str
     colour: str
-    dashes: str = ""
+    dashes: str | None = ""
+    mark: str = ""
 
 
 @dataclass(frozen=True)

@@ -44,11 +44,12 @@ def _run_command(section: Section, models: Sequence[str], seeds: Sequence[int]) 
 
 
 def _planned_models(section: Section) -> Sequence[str]:
-    """All models of the profile, where the suite is one that ships with the harness."""
+    """All models of the profile, where it is one that ships with the harness."""
     path = registry.suite_files().get(section.suite)
     if path is None:
         return ()
-    models: Sequence[str] = tomllib.loads(path.read_text(encoding="utf-8"))["profiles"][section.profile]["models"]
+    profiles = tomllib.loads(path.read_text(encoding="utf-8"))["profiles"]
+    models: Sequence[str] = profiles.get(section.profile, {}).get("models", ())
     return models
 
 

@@ -125,8 +125,9 @@ def _table(block: Table | None) -> str:
 
 
 def _cell(cell: Cell) -> str:
+    """Words about a fault are bold; numbers at fault carry a mark of their own."""
     text = escape(str(cell))
-    if cell.tone == "bad" and not cell.value:
+    if cell.tone == "bad" and cell.value is None:
         text = f"**{text}**"
     return f"`{cell.code}` {text}".rstrip() if cell.code else text
 

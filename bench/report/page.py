@@ -133,7 +133,10 @@ def _sheets(chapter: Chapter) -> Pictures | None:
         for row in sample_rows(chapter)
         if len(row.images)
     ]
-    note = "First seed with pictures, nothing chosen: what is generated starts from the same latents in the same places, chains are the longest."
+    note = (
+        "First seed with pictures, nothing chosen. What is generated starts from the same latents in the same places; chains are the "
+        "longest of the suite."
+    )
     return Pictures("Samples side by side", pictures, "sheets", note=note) if pictures else None
 
 

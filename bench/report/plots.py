@@ -275,8 +275,8 @@ def sheet_png(images: NDArray[np.uint8], columns: int = 8, lines: int = 4) -> by
     """The first columns × lines images as a PNG of their own size, one transparent pixel between them."""
     colour = _sheet(images, columns, lines, factor=1, gap=1)
     opaque = _sheet(np.full_like(images, 255), columns, lines, factor=1, gap=1, blank=0)[..., :1]
-    buffer = io.BytesIO()
-    imsave(buffer, np.concatenate([colour, opaque], axis=2), format="png", metadata={"Software": None})
+    buffer, undated = io.BytesIO(), dict[str, Any](Software=None)
+    imsave(buffer, np.concatenate([colour, opaque], axis=2), format="png", metadata=undated)
     return buffer.getvalue()
 
 

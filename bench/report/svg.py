@@ -27,7 +27,8 @@ INKS = {
 }
 """Colours of the figures that do not show on every background, and the theme's that stand for them."""
 
-_DASHES = {"--": "6 3", "-.": "6 3 1.5 3", ":": "1.5 3"}
+_DASHES = {"--": "6 3", "-.": "6 3 1.5 3", ":": "1.5 3", "None": None}
+_MARKS = dict(zip("osD^vP*X<>h", "●■◆▲▼✚★✖◀▶⬢", strict=True))
 
 
 def svg_of(figure: Figure, name: str) -> str:
@@ -62,8 +63,10 @@ def _own_ids(svg: str, name: str) -> str:
 
 def legend_entries(handles: Mapping[str, Line2D]) -> list[LegendEntry]:
     """What the lines of a figure stand for."""
-    return [
-        LegendEntry(label, INKS.get(colour.lower(), colour), _DASHES.get(str(line.get_linestyle()), ""))
-        for label, line in handles.items()
-        for colour in [str(line.get_color())]
-    ]
+    entries = []
+    for label, line in handles.items():
+        colour, dashes = str(line.get_color()), _DASHES.get(str(line.get_linestyle()), "")
+        entries.append(
+            LegendEntry(label, INKS.get(colour.lower(), colour), dashes, _MARKS.get(str(line.get_marker()), ""))
+        )
+    return entries

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from statistics import fmean
 
-from bench.report.blocks import Cell, Column, Table, Tone
+from bench.report.blocks import READING_TONES, Cell, Column, Table, Tone
 from bench.report.certificate import network_cells
 from bench.report.chapters import Chapter
 from bench.report.comparisons import Comparison, compare, headline_metric, metrics_of
@@ -24,7 +24,6 @@ __all__ = [
     "time_table",
 ]
 
-_TONES: dict[str, Tone] = {"better": "good", "worse": "bad", "no clear difference": "open", "no verdict": "open"}
 _BAD_STATUS = ("collapsed", "failed", "stale")
 
 
@@ -108,7 +107,7 @@ def difference_table(chapter: Chapter) -> Table | None:
         treatment = first.treatment
         name = f"{readout_name(treatment.sampler, treatment.beta)}, {treatment.steps} steps"
         reference = Cell("its own base") if first.own_base else Cell("", code=first.reference.label)
-        tone = _TONES.get(first.reading, "plain")
+        tone = READING_TONES.get(first.reading, "plain")
         cells = [_difference_cell(each) for each in group]
         rest = [_pairs_cell(first), Cell(first.reading, tone=tone), _p_cell(first)]
         lines.append([Cell(name, code=treatment.label), reference, *cells, *rest])

@@ -119,6 +119,10 @@ def test_run_plan_status_report(tiny_path: Path, store: Store) -> None:
     assert "matched" in report.stdout
     assert list((store.root / "out").rglob("*.png"))
     assert bench("report", "--store", store.root, "--format", "csv").stdout.startswith("suite,")
+    page = bench("report", "--store", store.root, "--format", "html")
+    assert not page.stdout
+    assert str(store.root / "report" / "report.html") in page.stderr
+    assert "Calibration of log Z" in (store.root / "report" / "report.html").read_text()
 
 
 def test_a_corrupt_file_is_named_and_its_run_done_again(tiny_path: Path, store: Store) -> None:

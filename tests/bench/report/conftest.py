@@ -1,10 +1,12 @@
-"""Made-up frames and facts for the tests of the report, handed to them as the fixture `made`."""
+"""Made-up frames, facts and pages for the tests of the report, and a strict reader of pages; handed to them as the fixture `made`."""
 
 from __future__ import annotations
 
 import json
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bench.report import RunFacts, SampleFile
+from bench.report import RunFacts, SampleFile, write_report
+from bench.report.facts import PartitionFacts
 from bench.report.scores import COLUMNS
 
 NAN = float("nan")
@@ -22,6 +25,9 @@ DATA_KEY = KEY.replace("4,000", "360")
 GAIN_KEY = "test split, n=360; log Z: importance sampling, M=4000"
 CURVES = {1.0: {10: 12.1, 30: 19.0, 100: 37.4, 300: 47.2}, 100.0: {10: 10.7, 30: 6.7, 100: 7.6, 300: 17.8}}
 GANS = {"gan-hinge": 19.5, "gan-ns": 22.5}
+HOSTILE = "energy|loss is NaN\n<script>alert(1)</script> <img src=x onerror=alert(2)> \"' style=x [bold red]"
+VOID = {"meta", "link", "img", "br", "hr"}
+LOADING = {"src", "href", "xlink:href", "srcset", "data", "action", "poster"}
 
 Row = dict[str, Any]
 
@@ -155,3 +161,53 @@ def _curve(path: Path, seed: int, index: int) -> Path:
         lines += [{"phase": "refit", "step": s, "energy_loss": -1.2 + rng.normal(0, 0.05)} for s in range(0, 1000, 20)]
     path.write_text("".join(json.dumps(line) + "\n" for line in lines) + '{"phase": "refit", "st')
     return path
+
+
+def write_page(folder: Path) -> Path:
+    """A page of two datasets, a failed run with a hostile reason, estimates of log Z, curves and samples."""
+    rows = [*study(), unscored("gan-ns", 3, "failed", HOSTILE), unscored("gebm", 3, "missing", "")]
+    rows += [row | {"dataset": "<b>moons & stars</b>", "run": f"moons-{row['run']}"} for row in study(1)]
+    known = study_facts(folder)
+    estimates = [
+        PartitionFacts(0.27, 4e-4, 0.997, -0.1, 0.05, True, (-1.5, -1.2), (), "test split, M=20000"),
+        PartitionFacts(0.31, 0.2, 0.01, 0.83, None, False, None, ("heavy tail",), "test split, M=20000"),
+    ]
+    known[0] = replace(known[0], log_partitions=estimates)
+    return write_report(frame(rows), known, folder / "out", "html")
+
+
+class Reader(HTMLParser):
+    """Reads a page strictly: what is opened is closed in order. Notes tags, tables and everything that could load something."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.tables: list[list[list[tuple[str, dict[str, str | None]]]]] = []
+        self.loads: list[str] = []
+        self.feed(text)
+        self.close()
+        assert not self.open, f"never closed: {self.open}"
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.note(tag, dict(attrs))
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.note(tag, dict(attrs))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open, f"</{tag}> closes nothing"
+        assert self.open.pop() == tag, f"</{tag}> at {self.getpos()}"
+
+    def note(self, tag: str, attributes: dict[str, str | None]) -> None:
+        """Remember a tag."""
+        self.tags.append((tag, attributes))
+        self.loads += [value or "" for name, value in attributes.items() if name in LOADING]
+        if tag == "table":
+            self.tables.append([])
+        elif tag == "tr":
+            self.tables[-1].append([])
+        elif tag in ("th", "td"):
+            self.tables[-1][-1].append((tag, attributes))

@@ -155,8 +155,8 @@ def test_the_same_store_gives_the_same_bytes(made: Any, tmp_path: Path) -> None:
 def test_empty_and_unknown_are_clear(made: Any, tmp_path: Path) -> None:
     with pytest.raises(NothingToReportError, match="nothing to report yet"):
         write_report(made.frame([]), [], tmp_path)
-    with pytest.raises(ValueError, match="no report format 'html'; there are markdown, json, csv"):
-        write_report(made.frame([made.row()]), [], tmp_path, "html")
+    with pytest.raises(ValueError, match="no report format 'pdf'; there are markdown, html, json, csv"):
+        write_report(made.frame([made.row()]), [], tmp_path, "pdf")
     assert not list(tmp_path.iterdir())
 
 
@@ -244,7 +244,8 @@ from pathlib import Path
 import pandas
 from rich.console import Console
 frame = pandas.read_json({str(tmp_path / "frame.json")!r})
-bench.report.write_report(frame, [], Path({str(tmp_path)!r}))
+for format in ("markdown", "html"):
+    bench.report.write_report(frame, [], Path({str(tmp_path)!r}), format)
 bench.report.terminal_table(frame, Console())
 assert not {{"torch", "matplotlib.pyplot"}} & sys.modules.keys()
 """

@@ -1,0 +1,161 @@
+"""The HTML report as a browser shows it, where there is one: sorting, requests, errors, narrow windows, dark backgrounds."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
+BROWSER = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chrome")
+DRIVER = shutil.which("chromedriver")
+pytestmark = pytest.mark.skipif(not (BROWSER and DRIVER), reason="no Chromium with its driver here")
+
+FLAGS = [
+    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage"),
+]
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    options = webdriver.ChromeOptions()
+    options.binary_location = BROWSER
+    for flag in [*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"]:
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture(scope="module")
+def page(made: Any, tmp_path_factory: pytest.TempPathFactory) -> str:
+    path: Path = made.write_page(tmp_path_factory.mktemp("page"))
+    return path.as_uri()
+
+
+def show(browser: Any, page: str, width: int = 1280, height: int = 800, scheme: str = "light") -> None:
+    """Load the page in a window of that size and theme."""
+    size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    theme = [{"name": "prefers-color-scheme", "value": scheme}]
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": theme})
+    browser.get(page)
+
+
+def column(browser: Any, index: int) -> list[Any]:
+    """What the first table sorts that column by, from top to bottom: numbers, None for missing ones, or texts."""
+    script = """return Array.from(document.querySelector('table').tBodies[0].rows, row => {
+        const cell = row.cells[arguments[0]];
+        if (!cell.classList.contains('number')) return cell.textContent.trim();
+        return 'value' in cell.dataset ? Number(cell.dataset.value) : null; })"""
+    found: list[Any] = browser.execute_script(script, index)
+    return found
+
+
+def press(browser: Any, index: int) -> str:
+    """Press the heading of a column of the first table; its aria-sort then."""
+    script = """const heading = document.querySelector('table').tHead.rows[0].cells[arguments[0]];
+        heading.querySelector('button').click();
+        return heading.ariaSort"""
+    return str(browser.execute_script(script, index))
+
+
+def headings(browser: Any) -> list[str]:
+    """The column headings of the first table."""
+    found: list[str] = browser.execute_script(
+        "return Array.from(document.querySelector('table').tHead.rows[0].cells, cell => cell.textContent.trim())"
+    )
+    return found
+
+
+def test_numbers_sort_as_numbers_both_ways_and_missing_ones_stay_last(browser: Any, page: str) -> None:
+    show(browser, page)
+    for name in ("fd[digits-cnn] ↓", "likelihood-gain ↑", "steps"):
+        index = headings(browser).index(name)
+        before = column(browser, index)
+        present = sorted(value for value in before if value is not None)
+        missing = [None] * (len(before) - len(present))
+        assert press(browser, index) == "ascending"
+        assert column(browser, index) == present + missing
+        assert press(browser, index) == "descending"
+        assert column(browser, index) == present[::-1] + missing
+        assert (name == "likelihood-gain ↑") == bool(missing)
+
+
+def test_words_sort_and_only_one_column_is_marked(browser: Any, page: str) -> None:
+    show(browser, page)
+    assert press(browser, 3) == "ascending"
+    assert press(browser, 0) == "ascending"
+    words = column(browser, 0)
+    assert words == sorted(words)
+    marks = browser.execute_script(
+        "return Array.from(document.querySelector('table').tHead.rows[0].cells, h => h.ariaSort)"
+    )
+    assert marks == ["ascending"] + ["none"] * (len(marks) - 1)
+
+
+def test_a_heading_is_reached_and_pressed_by_keyboard(browser: Any, page: str) -> None:
+    show(browser, page)
+    button = browser.find_element("css selector", "table th:nth-child(5) button")
+    button.send_keys("\ue007")  # Enter
+    assert browser.execute_script("return arguments[0].parentElement.ariaSort", button) == "ascending"
+    assert browser.execute_script("return getComputedStyle(arguments[0]).outlineStyle", button) == "solid"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_console_is_silent_and_nothing_is_requested(browser: Any, page: str, scheme: str) -> None:
+    browser.get("about:blank")
+    browser.get_log("performance"), browser.get_log("browser")
+    show(browser, page, scheme=scheme)
+    press(browser, 0)
+    events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
+    sent = [e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"]
+    assert [url for url in sent if not url.startswith("data:")] == [page]
+    assert not [e for e in events if e["method"] == "Network.loadingFailed"]
+    assert browser.get_log("browser") == []
+
+
+@pytest.mark.parametrize("width", [320, 360, 390, 768, 1280])
+def test_the_page_never_scrolls_sideways(browser: Any, page: str, width: int) -> None:
+    show(browser, page, width, 740)
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+    assert browser.execute_script("return innerWidth") == width
+
+
+def test_dark_is_dark_and_can_be_read(browser: Any, page: str) -> None:
+    script = """const light = text => { const [r, g, b] = text.match(/\\d+/g).map(Number); return (r + g + b) / 765; };
+        const style = getComputedStyle(document.body);
+        const label = getComputedStyle(document.querySelector('.chart text'));
+        return [light(style.backgroundColor), light(style.color), light(label.fill)]"""
+    for scheme, sense in (("light", 1), ("dark", -1)):
+        show(browser, page, scheme=scheme)
+        paper, ink, label = browser.execute_script(script)
+        assert sense * (paper - ink) > 0.6
+        assert sense * (paper - label) > 0.6
+
+
+def test_the_first_screen_answers(browser: Any, page: str) -> None:
+    """On a laptop all findings, on a phone the answer itself."""
+    bottom = "return document.querySelector(arguments[0]).getBoundingClientRect().bottom"
+    show(browser, page)
+    assert browser.execute_script(bottom, ".findings") <= 800
+    show(browser, page, 390, 844)
+    assert browser.execute_script(bottom, ".lead:has(+ .findings)") <= 844 / 2
+
+
+def test_all_pictures_are_drawn(browser: Any, page: str) -> None:
+    show(browser, page)
+    sizes = browser.execute_script("return Array.from(document.images, i => i.complete && i.naturalWidth)")
+    assert sizes
+    assert all(sizes)
+    heights = browser.execute_script(
+        "return Array.from(document.querySelectorAll('.chart svg'), s => s.getBoundingClientRect().height)"
+    )
+    assert len(heights) >= 8
+    assert min(heights) > 150
