@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench import registry
+from bench import registry, sources
 from bench.datasets import Dataset, load_dataset
 from bench.metrics import INCEPTION, INCEPTION_FILES
 from bench.spec import (
@@ -26,6 +26,9 @@ from bench.suite_files import load_suite
 from bench.task import Task
 
 __all__ = ["Planned", "Selection", "make_plan", "wants_work"]
+
+
+Loader = Callable[[str, Path | None], Dataset]
 
 
 @dataclass(frozen=True)
@@ -55,8 +58,11 @@ def make_plan(
     weights: Path | None = None,
     device: str = "cpu",
     fresh: bool = False,
+    load: Loader = load_dataset,
 ) -> list[Planned]:
     """Every run of the selection, seeds in the outer loop so that complete comparisons come first.
+
+    `load` may be a memory of `load_dataset`, for who makes many plans.
 
     Raises:
         SuiteError: for a profile the suite does not have, or where no model can be fitted to a dataset of the selection.
@@ -64,10 +70,10 @@ def make_plan(
         DatasetError: for a dataset that is not at hand.
     """
     profile = find_profile(suite, selection.profile)
-    datasets = {name: load_dataset(name, data) for name in selection.datasets or profile.datasets}
+    datasets = load_datasets(selection.datasets or profile.datasets, data, load)
     models = {name: registry.get("models", name) for name in selection.models or profile.models}
     planned = []
-    for dataset in datasets.values():
+    for source, dataset in datasets.items():
         fitting = [entry for entry in models.values() if dataset.kind in entry.fits]
         for seed in selection.seeds or profile.seeds:
             for entry in fitting:
@@ -75,12 +81,27 @@ def make_plan(
                     continue
                 readouts = plan_readouts(profile, dataset, entry, weights)
                 spec = resolve(suite, selection.profile, dataset, entry, seed)
-                task = Task(spec, readouts, store.root, data, weights, device, fresh)
+                task = Task(spec, readouts, store.root, data, weights, device, fresh, source)
                 found = Found("missing", "--fresh") if fresh else store.lookup(spec, readouts, device)
                 planned.append(Planned(task, found, expected_seconds(store, spec, profile)))
     if not planned:
         raise SuiteError(f"none of {', '.join(models)} can be fitted to {' or '.join(datasets)}")
     return planned
+
+
+def load_datasets(names: Sequence[str], data: Path | None, load: Loader) -> dict[str, Dataset]:
+    """Datasets by what loads each again, in any working directory.
+
+    Raises:
+        SuiteError: if two files would have the same name in tables and folders.
+    """
+    found: dict[str, Dataset] = {}
+    for source in dict.fromkeys(str(sources.parse(name)) for name in names):
+        dataset = load(source, data)
+        if twin := next((known for known, other in found.items() if other.name == dataset.name), None):
+            raise SuiteError(f"{twin} and {source} are both called {dataset.name} in tables; rename one of the files")
+        found[source] = dataset
+    return found
 
 
 def find_profile(suite: Suite, name: str) -> Profile:
@@ -174,7 +195,7 @@ def extractors(planned: Sequence[Planned]) -> list[tuple[str, str]]:
     """(dataset, extractor) pairs that the plan needs, in order."""
     return list(
         dict.fromkeys(
-            (p.task.spec.dataset, readout.extractor)
+            (p.task.dataset_source, readout.extractor)
             for p in planned
             for readout in p.task.readouts
             if isinstance(readout, ImageReadout)
