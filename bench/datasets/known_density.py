@@ -3,8 +3,8 @@
 A law is a product of independent blocks in the plane (a ring, a banana, two moons, three bumps; in odd dimensions one more block on the
 line), hidden by maps that keep volume: a shear of one half of the coordinates by a smooth function of the other, and a rotation. So its
 density is the product of the blocks' densities, and its entropy the sum of the blocks' entropies: in closed form for ring and banana, by
-quadrature for mixtures of Gaussians, where the trapezoidal rule is exact to rounding. Everything is NumPy in float64. Values have about
-unit scale and are left as they are, so that a log-likelihood compares with −entropy directly.
+quadrature, to 1e-8 nats, for mixtures of Gaussians. Everything is NumPy in float64. Values have about unit scale and are left as they
+are, so that a log-likelihood compares with −entropy directly.
 
 Blocks are as smooth, and training rows as many, as it takes for a flow trained for a few minutes of one core to come within 0.1 nats of
 the truth in 8 dimensions. With 20,000 rows or sharper modes most of the gap is a flow's estimation error, not a difference of methods.
@@ -111,7 +111,11 @@ class Banana(Block):
 
 @dataclass(frozen=True)
 class Bumps(Block):
-    """An equal mixture of N(centre, width² I); H by the trapezoidal rule, whose error for Gaussians falls as exp(−2π²·(width/step)²)."""
+    """An equal mixture of N(centre, width² I); H by the trapezoidal rule.
+
+    Its error falls as exp(−2πy/step), where y = π·width²/D is how far from the real axis p log p stays analytic for centres D apart: below
+    1e-8 nats for the laws here.
+    """
 
     centres: tuple[tuple[float, ...], ...]
     width: float
@@ -135,7 +139,7 @@ class Bumps(Block):
 
     @functools.cached_property
     def entropy(self) -> float:
-        step, reach = self.width / 2, 9 * self.width
+        step, reach = self.width / 8, 9 * self.width
         low, high = np.min(self.centres, axis=0) - reach, np.max(self.centres, axis=0) + reach
         axes = [np.arange(a, b, step) for a, b in zip(low, high, strict=True)]
         grid = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, self.dimension)
