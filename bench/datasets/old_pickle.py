@@ -43,6 +43,11 @@ def new_index(_kind: Any, made_from: Any) -> Record:
     return Record(made_from)
 
 
+def raw_bytes(text: str, _encoding: str) -> bytes:
+    """Bytes that Python 3 wrote as text, since protocol 2 has none."""
+    return text.encode("latin1")
+
+
 class FrameUnpickler(pickle.Unpickler):
     """Resolves the names of a pickled data frame to inert records, and no others."""
 
@@ -59,6 +64,7 @@ class FrameUnpickler(pickle.Unpickler):
         ("numpy", "dtype"): np.dtype,
         ("numpy.core.multiarray", "_reconstruct"): new_array,
         ("numpy._core.multiarray", "_reconstruct"): new_array,
+        ("_codecs", "encode"): raw_bytes,
         ("__builtin__", "slice"): slice,
         ("builtins", "slice"): slice,
     }
