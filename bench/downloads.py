@@ -25,9 +25,9 @@ from bench.datasets.files import CATALOGUE, Official, check, checksum_matches, f
 
 __all__ = ["ResumingDownloader", "download", "fetch", "fetchable", "place"]
 
-CHUNK = 2**20  # bytes
-ATTEMPTS = 5  # in a row that bring nothing
-PAUSE = 1.0  # seconds, doubled from one such attempt to the next
+CHUNK = 2**16  # bytes; what a broken connection loses at most
+ATTEMPTS = 4  # in a row that bring nothing
+PAUSE = 0.5  # seconds, doubled from one such attempt to the next
 TIMEOUT = 30.0  # seconds without a byte
 Progress = Callable[[str, int, int], None]
 """Told a file's name, the bytes that are there, and the bytes it will have (0 where the server does not say)."""
@@ -109,7 +109,9 @@ def download(official: Official, root: Path, progress: Progress) -> None:
             raise DatasetError(
                 f"{official.url} cannot be reached ({type(error).__name__}); what came is kept, the same command continues"
             ) from error
-        except ValueError as error:
+        except DatasetError:
+            raise
+        except ValueError as error:  # pooch's, for the checksum
             raise DatasetError(
                 f"{official.url} is not the file it should be (another checksum); nothing was kept"
             ) from error
