@@ -326,10 +326,11 @@ def data() -> None:
 def data_list() -> None:
     """List datasets: whether they are at hand, where, and whether their files are the official ones."""
     from bench.datasets.files import states
+    from bench.downloads import fetchable
 
     root = data_root()
     click.echo(f"files are looked for in {root}")
-    names = catalogue("datasets")
+    names = dict.fromkeys(fetchable(), "files alone: no dataset here reads them") | catalogue("datasets")
     found = states(list(names), root)
     width, wide = max(map(len, names)), max(map(len, found.values()))
     for name, summary in names.items():

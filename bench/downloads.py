@@ -23,7 +23,7 @@ from bench import registry
 from bench.datasets import DatasetError
 from bench.datasets.files import CATALOGUE, Official, check, checksum_matches, forget_receipt, needed_by, write_receipt
 
-__all__ = ["ResumingDownloader", "download", "fetch", "fetchable", "place"]
+__all__ = ["ResumingDownloader", "download", "fetch", "fetchable", "needs", "place"]
 
 CHUNK = 2**16  # bytes; what a broken connection loses at most
 ATTEMPTS = 4  # in a row that bring nothing

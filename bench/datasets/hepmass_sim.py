@@ -31,7 +31,7 @@ TOP, TOP_WIDTH = 172.5, 1.41
 W, W_WIDTH = 80.4, 2.085
 BOTTOM = 4.7
 RELATIVE_WIDTH = 0.02  # of X
-LEAST_MASS = 400.0  # of X, above 2 m_t and its width
+LEAST_MASS = 450.0  # of X: five widths below it two top quarks can still be made
 CUT_PT, CUT_ETA = 20.0, 2.5
 TAG_EFFICIENCY, MISTAG = 0.7, 0.05
 CHUNK = 16_384  # rows at a time: what is at hand stays in the processor's cache
@@ -45,7 +45,7 @@ PAIRS = tuple(itertools.combinations(range(4), 2))
 
 
 class Events(NamedTuple):
-    """True four-momenta of simulated events, each (4, n), and the mass of X or of the t t̄ pair, (n,)."""
+    """True four-momenta of simulated events, each (4, n); `resonance` is X, or for background the t t̄ pair."""
 
     resonance: Array
     top: Array
@@ -117,7 +117,7 @@ def generate(count: int, rng: np.random.Generator, mass: float = 1000.0, label: 
     tops = breit_wigner(TOP, TOP_WIDTH, 2 * count, rng).reshape(2, count)
     ws = breit_wigner(W, W_WIDTH, 2 * count, rng).reshape(2, count)
     if label == 1:
-        masses = np.maximum(breit_wigner(mass, RELATIVE_WIDTH * mass, count, rng, reach=5.0), 380.0)
+        masses = breit_wigner(mass, RELATIVE_WIDTH * mass, count, rng, reach=5.0)
         spread, rapidity = 30.0, 0.7
     else:
         masses = tops.sum(axis=0) + rng.gamma(1.6, 95.0, count)

@@ -1,26 +1,29 @@
 """A user's own table as a dataset: `csv:PATH`, `npy:PATH`, `parquet:PATH`.
 
 Rows are shuffled with the split seed, 80 % train, 10 % validate and 10 % test, and values are standardised by the training rows. What a
-density cannot be fitted to is refused in a line that names the column or row: missing and infinite values, words, constant or equal
-columns, too few rows.
+density cannot be fitted to is refused in a line that names the column or row: missing and infinite values, words, columns that are
+constant or that others determine, too few rows.
 """
 
 from __future__ import annotations
 
 import csv
-import itertools
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bench.datasets import Array, Dataset, DatasetError
-from bench.datasets.table import standardising, tabular
+from bench.datasets.table import LEAST_ROWS, standardising, tabular
 from bench.sources import Source
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["load_file"]
 
-ROWS_A_COLUMN, LEAST_ROWS = 10, 100
+ROWS_A_COLUMN = 10
 
 
 def load_file(source: Source) -> Dataset:
@@ -60,36 +63,39 @@ def read_csv(path: Path) -> tuple[list[str], Array]:
 
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            lines = [line for line in itertools.islice(file, 20) if line.strip()]
-        if not lines:
+            start, line = next(((i, line) for i, line in enumerate(file) if line.strip()), (0, ""))
+        if not line:
             raise DatasetError(f"{path} is empty")
-        delimiter = max(",;\t", key=lines[0].count)
-        first = next(csv.reader([lines[0]], delimiter=delimiter))
-        headless = all(is_number(cell) for cell in first)
-        frame = pd.read_csv(
-            path,
-            sep=delimiter,
-            header=None,
-            skiprows=0 if headless else 1,
-            encoding="utf-8-sig",
-            dtype=str,
-            keep_default_na=False,
-            skip_blank_lines=True,
-        )
+        delimiter = max(",;\t", key=line.count)
+        first = [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter))]
+        headless = all(is_missing(cell) or is_number(cell) for cell in first)
+        try:
+            frame = read_cells(path, delimiter, start + (not headless), dtype=np.float64)
+        except ValueError as error:
+            if isinstance(error, (UnicodeDecodeError, pd.errors.EmptyDataError, pd.errors.ParserError)):
+                raise
+            frame = read_cells(path, delimiter, start + (not headless), dtype=str, keep_default_na=False)
     except UnicodeDecodeError as error:
         raise DatasetError(f"{path} is not text in UTF-8: {error.reason} at byte {error.start}") from error
     except pd.errors.EmptyDataError as error:
         raise DatasetError(f"{path} has a line of names and no rows") from error
     except pd.errors.ParserError as error:
         raise DatasetError(f"{path} is not a table: {str(error).strip()}") from error
-    names = [f"column {i + 1}" for i in range(len(first))] if headless else [cell.strip() for cell in first]
+    names = [f"column {i + 1}" for i in range(len(first))] if headless else first
     if frame.shape[1] != len(names):
         raise DatasetError(f"{path}: the line of names has {len(names)} columns, the rows have {frame.shape[1]}")
-    columns = [
-        parse_column(path, name, frame.iloc[:, i].to_numpy(dtype=object), 1 if headless else 2)
-        for i, name in enumerate(names)
-    ]
+    columns = [to_numbers(path, name, frame.iloc[:, i].to_numpy()) for i, name in enumerate(names)]
     return names, np.stack(columns, axis=1)
+
+
+def read_cells(path: Path, delimiter: str, skipped: int, **options: Any) -> pd.DataFrame:
+    """The cells below the line of names."""
+    import pandas as pd
+
+    frame: pd.DataFrame = pd.read_csv(
+        path, sep=delimiter, header=None, skiprows=skipped, encoding="utf-8-sig", **options
+    )
+    return frame
 
 
 def is_number(cell: str) -> bool:
@@ -101,27 +107,28 @@ def is_number(cell: str) -> bool:
     return True
 
 
-def parse_column(path: Path, name: str, cells: Array, first_line: int) -> Array:
-    """A column's numbers; an empty or missing cell becomes NaN, for `check_table` to name."""
-    try:
-        return cells.astype(np.float64)
-    except (ValueError, TypeError):
-        pass
+def is_missing(cell: str) -> bool:
+    """Whether a cell says that there is no value."""
+    return cell.lower() in ("", "na", "n/a", "nan", "null", "none", "?")
+
+
+def to_numbers(path: Path, name: str, cells: Array) -> Array:
+    """A column's numbers; a missing cell becomes NaN, for `check_table` to name.
+
+    Raises:
+        DatasetError: naming the first cell that is neither.
+    """
+    if cells.dtype.kind == "f":
+        return cells
     values = np.empty(len(cells))
     for row, cell in enumerate(cells):
         text = str(cell).strip()
-        if text.lower() in MISSING:
-            values[row] = np.nan
-        elif is_number(text):
-            values[row] = float(text)
-        else:
+        if not is_missing(text) and not is_number(text):
             raise DatasetError(
-                f"{path}, line {first_line + row}: '{text}' in column '{name}' is not a number; drop the column or encode it"
+                f"{path}: '{text}' in column '{name}', row {row + 1}, is not a number; drop the column or encode it"
             )
+        values[row] = np.nan if is_missing(text) else float(text)
     return values
-
-
-MISSING = {"", "na", "n/a", "nan", "null", "none", "?"}
 
 
 def read_npy(path: Path) -> tuple[list[str], Array]:
@@ -188,8 +195,11 @@ def check_table(path: Path, names: Sequence[str], rows: Array) -> None:
                 )
         if column.min() == column.max():
             raise DatasetError(f"{path}: column '{name}' is constant; a density needs columns that vary, drop it")
-    for i, j in itertools.combinations(range(len(names)), 2):
-        if np.array_equal(rows[:, i], rows[:, j]):
-            raise DatasetError(
-                f"{path}: columns '{names[i]}' and '{names[j]}' are equal; drop one, or no density exists"
-            )
+    seen: dict[bytes, str] = {}
+    for name, column in zip(names, rows.T, strict=True):
+        if (twin := seen.setdefault(column.tobytes(), name)) != name:
+            raise DatasetError(f"{path}: columns '{twin}' and '{name}' are equal; drop one, or no density exists")
+    _, spread, axes = np.linalg.svd((rows - rows.mean(axis=0)) / rows.std(axis=0), full_matrices=False)
+    if spread[-1] < 1e-10 * spread[0]:
+        name = names[int(np.abs(axes[-1]).argmax())]
+        raise DatasetError(f"{path}: column '{name}' is a linear combination of others; drop it, or no density exists")

@@ -10,7 +10,18 @@ import numpy as np
 
 from bench.datasets import Array, Dataset, DatasetError, Duplicates, TableFacts
 
-__all__ = ["Affine", "count_duplicates", "last_tenths", "numbers", "standardising", "tabular", "whitening"]
+__all__ = [
+    "LEAST_ROWS",
+    "Affine",
+    "count_duplicates",
+    "last_tenths",
+    "numbers",
+    "standardising",
+    "tabular",
+    "whitening",
+]
+
+LEAST_ROWS = 100
 
 
 @dataclass(frozen=True)
@@ -77,8 +88,10 @@ def numbers(path: Path, columns: int, delimiter: str) -> Array:
         rows: Array = np.loadtxt(path, delimiter=delimiter, skiprows=1, ndmin=2)
     except (ValueError, UnicodeDecodeError) as error:
         raise DatasetError(f"{path} is not a table of numbers: {error}") from error
-    if rows.shape[1] != columns or len(rows) < 100:
-        raise DatasetError(f"{path} has {rows.shape[1]} columns and {len(rows)} rows; expected {columns} columns")
+    if rows.shape[1] != columns:
+        raise DatasetError(f"{path} has {rows.shape[1]} columns; expected {columns}")
+    if len(rows) < LEAST_ROWS:
+        raise DatasetError(f"{path} has {len(rows)} rows; at least {LEAST_ROWS} are needed")
     return rows
 
 

@@ -44,12 +44,13 @@ def test_rows_are_shuffled_split_and_standardised_by_the_training_rows(tmp_path:
 
 def test_every_kind_of_file_gives_the_same_rows(tmp_path: Path) -> None:
     pa, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
-    tab = "\t"
+    tab, blank = "\t", "\n"
     np.save(tmp_path / "t.npy", ROWS)
     parquet.write_table(pa.table(dict(zip(NAMES, ROWS.T, strict=True))), tmp_path / "t.parquet")
     sources = [
         f"csv:{write_csv(tmp_path / 't.csv')}",
         f"csv:{write_csv(tmp_path / 'headless.csv', header=None)}",
+        f"csv:{write_csv(tmp_path / 'late.csv', header=blank + blank + 'a,b,c')}",
         f"csv:{write_csv(tmp_path / 'semicolons.csv', header='a;b;c', delimiter=';')}",
         f"csv:{write_csv(tmp_path / 'tabs.txt', header=tab.join(NAMES), delimiter=tab)}",
         f"npy:{tmp_path / 't.npy'}",
@@ -57,6 +58,19 @@ def test_every_kind_of_file_gives_the_same_rows(tmp_path: Path) -> None:
     ]
     assert len({load_dataset(source, None).digest for source in sources}) == 1
     assert [load_dataset(source, None).name for source in sources][-2:] == ["npy-t", "parquet-t"]
+
+
+def test_a_first_row_with_a_missing_value_is_a_row_not_names(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "t.csv", header="1.5,,2.5")
+    with pytest.raises(DatasetError, match="column 'column 2' has a value that is missing, in row 1;"):
+        load_dataset(f"csv:{path}", None)
+
+
+def test_numbers_and_truth_values_of_parquet_are_numbers(tmp_path: Path) -> None:
+    pa, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    columns = {"whole": np.arange(200), "true": np.arange(200) % 3 == 0, "real": ROWS[:, 0].astype(np.float32)}
+    parquet.write_table(pa.table(columns), tmp_path / "t.parquet")
+    assert load_dataset(f"parquet:{tmp_path / 't.parquet'}", None).shape == (3,)
 
 
 def test_a_split_number_is_another_shuffle(tmp_path: Path) -> None:
@@ -95,7 +109,7 @@ A, B, C = ROWS.T
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (with_cell("red"), "line 8: 'red' in column 'b' is not a number"),
+        (with_cell("red"), "'red' in column 'b', row 7, is not a number"),
         (with_cell("1,5"), "not a table"),
         (with_cell(""), "column 'b' has a value that is missing, in row 7;"),
         (with_cell("NA"), "column 'b' has a value that is missing, in row 7;"),
@@ -104,6 +118,7 @@ A, B, C = ROWS.T
         (with_cell("1e400"), "column 'b' has a value that is infinite, in row 7;"),
         (with_columns(A, B, 0 * C + 5, header="a,b,c"), "column 'c' is constant"),
         (with_columns(A, B, A, header="a,b,c"), "columns 'a' and 'c' are equal"),
+        (with_columns(A, B, A - 2 * B, header="a,b,c"), "is a linear combination of others"),
         (with_columns(A, B, C, header="a,b,a"), "two columns are called 'a'"),
         (with_columns(A, B, C, header="a,b"), "line of names has 2 columns, the rows have 3"),
         (with_columns(A, header="a"), "1 column; at least 2"),
