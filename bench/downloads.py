@@ -136,6 +136,22 @@ class ResumingDownloader:
             requests.exceptions.RequestException: if the server refuses, or several tries in a row bring nothing.
             DatasetError: if another process is downloading the same file.
         """
+        with self.part.open("ab") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise DatasetError(f"another process is downloading {url}") from error
+            try:
+                self.receive_whole(url, file)
+            except BaseException:
+                if file.seek(0, os.SEEK_END) == 0:
+                    self.part.unlink()
+                raise
+            os.fsync(file.fileno())
+            self.part.replace(output_file)
+
+    def receive_whole(self, url: str, file: IO[bytes]) -> None:
+        """Append what is missing, as many connections as that takes; returns when the file is whole."""
         import requests
 
         broken = (
@@ -143,27 +159,19 @@ class ResumingDownloader:
             requests.exceptions.Timeout,
             requests.exceptions.ChunkedEncodingError,
         )
-        with self.part.open("ab") as file:
+        idle = 0
+        while True:
+            before = file.seek(0, os.SEEK_END)
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise DatasetError(f"another process is downloading {url}") from error
-            idle = 0
-            while True:
-                before = file.seek(0, os.SEEK_END)
-                try:
-                    self.receive(url, file)
-                    break
-                except broken:
-                    idle = 0 if file.tell() > before else idle + 1
-                    if idle >= ATTEMPTS:
-                        raise
-                    time.sleep(PAUSE * 2**idle)
-            os.fsync(file.fileno())
-            self.part.replace(output_file)
+                return self.receive(url, file)
+            except broken:
+                idle = 0 if file.tell() > before else idle + 1
+                if idle >= ATTEMPTS:
+                    raise
+                time.sleep(PAUSE * 2**idle)
 
     def receive(self, url: str, file: IO[bytes]) -> None:
-        """Append what is missing; returns when the file is whole, raises where the connection breaks."""
+        """Append what one connection brings; returns when the file is whole, raises where the connection breaks."""
         import requests
 
         there = file.seek(0, os.SEEK_END)

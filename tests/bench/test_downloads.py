@@ -173,6 +173,7 @@ def test_a_refusal_is_said_in_a_line(server: Server, official: Official, tmp_pat
     nowhere = replace(official, url="http://127.0.0.1:9/file.csv")
     with pytest.raises(DatasetError, match="cannot be reached"):
         download(nowhere, tmp_path, silent)
+    assert left(tmp_path) == []
 
 
 def test_a_full_disk_is_said_in_a_line(official: Official, tmp_path: Path) -> None:
