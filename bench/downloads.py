@@ -51,13 +51,13 @@ def needs(dataset: str) -> tuple[Official, ...]:
 
 
 def fetch(dataset: str, root: Path, progress: Progress) -> list[str]:
-    """Download what a dataset needs and what is not there; the names of the files that came.
+    """Download what a dataset needs and what is not there, or not the official file; the names of the files that came.
 
     Raises:
         UnknownNameError: if there is no such dataset.
         DatasetError: if a file has no official address, cannot be had whole, or is not what it should be.
     """
-    wanted = [official for official in needs(dataset) if not is_sound(root / official.name, official)]
+    wanted = [official for official in needs(dataset) if not is_official(root / official.name, official)]
     origins = dict.fromkeys(official.archive or official.name for official in wanted)
     for name in origins:
         origin = CATALOGUE[name]
@@ -72,10 +72,10 @@ def fetch(dataset: str, root: Path, progress: Progress) -> list[str]:
     return [official.name for official in wanted]
 
 
-def is_sound(path: Path, official: Official) -> bool:
-    """Whether the file is there, and official or accepted."""
+def is_official(path: Path, official: Official) -> bool:
+    """Whether the file is there and is the official one."""
     try:
-        return path.is_file() and check(path, official) in (True, False)
+        return path.is_file() and check(path, official)
     except DatasetError:
         return False
 

@@ -200,8 +200,12 @@ def test_fetch_brings_what_is_missing_and_no_more(
     assert fetch("some", tmp_path, silent) == ["folder/file.csv"]
     assert fetch("some", tmp_path, silent) == []
     assert len(server.asked) == 1
-    (tmp_path / "folder/file.csv").write_bytes(b"damaged")
-    assert fetch("some", tmp_path, silent) == ["folder/file.csv"]
+    for other in (False, True):
+        (tmp_path / "folder/file.csv").write_bytes(b"another")
+        if other:  # accepted, and now the official one is asked for
+            write_receipt(tmp_path / "folder/file.csv", "a test", verified=False)
+        assert fetch("some", tmp_path, silent) == ["folder/file.csv"]
+        assert left(tmp_path) == ["folder/file.csv"]
 
 
 def test_names_without_address_and_unknown_names(tmp_path: Path) -> None:
