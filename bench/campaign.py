@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from bench.datasets import DatasetError
+from bench.datasets import DatasetError, load_dataset
 from bench.executors.processes import Job, JobEvent, run_jobs
 from bench.plan import Planned, Selection, extractors, make_plan, wants_work
 from bench.registry import UnknownNameError
@@ -96,17 +97,24 @@ def entry(planned: Planned) -> dict[str, Any]:
     """A run as a manifest lists it."""
     spec, readouts = planned.task.spec, planned.task.readouts
     listed: dict[str, Any] = {key: getattr(spec, key) for key in ("dataset", "model", "seed", "identity")}
-    return listed | {"run": spec.run_id, "readouts": [readout.model_dump(mode="json") for readout in readouts]}
+    return listed | {
+        "run": spec.run_id,
+        "source": planned.task.dataset_source,
+        "readouts": [readout.model_dump(mode="json") for readout in readouts],
+    }
 
 
 def earlier(campaign: Campaign, runs: Sequence[Mapping[str, Any]]) -> list[Planned]:
     """Runs of an earlier manifest that the suite, as it is now, would do just so."""
     kept = []
+    load = functools.cache(load_dataset)
     for run in runs:
-        selection = Selection(campaign.profile, [run["dataset"]], [run["model"]], [run["seed"]])
+        selection = Selection(campaign.profile, [run.get("source", run["dataset"])], [run["model"]], [run["seed"]])
         task = campaign.planned[0].task
         try:
-            found = make_plan(campaign.suite, selection, campaign.store, task.data, task.weights, task.device)
+            found = make_plan(
+                campaign.suite, selection, campaign.store, task.data, task.weights, task.device, load=load
+            )
         except (SuiteError, UnknownNameError, DatasetError):
             continue
         kept += [p for p in found if p.task.spec.run_id == run["run"]]

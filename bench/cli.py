@@ -104,12 +104,18 @@ def planned(
         where.create()
     selection = Selection(profile, datasets, models, seeds or ())
     places = (data_root(), weights_root(), check_device(device))
-    return loaded, where, make_plan(loaded, selection, where, *places, fresh, lambda said: click.echo(said, err=True))
+    return loaded, where, make_plan(
+        loaded, selection, where, *places, fresh, remark=lambda said: click.echo(said, err=True)
+    )
 
 
-def data_root() -> Path | None:
-    """Where local copies of datasets are, from BENCH_DATA."""
-    return Path(os.environ["BENCH_DATA"]) if os.environ.get("BENCH_DATA") else None
+def data_root() -> Path:
+    """Where files of datasets are: BENCH_DATA, or else a folder of this user's cache."""
+    if os.environ.get("BENCH_DATA"):
+        return Path(os.environ["BENCH_DATA"]).resolve()
+    import pooch
+
+    return Path(pooch.os_cache("gebm-bench"))
 
 
 def weights_root() -> Path | None:
@@ -318,46 +324,83 @@ def doctor(store: Path) -> None:
     sys.exit(examine(store, data_root(), weights_root()))
 
 
-@main.group(epilog=examples("bench data list", "bench data verify digits"))
+@main.group(
+    epilog=examples(
+        "bench data list",
+        "bench data fetch redwine",
+        "bench data fetch miniboone --from ~/Downloads/data.tar.gz",
+        "bench data verify digits",
+    )
+)
 def data() -> None:
     """List, fetch and verify datasets."""
 
 
 @data.command(name="list")
 def data_list() -> None:
-    """List datasets, and whether they are at hand."""
-    from bench.datasets import DatasetError, load_dataset
+    """List datasets: whether they are at hand, where, and whether their files are the official ones."""
+    from bench.datasets.files import states
+    from bench.downloads import fetchable
 
-    names = catalogue("datasets")
+    root = data_root()
+    click.echo(f"files are looked for in {root}")
+    names = dict.fromkeys(fetchable(), "files alone: no dataset here reads them") | catalogue("datasets")
+    found = states(list(names), root)
+    width, wide = max(map(len, names)), max(map(len, found.values()))
     for name, summary in names.items():
-        try:
-            load_dataset(name, data_root())
-            state = "at hand"
-        except DatasetError as error:
-            state = str(error)
-        click.echo(f"  {name:<{max(map(len, names))}}  {state:<8}  {summary}")
+        click.echo(f"  {name:<{width}}  {found[name]:<{wide}}  {summary}")
 
 
-@data.command()
+@data.command(epilog=examples("bench data fetch redwine", "bench data fetch miniboone-small --from ~/miniboone"))
 @click.argument("name", shell_complete=complete("datasets"))
-def fetch(name: str) -> None:
-    """Bring a dataset to this machine."""
-    from bench.datasets import load_dataset
+@click.option(
+    "--from",
+    "source",
+    type=click.Path(path_type=Path),
+    default=None,
+    help="Take the file, the official archive, or a folder of files from disk.",
+)
+@click.option("--accept-unverified", is_flag=True, help="Take files of another checksum; results are marked.")
+def fetch(name: str, source: Path | None, accept_unverified: bool) -> None:
+    """Bring a dataset's files to this machine: downloaded, or from disk."""
+    if accept_unverified and source is None:
+        raise UsageProblem("--accept-unverified is for files from disk; name them with --from PATH")
+    from bench.display import downloading
+    from bench.downloads import fetch, needs, place
 
+    root = data_root()
     with one_line_errors():
-        dataset = load_dataset(name, data_root())
-    click.echo(f"{name}: at hand, nothing to fetch ({dataset.provenance})")
+        if not needs(name):
+            click.echo(f"{name}: at hand, nothing to fetch; it comes with the harness")
+            return
+        try:
+            if source is not None:
+                came = place(name, source, root, accept_unverified)
+            else:
+                with downloading() as progress:
+                    came = fetch(name, root, progress)
+        except KeyboardInterrupt as error:
+            raise Failure("interrupted; what came is kept, the same command continues") from error
+    click.echo(f"{name}: {', '.join(came) if came else 'at hand, nothing to fetch'}; in {root}")
+
+
+def at_hand() -> list[str]:
+    """The datasets whose files are there, or that need none."""
+    from bench.datasets.files import AT_HAND, states
+
+    found = states(list(catalogue("datasets")), data_root())
+    return [name for name, state in found.items() if state in AT_HAND]
 
 
 @data.command()
 @click.argument("names", nargs=-1, shell_complete=complete("datasets"))
 def verify(names: tuple[str, ...]) -> None:
-    """Check the content of datasets against the digests this version expects."""
+    """Check the content of datasets, all that are at hand by default, against the digests this version expects."""
     from bench.datasets import KNOWN_DIGESTS, load_dataset
 
     failed = False
     with one_line_errors():
-        for name in names or tuple(catalogue("datasets")):
+        for name in names or at_hand():
             dataset = load_dataset(name, data_root())
             expected = KNOWN_DIGESTS.get(name)
             sound = expected in (None, dataset.digest)

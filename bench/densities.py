@@ -164,8 +164,8 @@ class ReweightedFlow(FlowModel):
 
 
 class FlowGEBM(ReweightedFlow):
-    """A GEBM on a flow. The setting `joint` trains flow and energy in alternation from the initial flow, then refits the energy;
-    without it the energy is trained on the frozen maximum-likelihood flow.
+    """A GEBM on a flow. The setting `joint` trains flow and energy in alternation, from the initial flow or from one that a suite warms up
+    by maximum likelihood, then refits the energy; without it the energy is trained on the frozen maximum-likelihood flow.
     """
 
     def __init__(self, spec: RunSpec, dataset: Dataset, streams: Streams, device: torch.device) -> None:

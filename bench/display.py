@@ -2,22 +2,47 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from bench.campaign import Campaign
     from bench.executors.processes import JobEvent
     from bench.task import Outcome
 
-__all__ = ["follow"]
+__all__ = ["downloading", "follow"]
 
 LINE_EVERY = 15.0  # seconds between lines where there is no terminal
+
+
+@contextlib.contextmanager
+def downloading() -> Iterator[Callable[[str, int, int], None]]:
+    """A bar a file on standard error while downloads go on; yields what they tell their progress to."""
+    columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as bars:
+        tasks: dict[str, TaskID] = {}
+
+        def tell(name: str, there: int, total: int) -> None:
+            if name not in tasks:
+                tasks[name] = bars.add_task(name)
+            bars.update(tasks[name], completed=there, total=total or None)
+
+        yield tell
 
 
 def follow(campaign: Campaign, console: Console, should_stop: Callable[[], bool]) -> None:

@@ -15,7 +15,7 @@ __all__ = ["examine"]
 LEAST_FREE = 200 * 2**20  # bytes; the quick profile writes about 10 MiB
 
 
-def examine(store: Path, data: Path | None, weights: Path | None) -> int:
+def examine(store: Path, data: Path, weights: Path | None) -> int:
     """Print a line a check; 0 if everything that is needed is there, else 1."""
     checks: list[tuple[str, Callable[[], str]]] = [
         ("versions", versions_line),
@@ -68,19 +68,13 @@ def store_line(store: Path) -> str:
     return f"{store}: {'there' if store.exists() else 'will be made'}, {free / 2**30:.1f} GiB free"
 
 
-def datasets_line(data: Path | None) -> str:
+def datasets_line(data: Path) -> str:
     """Which datasets are at hand."""
     from bench import registry
-    from bench.datasets import DatasetError, load_dataset
+    from bench.datasets.files import AT_HAND, states
 
-    found = []
-    for name in registry.entries("datasets"):
-        try:
-            load_dataset(name, data)
-        except DatasetError:
-            continue
-        found.append(name)
-    return f"at hand: {', '.join(found)}; local copies looked for in {data or '(BENCH_DATA is not set)'}"
+    found = [name for name, state in states(list(registry.entries("datasets")), data).items() if state in AT_HAND]
+    return f"at hand: {', '.join(found)}; files are looked for in {data}"
 
 
 def weights_line(weights: Path | None) -> str:

@@ -30,12 +30,13 @@ from gebm.partition import (
     importance_sampling,
     likelihood_bracket,
 )
-from gebm.samplers import MALA
+from gebm.samplers import MALA, chain
 
 __all__ = ["LikelihoodReader"]
 
 ROWS_AT_ONCE = 8192
-ANNEALING_STEP = 0.1  # of MALA under a standard normal prior
+LATENT_STEP = 0.05  # of MALA under a standard normal prior
+MOVES = 50
 PILOT = 512  # particles that find the schedule
 RESAMPLED_FROM = 20
 
@@ -149,7 +150,7 @@ class LikelihoodReader:
         if first.reportable:
             return first
         generator = model.streams.generator("annealing", model.device)
-        sampler = MALA(ANNEALING_STEP)
+        sampler = MALA(LATENT_STEP)
         schedule = adaptive_schedule(potential, sampler, PILOT, generator)
         chains = max(4 * draws // len(schedule.fractions), 64)
         second = annealed_importance_sampling(potential, sampler, schedule, chains, generator)
@@ -157,14 +158,20 @@ class LikelihoodReader:
 
     @torch.no_grad()
     def samples(self, readout: DensityReadout) -> Tensor:
-        """Draws of the model; of a GEBM resampled from `RESAMPLED_FROM` times as many of its base (Rubin's SIR)."""
+        """Draws of the model; of a GEBM by latent MCMC at β = 1: resampled from many prior draws, then moved by MALA, so that equal ones
+        part.
+        """
         model, wanted = self.model, readout.shown_samples
         generator = model.streams.generator("shown-samples", model.device)
         if not isinstance(model, ReweightedFlow):
             return model.sample(wanted, generator)
-        pool = model.sample(RESAMPLED_FROM * wanted, generator)
-        weights = usable_log_weights(-batched(model.gebm.energy, pool)).softmax(0)
-        return pool[torch.multinomial(weights, wanted, replacement=True, generator=generator)]
+        potential, sampler = model.gebm.potential(), MALA(LATENT_STEP)
+        pool = model.flow.prior.sample(RESAMPLED_FROM * wanted, generator)
+        weights = usable_log_weights(-batched(potential.energy, pool)).softmax(0)
+        z = pool[torch.multinomial(weights, wanted, replacement=True, generator=generator)]
+        for _, state, _ in chain(sampler, potential, z, (MOVES,), generator):
+            z = state.position.z
+        return batched(model.flow, z)
 
 
 @torch.no_grad()

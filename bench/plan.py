@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench import registry
+from bench import registry, sources
 from bench.datasets import Dataset, NotAtHandError, load_dataset
 from bench.metrics import INCEPTION, INCEPTION_FILES
 from bench.spec import (
@@ -32,6 +32,9 @@ from bench.suite_files import load_suite
 from bench.task import Task
 
 __all__ = ["Planned", "Selection", "make_plan", "wants_work"]
+
+
+Loader = Callable[[str, Path | None], Dataset]
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,7 @@ def make_plan(
     weights: Path | None = None,
     device: str = "cpu",
     fresh: bool = False,
+    load: Loader = load_dataset,
     remark: Callable[[str], None] = lambda _: None,
 ) -> list[Planned]:
     """Every run of the selection, seeds in the outer loop so that complete comparisons come first.
@@ -73,6 +77,7 @@ def make_plan(
         weights: folder of extractors' weights.
         device: where to compute.
         fresh: do everything again.
+        load: `load_dataset`, or a memory of it for who makes many plans.
         remark: told, in a sentence, of an optional dataset that is not at hand.
 
     Raises:
@@ -81,17 +86,11 @@ def make_plan(
         DatasetError: for a dataset that is not at hand.
     """
     profile = find_profile(suite, selection.profile)
-    datasets: dict[str, Dataset] = {}
-    for name in selection.datasets or profile.datasets:
-        try:
-            datasets[name] = load_dataset(name, data)
-        except NotAtHandError as error:
-            if name in selection.datasets or name not in profile.optional:
-                raise
-            remark(f"left out: {error}")
+    optional = () if selection.datasets else profile.optional
+    datasets = load_datasets(selection.datasets or profile.datasets, optional, data, load, remark)
     models = {name: registry.get("models", name) for name in selection.models or profile.models}
     planned = []
-    for dataset in datasets.values():
+    for source, dataset in datasets.items():
         fitting = [entry for entry in models.values() if dataset.kind in entry.fits]
         for seed in selection.seeds or profile.seeds:
             for entry in fitting:
@@ -99,12 +98,35 @@ def make_plan(
                     continue
                 readouts = plan_readouts(profile, dataset, entry, weights)
                 spec = resolve(suite, selection.profile, dataset, entry, seed)
-                task = Task(spec, readouts, store.root, data, weights, device, fresh)
+                task = Task(spec, readouts, store.root, data, weights, device, fresh, source)
                 found = Found("missing", "--fresh") if fresh else store.lookup(spec, readouts, device)
                 planned.append(Planned(task, found, expected_seconds(store, spec, profile)))
     if not planned:
         raise SuiteError(f"none of {', '.join(models)} can be fitted to {' or '.join(datasets)}")
     return planned
+
+
+def load_datasets(
+    names: Sequence[str], optional: Sequence[str], data: Path | None, load: Loader, remark: Callable[[str], None]
+) -> dict[str, Dataset]:
+    """Datasets by what loads each again, in any working directory; optional ones that are not at hand are left out.
+
+    Raises:
+        SuiteError: if two files would have the same name in tables and folders.
+    """
+    found: dict[str, Dataset] = {}
+    for source in dict.fromkeys(str(sources.parse(name)) for name in names):
+        try:
+            dataset = load(source, data)
+        except NotAtHandError as error:
+            if source not in optional:
+                raise
+            remark(f"left out: {error}")
+            continue
+        if twin := next((known for known, other in found.items() if other.name == dataset.name), None):
+            raise SuiteError(f"{twin} and {source} are both called {dataset.name} in tables; rename one of the files")
+        found[source] = dataset
+    return found
 
 
 def find_profile(suite: Suite, name: str) -> Profile:
@@ -189,7 +211,7 @@ def resolve_density(
     learned, joint = "objective" in settings, bool(settings.get("joint"))
     network = DensityNetwork(flow=flow("flow"), critic=flow("critic"), energy=profile.energy if learned else None)
     phases = {
-        "likelihood": profile.likelihood if network.flow is not None and not joint else None,
+        "likelihood": profile.warm_up if joint else profile.likelihood if network.flow is not None else None,
         "training": profile.training if joint else None,
         "refit": profile.refit if learned else None,
     }
@@ -234,7 +256,7 @@ def extractors(planned: Sequence[Planned]) -> list[tuple[str, str]]:
     """(dataset, extractor) pairs that the plan needs, in order."""
     return list(
         dict.fromkeys(
-            (p.task.spec.dataset, readout.extractor)
+            (p.task.dataset_source, readout.extractor)
             for p in planned
             for readout in p.task.readouts
             if isinstance(readout, ImageReadout)

@@ -51,17 +51,27 @@ class Entry:
 TOY = ("toy",)
 TABLE = ("tabular",)
 
+ORIGINAL = "whitened with all rows, test included, as published"
+
 TABULAR = (
     ("redwine", "UCI red wine, D = 11, DKEF protocol", "dkef:REDWINE", True),
-    (
-        "redwine-original",
-        "as redwine, whitened with all rows, test included, as published",
-        "dkef:REDWINE_ORIGINAL",
-        True,
-    ),
+    ("whitewine", "UCI white wine, D = 11, DKEF protocol", "dkef:WHITEWINE", True),
+    ("parkinsons", "UCI Parkinsons telemonitoring, D = 15, DKEF protocol", "dkef:PARKINSONS", True),
+    ("hepmass-dkef", "HEPMASS, D = 22, DKEF protocol", "dkef:HEPMASS", True),
+    ("miniboone-dkef", "MINIBOONE, D = 43, DKEF protocol", "dkef:MINIBOONE", True),
+    ("redwine-original", f"as redwine, {ORIGINAL}", "dkef:REDWINE_ORIGINAL", True),
+    ("whitewine-original", f"as whitewine, {ORIGINAL}", "dkef:WHITEWINE_ORIGINAL", True),
+    ("parkinsons-original", f"as parkinsons, {ORIGINAL}", "dkef:PARKINSONS_ORIGINAL", True),
+    ("hepmass-dkef-original", f"as hepmass-dkef, {ORIGINAL}", "dkef:HEPMASS_ORIGINAL", True),
+    ("miniboone-dkef-original", f"as miniboone-dkef, {ORIGINAL}", "dkef:MINIBOONE_ORIGINAL", True),
+    ("power", "POWER, D = 6, MAF protocol", "maf:power", False),
+    ("gas", "GAS, D = 8, MAF protocol", "maf:gas", False),
+    ("hepmass", "HEPMASS, D = 21, MAF protocol", "maf:hepmass", False),
+    ("miniboone", "MINIBOONE, D = 43, MAF protocol", "maf:miniboone", False),
+    ("bsds300", "BSDS300 patches, D = 63, MAF protocol", "maf:bsds300", False),
     (
         "miniboone-small",
-        "MINIBOONE, D = 43: trained on MAF's validation split, tested on its test split",
+        "MINIBOONE, D = 43: MAF's validation split trains, its test split tests",
         "maf:miniboone_small",
         False,
     ),
@@ -214,9 +224,9 @@ BUILT_IN: dict[Kind, tuple[Entry, ...]] = {
         ),
         Entry(
             "gebm-critic",
-            "GEBM on the frozen RealNVP with a flow critic: log Z known, density that of flow-nsf",
+            "GEBM on the frozen RealNVP with a flow critic: log Z known, density that of flow-maf",
             "bench.densities:CriticGEBM",
-            {"flow": "realnvp", "critic": "nsf", "has_energy": True},
+            {"flow": "realnvp", "critic": "maf", "has_energy": True},
             TABLE,
         ),
     ),

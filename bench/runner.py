@@ -81,7 +81,7 @@ def _execute(task: Task, store: Store, progress: Progress, should_stop: Callable
     device = resolve_device(task.device)
     if not folder.training():
         folder.write_json("env.json", environment(device))
-    dataset = load_dataset(spec.dataset, task.data)
+    dataset = load_dataset(task.dataset_source, task.data)
     if dataset.digest != spec.dataset_digest:
         raise ValueError(f"dataset '{spec.dataset}' changed since the run was planned")
     model = build_model(spec, registry.get("models", spec.model).load(), dataset, device)

@@ -397,13 +397,15 @@ class DensityEvaluation(Frozen):
 class DensityProfile(Profile):
     """Flows by maximum likelihood and GEBMs on the very same flows, scored by the log-likelihood of held-out rows.
 
-    `flows` are named as models name them. `overrides` hold, by dataset (without its split), what differs there: any of the tables below,
+    `flows` are named as models name them. With a `warm_up` joint training starts from a flow that had that much maximum likelihood.
+    `overrides` hold, by dataset (without its split), what differs there: any of the tables below,
     key by key.
     """
 
     flows: Mapping[str, FlowNetwork] = Field(min_length=1)
     energy: EnergyNetwork
     likelihood: Likelihood
+    warm_up: Likelihood | None = None
     training: Training
     refit: Refit
     evaluation: DensityEvaluation = DensityEvaluation()

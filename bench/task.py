@@ -24,6 +24,7 @@ class Task:
         weights: folder of extractors' weights, or None.
         device: 'auto', 'cpu' or 'cuda'.
         fresh: set aside what is there and start again.
+        source: what `bench.datasets.load_dataset` takes, where that is more than the spec's dataset, such as the path of a file.
     """
 
     spec: RunSpec
@@ -33,6 +34,12 @@ class Task:
     weights: Path | None
     device: str
     fresh: bool = False
+    source: str = ""
+
+    @property
+    def dataset_source(self) -> str:
+        """The source, or for a task made without one the dataset's name."""
+        return self.source or self.spec.dataset
 
 
 @dataclass(frozen=True)

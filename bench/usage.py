@@ -64,9 +64,24 @@ def complete(kind: str) -> Callable[[click.Context, click.Parameter, str], list[
     """Shell completion from the names of a kind of component."""
 
     def names(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
-        return [name for name in catalogue(kind) if name.startswith(incomplete)]
+        files = own_files(incomplete) if kind == "datasets" else []
+        return [name for name in catalogue(kind) if name.startswith(incomplete)] + files
 
     return names
+
+
+def own_files(incomplete: str) -> list[str]:
+    """Completions of csv:PATH and its like: folders, and files of that kind."""
+    from bench.sources import FILE_KINDS
+
+    kind, colon, start = incomplete.partition(":")
+    if not colon or kind not in FILE_KINDS:
+        return [f"{each}:" for each in FILE_KINDS if each.startswith(incomplete)] if incomplete and not colon else []
+    folder = Path(start).expanduser() if start.endswith("/") else Path(start).expanduser().parent
+    prefix = start[: start.rfind("/") + 1]
+    found = sorted(folder.iterdir()) if folder.is_dir() else []
+    names = [prefix + path.name + "/" * path.is_dir() for path in found if path.is_dir() or path.suffix == f".{kind}"]
+    return [f"{kind}:{name}" for name in names if name.startswith(start)]
 
 
 def catalogue(kind: str) -> dict[str, str]:
@@ -121,7 +136,11 @@ profile_option = click.option(
     help="quick: minutes on a laptop; paper: the paper's schedule.",
 )
 dataset_option = click.option(
-    "--dataset", "datasets", multiple=True, help="Only this dataset; repeatable.", shell_complete=complete("datasets")
+    "--dataset",
+    "datasets",
+    multiple=True,
+    help="Only this dataset; repeatable. redwine@3 is its split of seed 3; csv:PATH, npy:PATH and parquet:PATH are files of yours.",
+    shell_complete=complete("datasets"),
 )
 model_option = click.option(
     "--model", "models", multiple=True, help="Only this model; repeatable.", shell_complete=complete("models")

@@ -117,6 +117,10 @@ def load_dataset(name: str, root: Path | None) -> Dataset:
         DatasetError: if its files are missing or not what they should be.
     """
     source = sources.parse(name)
+    if source.kind != "registered":
+        from bench.datasets.own_files import load_file
+
+        return load_file(source)
     entry = registry.get("datasets", source.where)
     load: Callable[..., Dataset] = entry.load()
     return load(root, source.split) if entry.seeded else load(root)

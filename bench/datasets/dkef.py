@@ -20,12 +20,26 @@ import numpy as np
 
 from bench.datasets import Array, Dataset
 from bench.datasets.files import Found, find
+from bench.datasets.maf import MOST_CORRELATION, read_hepmass, read_miniboone, uncorrelated_columns
 from bench.datasets.table import last_tenths, numbers, tabular, whitening
 
-__all__ = ["REDWINE", "REDWINE_ORIGINAL", "DkefTable"]
+__all__ = [
+    "HEPMASS",
+    "HEPMASS_ORIGINAL",
+    "MINIBOONE",
+    "MINIBOONE_ORIGINAL",
+    "PARKINSONS",
+    "PARKINSONS_ORIGINAL",
+    "REDWINE",
+    "REDWINE_ORIGINAL",
+    "WHITEWINE",
+    "WHITEWINE_ORIGINAL",
+    "DkefTable",
+]
 
 MOST_VALIDATION = 1000
 ORIGINAL_AXES_ROWS = 10_000
+HEPMASS_DISCRETE = [5, 9, 13, 17, 21]
 
 
 @dataclass(frozen=True)
@@ -87,9 +101,38 @@ def dithered(rows: Array, rng: np.random.RandomState) -> Array:
 
 
 def read_wine(found: Found) -> Array:
-    """The 11 measured properties, without the quality."""
+    """The 11 measured properties of a wine, without its quality."""
     return numbers(found.paths[0], columns=12, delimiter=";")[:, :-1]
 
 
+def read_parkinsons(found: Found) -> Array:
+    """Columns from the fourth on, without one of each pair that correlates above 0.98."""
+    rows = numbers(found.paths[0], columns=22, delimiter=",")[:, 3:]
+    return rows[:, less_correlated_columns(rows)]
+
+
+def less_correlated_columns(rows: Array) -> list[int]:
+    """As `maf.uncorrelated_columns`, but by |correlation| for the first column to go, as the public code does."""
+    partners = (np.abs(np.corrcoef(rows, rowvar=False)) > MOST_CORRELATION).sum(axis=1)
+    first = np.flatnonzero(partners > 1)
+    if not len(first):
+        return list(range(rows.shape[1]))
+    kept = [i for i in range(rows.shape[1]) if i != first[0]]
+    return [kept[i] for i in uncorrelated_columns(rows[:, kept])]
+
+
+def read_hepmass_signal(found: Found) -> Array:
+    """Signal rows of both files without jet count and b-tags."""
+    rows = np.concatenate(read_hepmass(found))
+    return np.delete(rows, HEPMASS_DISCRETE, axis=1)
+
+
 REDWINE = DkefTable("redwine", read_wine, quantised=True)
-REDWINE_ORIGINAL = replace(REDWINE, name="redwine-original", original=True)
+WHITEWINE = DkefTable("whitewine", read_wine, quantised=True)
+PARKINSONS = DkefTable("parkinsons", read_parkinsons)
+HEPMASS = DkefTable("hepmass-dkef", read_hepmass_signal, test=174_900)
+MINIBOONE = DkefTable("miniboone-dkef", read_miniboone)
+REDWINE_ORIGINAL, WHITEWINE_ORIGINAL, PARKINSONS_ORIGINAL, HEPMASS_ORIGINAL, MINIBOONE_ORIGINAL = (
+    replace(table, name=f"{table.name}-original", original=True)
+    for table in (REDWINE, WHITEWINE, PARKINSONS, HEPMASS, MINIBOONE)
+)

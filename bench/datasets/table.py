@@ -10,7 +10,18 @@ import numpy as np
 
 from bench.datasets import Array, Dataset, DatasetError, Duplicates, TableFacts
 
-__all__ = ["Affine", "count_duplicates", "last_tenths", "numbers", "standardising", "tabular", "whitening"]
+__all__ = [
+    "LEAST_ROWS",
+    "Affine",
+    "count_duplicates",
+    "last_tenths",
+    "numbers",
+    "standardising",
+    "tabular",
+    "whitening",
+]
+
+LEAST_ROWS = 100
 
 
 @dataclass(frozen=True)
@@ -77,8 +88,10 @@ def numbers(path: Path, columns: int, delimiter: str) -> Array:
         rows: Array = np.loadtxt(path, delimiter=delimiter, skiprows=1, ndmin=2)
     except (ValueError, UnicodeDecodeError) as error:
         raise DatasetError(f"{path} is not a table of numbers: {error}") from error
-    if rows.shape[1] != columns or len(rows) < 100:
-        raise DatasetError(f"{path} has {rows.shape[1]} columns and {len(rows)} rows; expected {columns} columns")
+    if rows.shape[1] != columns:
+        raise DatasetError(f"{path} has {rows.shape[1]} columns; expected {columns}")
+    if len(rows) < LEAST_ROWS:
+        raise DatasetError(f"{path} has {len(rows)} rows; at least {LEAST_ROWS} are needed")
     return rows
 
 
@@ -115,17 +128,23 @@ def tabular(
 
 def count_duplicates(splits: Mapping[str, Array]) -> Duplicates:
     """Equal rows within and across splits, by a 64-bit hash of each (a false match has probability below n²/2⁶⁵)."""
-    keys = {split: row_keys(rows) for split, rows in splits.items()}
+    keys = {split: np.sort(row_keys(rows)) for split, rows in splits.items()}
     return Duplicates(
-        total=repeated(np.concatenate(list(keys.values()))),
+        total=repeated(np.sort(np.concatenate(list(keys.values())))),
         within={split: repeated(found) for split, found in keys.items()},
-        in_train={split: int(np.isin(found, keys["train"]).sum()) for split, found in keys.items() if split != "train"},
+        in_train={split: among(found, keys["train"]) for split, found in keys.items() if split != "train"},
     )
 
 
 def repeated(keys: Array) -> int:
-    """How many equal an earlier one."""
-    return len(keys) - len(np.unique(keys))
+    """How many of sorted keys equal an earlier one."""
+    return int(np.count_nonzero(keys[1:] == keys[:-1]))
+
+
+def among(keys: Array, others: Array) -> int:
+    """How many keys are among the others, which are sorted."""
+    places = np.searchsorted(others, keys).clip(max=len(others) - 1)
+    return int(np.count_nonzero(others[places] == keys))
 
 
 def row_keys(rows: Array) -> Array:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from bench import registry
 from bench.metrics import METRICS, base_name
 from bench.report.certificate import Match, check
 from bench.report.facts import DATA, RunFacts
@@ -39,7 +40,11 @@ class Chapter:
     @property
     def about_likelihoods(self) -> bool:
         """Whether likelihoods were measured here rather than samples."""
-        return not self.about_chains and any(row.metric in LIKELIHOODS for row in self.rows)
+        if self.about_chains:
+            return False
+        models = registry.entries("models")
+        tables = all(models[score.model].fits == ("tabular",) for score in self.section.scores if score.model in models)
+        return tables or any(row.metric in LIKELIHOODS for row in self.rows)
 
     @property
     def labels(self) -> Mapping[str, str]:

@@ -19,7 +19,7 @@ __all__ = ["corner_chart", "likelihood_chart"]
 
 _EXACT, _ESTIMATED, _DATA = "#0072B2", "#D55E00", "#666666"
 _FEATURES = 4
-_POINTS = 1500
+_POINTS, _DATA_POINTS = 1500, 400
 
 
 def likelihood_chart(chapter: Chapter, width: float = 7.6) -> Chart | None:
@@ -81,12 +81,10 @@ def corner_chart(chapter: Chapter, width: float = 7.6) -> Chart | None:
                 _histograms(panel, (data[:, line], drawn[:, line], reweighted[:, line]), limits[line])
             else:
                 samples, colour = (drawn, _EXACT) if line > column else (reweighted, _ESTIMATED)
-                panel.scatter(
-                    data[:, column], data[:, line], s=2, color=_DATA, alpha=0.35, linewidths=0, rasterized=True
-                )
-                panel.scatter(
-                    samples[:, column], samples[:, line], s=2, color=colour, alpha=0.35, linewidths=0, rasterized=True
-                )
+                for points, ink, size in ((samples, colour, 2), (data[:_DATA_POINTS], _DATA, 4)):
+                    panel.scatter(
+                        points[:, column], points[:, line], s=size, color=ink, alpha=0.45, linewidths=0, rasterized=True
+                    )
                 panel.set_xlim(limits[column])
                 panel.set_ylim(limits[line])
             panel.set_xticks([])

@@ -409,6 +409,6 @@ def _status_cell(chapter: Chapter, label: str) -> Cell:
     said = dict.fromkeys(
         f"{row.status}: {row.reason}".rstrip(": ")
         for row in chapter.rows
-        if row.label == label and (row.status != "done" or row.reason)
+        if row.label == label and row.metric is not None and (row.status != "done" or row.reason)
     )
     return Cell("; ".join(said) or "done", tone="bad" if said else "plain")

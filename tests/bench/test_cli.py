@@ -96,7 +96,7 @@ def test_doctor_and_data() -> None:
         "slope -1." in runner.invoke(main, ["doctor"]).output or "slope -0.9" in runner.invoke(main, ["doctor"]).output
     )
     assert "as expected" in runner.invoke(main, ["data", "verify", "digits"]).output
-    assert "at hand" in runner.invoke(main, ["data", "list"]).output
+    assert "embedded" in runner.invoke(main, ["data", "list"]).output
     assert "nothing to fetch" in runner.invoke(main, ["data", "fetch", "digits"]).output
 
 

@@ -27,6 +27,20 @@ def done(suite: Suite, store: Store) -> Path:
     return store.folder(task.spec).path
 
 
+def test_the_fingerprint_is_of_the_code_that_makes_numbers_and_of_no_other() -> None:
+    parts = (*store_module.NUMBERS, *store_module.NUMBERS_FOLDERS)
+
+    def counts(path: str) -> bool:
+        return any(path == part or path.startswith(part + "/") for part in parts)
+
+    root = Path(store_module.__file__).parent.parent
+    assert all(counts(str(path.relative_to(root))) for path in (root / "bench" / "datasets").rglob("*.py"))
+    assert all((root / part).exists() for part in parts)
+    for other in ("bench/cli.py", "bench/downloads.py", "bench/usage.py", "bench/display.py", "bench/report/text.py"):
+        assert (root / other).exists()
+        assert not counts(other)
+
+
 def test_states_along_a_run(tiny: Suite, store: Store) -> None:
     task = plan_one(tiny, store).task
     states = [store.lookup(task.spec, task.readouts).state]

@@ -18,9 +18,9 @@ HEADER = """| sampler | path | gradients a step | chain-steps/s | gradient evalu
 
 def report(measured: dict[str, Any]) -> str:
     """Markdown of one file's benchmarks."""
-    benchmarks = measured["benchmarks"]
+    benchmarks = [each for each in measured["benchmarks"] if "gradient_evaluations" in each["extra_info"]]
     if not benchmarks:
-        raise ValueError("no benchmark in this file; was it made with --benchmark-only?")
+        raise ValueError("no benchmark of chains in this file; was it made with --benchmark-only?")
     rows = [row for benchmark in benchmarks for row in _rows(benchmark)]
     return "\n".join([_machine(measured, benchmarks), "", HEADER, *rows]) + "\n"
 
