@@ -240,7 +240,7 @@ def choose_extractor(dataset: Dataset, weights: Path | None, wanted: str) -> str
     """
     if wanted == "auto" and weights is not None and any((weights / name).is_file() for name in INCEPTION_FILES):
         return INCEPTION
-    if "train" not in dataset.labels:
+    if dataset.kind == "image" and "train" not in dataset.labels:
         remedy = "set extractor to auto and" if wanted == "in-domain" else "set"
         raise SuiteError(
             f"{dataset.name} has no classes to train an in-domain extractor on; {remedy} BENCH_WEIGHTS to a folder with "
