@@ -24,6 +24,7 @@ from bench.spec import (
     Readout,
     Refit,
     RunSpec,
+    SNGANNetwork,
     Suite,
     SuiteError,
     Training,
@@ -176,6 +177,12 @@ def resolve(suite: Suite, profile_name: str, dataset: Dataset, entry: registry.E
         if (largest := max(profile.training.batch_size, profile.refit.batch_size)) > rows:
             raise SuiteError(
                 f"suite '{suite.name}': batch_size {largest} is more than the {rows} images of {dataset.name}"
+            )
+        if isinstance(profile.network, SNGANNetwork) and not profile.network.takes(dataset.shape):
+            sides = "side 32 or 64" if profile.network.family == "sngan-resnet" else "a side that is a multiple of 8"
+            size = "×".join(map(str, dataset.shape))
+            raise SuiteError(
+                f"suite '{suite.name}': {profile.network.family} takes images of {sides}; {dataset.name} is {size}"
             )
         refit = profile.refit if entry.settings.get("has_energy") and profile.refit.steps else None
         if refit is not None and "validation" not in dataset.splits:
