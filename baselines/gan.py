@@ -13,7 +13,7 @@ from torch import Tensor
 
 from gebm.objectives import Objective
 
-__all__ = ["Hinge", "NonSaturating"]
+__all__ = ["Hinge", "NonSaturating", "Wasserstein"]
 
 
 class Hinge(Objective):
@@ -38,3 +38,18 @@ class NonSaturating(Objective):
 
     def base_loss(self, energy_base: Float[Tensor, " base"]) -> Float[Tensor, ""]:
         return F.softplus(energy_base).mean()
+
+
+class Wasserstein(Objective):
+    """The critic's difference of means (Arjovsky et al., 2017), an estimate of −W₁ where the critic is 1-Lipschitz.
+
+    It is WGAN-GP with a gradient penalty of norm 1 (`penalty_norm`) and weight 10 on interpolates (Gulrajani et al., 2017).
+    """
+
+    def energy_loss(
+        self, energy_data: Float[Tensor, " data"], energy_base: Float[Tensor, " base"]
+    ) -> Float[Tensor, ""]:
+        return energy_data.mean() - energy_base.mean()
+
+    def base_loss(self, energy_base: Float[Tensor, " base"]) -> Float[Tensor, ""]:
+        return energy_base.mean()

@@ -189,7 +189,8 @@ def resolve(suite: Suite, profile_name: str, dataset: Dataset, entry: registry.E
             raise SuiteError(
                 f"{dataset.name} has no validation split, which picks the energy of {entry.name}; leave that model out"
             )
-        return RunSpec(**common, network=profile.network, training=profile.training, refit=refit)
+        training = Training.model_validate(profile.training.model_dump() | entry.settings.get("training", {}))
+        return RunSpec(**common, network=profile.network, training=training, refit=refit)
     if isinstance(profile, DensityProfile):
         return RunSpec(**common, **resolve_density(suite.name, profile.on(dataset.name), dataset, entry))
     if not isinstance(profile, ChainsProfile):

@@ -29,9 +29,10 @@ class UnknownNameError(LookupError):
 class Entry:
     """A component: its name, a line about it, and `module:attribute` where it is defined.
 
-    `settings` enter a run's identity; those of a sampler are the settings it has, with their defaults. `fits` are the kinds of
-    datasets that a model can be fitted to. A dataset's `kind` is image, tabular or toy; a `seeded` one has a split (or draw) for every
-    seed, and its loader takes that seed after the folder; the loader of a `decoded` one takes a `bench.datasets.decoded.DecodedCache`.
+    `settings` enter a run's identity; what a model's say under `training` it has whatever the suite says. Those of a sampler are the
+    settings it has, with their defaults. `fits` are the kinds of datasets that a model can be fitted to. A dataset's `kind` is image,
+    tabular or toy; a `seeded` one has a split (or draw) for every seed, and its loader takes that seed after the folder; the loader of
+    a `decoded` one takes a `bench.datasets.decoded.DecodedCache`.
     """
 
     name: str
@@ -163,6 +164,16 @@ BUILT_IN: dict[Kind, tuple[Entry, ...]] = {
             "GAN with the non-saturating loss, the GEBM's own networks",
             "bench.models:LatentModel",
             {"objective": "baselines.gan:NonSaturating", "has_energy": False},
+        ),
+        Entry(
+            "wgan-gp",
+            "Wasserstein GAN, gradient penalty around 1 of weight 10, the GEBM's own networks",
+            "bench.models:LatentModel",
+            {
+                "objective": "baselines.gan:Wasserstein",
+                "has_energy": False,
+                "training": {"penalty": 10.0, "penalty_norm": 1.0, "penalty_points": "interpolates"},
+            },
         ),
         Entry(
             "data",

@@ -145,6 +145,7 @@ class Training(Frozen):
     penalty: Weight = 1.0
     penalty_every: Positive = 1
     penalty_points: Literal["interpolates", "data", "both"] = "interpolates"
+    penalty_norm: Weight = 0.0
     energy_l2: Weight = 0.0
     ema: Moment = 0.0
     weight_decay: Weight = 0.0
@@ -160,6 +161,7 @@ class Refit(Frozen):
     penalty: Weight = 1.0
     penalty_every: Positive = 1
     penalty_points: Literal["interpolates", "data", "both"] = "interpolates"
+    penalty_norm: Weight = 0.0
     energy_l2: Weight = 0.0
     check_every: Positive = 100
     partition_samples: Positive = 2048

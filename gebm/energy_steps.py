@@ -92,7 +92,8 @@ class EnergySteps:
         total = torch.zeros((), device=x_data.device)
         if settings.penalty and self.count % settings.penalty_every == 0:
             points = penalty_points(settings.penalty_points, x_data, x_base, self.generator)
-            total = total + settings.penalty * settings.penalty_every * gradient_penalty(self.energy, points)
+            penalty = gradient_penalty(self.energy, points, settings.penalty_norm)
+            total = total + settings.penalty * settings.penalty_every * penalty
         if settings.energy_l2:
             total = total + settings.energy_l2 * mean_square(energy_data, energy_base)
         return total

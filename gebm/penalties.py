@@ -43,8 +43,9 @@ def penalty_points(
     raise ValueError(f"where must be one of 'interpolates', 'data', 'both', got {where!r}")
 
 
-def gradient_penalty(energy: nn.Module, points: Float[Tensor, "batch ..."]) -> Float[Tensor, ""]:
-    """mean ‖∇_x E(x)‖² over the given points (zero-centred, as in the paper's experiments).
+def gradient_penalty(energy: nn.Module, points: Float[Tensor, "batch ..."], norm: float = 0.0) -> Float[Tensor, ""]:
+    """mean (‖∇_x E(x)‖ − norm)² over the given points: zero-centred as in the GEBM paper's experiments, or around 1 as in WGAN-GP
+    (Gulrajani et al., 2017, eq. 3).
 
     Example:
         >>> energy = nn.Sequential(nn.Linear(3, 1), nn.Flatten(0))
@@ -54,7 +55,10 @@ def gradient_penalty(energy: nn.Module, points: Float[Tensor, "batch ..."]) -> F
     """
     points = points.detach().requires_grad_(True)
     (gradient,) = torch.autograd.grad(energy(points).sum(), points, create_graph=True)
-    return gradient.flatten(1).square().sum(1).mean()
+    if not norm:
+        return gradient.flatten(1).square().sum(1).mean()
+    norms: Tensor = torch.linalg.vector_norm(gradient.flatten(1), dim=1)  # its derivative at 0 is 0
+    return (norms - norm).square().mean()
 
 
 def mean_square(energy_data: Float[Tensor, " data"], energy_base: Float[Tensor, " base"]) -> Float[Tensor, ""]:

@@ -32,6 +32,7 @@ class TrainingSettings:
         penalty: weight of the gradient penalty; 0 for none.
         penalty_every: apply the penalty at every k-th energy step with k times its weight.
         penalty_points: where it is taken: on interpolates, on data, or on both.
+        penalty_norm: the gradient norm that it pulls to: 0, or 1 as in WGAN-GP.
         energy_l2: weight of mean E² over data and base samples, which keeps energies near 0.
         ema: decay of the moving average of the base's weights; 0 for none.
         weight_decay: weight of ½‖ψ‖² over the energy's weights (Adam's L2); 0 for none.
@@ -60,6 +61,7 @@ class TrainingSettings:
     penalty: float = 1.0
     penalty_every: int = 1
     penalty_points: PenaltyPoints = "interpolates"
+    penalty_norm: float = 0.0
     energy_l2: float = 0.0
     ema: float = 0.0
     weight_decay: float = 0.0
@@ -68,7 +70,7 @@ class TrainingSettings:
         whole(self, 1, "base_steps", "batch_size", "n_critic", "burst_every", "penalty_every")
         whole(self, 0, "burst")
         positive(self, "learning_rate", "energy_learning_rate", "log_partition_learning_rate")
-        weight(self, "clip_norm", "penalty", "energy_l2", "weight_decay")
+        weight(self, "clip_norm", "penalty", "penalty_norm", "energy_l2", "weight_decay")
         pair_of_betas(self.betas)
         one_of("decay", self.decay, DECAYS)
         one_of("penalty_points", self.penalty_points, ("interpolates", "data", "both"))
@@ -94,6 +96,7 @@ class RefitSettings:
         decay: learning rate constant, or decayed to 0 over the steps.
         clip_norm: largest gradient norm of the energy; 0 for no clipping.
         penalty_points: where the penalty is taken.
+        penalty_norm: the gradient norm that it pulls to.
         weight_decay: weight of ½‖ψ‖² over the energy's weights.
 
     Raises:
@@ -114,13 +117,14 @@ class RefitSettings:
     decay: Decay = "linear"
     clip_norm: float = 0.0
     penalty_points: PenaltyPoints = "interpolates"
+    penalty_norm: float = 0.0
     weight_decay: float = 0.0
 
     def __post_init__(self) -> None:
         whole(self, 1, "batch_size", "penalty_every", "check_every", "partition_samples")
         whole(self, 0, "steps", "patience")
         positive(self, "learning_rate", "log_partition_learning_rate")
-        weight(self, "clip_norm", "penalty", "energy_l2", "weight_decay")
+        weight(self, "clip_norm", "penalty", "penalty_norm", "energy_l2", "weight_decay")
         pair_of_betas(self.betas)
         one_of("decay", self.decay, DECAYS)
         one_of("penalty_points", self.penalty_points, ("interpolates", "data", "both"))

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from baselines.gan import Hinge, NonSaturating
+from baselines.gan import Hinge, NonSaturating, Wasserstein
 from gebm.base import Base, GaussianPrior
 from gebm.networks.mlp import MLPDiscriminator, MLPGenerator
 from gebm.objectives import DonskerVaradhan, Kale, Objective
@@ -28,7 +28,12 @@ def non_saturating(real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
     )
 
 
-PAIRS = [(Hinge(), hinge), (NonSaturating(), non_saturating)]
+def wasserstein(real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
+    """Arjovsky et al. (2017): E[d(G(z))] − E[d(x)], and −E[d(G(z))]."""
+    return fake.mean() - real.mean(), -fake.mean()
+
+
+PAIRS = [(Hinge(), hinge), (NonSaturating(), non_saturating), (Wasserstein(), wasserstein)]
 
 
 @pytest.mark.parametrize(("objective", "formula"), PAIRS)
@@ -37,7 +42,7 @@ def test_losses_are_the_written_formulas(objective: Objective, formula: object) 
     torch.testing.assert_close((objective.energy_loss(-real, -fake), objective.base_loss(-fake)), formula(real, fake))
 
 
-@pytest.mark.parametrize("objective", [Hinge(), NonSaturating(), Kale(), DonskerVaradhan()])
+@pytest.mark.parametrize("objective", [Hinge(), NonSaturating(), Wasserstein(), Kale(), DonskerVaradhan()])
 def test_every_objective_lowers_energy_on_data_and_raises_it_on_the_base(objective: Objective) -> None:
     """One sign convention, d = −E: the discriminator pushes data down and base samples up, the base pushes its samples down."""
     data, base = torch.linspace(-0.5, 0.5, 5).requires_grad_(True), torch.linspace(-0.4, 0.6, 5).requires_grad_(True)
@@ -48,7 +53,7 @@ def test_every_objective_lowers_energy_on_data_and_raises_it_on_the_base(objecti
     assert (on_base > 0).all()
 
 
-@pytest.mark.parametrize("objective", [Hinge(), NonSaturating()])
+@pytest.mark.parametrize("objective", [Hinge(), NonSaturating(), Wasserstein()])
 def test_huge_logits_stay_finite(objective: Objective) -> None:
     energy = torch.tensor([-1e4, 1e4], requires_grad=True)
     loss = objective.energy_loss(energy, energy.flip(0)) + objective.base_loss(energy)
@@ -60,7 +65,7 @@ def test_huge_logits_stay_finite(objective: Objective) -> None:
 def test_objectives_share_networks_data_order_and_latents() -> None:
     """After a round, every objective has drawn the same random numbers and, from the same weights, met the same samples."""
     ends = []
-    for objective in (Hinge(), NonSaturating(), Kale(), Kale("log-partition"), DonskerVaradhan()):
+    for objective in (Hinge(), NonSaturating(), Wasserstein(), Kale(), Kale("log-partition"), DonskerVaradhan()):
         torch.manual_seed(0)
         base = Base(MLPGenerator(3, (1, 2, 2), [8]), GaussianPrior(3))
         energy = MLPDiscriminator((1, 2, 2), [8])

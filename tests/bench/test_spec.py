@@ -21,6 +21,14 @@ def spec(tiny: Suite, tmp_path: Path) -> RunSpec:
     return make_plan(tiny, Selection(models=["gebm"], seeds=[0]), Store(tmp_path / "none"))[0].task.spec
 
 
+def test_wgan_gp_has_its_own_penalty_and_everybodys_networks(tiny: Suite, tmp_path: Path) -> None:
+    plans = make_plan(tiny, Selection(models=["gan-ns", "wgan-gp"], seeds=[0]), Store(tmp_path / "none"))
+    other, wgan = (planned.task.spec for planned in plans)
+    assert other.training is not None
+    assert wgan.training == other.training.model_copy(update={"penalty": 10.0, "penalty_norm": 1.0})
+    assert (wgan.network, wgan.refit, wgan.dataset_digest) == (other.network, None, other.dataset_digest)
+
+
 @pytest.mark.parametrize(
     ("before", "after", "expected"),
     [

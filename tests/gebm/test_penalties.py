@@ -42,6 +42,22 @@ def test_quadratic_energy_and_the_gradient_to_its_weights() -> None:
     torch.testing.assert_close(energy.slope.grad, 2 * field.mean(0))
 
 
+@pytest.mark.parametrize("norm", [1.0, 2.5])
+def test_a_penalty_around_a_norm_is_written_out(norm: float) -> None:
+    energy, points = Quadratic(3), torch.randn(9, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    field = points @ energy.hessian.detach() + energy.slope.detach()
+    expected = (field.square().sum(1).sqrt() - norm).square().mean()
+    torch.testing.assert_close(gradient_penalty(energy, points, norm).detach(), expected)
+
+
+def test_a_penalty_around_one_pulls_slopes_to_one_and_is_finite_at_zero() -> None:
+    for scale, sign in ((0.5, -1), (2.0, 1), (0.0, 0)):
+        energy = nn.Sequential(nn.Linear(2, 1, bias=False), nn.Flatten(0)).double()
+        energy[0].weight.data = scale * torch.tensor([[0.6, 0.8]], dtype=torch.float64)
+        gradient_penalty(energy, torch.zeros(3, 2, dtype=torch.float64), 1.0).backward()
+        assert torch.equal(energy[0].weight.grad.sign(), torch.full((1, 2), float(sign), dtype=torch.float64))
+
+
 def test_penalty_does_not_depend_on_the_batch_size() -> None:
     points = torch.randn(6, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     torch.testing.assert_close(

@@ -24,6 +24,7 @@ COMMON = [
     ("betas", (0.9,), r"two numbers in \[0, 1\)"),
     ("clip_norm", -1.0, r"a number >= 0 \(0 for none\), got -1.0"),
     ("penalty", math.inf, r"a number >= 0 \(0 for none\), got inf"),
+    ("penalty_norm", -1.0, r"a number >= 0 \(0 for none\), got -1.0"),
     ("energy_l2", -0.5, r"a number >= 0 \(0 for none\)"),
     ("weight_decay", -0.5, r"a number >= 0 \(0 for none\)"),
     ("decay", "linaer", "one of 'constant', 'linear', 'cosine', got 'linaer'"),
