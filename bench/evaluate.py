@@ -58,7 +58,9 @@ def load_extractor(name: str, dataset: Dataset, cache: Path, weights: Path | Non
     pixels = torch.from_numpy(dataset.splits["train"])
     images = PixelCodec(dataset.levels).to_bytes(pixels)
     labels = torch.from_numpy(dataset.labels["train"])
-    return load_or_train(cache, dataset.name, dataset.digest, images, labels, seed=0)
+    held_out = PixelCodec(dataset.levels).to_bytes(torch.from_numpy(dataset.splits["test"]))
+    known = torch.from_numpy(dataset.labels["test"])
+    return load_or_train(cache, dataset.name, dataset.digest, images, labels, seed=0, held_out=(held_out, known))
 
 
 class Evaluator:
@@ -215,6 +217,7 @@ class Evaluator:
             "gradient_evaluations": cost.gradient_evaluations,
             "forward_evaluations": cost.forward_evaluations,
             "scores": dict(scores.values),
+            "frechet_curve": [list(point) for point in scores.curve],
             "key": str(scores.key),
             "collapsed": str(scores.coverage) if scores.coverage.collapsed else "",
         }

@@ -41,6 +41,13 @@ METRICS: Mapping[str, Metric] = {
             "fd", "Fréchet distance in the features of the extractor that it is named after", "lower", "feature units²"
         ),
         Metric(
+            "fid-infinity",
+            "FID extrapolated to infinitely many generated images (Chong & Forsyth 2020)",
+            "lower",
+            "feature units²",
+        ),
+        Metric("fd-infinity", "The same of the Fréchet distance in an extractor's features", "lower", "feature units²"),
+        Metric(
             "is", "Inception Score, exp of the mutual information of image and class", "higher", "effective classes"
         ),
         Metric("kid", "Kernel distance, unbiased squared MMD, unscaled (not ×1000)", "lower", "kernel units"),
@@ -129,15 +136,15 @@ METRICS: Mapping[str, Metric] = {
 
 
 def qualified_name(name: str, extractor: str) -> str:
-    """The name a score is reported under: plain with Inception, else `name[extractor]`, where "fid" becomes "fd".
+    """The name a score is reported under: plain with Inception, else `name[extractor]`, where "fid…" becomes "fd…".
 
     Example:
         >>> qualified_name("fid", "digits-cnn"), qualified_name("fid", "inception-v3-compat")
         ('fd[digits-cnn]', 'fid')
     """
     if extractor == INCEPTION:
-        return "fid" if name == "fd" else name
-    return f"{'fd' if name == 'fid' else name}[{extractor}]"
+        return {"fd": "fid", "fd-infinity": "fid-infinity"}.get(name, name)
+    return f"{ {'fid': 'fd', 'fid-infinity': 'fd-infinity'}.get(name, name) }[{extractor}]"
 
 
 def base_name(name: str) -> str:

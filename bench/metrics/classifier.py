@@ -18,7 +18,7 @@ from torch_fidelity.feature_extractor_base import FeatureExtractorBase
 
 __all__ = ["EMBEDDING", "VERSION", "Classifier", "default_steps", "fit", "single_thread"]
 
-VERSION = "classifier-1"
+VERSION = "classifier-2"
 """Changes whenever the network or its training does, so that no cached weights of other code are used."""
 
 EMBEDDING = 64
@@ -63,7 +63,10 @@ class Classifier(FeatureExtractorBase):
             raise ValueError(
                 f"the extractor '{name}' needs feature_extractor_weights_path, the file of its trained weights"
             )
+        self.shape: Tensor
+        self.accuracy: Tensor
         self.register_buffer("shape", torch.tensor([channels, height, width, classes]))
+        self.register_buffer("accuracy", torch.tensor(math.nan))
         with torch.random.fork_rng(devices=[]):  # the layers' own initialisation draws from the global stream
             self.body = _body(channels, min(height, width))
             self.head = nn.Linear(EMBEDDING, classes)
@@ -87,6 +90,13 @@ class Classifier(FeatureExtractorBase):
         embedding: Tensor = self.body(images.float() / 127.5 - 1)
         logits: Tensor = self.head(embedding)
         return embedding, logits
+
+    @torch.no_grad()
+    def measure(self, images: UInt8[Tensor, "n c h w"], labels: Int[Tensor, " n"]) -> None:
+        """Keep the share of images classified right as `accuracy`."""
+        with single_thread():
+            guesses = torch.cat([self.both(batch)[1].argmax(1) for batch in torch.split(images, 500)])
+        self.accuracy.fill_((guesses == labels).double().mean())
 
     def forward(self, images: UInt8[Tensor, "n c h w"]) -> tuple[Tensor, ...]:
         """The requested features as float64; refuses images of another shape than the training images'."""

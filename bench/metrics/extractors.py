@@ -6,6 +6,7 @@ Inception where its weights are at hand, else the classifier of `bench.metrics.c
 
 from __future__ import annotations
 
+import math
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,6 +64,7 @@ class Extractor:
         module: returns (embedding, logits) of a uint8 batch.
         weights: the file that torch-fidelity would load it from, if there is one.
         batch_size: fixed, since sums may depend on it in the last bits.
+        accuracy: share of held-out images that it classifies right, if that was asked.
     """
 
     name: str
@@ -72,6 +74,7 @@ class Extractor:
     module: FeatureExtractorBase
     weights: Path | None = None
     batch_size: int = 128
+    accuracy: float | None = None
 
     @torch.no_grad()
     def features(self, images: UInt8[Tensor, "n c h w"]) -> Features:
@@ -132,11 +135,13 @@ def load_or_train(
     images: UInt8[Tensor, "n c h w"],
     labels: Int[Tensor, " n"],
     seed: int,
+    held_out: tuple[UInt8[Tensor, "m c h w"], Int[Tensor, " m"]] | None = None,
 ) -> Extractor:
     """The extractor "`dataset_name`-cnn", from `cache_dir` if it was trained on this very content before.
 
     The file's name holds the hash of images, labels, seed, dataset digest and the version of the training code. The
-    extractor is registered with torch-fidelity, for which its `weights` are the `feature_extractor_weights_path`.
+    extractor is registered with torch-fidelity, for which its `weights` are the `feature_extractor_weights_path`. Its accuracy is
+    that on the images and labels `held_out`, and stored with it.
 
     Raises:
         ValueError: as `train_classifier`, or if the name belongs to another extractor.
@@ -146,7 +151,14 @@ def load_or_train(
     _register(name)
     context = f"{classifier.VERSION} seed={seed} dataset={dataset_digest}"
     path = cache_dir / f"{name}-{content_digest({'images': images, 'labels': labels}, context)[:32]}.sealed"
-    weights = read_or_compute(path, lambda: classifier.fit(name, images, labels, seed).state_dict())
+
+    def train() -> dict[str, Tensor]:
+        model = classifier.fit(name, images, labels, seed)
+        if held_out is not None:
+            model.measure(*held_out)
+        return dict(model.state_dict())
+
+    weights = read_or_compute(path, train)
     channels, height, width, classes = weights["shape"].tolist()
     module = classifier.Classifier(name, ["embedding", "logits"], shape=(channels, height, width, classes))
     module.load_state_dict(weights)
@@ -155,7 +167,9 @@ def load_or_train(
 
 def _extractor(name: str, module: classifier.Classifier, weights: Path | None = None) -> Extractor:
     digest = content_digest(module.state_dict(), classifier.VERSION)
-    return Extractor(name, digest, resizer="none", dtype="float32", module=module, weights=weights)
+    accuracy = float(module.accuracy)
+    known = None if math.isnan(accuracy) else accuracy
+    return Extractor(name, digest, resizer="none", dtype="float32", module=module, weights=weights, accuracy=known)
 
 
 def _register(name: str) -> None:

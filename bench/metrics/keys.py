@@ -21,9 +21,11 @@ class ScoreKey:
         n_generated: number of generated images.
         extractor: name of the feature extractor.
         extractor_digest: sha256 of its weights.
+        extractor_accuracy: share of held-out images that an in-domain classifier gets right; None where that is not known.
         resizer: how images were brought to the extractor's size.
         dtype: precision inside the extractor; the statistics of the features are formed in float64.
         torch_fidelity: version of the library whose formulas were used.
+        infinity_sizes: numbers of generated images whose Fréchet distances are extrapolated.
         kid_subsets: number of subsets that KID averages over.
         kid_subset_size: images in each of them.
         isc_splits: number of parts of which the Inception Score is the mean.
@@ -38,9 +40,11 @@ class ScoreKey:
     n_generated: int
     extractor: str
     extractor_digest: str
+    extractor_accuracy: float | None
     resizer: str
     dtype: str
     torch_fidelity: str
+    infinity_sizes: tuple[int, ...]
     kid_subsets: int
     kid_subset_size: int
     isc_splits: int
@@ -61,12 +65,17 @@ class ScoreKey:
         names = {field.name for field in fields(cls)}
         if wrong := names.symmetric_difference(value):
             raise ValueError(f"not a score key: missing or unknown {', '.join(sorted(wrong))}")
-        return cls(**value)
+        return cls(**{**value, "infinity_sizes": tuple(value["infinity_sizes"])})
 
     def __str__(self) -> str:
+        accuracy = (
+            "" if self.extractor_accuracy is None else f" ({self.extractor_accuracy:.1%} right on held-out images)"
+        )
+        sizes = self.infinity_sizes
+        infinity = f"{sizes[0]:,} to {sizes[-1]:,} in {len(sizes)}" if sizes else "none"
         return (
             f"{self.n_generated:,} generated vs {self.n_real:,} real ({self.dataset}/{self.split} "
-            f"{self.reference_digest[:8]}), {self.extractor} {self.extractor_digest[:8]}, resize {self.resizer}, "
-            f"{self.dtype}, torch-fidelity {self.torch_fidelity}, KID {self.kid_subsets}×{self.kid_subset_size}, "
+            f"{self.reference_digest[:8]}), {self.extractor} {self.extractor_digest[:8]}{accuracy}, resize {self.resizer}, "
+            f"{self.dtype}, torch-fidelity {self.torch_fidelity}, ∞ from {infinity}, KID {self.kid_subsets}×{self.kid_subset_size}, "
             f"IS {self.isc_splits} splits, P/R k={self.neighbours}, seed {self.random_seed}"
         )

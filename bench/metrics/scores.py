@@ -1,4 +1,5 @@
-"""From features of generated and real images to named numbers, by torch-fidelity's own functions.
+"""From features of generated and real images to named numbers, by torch-fidelity's own functions but for the Fréchet distance, which takes
+another route to the same number.
 
 Every number comes with its `ScoreKey`. Statistics of the features are formed in float64. Which images are compared and
 how they were sampled is the caller's business; the features come from `bench.metrics.extractors`.
@@ -6,15 +7,17 @@ how they were sampled is the caller's business; the features come from `bench.me
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import scipy.linalg
 import torch
 import torch_fidelity
 from jaxtyping import Float, UInt8
 from torch import Tensor
-from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
+from torch_fidelity.metric_fid import fid_features_to_statistics
 from torch_fidelity.metric_isc import isc_features_to_metric
 from torch_fidelity.metric_kid import kid_features_to_metric
 from torch_fidelity.metric_prc import prc_features_to_metric
@@ -32,6 +35,8 @@ __all__ = [
     "Scores",
     "class_coverage",
     "collapsed",
+    "extrapolated",
+    "frechet_curve",
     "frechet_distance",
     "inception_score",
     "kernel_distance",
@@ -41,6 +46,7 @@ __all__ = [
 ]
 
 NEIGHBOURS = 3
+INFINITY_POINTS = 10
 RANDOM_SEED = 2020  # torch-fidelity's default
 _REFERENCE_VERSION = "reference-1"
 
@@ -90,6 +96,7 @@ class Reference:
     digest: str
     extractor: str
     extractor_digest: str
+    extractor_accuracy: float | None
     resizer: str
     dtype: str
     features: Features
@@ -104,11 +111,13 @@ class Scores:
         values: reported name ("fid", or "fd[digits-cnn]", …) to number, in the units of `bench.metrics.METRICS`.
         key: what the values depend on besides the generated images.
         coverage: the classes covered, and whether that is a collapse.
+        curve: (number of generated images, Fréchet distance), the last of all of them.
     """
 
     values: Mapping[str, float]
     key: ScoreKey
     coverage: Coverage
+    curve: tuple[tuple[int, float], ...]
 
 
 def reference(
@@ -145,6 +154,7 @@ def reference(
         digest,
         extractor.name,
         extractor.digest,
+        extractor.accuracy,
         extractor.resizer,
         extractor.dtype,
         Features(tensors["embedding"], tensors["logits"]),
@@ -168,19 +178,29 @@ def score(generated: Features, real: Reference, *, kid_subsets: int = 10, isc_sp
     subset_size = min(1000, len(real.features), len(generated))
     coverage = class_coverage(generated.logits, real.features.logits)
     precision, recall = precision_recall(generated.embedding, real.features.embedding)
+    curve = frechet_curve(generated.embedding, real.moments)
     values = {
-        "fid": frechet_distance(Moments.of(generated.embedding), real.moments),
+        "fid": curve[-1][1],
+        "fid-infinity": extrapolated(curve),
         "is": inception_score(generated.logits, isc_splits),
         "kid": kernel_distance(generated.embedding, real.features.embedding, kid_subsets, subset_size),
         "precision": precision,
         "recall": recall,
         "classes": float(coverage.covered),
     }
-    key = _key(real, len(generated), kid_subsets, subset_size, isc_splits)
-    return Scores({qualified_name(name, real.extractor): value for name, value in values.items()}, key, coverage)
+    sizes = tuple(size for size, _ in curve)
+    key = _key(real, len(generated), sizes, kid_subsets, subset_size, isc_splits)
+    return Scores({qualified_name(name, real.extractor): value for name, value in values.items()}, key, coverage, curve)
 
 
-def _key(real: Reference, n_generated: int, kid_subsets: int, kid_subset_size: int, isc_splits: int) -> ScoreKey:
+def _key(
+    real: Reference,
+    n_generated: int,
+    infinity_sizes: tuple[int, ...],
+    kid_subsets: int,
+    kid_subset_size: int,
+    isc_splits: int,
+) -> ScoreKey:
     return ScoreKey(
         dataset=real.dataset,
         split=real.split,
@@ -189,9 +209,11 @@ def _key(real: Reference, n_generated: int, kid_subsets: int, kid_subset_size: i
         n_generated=n_generated,
         extractor=real.extractor,
         extractor_digest=real.extractor_digest,
+        extractor_accuracy=real.extractor_accuracy,
         resizer=real.resizer,
         dtype=real.dtype,
         torch_fidelity=torch_fidelity.__version__,
+        infinity_sizes=infinity_sizes,
         kid_subsets=kid_subsets,
         kid_subset_size=kid_subset_size,
         isc_splits=isc_splits,
@@ -210,9 +232,75 @@ def frechet_distance(first: Moments, second: Moments) -> float:
         ValueError: if the moments are of different dimensions.
     """
     _same_width("moments", first.mean[None], second.mean[None])
-    statistics = [{"mu": m.mean.numpy(), "sigma": m.covariance.numpy()} for m in (first, second)]
-    value: float = fid_statistics_to_metric(*statistics, verbose=False)["frechet_inception_distance"]
-    return value
+    squared = (first.mean - second.mean).square().sum() + first.covariance.trace() + second.covariance.trace()
+    return float(squared) - 2 * _trace_of_root(first.covariance.numpy(), second.covariance.numpy())
+
+
+def _trace_of_root(first: np.ndarray, second: np.ndarray) -> float:
+    """tr (Σ₁Σ₂)^½ = Σ √λ(RᵀΣ₂R) for any R with Σ₁ = RRᵀ: a symmetric eigenvalue problem, several times faster than a general one."""
+    factor = _factor(first)
+    product = factor.T @ second @ factor
+    eigenvalues = scipy.linalg.eigvalsh((product + product.T) / 2, overwrite_a=True, check_finite=False)
+    return float(np.sqrt(eigenvalues.clip(min=0)).sum())
+
+
+def _factor(covariance: np.ndarray) -> np.ndarray:
+    """R with Σ = RRᵀ, also where Σ is singular."""
+    try:
+        factor: np.ndarray = np.linalg.cholesky(covariance)
+    except np.linalg.LinAlgError:
+        values, vectors = np.linalg.eigh(covariance)
+        factor = vectors * np.sqrt(values.clip(min=0))
+    return factor
+
+
+def frechet_curve(
+    generated: Float[Tensor, "n d"], real: Moments, points: int = INFINITY_POINTS
+) -> tuple[tuple[int, float], ...]:
+    """Fréchet distances of the first m of the generated images, shuffled, for up to `points` sizes m in equal steps up to all of them.
+
+    The smallest is a tenth of all, but twice the width of the features if half of all is that many: with fewer images than that the
+    bias is not yet proportional to 1/m. The sets are nested, so that all of them take one pass.
+
+    Returns:
+        (m, distance) with m rising, the last that of all images.
+
+    Raises:
+        ValueError: if there are fewer than two images, or features that are not finite or of another width.
+    """
+    _require("a Fréchet distance", generated, 2)
+    _same_width("features", generated, real.mean[None])
+    count, width = generated.shape
+    least = max(2, count // 10, min(2 * width, count // 2))
+    sizes = np.unique(np.linspace(least, count, points).round().astype(int)).tolist()
+    order = torch.randperm(count, generator=torch.Generator().manual_seed(RANDOM_SEED))
+    centre = generated.double().mean(0)  # sums of squares about it do not cancel
+    total, squares = torch.zeros(width).double(), torch.zeros(width, width).double()
+    curve, start = [], 0
+    for size in sizes[:-1]:
+        part = generated[order[start:size]].double() - centre
+        total += part.sum(0)
+        squares += part.T @ part
+        mean, start = total / size, size
+        covariance = (squares - size * torch.outer(mean, mean)) / (size - 1)
+        curve.append((size, frechet_distance(Moments(mean + centre, covariance), real)))
+    curve.append((count, frechet_distance(Moments.of(generated), real)))
+    return tuple(curve)
+
+
+def extrapolated(curve: Sequence[tuple[int, float]]) -> float:
+    """FID∞: the intercept of the least-squares line of distance against 1/N (Chong & Forsyth 2020).
+
+    What it removes is the bias of finitely many generated images; that of the real ones stays. Unlike a distance it may be below 0.
+
+    Raises:
+        ValueError: if there are fewer than two sizes.
+    """
+    if len(curve) < 2:
+        raise ValueError(f"extrapolating needs distances at two sizes at least, got {len(curve)}")
+    sizes, distances = np.array(curve).T
+    _, intercept = np.polyfit(1 / sizes, distances, 1)
+    return float(intercept)
 
 
 def inception_score(logits: Float[Tensor, "n k"], splits: int = 10) -> float:

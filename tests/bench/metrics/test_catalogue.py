@@ -16,9 +16,11 @@ KEY = ScoreKey(
     n_generated=1400,
     extractor="digits-cnn",
     extractor_digest="b" * 64,
+    extractor_accuracy=0.98,
     resizer="none",
     dtype="float32",
     torch_fidelity="0.4.0",
+    infinity_sizes=(140, 700, 1400),
     kid_subsets=10,
     kid_subset_size=1000,
     isc_splits=10,
@@ -36,6 +38,8 @@ def test_only_inception_earns_the_name_fid():
     assert qualified_name("fid", "inception-v3-compat") == "fid"
     assert qualified_name("fid", "digits-cnn") == "fd[digits-cnn]"
     assert qualified_name("kid", "digits-cnn") == "kid[digits-cnn]"
+    assert qualified_name("fid-infinity", "digits-cnn") == "fd-infinity[digits-cnn]"
+    assert qualified_name("fd-infinity", "inception-v3-compat") == "fid-infinity"
 
 
 @pytest.mark.parametrize("name", METRICS)

@@ -222,3 +222,23 @@ def test_inception_takes_greyscale(tmp_path, monkeypatch):
     assert grey.embedding.shape == (2, 2048)
     assert grey.logits.shape == (2, 1008)
     assert torch.equal(grey.embedding, colour.embedding)
+
+
+def test_accuracy_on_held_out_images_is_stored_and_said(tmp_path, digits):
+    call = (
+        tmp_path,
+        "digits",
+        "d",
+        digits.train.images,
+        digits.train.labels,
+        0,
+        (digits.test.images, digits.test.labels),
+    )
+    made, found = load_or_train(*call), load_or_train(*call)
+    logits = made.features(digits.test.images).logits
+    right = (logits.argmax(1) == digits.test.labels).double().mean().item()
+    assert made.accuracy == found.accuracy == pytest.approx(right, abs=1e-7)
+    assert made.digest == found.digest
+    key = score(made.features(digits.test.images), reference(digits.train.images, made, "digits", "train")).key
+    assert f"({right:.1%} right on held-out images)" in str(key)
+    assert train_classifier(digits.train.images, digits.train.labels, 0, steps=2).accuracy is None
