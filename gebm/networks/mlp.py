@@ -12,6 +12,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
+from gebm.networks.layers import LeakyReLU
+
 __all__ = ["MLPDiscriminator", "MLPGenerator"]
 
 
@@ -57,7 +59,7 @@ class MLPDiscriminator(nn.Module):
         _at_least_one(widths)
         layers: list[nn.Module] = [nn.Flatten()]
         for width_in, width in zip([math.prod(shape), *widths], widths, strict=False):
-            layers += [spectral_norm(nn.Linear(width_in, width)), nn.LeakyReLU(0.1, inplace=True)]
+            layers += [spectral_norm(nn.Linear(width_in, width)), LeakyReLU(0.1, inplace=True)]
         self.body = nn.Sequential(*layers, spectral_norm(nn.Linear(widths[-1], 1)))
 
     def forward(self, x: Float[Tensor, "batch ..."]) -> Float[Tensor, " batch"]:

@@ -11,6 +11,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
+from gebm.networks.layers import Conv2d, LeakyReLU
+
 __all__ = ["SNGANDiscriminator", "SNGANGenerator"]
 
 
@@ -81,13 +83,13 @@ class SNGANDiscriminator(nn.Module):
         layers: list[nn.Module] = []
         for width_out in (width, 2 * width, 4 * width):
             layers += [
-                spectral_norm(nn.Conv2d(channels, width_out, 3, padding=1)),
-                nn.LeakyReLU(0.1, inplace=True),
-                spectral_norm(nn.Conv2d(width_out, width_out, 4, stride=2, padding=1)),
-                nn.LeakyReLU(0.1, inplace=True),
+                spectral_norm(Conv2d(channels, width_out, 3, padding=1)),
+                LeakyReLU(0.1, inplace=True),
+                spectral_norm(Conv2d(width_out, width_out, 4, stride=2, padding=1)),
+                LeakyReLU(0.1, inplace=True),
             ]
             channels = width_out
-        layers += [spectral_norm(nn.Conv2d(channels, 8 * width, 3, padding=1)), nn.LeakyReLU(0.1, inplace=True)]
+        layers += [spectral_norm(Conv2d(channels, 8 * width, 3, padding=1)), LeakyReLU(0.1, inplace=True)]
         self.body = nn.Sequential(*layers, nn.Flatten())
         self.dense = spectral_norm(nn.Linear(8 * width * (side // 8) ** 2, 1))
 

@@ -16,6 +16,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
+from gebm.networks.layers import Conv2d, ReLU
+
 __all__ = ["SIDES", "SNGANResNetDiscriminator", "SNGANResNetGenerator"]
 
 SIDES = (32, 64)
@@ -91,7 +93,7 @@ class SNGANResNetDiscriminator(nn.Module):
         for factor, halves in _DISCRIMINATOR[side]:
             blocks.append(DownBlock(channels, factor * width, halves=halves, first=not blocks))
             channels = factor * width
-        self.body = nn.Sequential(*blocks, nn.ReLU())
+        self.body = nn.Sequential(*blocks, ReLU())
         self.dense = spectral_norm(_glorot(nn.Linear(channels, 1)))
 
     def forward(self, x: Float[Tensor, "batch channels side side"]) -> Float[Tensor, " batch"]:
@@ -135,13 +137,13 @@ class DownBlock(nn.Module):
         hidden = channels_out if first else channels_in
         self.halves = halves
         self.residual = nn.Sequential(
-            *([] if first else [nn.ReLU()]),
-            spectral_norm(_glorot(nn.Conv2d(channels_in, hidden, 3, padding=1), math.sqrt(2))),
-            nn.ReLU(inplace=True),
-            spectral_norm(_glorot(nn.Conv2d(hidden, channels_out, 3, padding=1), math.sqrt(2))),
+            *([] if first else [ReLU()]),
+            spectral_norm(_glorot(Conv2d(channels_in, hidden, 3, padding=1), math.sqrt(2))),
+            ReLU(inplace=True),
+            spectral_norm(_glorot(Conv2d(hidden, channels_out, 3, padding=1), math.sqrt(2))),
         )
         changes = halves or channels_in != channels_out
-        self.shortcut = spectral_norm(_glorot(nn.Conv2d(channels_in, channels_out, 1))) if changes else nn.Identity()
+        self.shortcut = spectral_norm(_glorot(Conv2d(channels_in, channels_out, 1))) if changes else nn.Identity()
 
     def forward(self, x: Float[Tensor, "batch in side side"]) -> Float[Tensor, "batch out half half"]:
         y: Tensor = self.residual(x)

@@ -240,5 +240,5 @@ def test_accuracy_on_held_out_images_is_stored_and_said(tmp_path, digits):
     assert made.accuracy == found.accuracy == pytest.approx(right, abs=1e-7)
     assert made.digest == found.digest
     key = score(made.features(digits.test.images), reference(digits.train.images, made, "digits", "train")).key
-    assert f"({right:.1%} right on held-out images)" in str(key)
+    assert f"({made.accuracy:.1%} right on held-out images)" in str(key)
     assert train_classifier(digits.train.images, digits.train.labels, 0, steps=2).accuracy is None
