@@ -26,6 +26,7 @@ from bench.metrics.scores import Reference, Scores, reference, score
 from bench.models import HeldOutData, LatentModel, Model
 from bench.session import InterruptedRunError, Progress
 from bench.spec import ChainSpec, ImageReadout
+from gebm.model import GEBM
 from gebm.objectives import likelihood_gain
 from gebm.partition import importance_sampling
 from gebm.samplers import Cost, StepDecay, chain
@@ -126,8 +127,9 @@ class Evaluator:
         costs: dict[int, Cost] = {}
         noise = model.streams.generator("chain-noise", model.device)
         batches = torch.split(self.latents(model, readout.samples), CHAIN_BATCH)
+        fast = model.gebm.for_sampling()
         for number, z in enumerate(batches):
-            for length, images, cost in self.run_chain(model, spec, z, noise, number, len(batches)):
+            for length, images, cost in self.run_chain(fast, spec, z, noise, number, len(batches)):
                 recorded[length].append(images)
                 costs[length] = cost
         sampled = time.monotonic()
@@ -140,7 +142,7 @@ class Evaluator:
         return self.result(head, rows, pictures, sampled - start, sampled)
 
     def run_chain(
-        self, model: LatentModel, spec: ChainSpec, z: Tensor, noise: torch.Generator, number: int, batches: int
+        self, gebm: GEBM, spec: ChainSpec, z: Tensor, noise: torch.Generator, number: int, batches: int
     ) -> Iterator[tuple[int, Tensor, Cost]]:
         """One batch of chains: (length, images, cost) at each recorded length."""
         sampler = make_sampler(spec.sampler, {"step_size": spec.step_size})
@@ -157,11 +159,11 @@ class Evaluator:
             if self.should_stop():
                 raise InterruptedRunError("stopped while sampling")
 
-        potential = model.gebm.potential(spec.beta)
+        potential = gebm.potential(spec.beta)
         decay = StepDecay(spec.decay_factor, spec.decay_every)
         for length, state, cost in chain(sampler, potential, z, spec.lengths, noise, decay, on_step):
             with torch.no_grad():
-                yield length, self.images(model.base(state.position.z)), cost
+                yield length, self.images(gebm.base(state.position.z)), cost
 
     @torch.no_grad()
     def likelihood(self, model: LatentModel, readout: ImageReadout) -> Result:

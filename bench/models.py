@@ -82,6 +82,8 @@ class LatentModel(Model):
         generator, discriminator = build_networks(network, dataset.shape, streams)
         self.base = Base(generator, GaussianPrior(network.latent)).to(device)
         self.energy = discriminator.to(device)
+        for module in (self.base, self.energy):
+            module.to(memory_format=torch.channels_last)  # activations follow the convolutions' weights
         self.initial = network_facts(
             {"generator": (self.base.network, (network.latent,)), "discriminator": (self.energy, dataset.shape)}
         )

@@ -40,8 +40,7 @@ class Conv2d(nn.Conv2d):
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:  # noqa: A002 (torch's name)
         if not weight.requires_grad:  # nobody will ask for its second derivatives
             return F.conv2d(input, weight, bias, self.steps, self.pads)
-        output = convolution(input, weight, self.steps, self.pads)
-        return output if bias is None else output + bias.view(-1, 1, 1)
+        return convolution(input, weight, bias, self.steps, self.pads)
 
 
 class LeakyReLU(nn.LeakyReLU):
@@ -60,10 +59,11 @@ class ReLU(nn.ReLU):
         return output
 
 
-def convolution(x: Tensor, weight: Tensor, stride: Pair, padding: Pair) -> Tensor:
-    """x ∗ w, differentiable to any order."""
-    share = _WeightShare.apply(weight, Boxed(x), stride, padding)
-    output: Tensor = _Convolution.apply(x, weight, share, stride, padding)
+def convolution(x: Tensor, weight: Tensor, bias: Tensor | None, stride: Pair, padding: Pair) -> Tensor:
+    """x ∗ w + b, differentiable to any order."""
+    share = _WeightShare.apply(weight, bias, Boxed(x), stride, padding)
+    detached = None if bias is None else bias.detach()
+    output: Tensor = _Convolution.apply(x, weight, detached, share, stride, padding)
     return output
 
 
@@ -74,18 +74,20 @@ class Boxed(NamedTuple):
 
 
 class _Convolution(Function):
-    """x, w ↦ x ∗ w; linear in both, and so are its gradients, which are functions of one another.
+    """x, w ↦ x ∗ w + b; linear in both, and so are its gradients, which are functions of one another.
 
-    Its own node gives the gradient in x alone and hands what came on to `_WeightShare`, a node that is visited only where the gradient in w
-    is wanted: not on the way to the gradient in x that a penalty is made of.
+    Its own node gives the gradient in x alone and hands what came on to `_WeightShare`, a node that is visited only where the gradients in
+    w and b are wanted: not on the way to the gradient in x that a penalty is made of.
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, _share: Tensor, stride: Pair, padding: Pair) -> Tensor:
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, _share: Tensor, stride: Pair, padding: Pair
+    ) -> Tensor:
         ctx.save_for_backward(x, weight)
         ctx.settings = stride, padding
         ctx.set_materialize_grads(False)
-        return F.conv2d(x, weight, None, stride, padding)
+        return F.conv2d(x, weight, bias, stride, padding)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
@@ -93,18 +95,18 @@ class _Convolution(Function):
         x, weight = ctx.saved_tensors
         wanted = gradient is not None and ctx.needs_input_grad[0]
         on_x = _InputGradient.apply(gradient, weight, x.detach(), *ctx.settings) if wanted else None
-        return on_x, None, gradient, None, None
+        return on_x, None, None, gradient, None, None
 
 
 class _WeightShare(Function):
-    """w ↦ a zero of the shape of x ∗ w that takes no memory, and through which the gradient in w passes.
+    """w, b ↦ a zero of the shape of x ∗ w that takes no memory, and through which the gradients in w and b pass.
 
     Were x an input, this node would lie on the way to its gradient; as an attribute it keeps its own history, which third derivatives
     need.
     """
 
     @staticmethod
-    def forward(ctx: Any, weight: Tensor, x: Boxed, stride: Pair, padding: Pair) -> Tensor:
+    def forward(ctx: Any, weight: Tensor, _bias: Tensor | None, x: Boxed, stride: Pair, padding: Pair) -> Tensor:
         ctx.save_for_backward(weight)
         ctx.x, ctx.settings = x, (stride, padding)
         ctx.set_materialize_grads(False)
@@ -117,8 +119,10 @@ class _WeightShare(Function):
         (gradient,) = gradients
         (weight,) = ctx.saved_tensors
         if gradient is None:
-            return None, None, None, None
-        return _WeightGradient.apply(gradient, ctx.x.tensor, weight.detach(), *ctx.settings), None, None, None
+            return None, None, None, None, None
+        on_weight = _WeightGradient.apply(gradient, ctx.x.tensor, weight.detach(), *ctx.settings)
+        on_bias = gradient.sum((0, 2, 3)) if ctx.needs_input_grad[1] else None
+        return on_weight, on_bias, None, None, None
 
 
 class _InputGradient(Function):
@@ -137,7 +141,7 @@ class _InputGradient(Function):
         gradient, weight = ctx.saved_tensors
         if direction is None:
             return None, None, None, None, None
-        on_gradient = convolution(direction, weight, *ctx.settings) if ctx.needs_input_grad[0] else None
+        on_gradient = convolution(direction, weight, None, *ctx.settings) if ctx.needs_input_grad[0] else None
         on_weight = (
             _WeightGradient.apply(gradient, direction, weight.detach(), *ctx.settings)
             if ctx.needs_input_grad[1]
@@ -162,7 +166,7 @@ class _WeightGradient(Function):
         gradient, x = ctx.saved_tensors
         if direction is None:
             return None, None, None, None, None
-        on_gradient = convolution(x, direction, *ctx.settings) if ctx.needs_input_grad[0] else None
+        on_gradient = convolution(x, direction, None, *ctx.settings) if ctx.needs_input_grad[0] else None
         on_x = _InputGradient.apply(gradient, direction, x.detach(), *ctx.settings) if ctx.needs_input_grad[1] else None
         return on_gradient, on_x, None, None, None
 

@@ -6,11 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jaxtyping import TypeCheckError
 from torch_fidelity.metric_fid import fid_statistics_to_metric
+from torch_fidelity.metric_prc import prc_features_to_metric
 
-from bench.metrics import metric
+from bench.metrics import metric, scores
 from bench.metrics.extractors import Features
 from bench.metrics.scores import (
     Moments,
+    ball_radii,
     class_coverage,
     collapsed,
     extrapolated,
@@ -164,6 +166,16 @@ def test_dropping_modes_lowers_recall_and_not_precision(digits, extractor):
     assert recall > 0.85
     assert recall_half < 0.65
     assert min(precision, precision_half) > 0.85
+
+
+@pytest.mark.parametrize("rows", [7, 1000])
+def test_precision_and_recall_in_parts_are_torch_fidelitys(rows, monkeypatch):
+    monkeypatch.setattr(scores, "_ROWS", rows)
+    generated, real = normal(60, 4), normal(90, 4, seed=1) * 1.2 + 1
+    theirs = prc_features_to_metric(generated, real, prc_neighborhood=3, verbose=False)
+    assert precision_recall(generated, real) == (theirs["precision"], theirs["recall"])
+    assert 0.3 < theirs["recall"] < 1 > theirs["precision"] > 0.3
+    assert precision_recall(generated, real, ball_radii(real)) == precision_recall(generated, real)
 
 
 def test_a_set_has_full_precision_and_recall_on_itself_and_none_far_away():
