@@ -171,7 +171,7 @@ class Evaluator:
         start = time.monotonic()
         generator = model.streams.generator("log-partition", model.device)
         estimate = importance_sampling(model.gebm.potential(), readout.samples, generator)
-        gains = {s: likelihood_gain(model.energy(model.prepared(s)), estimate.estimate) for s in ("train", "test")}
+        gains = {split: likelihood_gain(self.energies(model, split), estimate.estimate) for split in ("train", "test")}
         scores = {"likelihood-gain": gains["test"].item()} if estimate.reportable else {}
         key = f"test split, n={len(self.dataset.splits['test'])}; log Z: {estimate.method}, M={estimate.draws}"
         row = {
@@ -191,6 +191,11 @@ class Evaluator:
             },
         }
         return self.result({"sampler": "likelihood", "beta": 1.0, "step_size": None}, [row], [], 0.0, start)
+
+    @staticmethod
+    def energies(model: LatentModel, split: str) -> Tensor:
+        """E on a whole split, (n,)."""
+        return torch.cat([model.energy(batch) for batch in torch.split(model.prepared(split), CHAIN_BATCH)])
 
     def latents(self, model: LatentModel, count: int) -> Tensor:
         """The evaluation latents, the same for every model of a repeat."""

@@ -136,7 +136,7 @@ def evaluate(
     @functools.cache
     def evaluator(extractor: str) -> Evaluator:
         progress({"phase": "scoring"})
-        loaded = load_extractor(extractor, dataset, store.cache, task.weights)
+        loaded = load_extractor(extractor, dataset, store.cache, task.weights).to(model.device)
         return Evaluator(dataset, loaded, store.cache, progress, should_stop)
 
     judge = functools.cache(lambda: ChainJudge(model, progress))

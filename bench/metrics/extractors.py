@@ -76,6 +76,17 @@ class Extractor:
     batch_size: int = 128
     accuracy: float | None = None
 
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        parameter: Tensor = next(self.module.parameters())
+        return parameter.device
+
+    def to(self, device: torch.device) -> Extractor:
+        """The same, computing on a device; its module is moved, not copied."""
+        self.module.to(device)
+        return self
+
     @torch.no_grad()
     def features(self, images: UInt8[Tensor, "n c h w"]) -> Features:
         """Features of uint8 images 0…255, on the CPU. Greyscale is repeated to three channels for Inception.
@@ -87,9 +98,8 @@ class Extractor:
             raise ValueError(f"images must be uint8 (N, C, H, W), N >= 1, got {images.dtype} {tuple(images.shape)}")
         if self.name == INCEPTION and images.shape[1] == 1:
             images = images.expand(-1, 3, -1, -1)
-        device = next(self.module.parameters()).device
-        with _full_precision(device):
-            batches = [self.module(batch.to(device)) for batch in torch.split(images, self.batch_size)]
+        with _full_precision(self.device):
+            batches = [self.module(batch.to(self.device)) for batch in torch.split(images, self.batch_size)]
         embedding, logits = (torch.cat(parts).float().cpu() for parts in zip(*batches, strict=True))
         return Features(embedding, logits)
 

@@ -90,7 +90,10 @@ class Coverage:
 
 @dataclass(frozen=True, eq=False)
 class Reference:
-    """Real images as an extractor sees them, with their balls for precision: what every set of generated images is compared with."""
+    """Real images as an extractor sees them, with their balls for precision: what every set of generated images is compared with.
+
+    `device` is where the matrices of distances are formed, the extractor's.
+    """
 
     dataset: str
     split: str
@@ -103,6 +106,7 @@ class Reference:
     features: Features
     moments: Moments
     radii: Tensor
+    device: torch.device
 
 
 @dataclass(frozen=True)
@@ -139,15 +143,18 @@ def reference(
     def compute() -> dict[str, Tensor]:
         seen = extractor.features(images)
         moments = Moments.of(seen.embedding)
-        tensors = {"embedding": seen.embedding, "logits": seen.logits, "radii": ball_radii(seen.embedding)}
+        tensors = {
+            "embedding": seen.embedding,
+            "logits": seen.logits,
+            "radii": ball_radii(seen.embedding.to(extractor.device)).cpu(),
+        }
         return tensors | {"mean": moments.mean, "covariance": moments.covariance}
 
     if cache_dir is None:
         tensors = compute()
     else:
-        context = (
-            f"{_REFERENCE_VERSION} {extractor.digest} {extractor.resizer} {extractor.dtype} torch={torch.__version__}"
-        )
+        where = f"{extractor.dtype} {extractor.device.type} torch={torch.__version__}"
+        context = f"{_REFERENCE_VERSION} {extractor.digest} {extractor.resizer} {where}"
         name = content_digest({}, f"{digest} {context}")[:32]
         tensors = read_or_compute(cache_dir / f"reference-{name}.sealed", compute)
     return Reference(
@@ -162,6 +169,7 @@ def reference(
         Features(tensors["embedding"], tensors["logits"]),
         Moments(tensors["mean"], tensors["covariance"]),
         tensors["radii"],
+        extractor.device,
     )
 
 
@@ -180,7 +188,8 @@ def score(generated: Features, real: Reference, *, kid_subsets: int = 10, isc_sp
     """
     subset_size = min(1000, len(real.features), len(generated))
     coverage = class_coverage(generated.logits, real.features.logits)
-    precision, recall = precision_recall(generated.embedding, real.features.embedding, real.radii)
+    embeddings = generated.embedding.to(real.device), real.features.embedding.to(real.device)
+    precision, recall = precision_recall(*embeddings, real.radii.to(real.device))
     curve = frechet_curve(generated.embedding, real.moments)
     values = {
         "fid": curve[-1][1],
