@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from bench import registry
-from bench.datasets import load_dataset
+from bench.datasets import Dataset, load_dataset
 from bench.models import LatentModel, build_model
 from bench.plan import Selection, make_plan, wants_work
 from bench.runner import Task, execute
@@ -24,12 +24,11 @@ from .conftest import plan_one
 MODELS = ("gebm", "gebm-dv", "gan-hinge", "gan-ns")
 
 
-def built(task: Task) -> LatentModel:
-    """The untrained model of a task."""
+def built(task: Task, dataset: Dataset | None = None) -> LatentModel:
+    """The untrained model of a task, of one on the digits without a dataset."""
     spec = task.spec
-    model = build_model(
-        spec, registry.get("models", spec.model).load(), load_dataset("digits", None), torch.device("cpu")
-    )
+    data = dataset or load_dataset("digits", None)
+    model = build_model(spec, registry.get("models", spec.model).load(), data, torch.device("cpu"))
     assert isinstance(model, LatentModel)
     return model
 
