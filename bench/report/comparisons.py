@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from bench.report.facts import DATA
 from bench.report.scores import Score, Section
@@ -27,8 +28,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True)
-class Readout:
+class Readout(NamedTuple):
     """What was scored: a model's base, its latent chain with a target and a length, or real data."""
 
     label: str
