@@ -118,8 +118,9 @@ def weights_root() -> Path | None:
 
 def default_jobs(threads: int) -> int:
     """As many runs side by side as there are cores for them."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, cores // threads)
+    from bench.machine import cores
+
+    return max(1, cores() // threads)
 
 
 @main.command(epilog=examples("bench plan --suite images", "bench plan --seeds 0,1,2,3,4"))

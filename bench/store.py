@@ -38,6 +38,7 @@ NUMBERS = (
     *("bench/registry.py", "bench/runner.py"),
     *("bench/evaluate.py", "bench/chains.py", "bench/judge.py", "bench/truth.py"),
 )
+_LISTED = frozenset({"dataset", "model", "seed", "run", "identity", "readouts"})
 NUMBERS_FOLDERS = ("bench/datasets", "bench/metrics")
 
 
@@ -325,6 +326,14 @@ class Store:
         """
         folder = RunFolder(self.root / "suites")
         found = [m for path in sorted(folder.path.glob("*.json")) if (m := folder.read_json(path.name))]
+        for manifest in found:
+            if not manifest.keys() >= {"suite", "profile", "runs"} or any(
+                not run.keys() >= _LISTED for run in manifest["runs"]
+            ):
+                name = f"{manifest.get('suite', '?')}-{manifest.get('profile', '?')}.json"
+                raise StoreError(
+                    f"{folder / name} was written by another version; the same `bench run` as before writes it anew"
+                )
         wanted = [m for m in found if suite in (None, m["suite"]) and profile in (None, m["profile"])]
         if found and not wanted:
             there = ", ".join(f"{m['suite']} ({m['profile']})" for m in found)

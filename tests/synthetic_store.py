@@ -1,6 +1,6 @@
 """A store of made-up runs, as sound as real ones, written in seconds: for tests of what reads stores.
 
-    python tests/synthetic_store.py FOLDER [DATASETS MODELS SEEDS]     10, 20 and 10 if left out: 2,000 runs of 30 scores
+python tests/synthetic_store.py FOLDER [DATASETS MODELS SEEDS]     10, 20 and 10 if left out: 2,000 runs of 30 scores
 """
 
 from __future__ import annotations
@@ -87,7 +87,13 @@ def write_run(store: Store, spec: RunSpec, rng: np.random.Generator, level: floa
         "checkpoint.safetensors": keep(folder / "checkpoint.safetensors", rng.bytes(4096)),
         "curve.jsonl": keep(folder / "curve.jsonl", curve(rng)),
     }
-    training = {"fingerprint": fingerprint(), "device": "cpu", "checkpoint": checkpoint, "facts": facts, "seconds": 60.0}
+    training = {
+        "fingerprint": fingerprint(),
+        "device": "cpu",
+        "checkpoint": checkpoint,
+        "facts": facts,
+        "seconds": 60.0,
+    }
     sealed = {name: files[name] for name in ("checkpoint.safetensors", "curve.jsonl")}
     files["training.json"] = write(folder / "training.json", training | {"files": sealed})
     for readout in readouts_of(spec):
@@ -126,7 +132,8 @@ def curve(rng: np.random.Generator) -> bytes:
     """A training curve of 160 points."""
     losses = rng.normal(size=(160, 2))
     lines = [
-        {"phase": "training", "step": 50 * i, "energy_loss": e, "base_loss": b} for i, (e, b) in enumerate(losses.tolist())
+        {"phase": "training", "step": 50 * i, "energy_loss": e, "base_loss": b}
+        for i, (e, b) in enumerate(losses.tolist())
     ]
     return "".join(json.dumps(line) + "\n" for line in lines).encode()
 

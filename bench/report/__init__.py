@@ -43,6 +43,7 @@ def write_report(frame: pd.DataFrame, facts: Sequence[RunFacts], out: Path, form
     """
     _check_format(format)
     from bench.atomic import write_bytes
+    from bench.machine import cores
     from bench.report.chapters import read_chapters
 
     chapters = read_chapters(frame, facts)
@@ -51,9 +52,9 @@ def write_report(frame: pd.DataFrame, facts: Sequence[RunFacts], out: Path, form
     path.parent.mkdir(parents=True, exist_ok=True)
     figures = None
     if format == "markdown":
-        from bench.report.pictures import write_figures
+        from bench.report.pictures import write_all_figures
 
-        figures = [write_figures(chapter, path) for chapter in chapters]
+        figures = write_all_figures(chapters, path, cores())
     text = _text(chapters, format, figures)
     write_bytes(path, text.encode())
     return path

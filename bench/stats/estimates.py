@@ -81,10 +81,12 @@ def mean_interval(values: Sample, confidence: float = 0.95) -> Estimate:
         ValueError: if there is no value or one is not finite; a missing value is the caller's to drop and to count.
     """
     sample = finite(values)
-    mean, n = float(sample.mean()), len(sample)
+    n = len(sample)
+    mean = float(np.add.reduce(sample)) / n
     if n == 1:
         return Estimate(mean, None, None, 1, ONE_VALUE)
-    spread = float(sample.std(ddof=1)) / n**0.5
+    centred = sample - mean
+    spread = (float(centred @ centred) / (n - 1) / n) ** 0.5
     half = t_quantile(confidence, n - 1) * spread
     return Estimate(mean, mean - half, mean + half, n, standard_error=spread, degrees=n - 1)
 

@@ -1,16 +1,14 @@
-"""Made-up frames and facts for the tests of the report, handed to them as the fixture `made`."""
+"""Made-up frames and facts for tests of reports and claims, handed to them as the fixture `made`."""
 
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import pytest
 
 from bench.report import RunFacts, SampleFile
 from bench.report.scores import COLUMNS
@@ -24,12 +22,6 @@ CURVES = {1.0: {10: 12.1, 30: 19.0, 100: 37.4, 300: 47.2}, 100.0: {10: 10.7, 30:
 GANS = {"gan-hinge": 19.5, "gan-ns": 22.5}
 
 Row = dict[str, Any]
-
-
-@pytest.fixture(scope="session")
-def made() -> Any:
-    """The factories below."""
-    return sys.modules[__name__]
 
 
 def row(model: str = "gebm", seed: int = 0, **changes: Any) -> Row:
