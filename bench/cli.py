@@ -19,6 +19,7 @@ import click
 
 from bench import __version__
 from bench.commands.claims import claims
+from bench.commands.compare import compare
 from bench.usage import (
     KINDS,
     Failure,
@@ -30,6 +31,7 @@ from bench.usage import (
     one_line_errors,
     selecting,
     store_option,
+    tag_option,
 )
 
 if TYPE_CHECKING:
@@ -159,7 +161,8 @@ def plan(jobs: int | None, **options: Any) -> None:
     help="Stop cleanly after so many minutes; the same command continues.",
 )
 @click.option("--jobs", type=click.IntRange(min=1), default=None, help="Runs side by side; default: one a core.")
-def run(max_minutes: float | None, jobs: int | None, **options: Any) -> None:
+@tag_option
+def run(max_minutes: float | None, jobs: int | None, tag: str, **options: Any) -> None:
     """Train, sample, score and tabulate a suite; what is done already is kept."""
     start = time.monotonic()
     with one_line_errors():
@@ -171,7 +174,7 @@ def run(max_minutes: float | None, jobs: int | None, **options: Any) -> None:
     from bench.plan import wants_work
 
     workers = jobs or default_jobs(plans[0].task.spec.threads)
-    campaign = Campaign(suite, options["profile"], plans, store, workers)
+    campaign = Campaign(suite, options["profile"], plans, store, workers, tag)
     deadline = start + max_minutes * 60 if max_minutes else float("inf")
     console = Console()
     for p in plans:
@@ -379,7 +382,8 @@ def completion(shell: str) -> None:
     click.echo(made(main, {}, "bench", "_BENCH_COMPLETE").source())
 
 
-main.add_command(claims)
+for command in (claims, compare):
+    main.add_command(command)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ Runs that have not changed since the last scan are not read again: see `scan_cac
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,7 @@ from bench.store import RunFolder, Store
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["run_states", "scan"]
+__all__ = ["run_states", "scan", "scan_listed"]
 
 _HEAD = ("dataset", "model", "seed", "run", "identity")
 _PLACE = ("suite", "profile")
@@ -38,12 +39,19 @@ def scan(store: Store, suite: str | None = None, profile: str | None = None) -> 
     Raises:
         StoreError: if a manifest cannot be read, or there is none of that suite and profile.
     """
+    return scan_listed(store, store.manifests(suite, profile))
+
+
+def scan_listed(
+    store: Store, manifests: Iterable[dict[str, Any]], tag: str = ""
+) -> tuple[pd.DataFrame, list[RunFacts]]:
+    """The runs of these manifests, which are the suites' own or of a tag."""
     import pandas as pd
 
     frames, facts = [], []
     with no_collection():
-        for manifest in store.manifests(suite, profile):
-            frame, found = _scan_manifest(store, manifest)
+        for manifest in manifests:
+            frame, found = _scan_manifest(store, manifest, tag)
             frames.append(frame)
             facts += found
     if not frames:
@@ -51,10 +59,10 @@ def scan(store: Store, suite: str | None = None, profile: str | None = None) -> 
     return pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0], facts
 
 
-def _scan_manifest(store: Store, manifest: dict[str, Any]) -> tuple[pd.DataFrame, list[RunFacts]]:
+def _scan_manifest(store: Store, manifest: dict[str, Any], tag: str) -> tuple[pd.DataFrame, list[RunFacts]]:
     """All runs of one suite and profile: from the cache where they are unchanged, else read."""
     place = {key: manifest[key] for key in _PLACE}
-    path = store.cache / f"scan-{place['suite']}-{place['profile']}.sealed"
+    path = store.cache / f"scan-{tag}{'-' * bool(tag)}{place['suite']}-{place['profile']}.sealed"
     cached, fresh = load(path), Table.empty()
     runs: list[ScannedRun] = []
     for planned in manifest["runs"]:
