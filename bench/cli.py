@@ -20,6 +20,7 @@ import click
 from bench import __version__
 from bench.commands.claims import claims
 from bench.commands.compare import compare
+from bench.commands.export import export
 from bench.usage import (
     KINDS,
     Failure,
@@ -271,16 +272,21 @@ def status(store: Path) -> None:
 @click.option("--suite", default=None, help="Only this suite.", shell_complete=complete("suites"))
 @click.option("--profile", type=click.Choice(["quick", "paper"]), default=None, help="Only this profile.")
 @click.option(
-    "--format", "format_", type=click.Choice(["markdown", "json", "csv"]), default="markdown", show_default=True
+    "--format",
+    "format_",
+    type=click.Choice(["markdown", "json", "csv", "latex"]),
+    default="markdown",
+    show_default=True,
 )
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
     default=None,
-    help="Directory for the report and its figures; default: STORE/report. json and csv go to the screen without it.",
+    help="Directory for the report and its figures; default: STORE/report. others than markdown go to the screen without it.",
 )
+@click.option("--latex", "format_", flag_value="latex", help="LaTeX tables; the same as --format latex.")
 def report(store: Path, suite: str | None, profile: str | None, format_: str, out: Path | None) -> None:
-    """Make the report: Markdown with figures, or the rows as JSON or CSV."""
+    """Make the report: Markdown with figures, LaTeX tables, or the rows as JSON or CSV."""
     from bench.report import render, write_report
     from bench.report.frame import scan
     from bench.store import Store
@@ -382,7 +388,7 @@ def completion(shell: str) -> None:
     click.echo(made(main, {}, "bench", "_BENCH_COMPLETE").source())
 
 
-for command in (claims, compare):
+for command in (claims, compare, export):
     main.add_command(command)
 
 

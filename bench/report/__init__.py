@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FORMATS", "RunFacts", "SampleFile", "render", "terminal_table", "write_report"]
 
-FORMATS = {"markdown": "md", "json": "json", "csv": "csv"}
+FORMATS = {"markdown": "md", "json": "json", "csv": "csv", "latex": "tex"}
 """Formats of a report with the endings of their files."""
 
 
@@ -96,6 +96,10 @@ def _text(chapters: list[Chapter], name: str, figures: list[list[Figure]] | None
         from bench.report.markdown import render as render_markdown
 
         return render_markdown(chapters, figures or [[] for _ in chapters])
+    if name == "latex":
+        from bench.report.latex import render_latex
+
+        return render_latex(chapters)
     from bench.report.exports import render_csv, render_json
 
     return render_json(chapters) if name == "json" else render_csv(chapters)
