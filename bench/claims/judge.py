@@ -95,15 +95,19 @@ def judge(sections: Sequence[Section], claims: Sequence[Claim]) -> list[Finding]
 def to_json(finding: Finding) -> dict[str, Any]:
     """A finding as plain values, its claim by id, sentence, source and rule."""
     claim = finding.claim.model_dump(include={"id", "sentence", "source", "rule", "margin", "sides"})
-    values = asdict(finding)
-    return {"claim": claim} | {name: value for name, value in values.items() if name != "claim"}
+    values = {name: value for name, value in vars(finding).items() if name != "claim"}
+    for name in ("treatment", "reference"):
+        values[name] = None if values[name] is None else values[name]._asdict()
+    for name in ("estimate", "together"):
+        values[name] = None if values[name] is None else asdict(values[name])
+    return {"claim": claim} | values
 
 
 def _judge_one(claim: Claim, sections: Sequence[Section]) -> list[Finding]:
     suites = [section for section in sections if matches(section.suite, claim.suites)]
     if not suites:
         return [Finding(claim, reason=f"no run of suite {' or '.join(claim.suites)} here")]
-    chosen = [section for section in suites if matches(section.dataset, claim.datasets)]
+    chosen = [section for section in suites if matches(section.dataset_name, claim.datasets)]
     if not chosen:
         return [Finding(claim, reason=f"no run on {' or '.join(claim.datasets)} here")]
     return [finding for section in chosen for finding in _judge_section(claim, section)]

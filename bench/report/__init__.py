@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FORMATS", "RunFacts", "SampleFile", "render", "terminal_table", "write_report"]
 
-FORMATS = {"markdown": "md", "html": "html", "json": "json", "csv": "csv"}
+FORMATS = {"markdown": "md", "html": "html", "json": "json", "csv": "csv", "latex": "tex"}
 """Formats of a report with the endings of their files."""
 
 
@@ -43,6 +43,7 @@ def write_report(frame: pd.DataFrame, facts: Sequence[RunFacts], out: Path, form
     """
     _check_format(format)
     from bench.atomic import write_bytes
+    from bench.machine import cores
     from bench.report.chapters import read_chapters
 
     chapters = read_chapters(frame, facts)
@@ -51,9 +52,9 @@ def write_report(frame: pd.DataFrame, facts: Sequence[RunFacts], out: Path, form
     path.parent.mkdir(parents=True, exist_ok=True)
     figures = None
     if format == "markdown":
-        from bench.report.pictures import write_figures
+        from bench.report.pictures import write_all_figures
 
-        figures = [write_figures(chapter, path) for chapter in chapters]
+        figures = write_all_figures(chapters, path, cores())
     text = _text(chapters, format, figures)
     write_bytes(path, text.encode())
     return path
@@ -100,6 +101,10 @@ def _text(chapters: list[Chapter], name: str, figures: list[list[Figure]] | None
         from bench.report.page import make_page
 
         return render_page(make_page(chapters))
+    if name == "latex":
+        from bench.report.latex import render_latex
+
+        return render_latex(chapters)
     from bench.report.exports import render_csv, render_json
 
     return render_json(chapters) if name == "json" else render_csv(chapters)

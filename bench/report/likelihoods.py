@@ -231,8 +231,8 @@ METRICS_SHOWN = ("log-likelihood", "log-likelihood-lower", "base-log-likelihood"
 def _table_notes() -> list[str]:
     return [
         "Mean over seeds [95 % Student-t interval over seeds]. A GEBM's value is LL_IS, the upper end of its bracket, optimistic on "
-        "average; the lower end is LL_c. ± are standard errors: of the mean over test rows, of log Z, of the mean over seeds. ESS/M and k̂ are the "
-        "worst over seeds."
+        "average; the lower end is LL_c. ± are standard errors: of the mean over test rows, of log Z, of the mean over seeds. "
+        "ESS/M and k̂ are the worst over seeds."
     ]
 
 
