@@ -1,4 +1,4 @@
-"""The command line: `bench list | plan | run | status | report | doctor | data | completion`.
+"""The command line: `bench list | plan | run | status | report | doctor | data | track | completion`.
 
 Everything that depends on the terminal or the environment ends here. Heavy imports happen inside commands, so that `bench --help` and
 `bench list` answer at once. Exit codes: 0 done, 1 a run failed or is unfinished, 2 wrong usage.
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bench import __version__
+from bench.track.commands import track
 from bench.usage import (
     KINDS,
     Failure,
@@ -375,6 +376,9 @@ def completion(shell: str) -> None:
     if made is None:
         raise Failure(f"no completion for {shell}")
     click.echo(made(main, {}, "bench", "_BENCH_COMPLETE").source())
+
+
+main.add_command(track)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ __all__ = [
 GROUPS = {
     "Run": ("run", "plan", "status"),
     "Read": ("report", "list"),
+    "Measure speed": ("track",),
     "Set up": ("doctor", "data", "completion"),
 }
 KINDS = ("suites", "datasets", "models", "samplers", "metrics")
