@@ -76,7 +76,7 @@ def run_check(
     lines: Sequence[Line],
     measure: Measure,
     budget: Budget = Budget(),
-    progress: Callable[[int, Sequence[Line]], None] = lambda pairs, open_lines: None,
+    progress: Callable[[int, Sequence[Line]], None] | None = None,
 ) -> Check:
     """Draw pairs and look, until all is decided.
 
@@ -98,7 +98,8 @@ def run_check(
             draw_pair(pairs, undecided(lines), measure)
             pairs += 1
             longest = max(longest, budget.clock() - began)
-            progress(pairs, undecided(lines))
+            if progress is not None:
+                progress(pairs, undecided(lines))
         last = out_of_time or look == design.looks[-1]
         for line in undecided(lines):
             decide(line, design, before, last, family)

@@ -55,7 +55,13 @@ def select(processes: Processes, side: Side, patterns: Sequence[str], full: bool
 
 
 def compare(
-    processes: Processes, old: Side, new: Side, names: Mapping[str, Mapping[str, Any]], design: Design, minutes: float, say: Say
+    processes: Processes,
+    old: Side,
+    new: Side,
+    names: Mapping[str, Mapping[str, Any]],
+    design: Design,
+    minutes: float,
+    say: Say,
 ) -> Comparison:
     """Check the new side against the old one.
 

@@ -1,11 +1,12 @@
 """Measuring processes: fresh interpreters that run `bench.track.timed` of this checkout on the library of a side.
 
-Each has the same Python, the same fixed number of threads, a bare environment and no network. One runs at a time. A process that dies takes with
-it only the benchmark it was at; the rest is asked of another one.
+Each has the same Python, the same fixed number of threads, a bare environment and no network. One runs at a time. A process that dies takes
+with it only the benchmark it was at; the rest is asked of another one.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -169,8 +170,6 @@ def read(out: Path, answers: Answers, side: Side) -> str | None:
 
 def end_group(process: subprocess.Popen[bytes]) -> None:
     """End a process and whatever it started."""
-    try:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
-    except (ProcessLookupError, PermissionError):
-        pass
     process.wait()

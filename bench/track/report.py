@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from bench.track.calibrate import Calibration
 from bench.track.check import NEW, OLD, Line
 from bench.track.compare import Comparison
 from bench.track.decide import Verdict
 
-__all__ = ["as_json", "headline", "markdown", "text"]
+__all__ = ["as_json", "calibration_line", "headline", "markdown", "text"]
 
 SCHEMA = 1
 COLUMNS = ("benchmark", "new side", "ratio", "99 % bounds", "verdict", "detectable", "pairs")
@@ -104,6 +105,16 @@ def markdown(comparison: Comparison) -> str:
     notes = [f"- `{line.name}`: {line.note.replace('|', '&#124;')}" for line in comparison.check.lines if line.note]
     details = ["<details><summary>How to read this</summary>", "", *about(comparison), "", "</details>"]
     return "\n".join([heading, "", *head, *rows, "", *notes, *([""] if notes else []), *details]) + "\n"
+
+
+def calibration_line(name: str, found: Calibration) -> str:
+    """How the rule behaves on a benchmark, in a line."""
+    rate, low, high = found.false_alarms
+    effect, least, most = (f"{value:.0%}" if value < float("inf") else "> 100%" for value in found.detectable)
+    return (
+        f"{name}: a pair's log-ratio has a standard deviation of {found.spread:.1%} ({found.pairs} pairs); false alarms {rate:.2%} "
+        f"[{low:.2%}, {high:.2%}] of checks, fine {found.fine:.0%}; a slowdown of {effect} [{least}, {most}] is caught four times in five"
+    )
 
 
 def as_json(comparison: Comparison) -> dict[str, Any]:

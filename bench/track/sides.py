@@ -1,7 +1,7 @@
 """The two sides of a comparison: folders that a measuring process can import the library from.
 
-The new side is the working tree as it is. The other one is a git revision, checked out into a temporary worktree that is removed whatever happens;
-or a folder with the packages in it; or the version installed in this Python.
+The new side is the working tree as it is. The other one is a git revision, checked out into a temporary worktree that is removed whatever
+happens; or a folder with the packages in it; or the version installed in this Python.
 """
 
 from __future__ import annotations
@@ -136,9 +136,7 @@ def worktree(repository: Path, commit: str) -> Iterator[Path]:
     parent = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
     root = parent / CHECKOUT
     try:
-        said = run_git(
-            repository, "-c", "core.hooksPath=/dev/null", "worktree", "add", "--detach", str(root), commit
-        )
+        said = run_git(repository, "-c", "core.hooksPath=/dev/null", "worktree", "add", "--detach", str(root), commit)
         if said.returncode:
             raise SideError(f"git cannot check out {commit[:12]}: {last_line(said.stderr)}")
         yield root

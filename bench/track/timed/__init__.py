@@ -1,7 +1,7 @@
 """What is timed, and the process that times it.
 
-A measuring process runs this folder's code against the library of either side of a comparison, so that both sides are timed by the very same
-code: `__main__` puts this package in the place of the library's own `bench.track.timed`. Nothing here may import other parts of
+A measuring process runs this folder's code against the library of either side of a comparison, so that both sides are timed by the very
+same code: `__main__` puts this package in the place of the library's own `bench.track.timed`. Nothing here may import other parts of
 `bench.track`; `gebm`, `baselines` and the rest of `bench` are those of the side.
 """
 

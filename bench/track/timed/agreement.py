@@ -1,7 +1,7 @@
 """Are the fast chains' samples right? A two-sample test against draws of the latent posterior that no sampler of the library made.
 
-Chains start at the prior and run until a right sampler has arrived at ν(z) ∝ η(z) exp(−βE(G(z))). The other sample is drawn from the prior and
-resampled with weights exp(−βE) of the *plain* model: no folded weights, no layout, no lower precision, no chain. A sampler that skips its
+Chains start at the prior and run until a right sampler has arrived at ν(z) ∝ η(z) exp(−βE(G(z))). The other sample is drawn from the prior
+and resampled with weights exp(−βE) of the *plain* model: no folded weights, no layout, no lower precision, no chain. A sampler that skips its
 correction, its gradient or its move, and a copy of other energies, end elsewhere.
 """
 
@@ -20,7 +20,7 @@ LEVEL = 1e-4
 """False-alarm rate of one comparison, all statistics together (Bonferroni), were the seeds drawn anew; they are fixed."""
 
 CHAINS = 1000
-POOL = 40_000
+POOL, ROWS = 40_000, 8192
 
 
 def differing(sampler: Sampler, steps: int, fast: GEBM, plain: GEBM, beta: float, device: str) -> list[str]:
@@ -47,7 +47,7 @@ def resampled(plain: GEBM, beta: float, device: str) -> Tensor:
     """Draws of ν by importance resampling from many draws of the prior."""
     generator = torch.Generator(device).manual_seed(3)
     pool = plain.base.prior.sample(POOL, generator)
-    energy = torch.cat([plain.energy(plain.base(part)) for part in pool.split(8192)])
+    energy = torch.cat([plain.energy(plain.base(part)) for part in torch.split(pool, ROWS)])
     weights = (-beta * (energy.double() - energy.double().min())).exp()
     return pool[torch.multinomial(weights, CHAINS, replacement=True, generator=generator)]
 

@@ -57,7 +57,7 @@ def flops_of_step(step: Callable[[], object]) -> float:
     from torch.utils._python_dispatch import TorchDispatchMode
     from torch.utils.flop_counter import flop_registry
 
-    class Counter(TorchDispatchMode):
+    class Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         total = 0
 
         def __torch_dispatch__(
@@ -69,7 +69,7 @@ def flops_of_step(step: Callable[[], object]) -> float:
                 self.total += formula(*args, **(kwargs or {}), out_val=result)
             return result
 
-    with Counter() as counter:
+    with Counter() as counter:  # type: ignore[no-untyped-call]
         step()
     return float(counter.total)
 

@@ -1,4 +1,4 @@
-"""The version of a benchmark: a hash of the code that builds and checks it, so that a changed benchmark is not compared with its old self."""
+"""The version of a benchmark: a hash of its own code, so that a changed benchmark is not compared with its old self."""
 
 from __future__ import annotations
 
@@ -6,47 +6,58 @@ import ast
 import hashlib
 import inspect
 import sys
-import textwrap
-from typing import Any
+from functools import cache
 
 from bench.track.timed import Benchmark
 
 __all__ = ["version"]
 
+PACKAGE = __name__.rpartition(".")[0]
+
 
 def version(benchmark: Benchmark) -> str:
-    """A short sha256 over what the benchmark does: its settings, and the syntax trees of its `build` and of every function, class and
-    constant of the same package (or the same file) that it names, and so on. Comments, docstrings and layout do not count; the library that is timed does
-    not either.
+    """A short sha256 over what the benchmark does: its settings, and the syntax trees of its `build` and of every definition of the same
+    file or of this package that it names, and so on. Comments, docstrings and layout do not count; nor does the library that is timed.
     """
-    package = __name__.rpartition(".")[0]
-    home = benchmark.build.__module__
     seen: dict[str, str] = {}
-    waiting = [benchmark.build]
+    waiting = [(benchmark.build.__module__, benchmark.build.__qualname__)]
     while waiting:
-        thing: Any = waiting.pop()
-        key = f"{thing.__module__}.{thing.__qualname__}"
-        if key in seen:
+        module, name = waiting.pop()
+        key = f"{module}.{name}"
+        node = definitions(module).get(name)
+        if key in seen or node is None:
             continue
-        tree = ast.parse(textwrap.dedent(inspect.getsource(thing)))
-        seen[key] = ast.dump(_bare(tree))
-        names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
-        known = vars(sys.modules[thing.__module__])
-        for name in sorted(names & known.keys()):
-            value = known[name]
-            if inspect.isfunction(value) or inspect.isclass(value):
-                if value.__module__ == home or value.__module__.startswith(package + "."):
-                    waiting.append(value)
-            elif isinstance(value, int | float | str | bool | tuple):
-                seen[f"{thing.__module__}.{name}"] = repr(value)
-    work = (benchmark.unit, benchmark.settings, benchmark.steps)
-    content = repr((work, sorted(seen.items())))
+        if isinstance(node, ast.ImportFrom):
+            if node.module is not None and node.module.startswith(PACKAGE):
+                waiting += [(node.module, alias.name) for alias in node.names if (alias.asname or alias.name) == name]
+            continue
+        seen[key] = ast.dump(node)
+        waiting += sorted({(module, part.id) for part in ast.walk(node) if isinstance(part, ast.Name)})
+    content = repr((benchmark.unit, sorted(benchmark.settings.items()), benchmark.steps, sorted(seen.items())))
     return hashlib.sha256(content.encode()).hexdigest()[:12]
 
 
-def _bare(tree: ast.AST) -> ast.AST:
-    """The tree without docstrings."""
+@cache
+def definitions(module: str) -> dict[str, ast.stmt]:
+    """The statements of a module that give a name its meaning: functions, classes, assignments and imports; docstrings left out."""
+    tree = ast.parse(inspect.getsource(sys.modules[module]))
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.ClassDef) and ast.get_docstring(node) is not None:
             node.body = node.body[1:] or [ast.Pass()]
-    return tree
+    found: dict[str, ast.stmt] = {}
+    for statement in tree.body:
+        for name in named(statement):
+            found[name] = statement
+    return found
+
+
+def named(statement: ast.stmt) -> list[str]:
+    """The names that a statement at the top of a module defines."""
+    if isinstance(statement, ast.FunctionDef | ast.ClassDef):
+        return [statement.name]
+    if isinstance(statement, ast.ImportFrom):
+        return [alias.asname or alias.name for alias in statement.names]
+    targets = statement.targets if isinstance(statement, ast.Assign) else [getattr(statement, "target", None)]
+    return [
+        part.id for target in targets if target is not None for part in ast.walk(target) if isinstance(part, ast.Name)
+    ]

@@ -79,7 +79,7 @@ def work(order: Order) -> None:
         try:
             library = library_root()
             if library != Path(order.root).resolve():
-                raise ImportError(f"the library was to come from {order.root}, but comes from {library}")  # noqa: TRY301
+                raise ImportError(f"the library was to come from {order.root}, but comes from {library}")
             benchmarks = {benchmark.name: benchmark for benchmark in definitions(order.file)}
         except Exception as error:
             say("refused", error=describe(error))
@@ -141,12 +141,11 @@ def environment(order: Order) -> dict[str, Any]:
     """Interpreter, machine, threads, and the versions of the libraries under the one that is timed."""
     found: dict[str, Any] = {
         "python": platform.python_version(),
-        "executable": sys.executable,
         "machine": platform.machine(),
         "threads": order.threads,
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "time": time.time(),
-        "packages": {name: found for name in LIBRARIES if (found := installed(name))},
+        "packages": {name: number for name in LIBRARIES if (number := installed(name))},
     }
     if order.task != "list" and "torch" in sys.modules:
         import torch
