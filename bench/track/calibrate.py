@@ -1,9 +1,9 @@
 """A/A: the working tree against itself on this machine, to know how the rule behaves here before anyone trusts it.
 
-Pairs of processes of the same code are measured once and then resampled into many checks. Both members of a pair are the same code, so a
-pair counts with its sides exchanged, too, which makes the true effect exactly zero. How often such checks say "regressed" is the false-alarm
-rate; how often they do with a slowdown added is the power. The intervals come from resampling the measured pairs first (an outer
-bootstrap), so they know that only so many were measured.
+Pairs of processes of the same code are measured once and then resampled into many checks. Both members of a pair are the same code, so
+a pair counts with its sides exchanged, too, which makes the true effect exactly zero. How often such checks say "regressed" is the
+false-alarm rate; how often they do with a slowdown added is the power. The intervals come from resampling the measured pairs first (an
+outer bootstrap), so they know that only so many were measured.
 """
 
 from __future__ import annotations

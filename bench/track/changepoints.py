@@ -8,11 +8,13 @@ single bad night; it cannot see a step younger than m points.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 __all__ = ["Step", "steps"]
 
@@ -27,7 +29,7 @@ class Step:
 
     Attributes:
         at: index of the first point after it.
-        change: median after over median before, less one.
+        change: median up to the next step over the median back to the one before, less one.
         p_value: Pettitt's.
     """
 
@@ -44,20 +46,25 @@ def steps(values: Sequence[float]) -> list[Step]:
     """
     if any(not 0 < value < math.inf for value in values):
         raise ValueError(f"a series of times or rates is positive and finite, got {list(values)}")
-    return _search(np.asarray(values, dtype=np.float64), 0)
+    series = np.asarray(values, dtype=np.float64)
+    found = _search(series, 0)
+    edges = [0, *(at for at, _ in found), len(series)]
+    medians = [float(np.median(series[low:high])) for low, high in itertools.pairwise(edges)] if len(series) else []
+    changes = [after / before - 1 for before, after in itertools.pairwise(medians)]
+    return [Step(at, change, p_value) for (at, p_value), change in zip(found, changes, strict=True)]
 
 
-def _search(values: np.ndarray, offset: int) -> list[Step]:
+def _search(values: NDArray[np.float64], offset: int) -> list[tuple[int, float]]:
+    """Places and p-values of the steps in a stretch that begins at `offset`."""
     n = len(values)
     if n < 2 * LEAST_POINTS:
         return []
     signs = np.sign(values[None, :] - values[:, None])
     places = range(LEAST_POINTS, n - LEAST_POINTS + 1)
-    statistic = [abs(signs[:at, at:].sum()) for at in places]
+    statistic = [abs(float(signs[:at, at:].sum())) for at in places]
     at = places[int(np.argmax(statistic))]
     p_value = min(1.0, 2 * math.exp(-6 * max(statistic) ** 2 / (n**3 + n**2)))
-    change = float(np.median(values[at:]) / np.median(values[:at])) - 1
-    if p_value >= LEVEL or abs(math.log1p(change)) <= math.log1p(LEAST_CHANGE):
+    change = math.log(float(np.median(values[at:]) / np.median(values[:at])))
+    if p_value >= LEVEL or abs(change) <= math.log1p(LEAST_CHANGE):
         return []
-    found = Step(offset + at, change, p_value)
-    return [*_search(values[:at], offset), found, *_search(values[at:], offset + at)]
+    return [*_search(values[:at], offset), (offset + at, p_value), *_search(values[at:], offset + at)]

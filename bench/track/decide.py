@@ -8,10 +8,10 @@ leaves out whatever both met alike. After n pairs (a *look*) Student's t gives a
 - *fine*: the upper bound is below log(1 + tolerance): a slowdown of that size is excluded;
 - otherwise more pairs are drawn, and at the last look the answer is *inconclusive*.
 
-**Several looks.** Each look at n of at most N pairs may spend αn/N of the error rate α in all, less what earlier looks have spent (the linear
-spending function of Lan & DeMets, 1983); the last look spends what is left. Rates of looks are added up (Bonferroni), which is valid
-in small samples where a normal approximation is not, and errs on the safe side. The last look may come early, when the time budget ends: that depends on
-the clock and not on the ratios.
+**Several looks.** Each look at n of at most N pairs may spend αn/N of the error rate α in all, less what earlier looks have spent (the
+linear spending function of Lan & DeMets, 1983); the last look spends what is left. Rates of looks are added up (Bonferroni), which is valid
+in small samples where a normal approximation is not, and errs on the safe side. The last look may come early, when the time budget ends:
+that depends on the clock and not on the ratios.
 
 **Several benchmarks.** α is shared equally among the benchmarks of a check, so it is the rate of the whole check: with α = 1 %, at most one
 check in a hundred without any slowdown beyond the margin says "regressed" of anything (for d normal; heavier symmetric tails make t

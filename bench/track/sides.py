@@ -102,7 +102,7 @@ def folder_side(against: str, new: Side) -> Side:
             f"{why}, so there is no revision '{against}'{folder}; name a folder that holds gebm, or '{INSTALLED}'"
         )
     raise SideError(
-        f"no revision '{against}' in {new.root}{folder}; `git fetch` it, or name another revision, a folder that holds gebm, or '{INSTALLED}'"
+        f"no revision '{against}' in {new.root}{folder}; `git fetch` it, or name another one, a folder that holds gebm, or '{INSTALLED}'"
     )
 
 
@@ -119,7 +119,7 @@ def installed() -> Side:
     root = Path(str(distribution.locate_file("")))
     if not (root / "gebm").is_dir():
         raise SideError(
-            "gebm-bench is installed here in editable mode, so its code is that of a checkout; name a revision or a folder instead"
+            "gebm-bench is installed here in editable mode, so its code is a checkout's; name a revision or a folder instead"
         )
     return Side(f"gebm-bench {distribution.version}", root.resolve())
 

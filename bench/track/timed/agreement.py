@@ -1,8 +1,8 @@
 """Are the fast chains' samples right? A two-sample test against draws of the latent posterior that no sampler of the library made.
 
 Chains start at the prior and run until a right sampler has arrived at ν(z) ∝ η(z) exp(−βE(G(z))). The other sample is drawn from the prior
-and resampled with weights exp(−βE) of the *plain* model: no folded weights, no layout, no lower precision, no chain. A sampler that skips its
-correction, its gradient or its move, and a copy of other energies, end elsewhere.
+and resampled with weights exp(−βE) of the *plain* model: no folded weights, no layout, no lower precision, no chain. A sampler that skips
+its correction, its gradient or its move, and a copy of other energies, end elsewhere.
 """
 
 from __future__ import annotations

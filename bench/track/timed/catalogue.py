@@ -1,20 +1,19 @@
 """The benchmarks: every sampler on every target, and the other hot paths. A name reads sampler or work, target, batch, precision.
 
-The settings of a sampler are those its law is checked with; what a step costs does not depend on a step size.
+What a benchmark needs is imported where it is built, so that listing them takes no time. The settings of a sampler are those its law is
+checked with; what a step costs does not depend on a step size.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
-
-import torch
-from torch import nn
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bench.track.timed import Benchmark, Work
-from bench.track.timed.agreement import differing
-from bench.track.timed.targets import SMALL, gaussian_log_partition, target, toy
+
+if TYPE_CHECKING:
+    import torch
 
 __all__ = ["BENCHMARKS"]
 
@@ -42,6 +41,18 @@ RULES = {
 }
 
 
+QUICK_CHAINS = {
+    "ula-sngan-w16-b64",
+    "ula-sngan-w16-b64-bf16",
+    "mala-sngan-w16-b64",
+    "hmc-sngan-w16-b64",
+    "ula-flow-b256",
+    "i-sir-flow-b256",
+    "mala-toy-b256",
+}
+"""A sampler of each kind on small networks."""
+
+
 def make_sampler(rule: Rule) -> Any:
     """The sampler of a rule; parallel tempering moves by MALA."""
     from gebm import samplers
@@ -54,6 +65,11 @@ def make_sampler(rule: Rule) -> Any:
 
 def chain_steps(rule: str, on: str, batch: int, precision: str, device: str) -> Work:
     """A chain on the copy for sampling that goes on a step a call."""
+    import torch
+
+    from bench.track.timed.agreement import differing
+    from bench.track.timed.targets import SMALL, target
+
     lowered = torch.bfloat16 if precision == "bfloat16" else None
     model, beta = target(on, device)
     potential = model.for_sampling(dtype=lowered).potential(beta)
@@ -76,6 +92,9 @@ def chain_steps(rule: str, on: str, batch: int, precision: str, device: str) -> 
 
 def training_step(width: int, batch: int, device: str) -> Work:
     """One round of the alternating loop: an energy step with the gradient penalty, and a base step."""
+    import torch
+
+    from bench.track.timed.targets import target
     from gebm.objectives import Kale
     from gebm.training import AlternatingTraining, DataStream, TrainingSettings
 
@@ -90,7 +109,10 @@ def training_step(width: int, batch: int, device: str) -> Work:
 
 
 def slope_learned(device: str) -> list[str]:
-    """Energy steps on N(1, 1) against a base N(0, 1) learn the energy −x + const (METHOD: KALE's optimum), to 0.2."""
+    """Energy steps on N(1, 1) against a base N(0, 1) learn KALE's optimum, the energy −x + const, to 0.2 in its slope."""
+    import torch
+    from torch import nn
+
     from gebm import Base, GaussianPrior
     from gebm.objectives import Kale
     from gebm.training import DataStream, EnergyRefit, RefitSettings
@@ -110,6 +132,8 @@ def slope_learned(device: str) -> list[str]:
 
 def feature_extraction(side: int, count: int, device: str) -> Work:
     """Features of uint8 images through the in-domain classifier."""
+    import torch
+
     from bench.metrics.extractors import train_classifier
 
     generator = torch.Generator().manual_seed(0)
@@ -128,6 +152,8 @@ def feature_extraction(side: int, count: int, device: str) -> Work:
 
 def frechet(dimension: int, device: str) -> Work:  # noqa: ARG001 (computed on the CPU whatever the device)
     """The Fréchet distance of two sets of moments."""
+    import torch
+
     from bench.metrics.scores import Moments, frechet_distance
 
     generator = torch.Generator().manual_seed(0)
@@ -146,7 +172,7 @@ def frechet(dimension: int, device: str) -> Work:  # noqa: ARG001 (computed on t
     return Work(lambda: frechet_distance(first, second), 1, check)
 
 
-Estimator = Callable[[Any, int, torch.Generator], Any]
+Estimator = Callable[[Any, int, "torch.Generator"], Any]
 
 
 def importance(potential: Any, draws: int, generator: torch.Generator) -> Any:
@@ -170,6 +196,10 @@ ESTIMATORS: dict[str, Estimator] = {"importance": importance, "ais": annealed}
 
 def log_partition(estimator: str, on: str, draws: int, device: str) -> Work:
     """An estimate of log Z from fresh draws."""
+    import torch
+
+    from bench.track.timed.targets import gaussian_log_partition, target, toy
+
     estimate = ESTIMATORS[estimator]
     model, beta = target(on, device)
     potential, generator = model.for_sampling().potential(beta), torch.Generator(device).manual_seed(0)
@@ -193,18 +223,16 @@ def log_partition(estimator: str, on: str, draws: int, device: str) -> Work:
 
 
 def chains() -> list[Benchmark]:
-    """Every sampler on every target; the quick ones are a sampler of each kind on small networks."""
-    quick = {"ula-sngan-w16-b64", "mala-sngan-w16-b64", "hmc-sngan-w16-b64", "ula-flow-b256", "mala-toy-b256"}
-    quick |= {"i-sir-flow-b256", "ula-sngan-w16-b64-bf16"}
+    """Every sampler on every target."""
     made = []
     for rule in RULES:
         for on, batch in (*((f"sngan-w{w}", b) for w in (16, 64) for b in (64, 256)), ("flow", 256), ("toy", 256)):
-            for precision in ("float32", "bfloat16") if rule == "ula" and on in SMALL else ("float32",):
+            for precision in ("float32", "bfloat16") if rule == "ula" and on.startswith("sngan") else ("float32",):
                 name = f"{rule}-{on}-b{batch}" + ("-bf16" if precision == "bfloat16" else "")
                 settings = {"rule": rule, "on": on, "batch": batch, "precision": precision}
-                steps = 1 if on in SMALL else 20
+                steps = 1 if on.startswith("sngan") else 20
                 samples = 5 if on != "sngan-w64" else 3
-                made.append(Benchmark(name, "chain-steps", chain_steps, settings, steps, samples, name in quick))
+                made.append(Benchmark(name, "chain-steps", chain_steps, settings, steps, samples, name in QUICK_CHAINS))
     return made
 
 

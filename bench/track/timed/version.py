@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import importlib.util
 import inspect
 import sys
 from functools import cache
+from pathlib import Path
 
 from bench.track.timed import Benchmark
 
@@ -28,19 +30,29 @@ def version(benchmark: Benchmark) -> str:
         if key in seen or node is None:
             continue
         if isinstance(node, ast.ImportFrom):
-            if node.module is not None and node.module.startswith(PACKAGE):
-                waiting += [(node.module, alias.name) for alias in node.names if (alias.asname or alias.name) == name]
+            waiting += imported(node, name)
             continue
         seen[key] = ast.dump(node)
-        waiting += sorted({(module, part.id) for part in ast.walk(node) if isinstance(part, ast.Name)})
+        for part in ast.walk(node):
+            if isinstance(part, ast.Name):
+                waiting.append((module, part.id))
+            elif isinstance(part, ast.ImportFrom):
+                waiting += imported(part)
     content = repr((benchmark.unit, sorted(benchmark.settings.items()), benchmark.steps, sorted(seen.items())))
     return hashlib.sha256(content.encode()).hexdigest()[:12]
+
+
+def imported(statement: ast.ImportFrom, name: str | None = None) -> list[tuple[str, str]]:
+    """Module and name of what a statement imports from this package; all of it, or what it calls `name`."""
+    if statement.module is None or not statement.module.startswith(PACKAGE):
+        return []
+    return [(statement.module, part.name) for part in statement.names if name in (None, part.asname or part.name)]
 
 
 @cache
 def definitions(module: str) -> dict[str, ast.stmt]:
     """The statements of a module that give a name its meaning: functions, classes, assignments and imports; docstrings left out."""
-    tree = ast.parse(inspect.getsource(sys.modules[module]))
+    tree = ast.parse(source(module))
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.ClassDef) and ast.get_docstring(node) is not None:
             node.body = node.body[1:] or [ast.Pass()]
@@ -49,6 +61,14 @@ def definitions(module: str) -> dict[str, ast.stmt]:
         for name in named(statement):
             found[name] = statement
     return found
+
+
+def source(module: str) -> str:
+    """The source of a module, which need not be imported."""
+    if module in sys.modules:
+        return inspect.getsource(sys.modules[module])
+    spec = importlib.util.find_spec(module)
+    return Path(spec.origin).read_text(encoding="utf-8") if spec and spec.origin else ""
 
 
 def named(statement: ast.stmt) -> list[str]:
