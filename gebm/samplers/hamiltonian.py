@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
@@ -57,7 +57,9 @@ class HMC(Sampler):
         current = state.position
         mass = self._mass_row(current.z)
         momentum = mass.sqrt() * standard_normal(current.z, generator)
-        proposed, end = self._leapfrog(potential, current, momentum, mass)
+        proposed, end = current, momentum
+        for _ in range(self.leapfrog_steps):
+            proposed, end = leapfrog(potential, proposed, end, self.step_size, 1 / mass)
         kinetic = 0.5 * ((end.square() - momentum.square()) / mass).sum(1)
         error = proposed.potential - current.potential + kinetic
         decision = metropolis(current, proposed, -error, generator)
@@ -68,50 +70,19 @@ class HMC(Sampler):
         """The diagonal of M; one number is spread on the device, without a copy from the host."""
         return z.new_tensor(self.mass)[None] if isinstance(self.mass, tuple) else z.new_full((1, z.shape[1]), self.mass)
 
-    def _leapfrog(
-        self,
-        potential: LatentPotential,
-        position: Position,
-        momentum: Float[Tensor, "batch latent"],
-        mass: Float[Tensor, "1 latent"],
-    ) -> tuple[Position, Float[Tensor, "batch latent"]]:
-        half = 0.5 * self.step_size
-        for _ in range(self.leapfrog_steps):
-            momentum = momentum - half * gradient_at(position)
-            z, momentum = bounce(potential.prior, position.z, self.step_size * momentum / mass, momentum)
-            position = potential.with_gradient(z)
-            momentum = momentum - half * gradient_at(position)
-        return position, momentum
 
-
-class _Flight(NamedTuple):
-    """One ABOBA step: the midpoint with its gradient, the end, and the velocities around the O part and at the end."""
-
-    midpoint: Position
-    z: Float[Tensor, "batch latent"]
-    velocity: Float[Tensor, "batch latent"]
-    before: Float[Tensor, "batch latent"]
-    after: Float[Tensor, "batch latent"]
-
-
-def _aboba(
+def leapfrog(
     potential: LatentPotential,
-    z: Float[Tensor, "batch latent"],
-    velocity: Float[Tensor, "batch latent"],
-    h: float,
-    friction: float,
-    generator: torch.Generator,
-) -> _Flight:
-    """Drift, kick, Ornstein–Uhlenbeck, kick, drift (Leimkuhler & Matthews, 2013): one gradient, at the midpoint."""
-    keep = math.exp(-friction * h)
-    half, velocity = bounce(potential.prior, z, 0.5 * h * velocity, velocity)
-    midpoint = potential.with_gradient(half)
-    kick = 0.5 * h * gradient_at(midpoint)
-    before = velocity - kick
-    after = keep * before + math.sqrt(1 - keep**2) * standard_normal(z, generator)
-    velocity = after - kick
-    end, velocity = bounce(potential.prior, half, 0.5 * h * velocity, velocity)
-    return _Flight(midpoint, end, velocity, before, after)
+    position: Position,
+    momentum: Float[Tensor, "batch latent"],
+    step_size: float,
+    inverse_mass: Float[Tensor, "1 latent"] | float = 1.0,
+) -> tuple[Position, Float[Tensor, "batch latent"]]:
+    """One kick–drift–kick step from a position with its gradient: one gradient evaluation."""
+    momentum = momentum - 0.5 * step_size * gradient_at(position)
+    z, momentum = bounce(potential.prior, position.z, step_size * inverse_mass * momentum, momentum)
+    position = potential.with_gradient(z)
+    return position, momentum - 0.5 * step_size * gradient_at(position)
 
 
 @dataclass(frozen=True)
@@ -136,7 +107,14 @@ class _Kinetic(Sampler):
         return 2 * math.sqrt(self.step_size)
 
     def init(self, potential: LatentPotential, z: Float[Tensor, "batch latent"]) -> State:
-        return start(potential, z, gradient=False)
+        return start(potential, z, gradient=self.exact)
+
+    def _refreshed(
+        self, velocity: Float[Tensor, "batch latent"], generator: torch.Generator
+    ) -> Float[Tensor, "batch latent"]:
+        """The O part: v ← Cv + √(1−C²) ξ with C = exp(−κh), which leaves N(0, I) as it is."""
+        keep = math.exp(-self.friction * self.time_step)
+        return keep * velocity + math.sqrt(1 - keep**2) * standard_normal(velocity, generator)
 
     @staticmethod
     def _velocity(state: State, generator: torch.Generator) -> Float[Tensor, "batch latent"]:
@@ -165,31 +143,35 @@ class KineticLangevin(_Kinetic):
     exact: ClassVar[bool] = False
 
     def step(self, potential: LatentPotential, state: State, generator: torch.Generator) -> tuple[State, Info]:
-        start_velocity = self._velocity(state, generator)
-        flight = _aboba(potential, state.position.z, start_velocity, self.time_step, self.friction, generator)
-        invalid = not_a_number(flight.midpoint)
+        start_velocity, h = self._velocity(state, generator), self.time_step
+        half, velocity = bounce(potential.prior, state.position.z, 0.5 * h * start_velocity, start_velocity)
+        midpoint = potential.with_gradient(half)
+        kick = 0.5 * h * gradient_at(midpoint)
+        velocity = self._refreshed(velocity - kick, generator) - kick
+        z, velocity = bounce(potential.prior, half, 0.5 * h * velocity, velocity)
+        invalid = not_a_number(midpoint)
         if self.track_energy:
-            end = potential.at(flight.z)
+            end = potential.at(z)
             invalid = invalid | not_a_number(end)
         else:
-            unknown = torch.full_like(flight.z[:, 0], math.nan)
-            end = Position(flight.z, unknown, unknown, None)
+            unknown = torch.full_like(z[:, 0], math.nan)
+            end = Position(z, unknown, unknown, None)
         position = select(~invalid, end, state.position)
-        velocity = torch.where(invalid[:, None], -start_velocity, flight.velocity)
-        info = Info((~invalid).to(flight.z.dtype), 1, int(self.track_energy), invalid.long())
+        velocity = torch.where(invalid[:, None], -start_velocity, velocity)
+        info = Info((~invalid).to(z.dtype), 1, int(self.track_energy), invalid.long())
         return State(position, velocity), info
 
 
 @dataclass(frozen=True)
 class AdjustedKineticLangevin(_Kinetic):
-    """Kinetic Langevin with a Metropolis correction: the ABOBA step as a proposal, accepted with
-    log α = U(z) − U(z′) + ½(‖v‖² − ‖v_B‖² + ‖v_O‖² − ‖v′‖²), v_B and v_O the velocities before and after the O
-    part; after a rejection the velocity is turned (Horowitz, 1991; the energy errors of the deterministic parts as
-    in Riou-Durand & Vogrinc, 2022).
+    """Kinetic Langevin with a Metropolis correction: v ← Cv + √(1−C²) ξ with C = exp(−κh) and h = 2√λ, which is exact, then one
+    leapfrog step of length h, accepted with log α = H − H′, H = U(z) + ½‖v‖²; after a rejection the velocity is turned (Horowitz, 1991;
+    Riou-Durand & Vogrinc, 2022).
 
-    Exact at any λ. Turned velocities slow it down when rejections are frequent; keep acceptance high. Under a
-    uniform prior the drifts are *reflected* at the walls, which keeps the step reversible. One gradient and one
-    forward evaluation a step.
+    Exact at any λ. The correction is around kick–drift–kick and not around ABOBA: from far out, where ‖∇U‖ is large, drift–kick–drift
+    gains energy in proportion to U at any λ, so that such chains never move; kick–drift–kick loses it and is accepted. Turned velocities
+    slow the sampler down when rejections are frequent; keep acceptance high. Under a uniform prior the drift is *reflected* at the walls,
+    which keeps the step reversible. One gradient evaluation a step.
 
     Arguments:
         step_size: λ > 0.
@@ -199,14 +181,11 @@ class AdjustedKineticLangevin(_Kinetic):
     target_acceptance: ClassVar[float | None] = 0.9
 
     def step(self, potential: LatentPotential, state: State, generator: torch.Generator) -> tuple[State, Info]:
-        current, start_velocity = state.position, self._velocity(state, generator)
-        flight = _aboba(potential, current.z, start_velocity, self.time_step, self.friction, generator)
-        proposed = potential.at(flight.z)
-        kinetic = 0.5 * (
-            flight.before.square() - start_velocity.square() + flight.velocity.square() - flight.after.square()
-        ).sum(1)
-        error = proposed.potential - current.potential + kinetic
+        current = state.position
+        velocity = self._refreshed(self._velocity(state, generator), generator)
+        proposed, end = leapfrog(potential, current, velocity, self.time_step)
+        error = proposed.potential - current.potential + 0.5 * (end.square() - velocity.square()).sum(1)
         decision = metropolis(current, proposed, -error, generator)
-        velocity = torch.where(decision.accept[:, None], flight.velocity, -start_velocity)
-        info = Info(decision.acceptance, 1, 1, decision.invalid, energy_error=error)
+        velocity = torch.where(decision.accept[:, None], end, -velocity)
+        info = Info(decision.acceptance, 1, 0, decision.invalid, energy_error=error)
         return State(select(decision.accept, proposed, current), velocity), info

@@ -6,8 +6,9 @@ Timed tests use pytest-benchmark and run only when asked for (`--benchmark-only`
 from __future__ import annotations
 
 import math
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -117,3 +118,12 @@ class Throughput:
 @pytest.fixture(scope="session")
 def throughput() -> Throughput:
     return Throughput()
+
+
+@pytest.fixture
+def all_threads() -> Iterator[int]:
+    """As many threads as this process may use, or as `BENCH_THREADS` says; the other tests run on one."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(int(os.environ.get("BENCH_THREADS", len(os.sched_getaffinity(0)))))
+    yield torch.get_num_threads()
+    torch.set_num_threads(before)

@@ -4,7 +4,7 @@
 
 Every round times each path once, one after the other, so that whatever else the machine does meets them alike; the ratio is that of a
 round. pytest-benchmark's own columns are the library's float32 path; the seconds of all paths are in `extra_info`, which
-`tests/throughput/report.py` reads. All paths run with as many threads as torch was given.
+`tests/throughput/report.py` reads. All paths run on all cores, or on as many threads as `BENCH_THREADS` says.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def flops(model: GEBM) -> float:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_chain_steps(name: str, benchmark: Any, throughput: Any, model: GEBM, flops: float) -> None:
+def test_chain_steps(name: str, benchmark: Any, throughput: Any, all_threads: int, model: GEBM, flops: float) -> None:
     case, z = CASES[name], torch.randn(BATCH, LATENT, generator=torch.Generator().manual_seed(0))
     paths: dict[str, Callable[[], None]] = {
         "plain": PlainChain(throughput.plain(model, 100.0), case, z),
@@ -111,7 +111,7 @@ def test_chain_steps(name: str, benchmark: Any, throughput: Any, model: GEBM, fl
         "gradient_evaluations": {path: plain_evaluations if path == "plain" else case.evaluations for path in paths},
         "flops_per_evaluation": flops,
         "matmul_peak": peaks,
-        "threads": torch.get_num_threads(),
+        "threads": all_threads,
         "capability": torch.backends.cpu.get_cpu_capability(),
         "torch": torch.__version__,
         "load": os.getloadavg()[0],
