@@ -44,7 +44,7 @@ class Benchmark:
         build: makes the work on a device; the settings are its arguments.
         settings: of `build`, by name; they are part of the benchmark's version.
         steps: steps in one sample of the clock, enough for some tens of milliseconds.
-        samples: samples of the clock in a process.
+        samples: samples of the clock in a process, at least; what is quick is timed for 0.3 seconds.
         quick: whether it is in the quick subset.
     """
 

@@ -27,6 +27,7 @@ __all__ = ["Order", "definitions", "work"]
 
 LIBRARIES = ("torch", "numpy", "scipy", "torch-fidelity", "torchvision", "scikit-learn")
 WARM_UP = 0.2  # seconds of steps before the first sample, at least one
+MEASURED, MOST_SAMPLES = 0.3, 60  # seconds of steps that are timed, in so many samples at most
 
 
 @dataclass(frozen=True)
@@ -107,10 +108,13 @@ def timed(benchmark: Benchmark, device: str) -> dict[str, Any]:
     while spent < WARM_UP:
         spent += sample(work.step, benchmark.steps, device) * benchmark.steps
     peak = matmul_peak(work.precision, device) if work.precision else 0.0
+    seconds = [sample(work.step, benchmark.steps, device) for _ in range(benchmark.samples)]
+    while sum(seconds) * benchmark.steps < MEASURED and len(seconds) < MOST_SAMPLES:
+        seconds.append(sample(work.step, benchmark.steps, device))
     return {
         "unit": benchmark.unit,
         "version": version(benchmark),
-        "seconds": [sample(work.step, benchmark.steps, device) for _ in range(benchmark.samples)],
+        "seconds": seconds,
         "amount": work.amount,
         "gradient_evaluations": work.gradient_evaluations,
         "forward_evaluations": work.forward_evaluations,

@@ -190,7 +190,7 @@ def test_a_result_has_what_rates_are_made_of() -> None:
     found = worker.timed(BY_NAME["ula-flow-b256"], "cpu")
     assert found["amount"] == found["gradient_evaluations"] == 256
     assert found["forward_evaluations"] == 0
-    assert len(found["seconds"]) == BY_NAME["ula-flow-b256"].samples
+    assert BY_NAME["ula-flow-b256"].samples <= len(found["seconds"]) <= worker.MOST_SAMPLES
     assert min(found["seconds"]) > 0
     assert found["flops"] > 0
     assert found["peak"] > 0
