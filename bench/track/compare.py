@@ -42,7 +42,7 @@ def select(processes: Processes, side: Side, patterns: Sequence[str], full: bool
     """The benchmarks of a side, by name: those that match a pattern (`ula-*`), or without patterns the quick ones, or all.
 
     Raises:
-        UnknownNameError: for a pattern that matches none.
+        UnknownNameError: for a pattern that matches none, or if there is nothing to choose.
         MeasuringError: if the side cannot be asked.
     """
     known = processes.ask(side, "list").results
@@ -51,7 +51,10 @@ def select(processes: Processes, side: Side, patterns: Sequence[str], full: bool
             raise UnknownNameError(f"no benchmark '{pattern}'; {closest(pattern, known)}")
     if patterns:
         return {name: known[name] for name in known if any(fnmatch.fnmatch(name, pattern) for pattern in patterns)}
-    return {name: said for name, said in known.items() if full or said.get("quick")}
+    chosen = {name: said for name, said in known.items() if full or said.get("quick")}
+    if not chosen:
+        raise UnknownNameError("none of these benchmarks is quick; add --full, or name some with --only")
+    return chosen
 
 
 def compare(

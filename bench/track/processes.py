@@ -55,14 +55,14 @@ class Processes:
         device: "cpu" or "cuda".
         threads: of torch and of the libraries under it.
         file: Python file with other `BENCHMARKS`; None for the package's own.
-        timeout: seconds after which a process is ended.
+        timeout: seconds for each benchmark of a process, after which the process is ended.
     """
 
     scratch: Path
     device: str = "cpu"
     threads: int = 1
     file: Path | None = None
-    timeout: float = 900.0
+    timeout: float = 300.0
 
     def ask(self, side: Side, task: str, names: Sequence[str] = (), timed: Path | None = None) -> Answers:
         """Let a fresh process (more, if it dies) do a task on a side.
@@ -96,6 +96,7 @@ class Processes:
     def run(self, order: Order, side: Side, timed: Path) -> str:
         """Run one process to its end; how it died, or '' if it did not."""
         command = [sys.executable, "-P", str(timed / "__main__.py"), json.dumps(asdict(order))]
+        limit = self.timeout * max(1, len(order.names))
         log = self.scratch / "stderr.txt"
         with log.open("w") as errors:
             process = subprocess.Popen(  # noqa: S603
@@ -108,9 +109,9 @@ class Processes:
                 start_new_session=True,
             )
             try:
-                code = process.wait(self.timeout)
+                code = process.wait(limit)
             except subprocess.TimeoutExpired:
-                return f"took more than {self.timeout:g} seconds"
+                return f"its process took more than {limit:g} seconds"
             finally:
                 end_group(process)
         if code < 0:

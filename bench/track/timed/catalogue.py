@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bench.track.timed import Benchmark, Work
@@ -67,7 +68,6 @@ def chain_steps(rule: str, on: str, batch: int, precision: str, device: str) -> 
     """A chain on the copy for sampling that goes on a step a call."""
     import torch
 
-    from bench.track.timed.agreement import differing
     from bench.track.timed.targets import SMALL, target
 
     lowered = torch.bfloat16 if precision == "bfloat16" else None
@@ -81,13 +81,24 @@ def chain_steps(rule: str, on: str, batch: int, precision: str, device: str) -> 
         state, _ = sampler.step(potential, state, generator)
 
     def check() -> list[str]:
-        plain, temperature = target(SMALL.get(on, on), device)
-        fast = plain.for_sampling(dtype=lowered)
-        return differing(sampler, RULES[rule].steps, fast, plain, temperature, device)
+        return list(law(rule, SMALL.get(on, on), precision, device))
 
     return Work(
         step, batch, check, batch * info.gradient_evaluations, batch * info.forward_evaluations, precision=precision
     )
+
+
+@cache
+def law(rule: str, on: str, precision: str, device: str) -> tuple[str, ...]:
+    """The statistics in which a sampler's chains on the copy for sampling are wrong; batch and width share it."""
+    import torch
+
+    from bench.track.timed.agreement import differing
+    from bench.track.timed.targets import target
+
+    plain, beta = target(on, device)
+    fast = plain.for_sampling(dtype=torch.bfloat16 if precision == "bfloat16" else None)
+    return tuple(differing(make_sampler(RULES[rule]), RULES[rule].steps, fast, plain, beta, device))
 
 
 def training_step(width: int, batch: int, device: str) -> Work:

@@ -18,9 +18,18 @@ from bench.cli import main
 from bench.track import sides
 from bench.track.check import NEW, OLD, Line, exit_code, judge_laws, judge_versions, run_check
 from bench.track.decide import Design, Verdict
+from bench.track.processes import MeasuringError, Processes
 
 from .conftest import BROKEN, KILLED, LIBRARY, SLOW, WRONG, worktrees
 
+PRIOR = """
+class GaussianPrior:
+    def __init__(self, dimension):
+        self.dimension = dimension
+
+    def sample(self, count, generator):
+        return [0.0] * count * self.dimension
+"""
 FEW = ("--threads", "1", "--pairs", "4")
 Commit = Callable[..., Path]
 
@@ -123,6 +132,67 @@ def test_what_is_not_there_is_said_in_a_line(commit: Commit, benchmarks: Path, t
     assert "does not hold the package gebm" in complaint(check(tmp_path / "empty", benchmarks, "HEAD"), 2)
     assert "did you mean 'nap'?" in complaint(check(repository, benchmarks, "HEAD", "--only", "napp"), 2)
     assert worktrees(repository) == 1
+
+
+def test_the_page_on_throughput_has_an_example_that_works(commit: Commit, tmp_path: Path) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "throughput.md").read_text()
+    (tmp_path / "mine.py").write_text(page.split("```python\n")[1].split("```")[0])
+    repository = commit("only")
+    (repository / "gebm" / "__init__.py").write_text(PRIOR)
+    found = Processes(tmp_path, file=tmp_path / "mine.py").ask(sides.working_tree(repository), "time", ["prior"])
+    assert found.results["prior"]["amount"] == 1000
+    assert found.results["prior"]["unit"] == "draws"
+
+
+def test_slow_processes_are_ended(commit: Commit, benchmarks: Path, tmp_path: Path) -> None:
+    side = sides.working_tree(commit("stuck", LIBRARY.replace("sleep(seconds)", "sleep(1000)")))
+    found = Processes(tmp_path, file=benchmarks, timeout=2.0).ask(side, "time", ["nap"])
+    assert found.results == {"nap": {"error": "its process took more than 2 seconds"}}
+
+
+def test_a_process_has_no_network_and_the_library_of_its_side(commit: Commit, benchmarks: Path, tmp_path: Path) -> None:
+    calling = LIBRARY.replace("time.sleep(seconds)", "import socket; socket.create_connection(('127.0.0.1', 9))")
+    side = sides.working_tree(commit("calling", calling))
+    found = Processes(tmp_path, file=benchmarks).ask(side, "time", ["nap"])
+    assert "must not use the network" in found.results["nap"]["error"]
+    with pytest.raises(MeasuringError, match=r"no package gebm|was to come from"):
+        Processes(tmp_path, file=benchmarks).ask(sides.Side("nothing", tmp_path), "time", ["nap"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "message"),
+    [
+        (("--device", "cuda"), {}, "no CUDA device is available"),
+        ((), {"BENCH_THREADS": "many"}, "BENCH_THREADS: 'many' is not a number of threads"),
+        (("--margin", "0.5"), {}, "0 <= margin < tolerance must hold"),
+        (("--pairs", "2"), {}, "--pairs"),
+        (("--minutes", "0"), {}, "--minutes"),
+    ],
+)
+def test_usage_is_complained_about(
+    arguments: tuple[str, ...], environment: dict[str, str], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if arguments[:1] == ("--device",):
+        import torch
+
+        if torch.cuda.is_available():
+            pytest.skip("there is a CUDA device here")
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    result = CliRunner().invoke(main, ["track", "check", "--against", "HEAD", *arguments])
+    assert result.exit_code == 2
+    assert message in result.output
+
+
+def test_help_imports_nothing_heavy() -> None:
+    script = (
+        "import sys; from click.testing import CliRunner; from bench.cli import main\n"
+        "for name in ((), ('check',), ('record',), ('history',), ('calibrate',)):\n"
+        "    assert CliRunner().invoke(main, ['track', *name, '--help']).exit_code == 0, name\n"
+        "print(sorted({'torch', 'pandas', 'scipy', 'matplotlib', 'numpy'} & set(sys.modules)))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 def test_a_revision_before_the_library(commit: Commit, benchmarks: Path) -> None:
