@@ -1,4 +1,4 @@
-"""The command line: `bench list | plan | run | status | report | doctor | data | completion`.
+"""The command line: `bench list | plan | run | status | report | doctor | data | track | completion`.
 
 Everything that depends on the terminal or the environment ends here. Heavy imports happen inside commands, so that `bench --help` and
 `bench list` answer at once. Exit codes: 0 done, 1 a run failed or is unfinished, 2 wrong usage.
@@ -21,6 +21,7 @@ from bench import __version__
 from bench.commands.claims import claims
 from bench.commands.compare import compare
 from bench.commands.export import export
+from bench.track.commands import track
 from bench.usage import (
     KINDS,
     Failure,
@@ -440,7 +441,7 @@ def completion(shell: str) -> None:
     click.echo(made(main, {}, "bench", "_BENCH_COMPLETE").source())
 
 
-for command in (claims, compare, export):
+for command in (claims, compare, export, track):
     main.add_command(command)
 
 

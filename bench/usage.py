@@ -27,6 +27,7 @@ __all__ = [
 GROUPS = {
     "Run": ("run", "plan", "status"),
     "Read": ("report", "claims", "compare", "export", "list"),
+    "Measure speed": ("track",),
     "Set up": ("doctor", "data", "completion"),
 }
 KINDS = ("suites", "datasets", "models", "samplers", "metrics")
