@@ -40,6 +40,7 @@ NUMBERS = (
     *("bench/evaluate.py", "bench/chains.py", "bench/judge.py", "bench/truth.py"),
 )
 _MANIFEST = frozenset({"suite", "profile", "runs"})
+_STATUS = frozenset({"state", "reason", "fingerprint", "device", "seconds", "files"})
 _LISTED = frozenset({"dataset", "model", "seed", "run", "identity", "readouts"})
 NUMBERS_FOLDERS = ("bench/datasets", "bench/metrics")
 
@@ -203,6 +204,8 @@ class Store:
             return Found("corrupt", str(error))
         if status is None:
             return self._lookup_unfinished(folder)
+        if not status.keys() >= _STATUS:
+            return Found("stale", "written by another version")
         if status["fingerprint"] != fingerprint():
             return Found("stale", "made by other code or library versions")
         if status["device"] not in (device, "") and device != "auto":

@@ -68,9 +68,11 @@ def render(frame: pd.DataFrame, facts: Sequence[RunFacts] = (), format: str = "m
         ValueError: if the format is unknown or the frame breaks its contract.
     """
     _check_format(format)
+    from bench.machine import no_collection
     from bench.report.chapters import read_chapters
 
-    return _text(read_chapters(frame, facts), format, None)
+    with no_collection():
+        return _text(read_chapters(frame, facts), format, None)
 
 
 def terminal_table(frame: pd.DataFrame, console: Console, facts: Sequence[RunFacts] = ()) -> None:

@@ -19,7 +19,7 @@ from rich.console import Console
 from bench.report import render, terminal_table, write_report
 from bench.report.chapters import read_chapters
 from bench.report.curves import read_curve
-from bench.report.pictures import sample_rows
+from bench.report.pictures import sample_rows, write_all_figures
 from bench.report.plots import curves_figure, samples_figure, score_figure
 from bench.report.scores import NothingToReportError
 from bench.report.text import estimate_text, number
@@ -150,6 +150,19 @@ def test_the_same_store_gives_the_same_bytes(made: Any, tmp_path: Path) -> None:
     )
     assert first == second
     assert len(first) == 5
+
+
+def test_figures_drawn_side_by_side_are_the_same(made: Any, tmp_path: Path) -> None:
+    rows = [row | {"dataset": name, "run": f"{name}-{row['run']}"} for name in "abc" for row in made.study(seeds=1)]
+    chapters = read_chapters(made.frame(rows))
+    pictures = []
+    for workers in (1, 2):
+        folder = tmp_path / str(workers)
+        folder.mkdir()
+        figures = write_all_figures(chapters, folder / "report.md", workers)
+        pictures.append([(folder / figure.path).read_bytes() for chapter in figures for figure in chapter])
+    assert len(pictures[0]) == 6
+    assert pictures[0] == pictures[1]
 
 
 def test_empty_and_unknown_are_clear(made: Any, tmp_path: Path) -> None:
