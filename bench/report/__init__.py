@@ -1,4 +1,4 @@
-"""From one tidy frame of scores to what a reader sees: Markdown with figures, JSON, CSV, a table on the terminal.
+"""From one tidy frame of scores to what a reader sees: Markdown with figures, LaTeX, JSON, CSV, a table on the terminal.
 
 Importing this package costs nothing: pandas, matplotlib and rich come in when a report is made, and torch never does.
 """
@@ -31,7 +31,7 @@ def write_report(frame: pd.DataFrame, facts: Sequence[RunFacts], out: Path, form
     Args:
         frame: one row for each run × readout × metric, as `bench.report.scores.COLUMNS` has it.
         facts: what is known about the runs besides their scores; may be empty.
-        out: the file to write, or a folder, in which it is then named `report.md` (`.json`, `.csv`).
+        out: the file to write, or a folder, in which it is then named `report.md` (`.json`, `.csv`, `.tex`).
         format: one of `FORMATS`.
 
     Returns:
