@@ -1,4 +1,4 @@
-"""The command line: `bench list | plan | run | status | report | doctor | data | completion`.
+"""The command line: `bench list | plan | run | status | report | claims | compare | export | doctor | data | completion`.
 
 Everything that depends on the terminal or the environment ends here. Heavy imports happen inside commands, so that `bench --help` and
 `bench list` answer at once. Exit codes: 0 done, 1 a run failed or is unfinished, 2 wrong usage.
@@ -282,7 +282,7 @@ def status(store: Path) -> None:
     "--out",
     type=click.Path(path_type=Path),
     default=None,
-    help="Directory for the report and its figures; default: STORE/report. others than markdown go to the screen without it.",
+    help="Directory for the report and its figures; default: STORE/report. Without it, all but markdown go to the screen.",
 )
 @click.option("--latex", "format_", flag_value="latex", help="LaTeX tables; the same as --format latex.")
 def report(store: Path, suite: str | None, profile: str | None, format_: str, out: Path | None) -> None:

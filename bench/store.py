@@ -310,7 +310,7 @@ class Store:
             found = RunFolder(self.root / "suites").read_json(f"{suite}-{profile}.json")
         except StoreError:
             found = None
-        return found or {"suite": suite, "profile": profile, "runs": []}
+        return found if found and _is_listing(found) else {"suite": suite, "profile": profile, "runs": []}
 
     def write_manifest(self, manifest: dict[str, Any]) -> None:
         """Remember what a suite is made of.
@@ -368,6 +368,11 @@ class Store:
         )
 
 
+def _is_listing(manifest: dict[str, Any]) -> bool:
+    """Whether a manifest has what this version reads."""
+    return manifest.keys() >= _MANIFEST and all(run.keys() >= _LISTED for run in manifest["runs"])
+
+
 def _listings(folder: Path) -> list[dict[str, Any]]:
     """All manifests of a folder.
 
@@ -378,7 +383,7 @@ def _listings(folder: Path) -> list[dict[str, Any]]:
     found = []
     for path in sorted(folder.glob("*.json")):
         manifest = files.read_json(path.name) or {}
-        if not manifest.keys() >= _MANIFEST or any(not run.keys() >= _LISTED for run in manifest["runs"]):
+        if not _is_listing(manifest):
             raise StoreError(f"{path} was written by another version; the same `bench run` as before writes it anew")
         found.append(manifest)
     return found

@@ -63,6 +63,13 @@ def test_every_table_is_whole(written: tuple[Path, str]) -> None:
     assert all(len({len(line) for line in table}) == 1 for table in found)
 
 
+def test_claims_are_bold_only_where_they_stand_among_all(made: Any) -> None:
+    table = tables(render(made.frame(made.study(seeds=8))))[0]
+    verdicts = {(line[2].strip(), float(line[5].replace("−", "-")) <= 0.05) for line in table[2:]}
+    assert verdicts >= {("**contradicted**", True), ("**supported**", True)}
+    assert all(verdict.startswith("**") == holds for verdict, holds in verdicts)
+
+
 def test_every_figure_is_there_and_not_blank(written: tuple[Path, str]) -> None:
     path, text = written
     links = re.findall(r"!\[[^\]]*(?:\[[^\]]*\][^\]]*)*\]\(([^)]+)\)", text)
