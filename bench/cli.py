@@ -1,4 +1,4 @@
-"""The command line: `bench list | plan | run | status | report | doctor | data | track | completion`.
+"""The command line: `bench list | plan | run | status | report | claims | compare | export | track | doctor | data | completion`.
 
 Everything that depends on the terminal or the environment ends here. Heavy imports happen inside commands, so that `bench --help` and
 `bench list` answer at once. Exit codes: 0 done, 1 a run failed or is unfinished, 2 wrong usage.

@@ -48,6 +48,7 @@ NUMBERS = (
     *("bench/likelihoods.py", "bench/evaluate.py", "bench/chains.py", "bench/judge.py", "bench/truth.py"),
 )
 _MANIFEST = frozenset({"suite", "profile", "runs"})
+_STATUS = frozenset({"state", "reason", "fingerprint", "device", "seconds", "files"})
 _LISTED = frozenset({"dataset", "model", "seed", "run", "identity", "readouts"})
 NUMBERS_FOLDERS = ("bench/datasets", "bench/metrics")
 
@@ -211,6 +212,8 @@ class Store:
             return Found("corrupt", str(error))
         if status is None:
             return self._lookup_unfinished(folder)
+        if not status.keys() >= _STATUS:
+            return Found("stale", "written by another version")
         if status["fingerprint"] != fingerprint():
             return Found("stale", "made by other code or library versions")
         if status["device"] not in (device, "") and device != "auto":
@@ -315,7 +318,7 @@ class Store:
             found = RunFolder(self.root / "suites").read_json(f"{suite}-{profile}.json")
         except StoreError:
             found = None
-        return found or {"suite": suite, "profile": profile, "runs": []}
+        return found if found and _is_listing(found) else {"suite": suite, "profile": profile, "runs": []}
 
     def write_manifest(self, manifest: dict[str, Any]) -> None:
         """Remember what a suite is made of.
@@ -373,6 +376,11 @@ class Store:
         )
 
 
+def _is_listing(manifest: dict[str, Any]) -> bool:
+    """Whether a manifest has what this version reads."""
+    return manifest.keys() >= _MANIFEST and all(run.keys() >= _LISTED for run in manifest["runs"])
+
+
 def _listings(folder: Path) -> list[dict[str, Any]]:
     """All manifests of a folder.
 
@@ -383,7 +391,7 @@ def _listings(folder: Path) -> list[dict[str, Any]]:
     found = []
     for path in sorted(folder.glob("*.json")):
         manifest = files.read_json(path.name) or {}
-        if not manifest.keys() >= _MANIFEST or any(not run.keys() >= _LISTED for run in manifest["runs"]):
+        if not _is_listing(manifest):
             raise StoreError(f"{path} was written by another version; the same `bench run` as before writes it anew")
         found.append(manifest)
     return found

@@ -102,6 +102,8 @@ def explain(path: Path, error: ValidationError, model: type[BaseModel]) -> str:
         message = f"unknown key; {allowed_keys(first['loc'], model)}"
     elif first["type"] == "missing":
         message = "required key is missing"
+    elif first["type"] == "value_error":  # worded here, and naming what it was given
+        message = str(first["ctx"]["error"])
     else:
         message += f", got {first['input']!r}"
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""

@@ -1,4 +1,4 @@
-"""From one tidy frame of scores to what a reader sees: Markdown with figures, a page of HTML, JSON, CSV, a table on the terminal.
+"""From one tidy frame of scores to what a reader sees: Markdown with figures, a page of HTML, LaTeX, JSON, CSV, a table on the terminal.
 
 Importing this package costs nothing: pandas, matplotlib and rich come in when a report is made, and torch never does.
 """
@@ -31,7 +31,7 @@ def write_report(frame: pd.DataFrame, facts: Sequence[RunFacts], out: Path, form
     Args:
         frame: one row for each run × readout × metric, as `bench.report.scores.COLUMNS` has it.
         facts: what is known about the runs besides their scores; may be empty.
-        out: the file to write, or a folder, in which it is then named `report.md` (`.html`, `.json`, `.csv`).
+        out: the file to write, or a folder, in which it is then named `report.md` (`.html`, `.json`, `.csv`, `.tex`).
         format: one of `FORMATS`.
 
     Returns:
@@ -68,9 +68,11 @@ def render(frame: pd.DataFrame, facts: Sequence[RunFacts] = (), format: str = "m
         ValueError: if the format is unknown or the frame breaks its contract.
     """
     _check_format(format)
+    from bench.machine import no_collection
     from bench.report.chapters import read_chapters
 
-    return _text(read_chapters(frame, facts), format, None)
+    with no_collection():
+        return _text(read_chapters(frame, facts), format, None)
 
 
 def terminal_table(frame: pd.DataFrame, console: Console, facts: Sequence[RunFacts] = ()) -> None:

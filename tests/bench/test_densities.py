@@ -261,8 +261,8 @@ def test_what_a_density_suite_must_say(suite: Suite, tmp_path: Path) -> None:
         ('family = "realnvp"', 'family = "realnpv"', "profiles.quick.flows.realnvp.family"),
         (
             "steps = 60\ncheck_every",
-            "steps = 60\nbatch_size = 30000\ncheck_every",
-            "batch_size 30000 is more than the 20000 rows",
+            "steps = 60\nbatch_size = 300000\ncheck_every",
+            "batch_size 300000 is more than the 100000 rows",
         ),
         ("seeds = [0, 1]", 'seeds = [0, 1]\noptional = ["redwine"]', "optional names redwine"),
         (

@@ -224,6 +224,7 @@ def test_a_manifest_of_another_version_is_one_line(store: Store) -> None:
     rewrite(store.root / "suites" / "synthetic-quick.json", runs=[{"run": "x"}])
     with pytest.raises(StoreError, match="written by another version"):
         scan(store)
+    assert store.read_manifest("synthetic", "quick")["runs"] == []
 
 
 def test_content_of_two_digests_shares_no_table(store: Store, synthetic: ModuleType) -> None:
