@@ -18,7 +18,17 @@ if TYPE_CHECKING:
 
     from bench.report.chapters import Chapter
 
-__all__ = ["CLAIMS_QUESTION", "claims_table", "compact_runs", "findings_of", "footnote", "print_findings", "summary"]
+__all__ = [
+    "CLAIMS_QUESTION",
+    "claims_table",
+    "compact_runs",
+    "comparison",
+    "findings_of",
+    "footnote",
+    "place",
+    "print_findings",
+    "summary",
+]
 
 CLAIMS_QUESTION = "What do these runs say about the paper's claims?"
 _STYLES: dict[Verdict, str] = {
