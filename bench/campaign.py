@@ -77,7 +77,7 @@ class Campaign:
             Job(
                 f"extractor {extractor}",
                 "bench.runner:prepare_extractor",
-                (dataset, extractor, todo[0].task.data, self.store.root, todo[0].task.weights),
+                (dataset, extractor, todo[0].task),
             )
             for dataset, extractor in extractors(todo)
         ]
@@ -112,13 +112,20 @@ def entry(planned: Planned) -> dict[str, Any]:
 def earlier(campaign: Campaign, runs: Sequence[Mapping[str, Any]]) -> list[Planned]:
     """Runs of an earlier manifest that the suite, as it is now, would do just so."""
     kept = []
-    load = functools.cache(load_dataset)
+    load = functools.cache(functools.partial(load_dataset, cache=campaign.planned[0].task.cache))
     for run in runs:
         selection = Selection(campaign.profile, [run.get("source", run["dataset"])], [run["model"]], [run["seed"]])
         task = campaign.planned[0].task
         try:
             found = make_plan(
-                campaign.suite, selection, campaign.store, task.data, task.weights, task.device, load=load
+                campaign.suite,
+                selection,
+                campaign.store,
+                task.data,
+                task.weights,
+                task.device,
+                cache=task.cache,
+                load=load,
             )
         except (SuiteError, UnknownNameError, DatasetError):
             continue

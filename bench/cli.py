@@ -7,6 +7,7 @@ Everything that depends on the terminal or the environment ends here. Heavy impo
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import signal
 import sys
@@ -96,6 +97,8 @@ def planned(
     create: bool,
 ) -> tuple[Suite, Store, list[Planned]]:
     """Suite, store and plan of a command's options."""
+    from bench.datasets import load_dataset
+    from bench.display import decoding
     from bench.plan import Selection, make_plan
     from bench.store import Store
     from bench.suite_files import load_suite
@@ -108,11 +111,11 @@ def planned(
         where.create()
     selection = Selection(profile, datasets, models, seeds or ())
     places = (data_root(), weights_root(), check_device(device))
-    return (
-        loaded,
-        where,
-        make_plan(loaded, selection, where, *places, fresh, remark=lambda said: click.echo(said, err=True)),
-    )
+    remark = functools.partial(click.echo, err=True)
+    with decoding() as tell:
+        load = functools.partial(load_dataset, cache=cache_root(), tell=tell)
+        plans = make_plan(loaded, selection, where, *places, fresh, cache_root(), load, remark)
+    return loaded, where, plans
 
 
 def data_root() -> Path:
@@ -122,6 +125,15 @@ def data_root() -> Path:
     import pooch
 
     return Path(pooch.os_cache("gebm-bench"))
+
+
+def cache_root() -> Path:
+    """Where decoded images are kept: BENCH_CACHE, or else a folder of this user's cache."""
+    if os.environ.get("BENCH_CACHE"):
+        return Path(os.environ["BENCH_CACHE"]).resolve()
+    import pooch
+
+    return Path(pooch.os_cache("gebm-bench")) / "decoded"
 
 
 def weights_root() -> Path | None:
@@ -406,16 +418,21 @@ def at_hand() -> list[str]:
 def verify(names: tuple[str, ...]) -> None:
     """Check the content of datasets, all that are at hand by default, against the digests this version expects."""
     from bench.datasets import KNOWN_DIGESTS, load_dataset
+    from bench.display import decoding
 
     failed = False
     with one_line_errors():
         for name in names or at_hand():
-            dataset = load_dataset(name, data_root())
+            with decoding() as tell:
+                dataset = load_dataset(name, data_root(), cache_root(), tell)
+            whole = dataset.digest == dataset.computed_digest()
             expected = KNOWN_DIGESTS.get(name)
-            sound = expected in (None, dataset.digest)
+            sound = whole and expected in (None, dataset.digest)
             failed = failed or not sound
             verdict = (
-                "as expected"
+                f"DAMAGED in {cache_root()}; delete it there"
+                if not whole
+                else "as expected"
                 if expected == dataset.digest
                 else "no digest on record"
                 if expected is None

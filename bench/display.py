@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from bench.executors.processes import JobEvent
     from bench.task import Outcome
 
-__all__ = ["downloading", "follow"]
+__all__ = ["decoding", "downloading", "follow"]
 
 LINE_EVERY = 15.0  # seconds between lines where there is no terminal
 
@@ -41,6 +41,26 @@ def downloading() -> Iterator[Callable[[str, int, int], None]]:
             if name not in tasks:
                 tasks[name] = bars.add_task(name)
             bars.update(tasks[name], completed=there, total=total or None)
+
+        yield tell
+
+
+@contextlib.contextmanager
+def decoding() -> Iterator[Callable[[str, int, int], None]]:
+    """A bar on standard error for what is being decoded, if anything is; yields what that tells its progress to."""
+    columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+        tasks: dict[str, TaskID] = {}
+        shown = 0.0
+
+        def tell(what: str, done: int, total: int) -> None:
+            nonlocal shown
+            if what in tasks and done != total and time.monotonic() - shown < 0.1:
+                return
+            shown = time.monotonic()
+            if what not in tasks:
+                tasks[what] = bars.add_task(what)
+            bars.update(tasks[what], completed=done, total=total or None)
 
         yield tell
 

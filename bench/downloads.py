@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import logging
 import os
 import shutil
 import tarfile
 import time
+import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
@@ -210,7 +212,7 @@ def place(dataset: str, source: Path, root: Path, accept_unverified: bool) -> li
     if not source.exists():
         raise DatasetError(f"--from: there is no {source}")
     with one_line_errors(root):
-        if source.is_file() and wanted[0].archive and tarfile.is_tarfile(source):
+        if source.is_file() and wanted[0].archive and (tarfile.is_tarfile(source) or zipfile.is_zipfile(source)):
             archive = CATALOGUE[wanted[0].archive]
             verified = vouched(source, archive, accept_unverified)
             unpack(source, members_of(archive) if verified else list(wanted), root, verified)
@@ -260,26 +262,46 @@ def vouched(path: Path, official: Official, accept_unverified: bool) -> bool:
 
 
 def unpack(archive: Path, members: list[Official], root: Path, verified: bool) -> None:
-    """Take files out of an archive by what they are called, with a receipt each; nothing else in it is touched.
+    """Take files out of a tar or zip archive by what they are called, with a receipt each; nothing else in it is touched.
 
     Raises:
         DatasetError: if one is not in it.
     """
     wanted = {PurePosixPath(member.name).parts[-2:]: member for member in members}
     try:
-        with tarfile.open(archive) as tar:
-            for entry in tar:
-                member = wanted.pop(PurePosixPath(entry.name).parts[-2:], None) if entry.isfile() else None
-                content = tar.extractfile(entry) if member else None
-                if member and content:
-                    with one_line_errors(root):
+        with contextlib.closing(contents(archive)) as entries:
+            for name, open_entry in entries:
+                if member := wanted.pop(PurePosixPath(name).parts[-2:], None):
+                    with one_line_errors(root), open_entry() as content:
                         put(content, root / member.name, None)
                         write_receipt(root / member.name, f"from {archive.name}", verified)
                 if not wanted:
                     return
-    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
+    except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError, zlib.error) as error:
         raise DatasetError(f"{archive} is not an archive that can be read: {error}") from error
     raise DatasetError(f"{archive} has no {'/'.join(next(iter(wanted)))}")
+
+
+def contents(archive: Path) -> Generator[tuple[str, Callable[[], IO[bytes]]], None, None]:
+    """The regular files in a tar or zip archive: their names, and what opens each before the next is asked for."""
+    if zipfile.is_zipfile(archive):
+        with zipfile.ZipFile(archive) as opened:
+            for info in opened.infolist():
+                if not info.is_dir():
+                    yield info.filename, functools.partial(opened.open, info)
+        return
+    with tarfile.open(archive) as tar:
+        for entry in tar:
+            if entry.isfile():
+                yield entry.name, functools.partial(member_of, tar, entry)
+
+
+def member_of(tar: tarfile.TarFile, entry: tarfile.TarInfo) -> IO[bytes]:
+    """A regular file in a tar archive, opened."""
+    content = tar.extractfile(entry)
+    if content is None:
+        raise tarfile.TarError(f"{entry.name} is not a regular file")
+    return content
 
 
 def put(content: IO[bytes], target: Path, origin: Path | None) -> None:

@@ -78,6 +78,7 @@ class Evaluator:
         self.dataset, self.extractor, self.cache = dataset, extractor, cache
         self.codec = PixelCodec(dataset.levels)
         self.progress, self.should_stop = progress, should_stop
+        self.references: dict[str, Reference] = {}
 
     def read(self, model: Model, readout: ImageReadout) -> Result:
         """One readout of one model.
@@ -201,8 +202,10 @@ class Evaluator:
 
     def reference(self, split: str) -> Reference:
         """The real images everything is compared with."""
-        images = self.codec.to_bytes(torch.from_numpy(self.dataset.splits[split]))
-        return reference(images, self.extractor, self.dataset.name, split, self.cache)
+        if split not in self.references:
+            images = self.codec.to_bytes(torch.from_numpy(self.dataset.splits[split]))
+            self.references[split] = reference(images, self.extractor, self.dataset.name, split, self.cache)
+        return self.references[split]
 
     @staticmethod
     def row(scores: Scores, steps: int, cost: Cost) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -64,7 +65,8 @@ def make_plan(
     weights: Path | None = None,
     device: str = "cpu",
     fresh: bool = False,
-    load: Loader = load_dataset,
+    cache: Path | None = None,
+    load: Loader | None = None,
     remark: Callable[[str], None] = lambda _: None,
 ) -> list[Planned]:
     """Every run of the selection, seeds in the outer loop so that complete comparisons come first.
@@ -77,7 +79,8 @@ def make_plan(
         weights: folder of extractors' weights.
         device: where to compute.
         fresh: do everything again.
-        load: `load_dataset`, or a memory of it for who makes many plans.
+        cache: folder of decoded images.
+        load: `load_dataset` with that folder, or a memory of it for who makes many plans.
         remark: told, in a sentence, of an optional dataset that is not at hand.
 
     Raises:
@@ -87,6 +90,7 @@ def make_plan(
     """
     profile = find_profile(suite, selection.profile)
     optional = () if selection.datasets else profile.optional
+    load = load or functools.partial(load_dataset, cache=cache)
     datasets = load_datasets(selection.datasets or profile.datasets, optional, data, load, remark)
     models = {name: registry.get("models", name) for name in selection.models or profile.models}
     planned = []
@@ -98,7 +102,7 @@ def make_plan(
                     continue
                 readouts = plan_readouts(profile, dataset, entry, weights)
                 spec = resolve(suite, selection.profile, dataset, entry, seed)
-                task = Task(spec, readouts, store.root, data, weights, device, fresh, source)
+                task = Task(spec, readouts, store.root, data, weights, device, fresh, source, cache)
                 found = Found("missing", "--fresh") if fresh else store.lookup(spec, readouts, device)
                 planned.append(Planned(task, found, expected_seconds(store, spec, profile)))
     if not planned:
@@ -174,6 +178,10 @@ def resolve(suite: Suite, profile_name: str, dataset: Dataset, entry: registry.E
                 f"suite '{suite.name}': batch_size {largest} is more than the {rows} images of {dataset.name}"
             )
         refit = profile.refit if entry.settings.get("has_energy") and profile.refit.steps else None
+        if refit is not None and "validation" not in dataset.splits:
+            raise SuiteError(
+                f"{dataset.name} has no validation split, which picks the energy of {entry.name}; leave that model out"
+            )
         return RunSpec(**common, network=profile.network, training=profile.training, refit=refit)
     if isinstance(profile, DensityProfile):
         return RunSpec(**common, **resolve_density(suite.name, profile.on(dataset.name), dataset, entry))
@@ -225,9 +233,19 @@ def resolve_density(
 
 
 def choose_extractor(dataset: Dataset, weights: Path | None, wanted: str) -> str:
-    """For "auto" Inception where its weights are at hand; else the dataset's own classifier."""
+    """For "auto" Inception where its weights are at hand; else the dataset's own classifier.
+
+    Raises:
+        SuiteError: if that is wanted, or all there is, and the dataset has no classes to train it on.
+    """
     if wanted == "auto" and weights is not None and any((weights / name).is_file() for name in INCEPTION_FILES):
         return INCEPTION
+    if "train" not in dataset.labels:
+        remedy = "set extractor to auto and" if wanted == "in-domain" else "set"
+        raise SuiteError(
+            f"{dataset.name} has no classes to train an in-domain extractor on; {remedy} BENCH_WEIGHTS to a folder with "
+            f"{INCEPTION_FILES[0]}"
+        )
     return f"{dataset.name}-cnn"
 
 

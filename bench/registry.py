@@ -2,7 +2,7 @@
 
 Nothing heavy is imported to answer `bench list`; an entry's code is imported when it is used. A third party registers components from its
 own package through entry points in the groups `gebm_bench.datasets`, `gebm_bench.models` and `gebm_bench.samplers`; what one loads to may
-say `settings`, `fits`, `kind` and `seeded` as attributes, which mean what they mean for an `Entry`.
+say `settings`, `fits`, `kind`, `seeded` and `decoded` as attributes, which mean what they mean for an `Entry`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Entry:
 
     `settings` enter a run's identity; those of a sampler are the settings it has, with their defaults. `fits` are the kinds of
     datasets that a model can be fitted to. A dataset's `kind` is image, tabular or toy; a `seeded` one has a split (or draw) for every
-    seed, and its loader takes that seed after the folder.
+    seed, and its loader takes that seed after the folder; the loader of a `decoded` one takes a `bench.datasets.decoded.DecodedCache`.
     """
 
     name: str
@@ -41,6 +41,7 @@ class Entry:
     fits: tuple[str, ...] = ("image",)
     kind: str = ""
     seeded: bool = False
+    decoded: bool = False
 
     def load(self) -> Any:
         """Import and return what the entry names."""
@@ -92,6 +93,17 @@ TABULAR = (
     ),
 )
 
+IMAGES = (
+    ("cifar10", "CIFAR-10, 32×32: 50,000 train, 2,000 validate, 8,000 test", "cifar10"),
+    ("cifar10-test", "CIFAR-10, all 10,000 test images test: what real images score", "cifar10_test"),
+    ("cifar10-jpeg75", "CIFAR-10 as JPEG of quality 75: real images, not the official bits", "cifar10_jpeg75"),
+    ("fashion-mnist", "Fashion-MNIST, grey, framed to 32×32", "fashion_mnist"),
+    ("imagenet32", "ImageNet at 32×32, npz form", "imagenet32"),
+    ("celeba-32", "CelebA, aligned, centred square at 32×32; no classes", "CELEBA_32"),
+    ("celeba-64", "CelebA, aligned, centred square at 64×64; no classes", "CELEBA_64"),
+    ("lsun-bedroom", "LSUN bedrooms at 32×32; no classes; needs lmdb", "lsun_bedroom"),
+)
+
 BUILT_IN: dict[Kind, tuple[Entry, ...]] = {
     "datasets": (
         Entry("digits", "scikit-learn's 1,797 real 8×8 digits; embedded", "bench.datasets.images:digits", kind="image"),
@@ -105,6 +117,10 @@ BUILT_IN: dict[Kind, tuple[Entry, ...]] = {
                 "two-moons": "Gaussian base in the plane, data on two moons",
                 "rings": "Gaussian base in the plane, data on two rings",
             }.items()
+        ),
+        *(
+            Entry(name, summary, f"bench.datasets.official_images:{target}", kind="image", decoded=True)
+            for name, summary, target in IMAGES
         ),
         *(
             Entry(name, summary, f"bench.datasets.{target}", kind="tabular", seeded=seeded)
@@ -291,7 +307,9 @@ def get(kind: Kind, name: str) -> Entry:
     if is_built_in(kind, name):
         return entry
     loaded = entry.load()
-    told = {key: getattr(loaded, key) for key in ("settings", "fits", "kind", "seeded") if hasattr(loaded, key)}
+    told = {
+        key: getattr(loaded, key) for key in ("settings", "fits", "kind", "seeded", "decoded") if hasattr(loaded, key)
+    }
     return replace(entry, **told)
 
 

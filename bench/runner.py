@@ -12,6 +12,7 @@ import io
 import math
 import os
 import platform
+import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -24,6 +25,7 @@ from safetensors.torch import load_file, save
 from bench import registry
 from bench.atomic import write_bytes
 from bench.datasets import Dataset, load_dataset
+from bench.datasets.decoded import Tell
 from bench.evaluate import Evaluator, Result, load_extractor
 from bench.judge import ChainJudge
 from bench.likelihoods import LikelihoodReader
@@ -81,7 +83,7 @@ def _execute(task: Task, store: Store, progress: Progress, should_stop: Callable
     device = resolve_device(task.device)
     if not folder.training():
         folder.write_json("env.json", environment(device))
-    dataset = load_dataset(task.dataset_source, task.data)
+    dataset = load_dataset(task.dataset_source, task.data, task.cache, decoding(progress))
     if dataset.digest != spec.dataset_digest:
         raise ValueError(f"dataset '{spec.dataset}' changed since the run was planned")
     model = build_model(spec, registry.get("models", spec.model).load(), dataset, device)
@@ -192,6 +194,19 @@ def check_finite(result: Result) -> None:
                 raise DivergedError(f"{name} is {value} ({where})")
 
 
+def decoding(progress: Progress) -> Tell:
+    """What decoding tells, as a run's progress, ten times a second at most."""
+    shown = 0.0
+
+    def tell(what: str, done: int, total: int) -> None:
+        nonlocal shown
+        if time.monotonic() - shown > 0.1:
+            shown = time.monotonic()
+            progress({"phase": what, "step": done, "total": total or None})
+
+    return tell
+
+
 def resolve_device(name: str) -> torch.device:
     """'auto' is a CUDA device where there is one."""
     return torch.device("cuda" if name == "auto" and torch.cuda.is_available() else name.replace("auto", "cpu"))
@@ -219,17 +234,15 @@ def cpu_name() -> str:
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
-def prepare_extractor(
-    dataset: str, extractor: str, data: Path | None, store: Path, weights: Path | None, progress: Progress, _stop: Any
-) -> Outcome:
-    """Train or load an extractor ahead of the runs that will ask for it."""
+def prepare_extractor(dataset: str, extractor: str, task: Task, progress: Progress, _stop: Any) -> Outcome:
+    """Train or load an extractor ahead of the runs that will ask for it, of which `task` is one."""
     torch.set_num_threads(1)
     progress({"phase": "extractor"})
     try:
-        loaded = load_dataset(dataset, data)
-        load_extractor(extractor, loaded, Store(store).cache, weights)
+        loaded = load_dataset(dataset, task.data, task.cache, decoding(progress))
+        load_extractor(extractor, loaded, Store(task.store).cache, task.weights)
     except OSError as error:
-        return unwritable(store, error) or Outcome("abort", f"no extractor {extractor}: {error}")
+        return unwritable(task.store, error) or Outcome("abort", f"no extractor {extractor}: {error}")
     except Exception as error:
         return Outcome("abort", f"no extractor {extractor}: {error}")
     return Outcome("done")

@@ -25,6 +25,7 @@ class Task:
         device: 'auto', 'cpu' or 'cuda'.
         fresh: set aside what is there and start again.
         source: what `bench.datasets.load_dataset` takes, where that is more than the spec's dataset, such as the path of a file.
+        cache: folder of decoded images, or None.
     """
 
     spec: RunSpec
@@ -35,6 +36,7 @@ class Task:
     device: str
     fresh: bool = False
     source: str = ""
+    cache: Path | None = None
 
     @property
     def dataset_source(self) -> str:

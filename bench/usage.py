@@ -75,15 +75,16 @@ def complete(kind: str) -> Callable[[click.Context, click.Parameter, str], list[
 
 def own_files(incomplete: str) -> list[str]:
     """Completions of csv:PATH and its like: folders, and files of that kind."""
-    from bench.sources import FILE_KINDS
+    from bench.sources import FILE_KINDS, IMAGE_KINDS
 
+    kinds = (*FILE_KINDS, *IMAGE_KINDS)
     kind, colon, start = incomplete.partition(":")
-    if not colon or kind not in FILE_KINDS:
-        return [f"{each}:" for each in FILE_KINDS if each.startswith(incomplete)] if incomplete and not colon else []
+    if not colon or kind not in kinds:
+        return [f"{each}:" for each in kinds if each.startswith(incomplete)] if incomplete and not colon else []
     folder = Path(start).expanduser() if start.endswith("/") else Path(start).expanduser().parent
     prefix = start[: start.rfind("/") + 1]
     found = sorted(folder.iterdir()) if folder.is_dir() else []
-    names = [prefix + path.name + "/" * path.is_dir() for path in found if path.is_dir() or path.suffix == f".{kind}"]
+    names = [prefix + path.name + "/" * path.is_dir() for path in found if path.is_dir() or f".{kind}" in path.suffixes]
     return [f"{kind}:{name}" for name in names if name.startswith(start)]
 
 

@@ -7,7 +7,7 @@ the registry (or an entry point of your own package).
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +17,16 @@ import numpy as np
 
 from bench import registry, sources
 
-__all__ = ["KNOWN_DIGESTS", "Dataset", "DatasetError", "Duplicates", "NotAtHandError", "TableFacts", "load_dataset"]
+__all__ = [
+    "KNOWN_DIGESTS",
+    "Dataset",
+    "DatasetError",
+    "Duplicates",
+    "NotAtHandError",
+    "TableFacts",
+    "content_digest",
+    "load_dataset",
+]
 
 Array = np.ndarray
 
@@ -80,6 +89,7 @@ class Dataset:
         protocol: how the splits and values were made, in a line.
         provenance: where the data come from.
         table: for tabular data, what must stand beside their likelihoods.
+        recorded_digest: the digest that was taken when the splits were written to a cache; '' where it is to be computed.
     """
 
     name: str
@@ -90,16 +100,16 @@ class Dataset:
     labels: dict[str, Array] = field(default_factory=dict)
     levels: int = 0
     table: TableFacts | None = None
+    recorded_digest: str = ""
 
     @cached_property
     def digest(self) -> str:
-        """Hex sha256 of every split's name, type, shape and bytes, labels included."""
-        content = hashlib.sha256(f"levels={self.levels}".encode())
-        for group in (self.splits, self.labels):
-            for name, values in sorted(group.items()):
-                content.update(f"{name}:{values.dtype.str}:{values.shape}".encode())
-                content.update(np.ascontiguousarray(values).tobytes())
-        return content.hexdigest()
+        """Hex sha256 of every split's name, type, shape and bytes, labels included; as recorded, where it was."""
+        return self.recorded_digest or self.computed_digest()
+
+    def computed_digest(self) -> str:
+        """The digest of the content as it is now."""
+        return content_digest(self.levels, self.splits, self.labels)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -107,20 +117,45 @@ class Dataset:
         return tuple(self.splits["train"].shape[1:])
 
 
-def load_dataset(name: str, root: Path | None) -> Dataset:
-    """Load a dataset by what `bench.sources` reads: a name, a name with a split seed, or a file of the user's own.
+def content_digest(levels: int, splits: Mapping[str, Array], labels: Mapping[str, Array]) -> str:
+    """Hex sha256 of a dataset's content: every split's name, type, shape and bytes, labels included."""
+    content = hashlib.sha256(f"levels={levels}".encode())
+    for group in (splits, labels):
+        for name, values in sorted(group.items()):
+            content.update(f"{name}:{values.dtype.str}:{values.shape}".encode())
+            content.update(np.ascontiguousarray(values).data)
+    return content.hexdigest()
 
-    `root` is the folder where local copies of downloads are looked for.
+
+def load_dataset(
+    name: str, root: Path | None, cache: Path | None = None, tell: Callable[[str, int, int], None] | None = None
+) -> Dataset:
+    """Load a dataset by what `bench.sources` reads: a name, a name with a split seed, or a file or folder of the user's own.
+
+    Arguments:
+        name: which.
+        root: folder where local copies of downloads are looked for.
+        cache: folder where decoded images are kept; without one they are decoded in memory.
+        tell: told how decoding goes; see `bench.datasets.decoded.Tell`.
 
     Raises:
         UnknownNameError: if there is none of this name.
         DatasetError: if its files are missing or not what they should be.
     """
+    from bench.datasets.decoded import DecodedCache, silent
+
     source = sources.parse(name)
+    decoded = DecodedCache(cache, tell or silent)
+    if source.kind in sources.IMAGE_KINDS:
+        from bench.datasets.own_images import load_images
+
+        return load_images(source, decoded)
     if source.kind != "registered":
         from bench.datasets.own_files import load_file
 
         return load_file(source)
     entry = registry.get("datasets", source.where)
     load: Callable[..., Dataset] = entry.load()
+    if entry.decoded:
+        return load(root, decoded)
     return load(root, source.split) if entry.seeded else load(root)

@@ -1,15 +1,15 @@
 """Official files of datasets: which there are, and whether what lies in the data folder is what it should be.
 
-A file is official if its checksum is the catalogue's. One that came out of an official archive has a receipt beside it, with its own
-sha256; so has one that a user chose to accept although it is another, and then its datasets say so. Anything else is refused. How files get
-into the folder is for `bench.downloads`.
+A file is official if its checksum is the catalogue's, or that of another published copy of the same content. One that came out of an
+official archive has a receipt beside it, with its own sha256; so has one that a user chose to accept although it is another, and then its
+datasets say so. Anything else is refused. How files get into the folder is for `bench.downloads`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from bench.datasets import DatasetError, NotAtHandError
 __all__ = [
     "AT_HAND",
     "CATALOGUE",
+    "Digest",
     "Found",
     "Official",
     "check",
@@ -32,6 +33,10 @@ __all__ = [
 ]
 
 
+Digest = Callable[[Path, str], str]
+"""Hex digest of a file's content by an algorithm of `hashlib`."""
+
+
 @dataclass(frozen=True)
 class Official:
     """A file that datasets are read from.
@@ -42,6 +47,8 @@ class Official:
         checksum: 'md5:…' or 'sha256:…'; '' for what comes out of an archive.
         used_by: the datasets read from it.
         archive: name of the official file that holds it.
+        also: checksums of other published copies of the same content.
+        elsewhere: where a package of the operating system puts it; looked at where the data folder has none.
     """
 
     name: str
@@ -49,11 +56,16 @@ class Official:
     checksum: str
     used_by: tuple[str, ...]
     archive: str = ""
+    also: tuple[str, ...] = ()
+    elsewhere: str = ""
 
 
 UCI = "https://archive.ics.uci.edu/ml/machine-learning-databases"
 CIFAR = "https://www.cs.toronto.edu/~kriz"
 FASHION = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com"
+FASHION_DEBIAN = "/usr/share/datasets/fashion-mnist"  # dataset-fashion-mnist, which compresses them anew
+IMAGENET = "https://image-net.org/data/downsample"
+LSUN = "lsun/bedroom_train_lmdb.zip"
 MAF = "maf/data.tar.gz"
 
 
@@ -104,7 +116,7 @@ FILES = (
         "cifar-10-binary.tar.gz",
         f"{CIFAR}/cifar-10-binary.tar.gz",
         "md5:c32a1d4ab5d03f1284b67883e8d87530",
-        ("cifar10",),
+        ("cifar10", "cifar10-test"),
     ),
     Official(
         "cifar-10-python.tar.gz",
@@ -113,29 +125,43 @@ FILES = (
         ("cifar10-python",),
     ),
     Official(
-        "fashion-mnist/train-images-idx3-ubyte.gz",
-        f"{FASHION}/train-images-idx3-ubyte.gz",
-        "md5:8d4fb7e6c68d591d4c3dfef9ec88bf0d",
-        ("fashion-mnist",),
+        "cifar10_jpeg75.tar.xz",
+        "",
+        "sha256:e82212b8f8580e3e79f41a32c7db0e6a5b8fb10188d1723b706e150379c98be9",
+        ("cifar10-jpeg75",),
     ),
-    Official(
-        "fashion-mnist/train-labels-idx1-ubyte.gz",
-        f"{FASHION}/train-labels-idx1-ubyte.gz",
-        "md5:25c81989df183df01b3e8a0aad5dffbe",
-        ("fashion-mnist",),
+    *(
+        Official(
+            f"fashion-mnist/{name}.gz",
+            f"{FASHION}/{name}.gz",
+            f"md5:{published}",
+            ("fashion-mnist",),
+            also=(f"md5:{debian}",),
+            elsewhere=f"{FASHION_DEBIAN}/{name}.gz",
+        )
+        for name, published, debian in (
+            ("train-images-idx3-ubyte", "8d4fb7e6c68d591d4c3dfef9ec88bf0d", "cf8536b0aa1a6ac5fa3f23001093305c"),
+            ("train-labels-idx1-ubyte", "25c81989df183df01b3e8a0aad5dffbe", "10bea18fdb374794d4bb42e356e600c9"),
+            ("t10k-images-idx3-ubyte", "bef4ecab320f06d8554ea6380940ec79", "f78720b4224f21cce2f2ccf2d7a94c9a"),
+            ("t10k-labels-idx1-ubyte", "bb300cfdad3c16e7a12a480ee83cd310", "0d30e22e447f3c33dab9ed536400ac01"),
+        )
     ),
-    Official(
-        "fashion-mnist/t10k-images-idx3-ubyte.gz",
-        f"{FASHION}/t10k-images-idx3-ubyte.gz",
-        "md5:bef4ecab320f06d8554ea6380940ec79",
-        ("fashion-mnist",),
+    *(
+        Official(f"imagenet32/{name}", f"{IMAGENET}/{name}", checksum, ("imagenet32",))
+        for name, checksum in (
+            ("Imagenet32_train_npz.zip", "md5:3e3d1b7ddb901d59d1fbcba69b3676fa"),
+            ("Imagenet32_val_npz.zip", "md5:0300f7a8c5de0c82fb6fc6092b4858ed"),
+        )
     ),
-    Official(
-        "fashion-mnist/t10k-labels-idx1-ubyte.gz",
-        f"{FASHION}/t10k-labels-idx1-ubyte.gz",
-        "md5:bb300cfdad3c16e7a12a480ee83cd310",
-        ("fashion-mnist",),
+    *(
+        Official(f"celeba/{name}", "", checksum, ("celeba-32", "celeba-64"))
+        for name, checksum in (
+            ("img_align_celeba.zip", "md5:00d2c5bc6d35e252742224ab0c1e8fcb"),
+            ("list_eval_partition.txt", "md5:d32c9cbf5e040fd4025c592c306e6668"),
+        )
     ),
+    Official(LSUN, "http://dl.yf.io/lsun/scenes/bedroom_train_lmdb.zip", "md5:f2c5d904a82a6295dbdccb322b4b0a99", ()),
+    Official("lsun/bedroom_train_lmdb/data.mdb", "", "", ("lsun-bedroom",), archive=LSUN),
 )
 CATALOGUE: Mapping[str, Official] = {official.name: official for official in FILES}
 
@@ -160,24 +186,38 @@ def needed_by(dataset: str) -> tuple[Official, ...]:
     return tuple(official for official in CATALOGUE.values() if dataset in official.used_by)
 
 
-def find(dataset: str, root: Path | None) -> Found:
+def find(dataset: str, root: Path | None, digest: Digest | None = None) -> Found:
     """The files of a dataset in the folder `root`, checked.
+
+    Arguments:
+        dataset: which.
+        root: the data folder.
+        digest: hex digest of a file by an algorithm; `file_digest`, or a memory of it for files that take long to read.
 
     Raises:
         DatasetError: if one is missing, or is neither the official one nor accepted.
     """
-    needed = needed_by(dataset)
-    missing = [official.name for official in needed if root is None or not (root / official.name).is_file()]
-    if root is None or missing:
+    places = {official: place_of(official, root) for official in needed_by(dataset)}
+    if missing := [official.name for official, path in places.items() if path is None]:
         raise NotAtHandError(
             f"{dataset} needs {' and '.join(missing)}: bench data fetch {dataset}, or BENCH_DATA=folder that has it"
         )
-    verified = [check(root / official.name, official) for official in needed]
+    paths = {official: path for official, path in places.items() if path is not None}
+    verified = [check(path, official, digest or file_digest) for official, path in paths.items()]
     return Found(
-        paths=tuple(root / official.name for official in needed),
-        provenance=", ".join(dict.fromkeys(address(official) for official in needed)),
+        paths=tuple(paths.values()),
+        provenance=", ".join(dict.fromkeys(address(official) for official in paths)),
         unverified=not all(verified),
     )
+
+
+def place_of(official: Official, root: Path | None) -> Path | None:
+    """Where a file is: in the data folder, or where a package of the operating system put it."""
+    candidates = [
+        *([root / official.name] if root else []),
+        *([Path(official.elsewhere)] if official.elsewhere else []),
+    ]
+    return next((path for path in candidates if path.is_file()), None)
 
 
 COMES_ALONG, VERIFIED, ACCEPTED, REFUSED, ABSENT = "embedded", "verified", "UNVERIFIED", "refused", "absent"
@@ -188,9 +228,9 @@ def states(datasets: Sequence[str], root: Path) -> dict[str, str]:
     """Whether each dataset is at hand: needs no files, has official or accepted ones, or others, or lacks some; each file is read once."""
     files: dict[str, str] = {}
     for official in {each.name: each for dataset in datasets for each in needed_by(dataset)}.values():
-        path = root / official.name
+        path = place_of(official, root)
         try:
-            files[official.name] = ABSENT if not path.is_file() else VERIFIED if check(path, official) else ACCEPTED
+            files[official.name] = ABSENT if path is None else VERIFIED if check(path, official) else ACCEPTED
         except DatasetError:
             files[official.name] = REFUSED
     worst_first = (ABSENT, REFUSED, ACCEPTED, VERIFIED, COMES_ALONG)
@@ -205,16 +245,17 @@ def address(official: Official) -> str:
     return official.url or (CATALOGUE[official.archive].url if official.archive else official.name)
 
 
-def check(path: Path, official: Official) -> bool:
-    """True if the file is the official one, False if it is another that was accepted.
+def check(path: Path, official: Official, digest: Digest | None = None) -> bool:
+    """True if the file is the official one, False if it is another that was accepted; `digest` as for `find`.
 
     Raises:
         DatasetError: if it is neither.
     """
-    if checksum_matches(path, official):
+    digest = digest or file_digest
+    if checksum_matches(path, official, digest):
         return True
     receipt = read_receipt(path)
-    if receipt and receipt.get("sha256") == file_digest(path, "sha256"):
+    if receipt and receipt.get("sha256") == digest(path, "sha256"):
         return bool(receipt.get("verified")) and not official.checksum
     why = f"its {official.checksum.partition(':')[0]} is another" if official.checksum else "it has no valid receipt"
     dataset = official.used_by[0]
@@ -224,10 +265,11 @@ def check(path: Path, official: Official) -> bool:
     )
 
 
-def checksum_matches(path: Path, official: Official) -> bool:
-    """Whether the file has the catalogue's checksum; never where the catalogue has none."""
-    algorithm, _, expected = official.checksum.partition(":")
-    return bool(expected) and file_digest(path, algorithm) == expected
+def checksum_matches(path: Path, official: Official, digest: Digest | None = None) -> bool:
+    """Whether the file has a checksum of the catalogue; never where the catalogue has none."""
+    wanted = [checksum.partition(":") for checksum in (official.checksum, *official.also) if checksum]
+    found = {algorithm: (digest or file_digest)(path, algorithm) for algorithm in {each[0] for each in wanted}}
+    return any(found[algorithm] == expected for algorithm, _, expected in wanted)
 
 
 def file_digest(path: Path, algorithm: str) -> str:

@@ -48,6 +48,8 @@ class PixelCodec:
         """Integer pixels 0 … levels−1 → 0 … 255 (uint8), as extractors and viewers expect."""
         import torch
 
+        if self.levels == 256:
+            return pixels.to(torch.uint8)
         return (pixels.float() * (255 / (self.levels - 1))).round().to(torch.uint8)
 
 

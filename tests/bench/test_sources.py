@@ -31,6 +31,10 @@ from bench.usage import complete, own_files
         ("digits@0", "digits", "digits"),
         ("csv:/data/my wine.csv", "csv-my_wine", "csv:/data/my wine.csv"),
         ("parquet:/data/../a@b.parquet@4", "parquet-a_b@4", "parquet:/a@b.parquet@4"),
+        ("folder:/data/birds", "folder-birds", "folder:/data/birds"),
+        ("folder:/data/birds#32@2", "folder-birds-32@2", "folder:/data/birds#32@2"),
+        ("tar:/data/a#b.tar.xz", "tar-a_b", "tar:/data/a#b.tar.xz"),
+        ("csv:/data/x#1", "csv-x_1", "csv:/data/x#1"),
     ],
 )
 def test_names_are_read_and_written(text: str, label: str, canonical: str) -> None:
@@ -53,6 +57,8 @@ def test_a_relative_path_holds_in_any_directory(tmp_path: Path, monkeypatch: pyt
         ("digits@3", "'digits' has one fixed split; write digits"),
         ("cvs:x.csv", "no kind of file 'cvs' in 'cvs:x.csv'; did you mean 'csv'"),
         ("csv:", "names no file; write csv:PATH"),
+        ("folder:birds#30", "a side is a multiple of 8 between 8 and 256, such as birds#32"),
+        ("tar:#32", "names no file; write tar:PATH"),
     ],
 )
 def test_wrong_names_are_said_with_the_right_one(text: str, message: str) -> None:
@@ -127,6 +133,8 @@ def test_completion_knows_files(table: Path) -> None:
     assert own_files(f"csv:{table.parent}/") == [f"csv:{table.parent}/folder/", f"csv:{table}"]
     assert own_files(f"csv:{table.parent}/mi") == [f"csv:{table}"]
     assert own_files(f"npy:{table.parent}/mi") == []
+    (table.parent / "mine.tar.gz").touch()
+    assert own_files(f"tar:{table.parent}/mi") == [f"tar:{table.parent}/mine.tar.gz"]
     names = complete("datasets")(None, None, "")  # type: ignore[arg-type]
     assert "redwine" in names
     assert complete("datasets")(None, None, "pa") == ["parkinsons", "parkinsons-original", "parquet:"]  # type: ignore[arg-type]
