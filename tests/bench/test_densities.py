@@ -259,11 +259,6 @@ def test_what_a_density_suite_must_say(suite: Suite, tmp_path: Path) -> None:
     for before, after, expected in (
         ("maf = {", "mfa = {", "flows.maf must say what the flow of flow-maf is"),
         ('family = "realnvp"', 'family = "realnpv"', "profiles.quick.flows.realnvp.family"),
-        (
-            "steps = 60\ncheck_every",
-            "steps = 60\nbatch_size = 300000\ncheck_every",
-            "batch_size 300000 is more than the 100000 rows",
-        ),
         ("seeds = [0, 1]", 'seeds = [0, 1]\noptional = ["redwine"]', "optional names redwine"),
         (
             "[profiles.quick.flows]",
@@ -275,6 +270,19 @@ def test_what_a_density_suite_must_say(suite: Suite, tmp_path: Path) -> None:
         path.write_text(SUITE.replace(before, after, 1))
         with pytest.raises(SuiteError, match=expected):
             make_plan(load_suite(str(path)), Selection(), store)
+
+
+def test_a_small_table_of_ones_own_is_one_batch(suite: Suite, tmp_path: Path) -> None:
+    path = tmp_path / "own.csv"
+    np.savetxt(path, np.random.default_rng(0).normal(size=(200, 3)), delimiter=",")
+    chosen = Selection(datasets=[f"csv:{path}"], models=["flow-realnvp", "gebm-frozen-kale"], seeds=[0])
+    flow, gebm = (each.task.spec for each in make_plan(suite, chosen, Store(tmp_path / "none")))
+    assert flow.dataset == "csv-own"
+    assert flow.likelihood is not None
+    assert flow.likelihood.batch_size == 160
+    assert gebm.likelihood == flow.likelihood
+    assert gebm.refit is not None
+    assert gebm.refit.batch_size == 64
 
 
 def test_overrides_change_one_dataset_only(tmp_path: Path) -> None:
