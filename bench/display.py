@@ -49,20 +49,25 @@ def downloading() -> Iterator[Callable[[str, int, int], None]]:
 def decoding() -> Iterator[Callable[[str, int, int], None]]:
     """A bar on standard error for what is being decoded, if anything is; yields what that tells its progress to."""
     columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
-        tasks: dict[str, TaskID] = {}
-        shown = 0.0
+    bars = Progress(*columns, console=Console(stderr=True), transient=True)
+    tasks: dict[str, TaskID] = {}
+    shown = 0.0
 
-        def tell(what: str, done: int, total: int) -> None:
-            nonlocal shown
-            if what in tasks and done != total and time.monotonic() - shown < 0.1:
-                return
-            shown = time.monotonic()
-            if what not in tasks:
-                tasks[what] = bars.add_task(what)
-            bars.update(tasks[what], completed=done, total=total or None)
+    def tell(what: str, done: int, total: int) -> None:
+        nonlocal shown
+        if what in tasks and done != total and time.monotonic() - shown < 0.1:
+            return
+        shown = time.monotonic()
+        if what not in tasks:
+            bars.start()
+            tasks[what] = bars.add_task(what)
+        bars.update(tasks[what], completed=done, total=total or None)
 
+    try:
         yield tell
+    finally:
+        if tasks:
+            bars.stop()
 
 
 def follow(campaign: Campaign, console: Console, should_stop: Callable[[], bool]) -> None:

@@ -11,6 +11,7 @@ import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -21,10 +22,12 @@ from bench.datasets import Dataset
 from bench.datasets.images import PixelCodec
 from bench.seeds import Streams
 from bench.session import Session
-from bench.spec import Network, RunSpec
+from bench.spec import MLPNetwork, RunSpec, SNGANNetwork
 from gebm.base import Base, GaussianPrior
 from gebm.model import GEBM
 from gebm.networks.mlp import MLPDiscriminator, MLPGenerator
+from gebm.networks.sngan import SNGANDiscriminator, SNGANGenerator
+from gebm.networks.sngan_resnet import SNGANResNetDiscriminator, SNGANResNetGenerator
 from gebm.objectives import Objective
 from gebm.training import AlternatingTraining, DataStream, EnergyRefit, RefitSettings, TrainingSettings
 
@@ -73,7 +76,7 @@ class LatentModel(Model):
     def __init__(self, spec: RunSpec, dataset: Dataset, streams: Streams, device: torch.device) -> None:
         super().__init__(spec, dataset, streams, device)
         network = spec.network
-        if not isinstance(network, Network):
+        if not isinstance(network, MLPNetwork | SNGANNetwork):
             raise TypeError(f"{spec.model} needs a generator and a discriminator, the suite gives {network}")
         self.codec = PixelCodec(dataset.levels)
         generator, discriminator = build_networks(network, dataset.shape, streams)
@@ -166,13 +169,40 @@ class HeldOutData(Model):
         return {"parameters": {}, "flops": {}, "architecture": {}, "initial_weights": {}}
 
 
-def build_networks(network: Network, shape: tuple[int, ...], streams: Streams) -> tuple[nn.Module, nn.Module]:
-    """Generator and discriminator with the initial weights of the streams that all models share."""
+def build_networks(
+    network: MLPNetwork | SNGANNetwork, shape: tuple[int, ...], streams: Streams
+) -> tuple[nn.Module, nn.Module]:
+    """Generator and discriminator with the initial weights of the streams that all models share.
+
+    Raises:
+        ValueError: if the family has no networks for images of this shape.
+    """
+    make_generator, make_discriminator = constructors(network, shape)
     with seeded(streams.seed("generator-init")):
-        generator = MLPGenerator(network.latent, shape, network.generator_widths)
+        generator = make_generator()
     with seeded(streams.seed("discriminator-init")):
-        discriminator = MLPDiscriminator(shape, network.discriminator_widths)
+        discriminator = make_discriminator()
     return generator, discriminator
+
+
+def constructors(
+    network: MLPNetwork | SNGANNetwork, shape: tuple[int, ...]
+) -> tuple[Callable[[], nn.Module], Callable[[], nn.Module]]:
+    """What makes a family's generator and discriminator; weights are drawn from the global generator."""
+    if isinstance(network, MLPNetwork):
+        return (
+            partial(MLPGenerator, network.latent, shape, network.generator_widths),
+            partial(MLPDiscriminator, shape, network.discriminator_widths),
+        )
+    if network.family == "sngan":
+        return (
+            partial(SNGANGenerator, network.latent, shape, network.width),
+            partial(SNGANDiscriminator, shape, network.width),
+        )
+    return (
+        partial(SNGANResNetGenerator, network.latent, shape, network.width),
+        partial(SNGANResNetDiscriminator, shape, network.width),
+    )
 
 
 @contextmanager

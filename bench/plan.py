@@ -24,6 +24,7 @@ from bench.spec import (
     Readout,
     Refit,
     RunSpec,
+    SNGANNetwork,
     Suite,
     SuiteError,
     Training,
@@ -177,6 +178,12 @@ def resolve(suite: Suite, profile_name: str, dataset: Dataset, entry: registry.E
             raise SuiteError(
                 f"suite '{suite.name}': batch_size {largest} is more than the {rows} images of {dataset.name}"
             )
+        if isinstance(profile.network, SNGANNetwork) and not profile.network.takes(dataset.shape):
+            sides = "side 32 or 64" if profile.network.family == "sngan-resnet" else "a side that is a multiple of 8"
+            size = "×".join(map(str, dataset.shape))
+            raise SuiteError(
+                f"suite '{suite.name}': {profile.network.family} takes images of {sides}; {dataset.name} is {size}"
+            )
         refit = profile.refit if entry.settings.get("has_energy") and profile.refit.steps else None
         if refit is not None and "validation" not in dataset.splits:
             raise SuiteError(
@@ -238,7 +245,7 @@ def choose_extractor(dataset: Dataset, weights: Path | None, wanted: str) -> str
     """
     if wanted == "auto" and weights is not None and any((weights / name).is_file() for name in INCEPTION_FILES):
         return INCEPTION
-    if "train" not in dataset.labels:
+    if dataset.kind == "image" and "train" not in dataset.labels:
         remedy = "set extractor to auto and" if wanted == "in-domain" else "set"
         raise SuiteError(
             f"{dataset.name} has no classes to train an in-domain extractor on; {remedy} BENCH_WEIGHTS to a folder with "

@@ -27,11 +27,13 @@ __all__ = [
     "ImagesProfile",
     "LawReadout",
     "Likelihood",
+    "MLPNetwork",
     "Network",
     "Profile",
     "Readout",
     "Refit",
     "RunSpec",
+    "SNGANNetwork",
     "Suite",
     "SuiteError",
     "TraceReadout",
@@ -67,13 +69,30 @@ class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class Network(Frozen):
-    """The one architecture that all models of a comparison share."""
+class MLPNetwork(Frozen):
+    """Fully connected generator and discriminator; see `gebm.networks.mlp`."""
 
     family: Literal["mlp"]
     latent: Positive
     generator_widths: tuple[Positive, ...] = Field(min_length=1)
     discriminator_widths: tuple[Positive, ...] = Field(min_length=1)
+
+
+class SNGANNetwork(Frozen):
+    """The SNGAN ConvNet or ResNet; see `gebm.networks.sngan` and `gebm.networks.sngan_resnet`, published with width 64."""
+
+    family: Literal["sngan", "sngan-resnet"]
+    latent: Positive
+    width: Positive = 64
+
+    def takes(self, shape: tuple[int, ...]) -> bool:
+        """Whether there are such networks for images of this shape."""
+        square = len(shape) == 3 and shape[1] == shape[2]
+        return square and (shape[1] in (32, 64) if self.family == "sngan-resnet" else shape[1] % 8 == 0)
+
+
+Network = Annotated[MLPNetwork | SNGANNetwork, Field(discriminator="family")]
+"""The one architecture that all models of a comparison share."""
 
 
 class EnergyNetwork(Frozen):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
@@ -96,35 +96,50 @@ def explain(path: Path, error: ValidationError, model: type[BaseModel]) -> str:
     """One line for the first problem of a file that should hold a `model`, and how many more there are."""
     problems = sorted(error.errors(), key=lambda problem: problem["type"] != "extra_forbidden")  # a typo explains a gap
     first = problems[0]
-    key = ".".join(str(part) for part in first["loc"] if part != "[key]") or "the file"
+    keys, allowed = walk(first["loc"], model)
     message = first["msg"][:1].lower() + first["msg"][1:]
     if first["type"] == "extra_forbidden":
-        message = f"unknown key; {allowed_keys(first['loc'], model)}"
+        message = f"unknown key; {registry.closest(keys[-1], allowed)}" if allowed else "it is not allowed here"
     elif first["type"] == "missing":
         message = "required key is missing"
     elif first["type"] == "value_error":  # worded here, and naming what it was given
         message = str(first["ctx"]["error"])
+    elif first["type"].startswith("union_tag"):
+        keys.append("family")
+        found = first.get("ctx", {})
+        message = (
+            f"must be {found['expected_tags']}, got '{found['tag']}'" if found.get("tag") else "required key is missing"
+        )
     else:
         message += f", got {first['input']!r}"
+    key = ".".join(keys) or "the file"
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
     return f"{path}: {key}: {message}{more}"
 
 
-def allowed_keys(location: tuple[int | str, ...], root: type[BaseModel]) -> str:
-    """What could stand where an unknown key does: the nearest key, or all of them."""
-    model: Any = root
-    for part in location[:-1]:
-        if isinstance(part, int) or model is None:
+def walk(location: tuple[int | str, ...], root: type[BaseModel]) -> tuple[list[str], set[str]]:
+    """The keys of a file on the way to a problem, without pydantic's own marks, and what could stand where the last one does."""
+    models, keys = [root], []
+    for part in location:
+        inside = [model for model in models if part in model.model_fields]
+        named = [model for model in models if part in families(model)]
+        if named and not inside and part != location[-1]:  # the tag that says which of several models is meant
+            models = named
             continue
-        if isinstance(model, type) and issubclass(model, BaseModel) and part in model.model_fields:
-            model = inner_model(model.model_fields[str(part)].annotation)
-    if not (isinstance(model, type) and issubclass(model, BaseModel)):
-        return "it is not allowed here"
-    return registry.closest(str(location[-1]), model.model_fields)
+        if part != "[key]":
+            keys.append(str(part))
+        if inside and part != location[-1]:
+            models = [found for model in inside for found in inner_models(model.model_fields[str(part)].annotation)]
+    return keys, {field for model in models for field in model.model_fields}
 
 
-def inner_model(annotation: Any) -> Any:
-    """The model class inside an annotation such as tuple[ChainSpec, ...], or None."""
+def families(model: type[BaseModel]) -> tuple[str, ...]:
+    """The values of `family` that mean this model."""
+    return get_args(model.model_fields["family"].annotation) if "family" in model.model_fields else ()
+
+
+def inner_models(annotation: Any) -> list[type[BaseModel]]:
+    """The model classes inside an annotation such as tuple[ChainSpec, ...]."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    return next((found for part in getattr(annotation, "__args__", ()) if (found := inner_model(part))), None)
+        return [annotation]
+    return [found for part in getattr(annotation, "__args__", ()) for found in inner_models(part)]

@@ -30,7 +30,11 @@ __all__ = [
 
 Array = np.ndarray
 
-KNOWN_DIGESTS: dict[str, str] = {"digits": "2bde270c24bf88765863d91fc91bc0d8a6f66b2e7122770e4680f51429b39146"}
+KNOWN_DIGESTS: dict[str, str] = {
+    "digits": "2bde270c24bf88765863d91fc91bc0d8a6f66b2e7122770e4680f51429b39146",
+    "cifar10-jpeg75": "8a896d011b5fdc2767b77831c9a17a83b1f15976838d0a5f3022ece15aa5237f",
+    "fashion-mnist": "3247902bd16dac3d17c6966c7ccab4fa41e160755625dc6e7c26f3bc5bcc6d1e",
+}
 """Content digests that results were published with, by dataset."""
 
 

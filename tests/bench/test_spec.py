@@ -29,6 +29,12 @@ def spec(tiny: Suite, tmp_path: Path) -> RunSpec:
         ("base_steps = 120", "base_steps = 'x'", ["profiles.quick.training.base_steps", "integer", "'x'"]),
         ("base_steps = 120", "", ["profiles.quick.training.base_steps", "required key is missing"]),
         ('family = "mlp"', 'family = "cnn"', ["profiles.quick.network.family", "'mlp'", "'cnn'"]),
+        ('family = "mlp"', "", ["profiles.quick.network.family", "required key is missing"]),
+        (
+            'family = "mlp"',
+            'family = "sngan"\nwidht = 3',
+            ["profiles.quick.network.widht", "did you mean 'width'?", "(and 2 more)"],
+        ),
         ('"gan-ns"', '"gan-nss"', ["profiles.quick.models", "no model 'gan-nss'", "did you mean 'gan-ns'?"]),
         ('"digits"', '"digit"', ["profiles.quick.datasets", "did you mean 'digits'?"]),
         ('sampler = "ula"', 'sampler = "ulla"', ["chains.0.sampler", "did you mean 'ula'?"]),
