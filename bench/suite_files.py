@@ -123,7 +123,9 @@ def walk(location: tuple[int | str, ...], root: type[BaseModel]) -> tuple[list[s
     for part in location:
         inside = [model for model in models if part in model.model_fields]
         named = [model for model in models if part in families(model)]
-        if named and not inside and part != location[-1]:  # the tag that says which of several models is meant
+        if (
+            len(models) > 1 and named and not inside and part != location[-1]
+        ):  # the tag that says which of several models is meant
             models = named
             continue
         if part != "[key]":
