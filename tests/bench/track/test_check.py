@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import signal
@@ -292,7 +293,8 @@ def test_interrupted_half_way_it_cleans_up(
     command = [sys.executable, "-m", "bench.cli", "track", "check", "--repo", repository, "--benchmarks", benchmarks]
     environment = os.environ | {"TMPDIR": str(scratch)}
     command += ["--against", "HEAD", "--only", "long-nap"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as process:
+    heeding = functools.partial(signal.signal, number, signal.SIG_DFL)  # a shell's background jobs ignore SIGINT
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment, preexec_fn=heeding) as process:
         assert process.stderr is not None
         for line in process.stderr:
             if line.startswith("pair 1"):
