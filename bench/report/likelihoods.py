@@ -364,7 +364,8 @@ def _same_base(runs: dict[int, RunFacts], flows: dict[int, RunFacts]) -> bool:
     pairs = [
         (_points(runs[seed], lambda f: f.base_points), _points(flows[seed], lambda f: f.points)) for seed in shared
     ]
-    return bool(pairs) and all(a is not None and b is not None and np.array_equal(a, b) for a, b in pairs)
+    known = [(base, flow) for base, flow in pairs if base is not None and flow is not None]
+    return bool(known) and all(np.array_equal(base, flow) for base, flow in known)
 
 
 def _log_partition_error(runs: dict[int, RunFacts]) -> float:
