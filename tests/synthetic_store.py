@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from bench.metrics.keys import ScoreKey
-from bench.spec import ChainSpec, ImageReadout, Network, RunSpec, Training, content_hash
+from bench.spec import ChainSpec, ImageReadout, MLPNetwork, RunSpec, Training, content_hash
 from bench.store import Store, fingerprint
 
 CHAINS = (
@@ -51,7 +51,7 @@ def run_spec(dataset: str, model: str, seed: int) -> RunSpec:
         model=model,
         settings={"objective": "gebm.objectives:Kale", "has_energy": True},
         base_seed=0,
-        network=Network(family="mlp", latent=16, generator_widths=(128,), discriminator_widths=(128,)),
+        network=MLPNetwork(family="mlp", latent=16, generator_widths=(128,), discriminator_widths=(128,)),
         training=Training(base_steps=100),
         refit=None,
         threads=1,
