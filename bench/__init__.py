@@ -1,3 +1,24 @@
-"""GEBM Bench: runs, stores, scores and reports comparisons of GEBMs with GANs and flows."""
+"""GEBM Bench: runs, stores, scores and reports comparisons of GEBMs with GANs and flows.
+
+`bench.load(store)` gives every score of a store as a pandas frame; the command line is in `bench.cli`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bench.tidy import load
+
+__all__ = ["__version__", "load"]
 
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    """`load`, imported when it is asked for, so that the command line starts fast."""
+    if name == "load":
+        from bench.tidy import load
+
+        return load
+    raise AttributeError(f"module 'bench' has no attribute '{name}'")

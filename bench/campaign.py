@@ -29,6 +29,7 @@ class Campaign:
         planned: the plan.
         store: where runs are kept.
         workers: processes side by side.
+        tag: a name under which these runs are remembered besides; none if empty.
     """
 
     suite: Suite
@@ -36,6 +37,7 @@ class Campaign:
     planned: Sequence[Planned]
     store: Store
     workers: int
+    tag: str = ""
     outcomes: dict[str, Outcome] = field(default_factory=dict)
 
     def run(self, should_stop: Callable[[], bool]) -> Iterator[JobEvent]:
@@ -86,7 +88,10 @@ class Campaign:
             manifest = self.store.read_manifest(self.suite.name, self.profile)
             runs = {p.task.spec.run_id: entry(p) for p in [*earlier(self, manifest["runs"]), *self.planned]}
             ordered = sorted(runs.values(), key=lambda run: (run["dataset"], run["seed"]))
-            self.store.write_manifest({"suite": self.suite.name, "profile": self.profile, "runs": ordered})
+            place = {"suite": self.suite.name, "profile": self.profile}
+            self.store.write_manifest({**place, "runs": ordered})
+            if self.tag:
+                self.store.write_tag(self.tag, {**place, "runs": [entry(p) for p in self.planned]})
 
     def counts(self) -> Counter[str]:
         """How many runs ended in each state."""

@@ -1,4 +1,4 @@
-"""The command line: `bench list | plan | run | status | report | doctor | data | completion`.
+"""The command line: `bench list | plan | run | status | report | claims | compare | export | track | doctor | data | completion`.
 
 Everything that depends on the terminal or the environment ends here. Heavy imports happen inside commands, so that `bench --help` and
 `bench list` answer at once. Exit codes: 0 done, 1 a run failed or is unfinished, 2 wrong usage.
@@ -20,6 +20,9 @@ import click
 
 from bench import __version__
 from bench.commands.claims import claims
+from bench.commands.compare import compare
+from bench.commands.export import export
+from bench.track.commands import track
 from bench.usage import (
     KINDS,
     Failure,
@@ -31,6 +34,7 @@ from bench.usage import (
     one_line_errors,
     selecting,
     store_option,
+    tag_option,
 )
 
 if TYPE_CHECKING:
@@ -139,8 +143,9 @@ def weights_root() -> Path | None:
 
 def default_jobs(threads: int) -> int:
     """As many runs side by side as there are cores for them."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, cores // threads)
+    from bench.machine import cores
+
+    return max(1, cores() // threads)
 
 
 @main.command(epilog=examples("bench plan --suite images", "bench plan --seeds 0,1,2,3,4"))
@@ -179,7 +184,8 @@ def plan(jobs: int | None, **options: Any) -> None:
     help="Stop cleanly after so many minutes; the same command continues.",
 )
 @click.option("--jobs", type=click.IntRange(min=1), default=None, help="Runs side by side; default: one a core.")
-def run(max_minutes: float | None, jobs: int | None, **options: Any) -> None:
+@tag_option
+def run(max_minutes: float | None, jobs: int | None, tag: str, **options: Any) -> None:
     """Train, sample, score and tabulate a suite; what is done already is kept."""
     start = time.monotonic()
     with one_line_errors():
@@ -191,7 +197,7 @@ def run(max_minutes: float | None, jobs: int | None, **options: Any) -> None:
     from bench.plan import wants_work
 
     workers = jobs or default_jobs(plans[0].task.spec.threads)
-    campaign = Campaign(suite, options["profile"], plans, store, workers)
+    campaign = Campaign(suite, options["profile"], plans, store, workers, tag)
     deadline = start + max_minutes * 60 if max_minutes else float("inf")
     console = Console()
     for p in plans:
@@ -295,7 +301,7 @@ def status(store: Path) -> None:
 @click.option(
     "--format",
     "format_",
-    type=click.Choice(["markdown", "html", "json", "csv"]),
+    type=click.Choice(["markdown", "html", "json", "csv", "latex"]),
     default="markdown",
     show_default=True,
     help="html: one file with everything in it.",
@@ -304,10 +310,11 @@ def status(store: Path) -> None:
     "--out",
     type=click.Path(path_type=Path),
     default=None,
-    help="Directory for the report, or its file; default: STORE/report. json and csv go to the screen without it.",
+    help="Directory for the report, or its file; default: STORE/report. json, csv and latex go to the screen without it.",
 )
+@click.option("--latex", "format_", flag_value="latex", help="LaTeX tables; the same as --format latex.")
 def report(store: Path, suite: str | None, profile: str | None, format_: str, out: Path | None) -> None:
-    """Make the report: Markdown with figures, a page of HTML, or the rows as JSON or CSV."""
+    """Make the report: Markdown with figures, a page of HTML, LaTeX tables, or the rows as JSON or CSV."""
     from bench.report import render, write_report
     from bench.report.frame import scan
     from bench.store import Store
@@ -451,7 +458,8 @@ def completion(shell: str) -> None:
     click.echo(made(main, {}, "bench", "_BENCH_COMPLETE").source())
 
 
-main.add_command(claims)
+for command in (claims, compare, export, track):
+    main.add_command(command)
 
 
 if __name__ == "__main__":

@@ -214,7 +214,7 @@ def resolve_density(
     """Networks and phases of a model of tables: what its settings name, and no more, so that no other change makes another run of it.
 
     Raises:
-        SuiteError: for a flow that the profile does not say how to build, or a batch of more rows than there are.
+        SuiteError: for a flow that the profile does not say how to build.
     """
     settings = entry.settings
 
@@ -226,17 +226,15 @@ def resolve_density(
 
     learned, joint = "objective" in settings, bool(settings.get("joint"))
     network = DensityNetwork(flow=flow("flow"), critic=flow("critic"), energy=profile.energy if learned else None)
-    phases = {
+    phases: dict[str, Likelihood | Training | Refit | None] = {
         "likelihood": profile.warm_up if joint else profile.likelihood if network.flow is not None else None,
         "training": profile.training if joint else None,
         "refit": profile.refit if learned else None,
     }
     rows = len(dataset.splits["train"])
     for name, phase in phases.items():
-        if phase is not None and phase.batch_size > rows:
-            raise SuiteError(
-                f"suite '{suite}': {name}.batch_size {phase.batch_size} is more than the {rows} rows of {dataset.name}"
-            )
+        if phase is not None and phase.batch_size > rows:  # a table of few rows is one batch
+            phases[name] = phase.model_copy(update={"batch_size": rows})
     return {"network": network, **phases}
 
 

@@ -353,8 +353,9 @@ class RunSpec(Frozen):
 
     @property
     def identity(self) -> str:
-        """Hex sha256 of the canonical JSON of everything but the seed."""
-        return content_hash(self.model_dump(mode="json", exclude={"seed"}))
+        """Hex sha256 of the canonical JSON of everything but the seed; a phase younger than the schema counts where there is one."""
+        absent = set() if self.likelihood else {"likelihood"}
+        return content_hash(self.model_dump(mode="json", exclude={"seed"} | absent))
 
     @property
     def run_id(self) -> str:

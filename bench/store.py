@@ -4,6 +4,7 @@
         spec.json  env.json  curve.jsonl  checkpoint.safetensors  training.json  evals/*.json|npy  status.json
         resume.pt                     only while training is unfinished
     suites/<suite>-<profile>.json     what a `bench run` planned: the report's list of rows
+    tags/<tag>/<suite>-<profile>.json what a `bench run --tag` planned, kept when the suite changes
     cache/                            extractors and reference statistics, by content
     locks/                            one a run, held by the process that works on it
     attic/                            runs set aside: stale, corrupt, or replaced by --fresh
@@ -46,6 +47,9 @@ NUMBERS = (
     *("bench/registry.py", "bench/runner.py"),
     *("bench/likelihoods.py", "bench/evaluate.py", "bench/chains.py", "bench/judge.py", "bench/truth.py"),
 )
+_MANIFEST = frozenset({"suite", "profile", "runs"})
+_STATUS = frozenset({"state", "reason", "fingerprint", "device", "seconds", "files"})
+_LISTED = frozenset({"dataset", "model", "seed", "run", "identity", "readouts"})
 NUMBERS_FOLDERS = ("bench/datasets", "bench/metrics")
 
 
@@ -208,6 +212,8 @@ class Store:
             return Found("corrupt", str(error))
         if status is None:
             return self._lookup_unfinished(folder)
+        if not status.keys() >= _STATUS:
+            return Found("stale", "written by another version")
         if status["fingerprint"] != fingerprint():
             return Found("stale", "made by other code or library versions")
         if status["device"] not in (device, "") and device != "auto":
@@ -312,7 +318,7 @@ class Store:
             found = RunFolder(self.root / "suites").read_json(f"{suite}-{profile}.json")
         except StoreError:
             found = None
-        return found or {"suite": suite, "profile": profile, "runs": []}
+        return found if found and _is_listing(found) else {"suite": suite, "profile": profile, "runs": []}
 
     def write_manifest(self, manifest: dict[str, Any]) -> None:
         """Remember what a suite is made of.
@@ -331,8 +337,7 @@ class Store:
         Raises:
             StoreError: if one of them is damaged, or if there is none of that suite and profile.
         """
-        folder = RunFolder(self.root / "suites")
-        found = [m for path in sorted(folder.path.glob("*.json")) if (m := folder.read_json(path.name))]
+        found = _listings(self.root / "suites")
         wanted = [m for m in found if suite in (None, m["suite"]) and profile in (None, m["profile"])]
         if found and not wanted:
             there = ", ".join(f"{m['suite']} ({m['profile']})" for m in found)
@@ -340,3 +345,53 @@ class Store:
                 f"no runs of suite '{suite or 'any'}', profile '{profile or 'any'}' here; there are: {there}"
             )
         return wanted
+
+    def write_tag(self, tag: str, manifest: dict[str, Any]) -> None:
+        """Remember runs under a name, with what was tagged so before; they stay listed when their suite changes.
+
+        Raises:
+            StoreError: if it cannot be written.
+        """
+        folder = RunFolder(self.root / "tags" / tag)
+        name = f"{manifest['suite']}-{manifest['profile']}.json"
+        try:
+            folder.path.mkdir(parents=True, exist_ok=True)
+            before = folder.read_json(name) or {"runs": []}
+            runs = {run["run"]: run for run in (*before["runs"], *manifest["runs"])}
+            folder.write_json(name, manifest | {"runs": list(runs.values())})
+        except OSError as error:
+            raise StoreError(f"cannot write to the store {self.root}: {error.strerror}") from error
+
+    def tagged(self, tag: str) -> list[dict[str, Any]]:
+        """The runs under a tag, a dictionary a suite and profile.
+
+        Raises:
+            StoreError: if one of them is damaged, or if there is no such tag; the message names those there are.
+        """
+        if found := _listings(self.root / "tags" / tag):
+            return found
+        there = ", ".join(sorted(path.name for path in (self.root / "tags").glob("*") if path.is_dir()))
+        raise StoreError(
+            f"no runs tagged '{tag}' in {self.root}; " + (f"tags: {there}" if there else "`bench run --tag` makes tags")
+        )
+
+
+def _is_listing(manifest: dict[str, Any]) -> bool:
+    """Whether a manifest has what this version reads."""
+    return manifest.keys() >= _MANIFEST and all(run.keys() >= _LISTED for run in manifest["runs"])
+
+
+def _listings(folder: Path) -> list[dict[str, Any]]:
+    """All manifests of a folder.
+
+    Raises:
+        StoreError: if one is damaged or of another version.
+    """
+    files = RunFolder(folder)
+    found = []
+    for path in sorted(folder.glob("*.json")):
+        manifest = files.read_json(path.name) or {}
+        if not _is_listing(manifest):
+            raise StoreError(f"{path} was written by another version; the same `bench run` as before writes it anew")
+        found.append(manifest)
+    return found

@@ -102,6 +102,8 @@ def explain(path: Path, error: ValidationError, model: type[BaseModel]) -> str:
         message = f"unknown key; {registry.closest(keys[-1], allowed)}" if allowed else "it is not allowed here"
     elif first["type"] == "missing":
         message = "required key is missing"
+    elif first["type"] == "value_error":  # worded here, and naming what it was given
+        message = str(first["ctx"]["error"])
     elif first["type"].startswith("union_tag"):
         keys.append("family")
         found = first.get("ctx", {})
@@ -121,7 +123,9 @@ def walk(location: tuple[int | str, ...], root: type[BaseModel]) -> tuple[list[s
     for part in location:
         inside = [model for model in models if part in model.model_fields]
         named = [model for model in models if part in families(model)]
-        if named and not inside and part != location[-1]:  # the tag that says which of several models is meant
+        if (
+            len(models) > 1 and named and not inside and part != location[-1]
+        ):  # the tag that says which of several models is meant
             models = named
             continue
         if part != "[key]":

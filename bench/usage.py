@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,11 +21,13 @@ __all__ = [
     "one_line_errors",
     "selecting",
     "store_option",
+    "tag_option",
 ]
 
 GROUPS = {
     "Run": ("run", "plan", "status"),
     "Read": ("report", "claims", "compare", "export", "list"),
+    "Measure speed": ("track",),
     "Set up": ("doctor", "data", "completion"),
 }
 KINDS = ("suites", "datasets", "models", "samplers", "metrics")
@@ -114,6 +117,13 @@ def parse_seeds(_ctx: click.Context, _param: click.Parameter, value: str | None)
     return tuple(dict.fromkeys(map(int, parts)))
 
 
+def parse_tag(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
+    """A name that can be a folder's."""
+    if value and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", value):
+        raise UsageProblem(f"--tag: '{value}' is no name of letters, digits, dots, dashes and underscores")
+    return value
+
+
 store_option = click.option(
     "--store",
     type=click.Path(path_type=Path),
@@ -150,6 +160,9 @@ seeds_option = click.option(
     "--seeds", callback=parse_seeds, default=None, help="Such as 0,1,2; the suite's own if left out."
 )
 device_option = click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+tag_option = click.option(
+    "--tag", default="", callback=parse_tag, help="Remember these runs under a name too, for `bench compare`."
+)
 fresh_option = click.option("--fresh", is_flag=True, help="Do everything again; what is there moves to the attic.")
 
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 import warnings
+from pathlib import Path
+from types import ModuleType
 
+import pytest
 import torch
 from hypothesis import settings
 from jaxtyping import install_import_hook
@@ -16,3 +20,25 @@ torch.set_num_threads(1)  # small tensors, and other tests run beside these
 
 settings.register_profile("steady", deadline=None, derandomize=True)
 settings.load_profile("steady")
+
+
+def beside(name: str) -> ModuleType:
+    """A module of this folder, which is no package."""
+    spec = importlib.util.spec_from_file_location(Path(name).stem, Path(__file__).parent / name)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def synthetic() -> ModuleType:
+    """Stores of made-up runs: tests/synthetic_store.py."""
+    return beside("synthetic_store.py")
+
+
+@pytest.fixture(scope="session")
+def made() -> ModuleType:
+    """Made-up frames and facts: tests/made_up_studies.py."""
+    return beside("made_up_studies.py")

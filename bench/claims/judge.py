@@ -17,12 +17,11 @@ from bench.claims.model import Claim, Reference
 from bench.claims.select import (
     Lengths,
     Rows,
-    longest_chains,
+    SectionRows,
     matches,
     metrics_of,
     missing,
     references,
-    rows_of,
     treatments,
 )
 from bench.report.comparisons import Readout, pair
@@ -82,7 +81,8 @@ def judge(sections: Sequence[Section], claims: Sequence[Claim]) -> list[Finding]
 
     A claim without any such section gives one finding that was not run.
     """
-    found = [finding for claim in claims for finding in _judge_one(claim, sections)]
+    read = [SectionRows(section) for section in sections]
+    found = [finding for claim in claims for finding in _judge_one(claim, read)]
     tested = [index for index, finding in enumerate(found) if finding.p_value is not None]
     adjusted = holm([found[index].p_value or 0.0 for index in tested])
     for index, p_holm in zip(tested, adjusted, strict=True):
@@ -95,34 +95,38 @@ def judge(sections: Sequence[Section], claims: Sequence[Claim]) -> list[Finding]
 def to_json(finding: Finding) -> dict[str, Any]:
     """A finding as plain values, its claim by id, sentence, source and rule."""
     claim = finding.claim.model_dump(include={"id", "sentence", "source", "rule", "margin", "sides"})
-    values = asdict(finding)
-    return {"claim": claim} | {name: value for name, value in values.items() if name != "claim"}
+    values = {name: value for name, value in vars(finding).items() if name != "claim"}
+    for name in ("treatment", "reference"):
+        values[name] = None if values[name] is None else values[name]._asdict()
+    for name in ("estimate", "together"):
+        values[name] = None if values[name] is None else asdict(values[name])
+    return {"claim": claim} | values
 
 
-def _judge_one(claim: Claim, sections: Sequence[Section]) -> list[Finding]:
-    suites = [section for section in sections if matches(section.suite, claim.suites)]
+def _judge_one(claim: Claim, read: Sequence[SectionRows]) -> list[Finding]:
+    suites = [each for each in read if matches(each.section.suite, claim.suites)]
     if not suites:
         return [Finding(claim, reason=f"no run of suite {' or '.join(claim.suites)} here")]
-    chosen = [section for section in suites if matches(section.dataset, claim.datasets)]
+    chosen = [each for each in suites if matches(each.section.dataset_name, claim.datasets)]
     if not chosen:
         return [Finding(claim, reason=f"no run on {' or '.join(claim.datasets)} here")]
-    return [finding for section in chosen for finding in _judge_section(claim, section)]
+    return [finding for each in chosen for finding in _judge_section(claim, each)]
 
 
-def _judge_section(claim: Claim, section: Section) -> Iterator[Finding]:
+def _judge_section(claim: Claim, read: SectionRows) -> Iterator[Finding]:
     """A finding for each metric and treatment, and one that was not run for each model or β without a treatment."""
-    nowhere = Finding(claim, section.suite, section.profile, section.dataset)
-    longest, judged = longest_chains(section), []
-    for metric in metrics_of(claim, section):
-        rows = rows_of(section, metric)
-        here, chosen = replace(nowhere, metric=metric), treatments(claim, rows, longest)
+    nowhere = Finding(claim, read.section.suite, read.section.profile, read.section.dataset)
+    judged: list[Rows] = []
+    for metric in metrics_of(claim, read):
+        rows = read.of(metric)
+        here, chosen = replace(nowhere, metric=metric), treatments(claim, rows, read.longest)
         judged += chosen
         if claim.reference is None:
             yield from _trends(here, chosen)
         else:
             for treatment in chosen:
-                yield from _comparisons(here, claim.reference, treatment, rows, longest)
-    yield from (replace(nowhere, reason=reason) for reason in missing(claim, section, judged))
+                yield from _comparisons(here, claim.reference, treatment, rows, read.longest)
+    yield from (replace(nowhere, reason=reason) for reason in missing(claim, read, judged))
 
 
 def _comparisons(

@@ -5,23 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import cached_property
 
 from bench.claims.model import Claim, Reference
 from bench.metrics import base_name
 from bench.report.comparisons import Readout, readout_of
 from bench.report.scores import Score, Section
 
-__all__ = [
-    "Lengths",
-    "Rows",
-    "longest_chains",
-    "matches",
-    "metrics_of",
-    "missing",
-    "references",
-    "rows_of",
-    "treatments",
-]
+__all__ = ["Lengths", "Rows", "SectionRows", "matches", "metrics_of", "missing", "references", "treatments"]
 
 NO_CHAIN = frozenset({"base", "data", "likelihood", "resampled", "reference"})
 """Samplers that are no latent chain's: a pattern does not stand for them."""
@@ -49,36 +40,62 @@ def matches(name: str, patterns: Iterable[str]) -> bool:
     return any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
-def metrics_of(claim: Claim, section: Section) -> list[str]:
+class SectionRows:
+    """A section read once for all claims."""
+
+    def __init__(self, section: Section) -> None:
+        self.section = section
+        self._rows: dict[str, list[Rows]] = {}
+
+    @cached_property
+    def metrics(self) -> list[str]:
+        """Metrics that have values, by their full names."""
+        return list(dict.fromkeys(score.metric for score in self.section.scores if score.metric and score.counts))
+
+    @cached_property
+    def longest(self) -> Lengths:
+        """The longest chain of the section by sampler and β, whatever it was scored in."""
+        found: dict[tuple[str, float | None], int] = {}
+        for score in self.section.scores:
+            readout = readout_of(score)
+            if readout is not None and score.counts:
+                target = (readout.sampler, readout.beta)
+                found[target] = max(found.get(target, 0), readout.steps)
+        return found
+
+    @cached_property
+    def by_model(self) -> Mapping[str, Sequence[Score]]:
+        """All scores, and runs without any, by model."""
+        found: dict[str, list[Score]] = {}
+        for score in self.section.scores:
+            found.setdefault(score.model, []).append(score)
+        return found
+
+    def of(self, metric: str) -> list[Rows]:
+        """What counts of one metric, readout by readout."""
+        if metric not in self._rows:
+            self._rows[metric] = self._read(metric)
+        return self._rows[metric]
+
+    def _read(self, metric: str) -> list[Rows]:
+        values: dict[Readout, dict[str, dict[int, float]]] = {}
+        runs: dict[Readout, dict[int, str]] = {}
+        models: dict[Readout, str] = {}
+        for score in self.section.scores:
+            if score.metric != metric or not score.counts or score.value is None:
+                continue
+            readout = readout_of(score)
+            if readout is None:
+                continue
+            values.setdefault(readout, {}).setdefault(score.key, {})[score.seed] = score.value
+            runs.setdefault(readout, {})[score.seed] = score.run
+            models[readout] = score.model
+        return [Rows(models[readout], readout, values[readout], runs[readout]) for readout in values]
+
+
+def metrics_of(claim: Claim, read: SectionRows) -> list[str]:
     """The section's metrics that the claim is about, in full."""
-    present = dict.fromkeys(score.metric for score in section.scores if score.metric and score.counts)
-    return [name for name in present if name in claim.metric or base_name(name) in claim.metric]
-
-
-def rows_of(section: Section, metric: str) -> list[Rows]:
-    """What counts of one metric, readout by readout."""
-    values: dict[Readout, dict[str, dict[int, float]]] = {}
-    runs: dict[Readout, dict[int, str]] = {}
-    models: dict[Readout, str] = {}
-    for score in section.scores:
-        readout = readout_of(score)
-        if readout is None or score.metric != metric or not score.counts or score.value is None:
-            continue
-        values.setdefault(readout, {}).setdefault(score.key, {})[score.seed] = score.value
-        runs.setdefault(readout, {})[score.seed] = score.run
-        models[readout] = score.model
-    return [Rows(models[readout], readout, values[readout], runs[readout]) for readout in values]
-
-
-def longest_chains(section: Section) -> Lengths:
-    """The longest chain of the section by sampler and β, whatever it was scored in."""
-    found: dict[tuple[str, float | None], int] = {}
-    for score in section.scores:
-        readout = readout_of(score)
-        if readout is not None and score.counts:
-            target = (readout.sampler, readout.beta)
-            found[target] = max(found.get(target, 0), readout.steps)
-    return found
+    return [name for name in read.metrics if name in claim.metric or base_name(name) in claim.metric]
 
 
 def treatments(claim: Claim, rows: Iterable[Rows], longest: Lengths) -> list[Rows]:
@@ -110,18 +127,17 @@ def references(wanted: Reference, treatment: Rows, rows: Iterable[Rows], longest
     ]
 
 
-def missing(claim: Claim, section: Section, judged: Iterable[Rows]) -> list[str]:
+def missing(claim: Claim, read: SectionRows, judged: Iterable[Rows]) -> list[str]:
     """Why a model of the claim that is here, or one of its β, has nothing to judge; none of its models being here is a reason too."""
     judged = list(judged)
     found: list[str] = []
-    models = dict.fromkeys(score.model for score in section.scores if matches(score.model, claim.treatment.model))
+    models = [model for model in read.by_model if matches(model, claim.treatment.model)]
     for model in models:
         betas = {rows.readout.beta for rows in judged if rows.model == model}
         wanted = claim.treatment.beta or (None,)
         lacking = [beta for beta in wanted if not betas or not ({beta, None} & betas or beta is None)]
         if lacking:
-            own = [score for score in section.scores if score.model == model]
-            found.append(_why_missing(model, own, claim, lacking))
+            found.append(_why_missing(model, read.by_model[model], claim, lacking))
     return found or ([] if models else [f"no run of {' or '.join(claim.treatment.model)}"])
 
 

@@ -1,4 +1,4 @@
-"""From one tidy frame of scores to what a reader sees: Markdown with figures, a page of HTML, JSON, CSV, a table on the terminal.
+"""From one tidy frame of scores to what a reader sees: Markdown with figures, a page of HTML, LaTeX, JSON, CSV, a table on the terminal.
 
 Importing this package costs nothing: pandas, matplotlib and rich come in when a report is made, and torch never does.
 """
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FORMATS", "RunFacts", "SampleFile", "render", "terminal_table", "write_report"]
 
-FORMATS = {"markdown": "md", "html": "html", "json": "json", "csv": "csv"}
+FORMATS = {"markdown": "md", "html": "html", "json": "json", "csv": "csv", "latex": "tex"}
 """Formats of a report with the endings of their files."""
 
 
@@ -31,7 +31,7 @@ def write_report(frame: pd.DataFrame, facts: Sequence[RunFacts], out: Path, form
     Args:
         frame: one row for each run × readout × metric, as `bench.report.scores.COLUMNS` has it.
         facts: what is known about the runs besides their scores; may be empty.
-        out: the file to write, or a folder, in which it is then named `report.md` (`.html`, `.json`, `.csv`).
+        out: the file to write, or a folder, in which it is then named `report.md` (`.html`, `.json`, `.csv`, `.tex`).
         format: one of `FORMATS`.
 
     Returns:
@@ -43,6 +43,7 @@ def write_report(frame: pd.DataFrame, facts: Sequence[RunFacts], out: Path, form
     """
     _check_format(format)
     from bench.atomic import write_bytes
+    from bench.machine import cores
     from bench.report.chapters import read_chapters
 
     chapters = read_chapters(frame, facts)
@@ -51,9 +52,9 @@ def write_report(frame: pd.DataFrame, facts: Sequence[RunFacts], out: Path, form
     path.parent.mkdir(parents=True, exist_ok=True)
     figures = None
     if format == "markdown":
-        from bench.report.pictures import write_figures
+        from bench.report.pictures import write_all_figures
 
-        figures = [write_figures(chapter, path) for chapter in chapters]
+        figures = write_all_figures(chapters, path, cores())
     text = _text(chapters, format, figures)
     write_bytes(path, text.encode())
     return path
@@ -67,9 +68,11 @@ def render(frame: pd.DataFrame, facts: Sequence[RunFacts] = (), format: str = "m
         ValueError: if the format is unknown or the frame breaks its contract.
     """
     _check_format(format)
+    from bench.machine import no_collection
     from bench.report.chapters import read_chapters
 
-    return _text(read_chapters(frame, facts), format, None)
+    with no_collection():
+        return _text(read_chapters(frame, facts), format, None)
 
 
 def terminal_table(frame: pd.DataFrame, console: Console, facts: Sequence[RunFacts] = ()) -> None:
@@ -100,6 +103,10 @@ def _text(chapters: list[Chapter], name: str, figures: list[list[Figure]] | None
         from bench.report.page import make_page
 
         return render_page(make_page(chapters))
+    if name == "latex":
+        from bench.report.latex import render_latex
+
+        return render_latex(chapters)
     from bench.report.exports import render_csv, render_json
 
     return render_json(chapters) if name == "json" else render_csv(chapters)

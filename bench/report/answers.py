@@ -5,17 +5,27 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import fmean
 
-from bench.report.blocks import READING_TONES, Answer, Effect, Finding, Verdict
+from bench import claims
+from bench.report.blocks import READING_TONES, Answer, Effect, Finding, Tone, Verdict
 from bench.report.certificate import Match
 from bench.report.chains import CHAINS_QUESTION, chain_sentences
 from bench.report.chapters import Chapter
+from bench.report.claims import CLAIMS_QUESTION, comparison, place, summary
+from bench.report.claims import footnote as footnote_of
 from bench.report.comparisons import Comparison, Readout, compare, headline_metric, likelihood_gains
 from bench.report.likelihoods import LIKELIHOOD_QUESTION, likelihood_sentences
 from bench.report.text import PAPER_BETA, arrow, beta_name, direction, estimate_text, number
 from bench.report.verdict import QUESTION, footnote, gain_reading, rivals_name, verdict
 from bench.stats import Estimate
 
-__all__ = ["verdict_block"]
+__all__ = ["claims_block", "verdict_block"]
+
+_CLAIM_TONES: dict[claims.Verdict, Tone] = {
+    "supported": "good",
+    "contradicted": "bad",
+    "inconclusive": "open",
+    "not run": "plain",
+}
 
 
 def verdict_block(chapter: Chapter) -> Verdict:
@@ -38,6 +48,40 @@ def verdict_block(chapter: Chapter) -> Verdict:
     if costs := _costs(chapter, targets):
         findings.append(Finding("Cost", "mean wall clock a run, all readouts included", facts=costs))
     return Verdict(section.dataset, QUESTION, _lead(found, architecture), findings, note=footnote(section))
+
+
+def claims_block(findings: Sequence[claims.Finding]) -> Verdict | None:
+    """What the runs say about the paper's claims, a finding a claim that was judged; None where none was."""
+    judged = [finding for finding in findings if finding.verdict != "not run"]
+    if not judged:
+        return None
+    said = []
+    for claim in dict.fromkeys(finding.claim for finding in judged):
+        own = [finding for finding in judged if finding.claim == claim]
+        said.append(Finding(claim.sentence, "", [_claim_answer(finding) for finding in own]))
+    missing = dict.fromkeys(finding.claim.id for finding in findings if finding.verdict == "not run")
+    points = [f"Not run: {', '.join(missing)}."] if missing else []
+    return Verdict(
+        "The paper's claims", CLAIMS_QUESTION, [summary(findings) + "."], said, points, footnote_of(findings)
+    )
+
+
+def _claim_answer(finding: claims.Finding) -> Answer:
+    counted = f"n = {finding.estimate.n}" if finding.estimate else ""
+    if finding.p_holm is not None:
+        counted += f", p after Holm {number(finding.p_holm)}"
+    sense = direction(finding.metric) or 1
+    effect = _effect(finding.estimate, sense, finding.metric) if finding.estimate else None
+    text = f"{arrow(finding.metric)} {estimate_text(finding.estimate)}" if finding.estimate else ""
+    subject = f"{place(finding)}; {comparison(finding)}"
+    return Answer(
+        subject,
+        finding.verdict,
+        _CLAIM_TONES[finding.verdict],
+        text,
+        "; ".join(filter(None, (counted, finding.reason))),
+        effect,
+    )
 
 
 def _lead(found: Sequence[Comparison], architecture: Match | None) -> list[str]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bench import registry
+from bench.machine import no_collection
 from bench.metrics import METRICS, base_name
 from bench.report.certificate import Match, check
 from bench.report.facts import DATA, RunFacts
@@ -74,10 +75,11 @@ def read_chapters(frame: pd.DataFrame, facts: Sequence[RunFacts] = ()) -> list[C
         NothingToReportError: if the frame has no row.
         ValueError: if the frame breaks its contract (see `read_scores`).
     """
-    chapters = []
-    for section in split_sections(read_scores(frame)):
-        runs = {score.run for score in section.scores}
-        place = (section.suite, section.profile)
-        own = [each for each in facts if each.run in runs and (each.suite, each.profile) in (place, ("", ""))]
-        chapters.append(Chapter(section, summarise(section.scores), own))
-    return chapters
+    with no_collection():
+        chapters = []
+        for section in split_sections(read_scores(frame)):
+            runs = {score.run for score in section.scores}
+            place = (section.suite, section.profile)
+            own = [each for each in facts if each.run in runs and (each.suite, each.profile) in (place, ("", ""))]
+            chapters.append(Chapter(section, summarise(section.scores), own))
+        return chapters

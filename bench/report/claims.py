@@ -18,20 +18,24 @@ if TYPE_CHECKING:
 
     from bench.report.chapters import Chapter
 
-__all__ = ["CLAIMS_QUESTION", "claims_table", "compact_runs", "findings_of", "footnote", "print_findings", "summary"]
+__all__ = [
+    "CLAIMS_QUESTION",
+    "claims_table",
+    "compact_runs",
+    "comparison",
+    "findings_of",
+    "footnote",
+    "place",
+    "print_findings",
+    "summary",
+]
 
 CLAIMS_QUESTION = "What do these runs say about the paper's claims?"
 _STYLES: dict[Verdict, str] = {
-    "supported": "bold green",
-    "contradicted": "bold red",
+    "supported": "green",
+    "contradicted": "red",
     "inconclusive": "yellow",
     "not run": "dim",
-}
-_MARKS: dict[Verdict, str] = {
-    "supported": "**supported**",
-    "contradicted": "**contradicted**",
-    "inconclusive": "inconclusive",
-    "not run": "not run",
 }
 
 
@@ -51,7 +55,8 @@ def print_findings(findings: Sequence[Finding], console: Console) -> None:
         console.print(Text(f"{claim.id}: {claim.sentence}", style="bold"), soft_wrap=True)
         for finding in own:
             line = Text("  ")
-            line.append(f"{finding.verdict:<13}", style=_STYLES[finding.verdict])
+            weight = " bold" if finding.holds_among_all else ""
+            line.append(f"{finding.verdict:<13}", style=_STYLES[finding.verdict] + weight)
             line.append("; ".join(part for part in (place(finding), comparison(finding)) if part))
             console.print(line, soft_wrap=True)
             if finding.estimate is not None:
@@ -75,7 +80,7 @@ def claims_table(findings: Sequence[Finding]) -> str:
         [
             escape(finding.claim.sentence),
             escape(f"{place(finding)}; {comparison(finding)}"),
-            _MARKS[finding.verdict],
+            f"**{finding.verdict}**" if finding.holds_among_all else finding.verdict,
             escape(f"{arrow(finding.metric)}: {estimate_text(finding.estimate)}{_per(finding)}{_note(finding)}"),
             str(finding.estimate.n) if finding.estimate else "—",
             number(finding.p_holm),
@@ -100,7 +105,8 @@ def footnote(findings: Sequence[Finding]) -> str:
     tested = sum(finding.p_value is not None for finding in findings)
     return (
         "A verdict is where a 95 % Student-t interval lies, each for itself, over shared seeds at the longest chain. p is corrected "
-        f"by Holm's method for the {tested} interval{'s' * (tested != 1)} read here together; above 0.05 a verdict may be chance."
+        f"by Holm's method for the {tested} interval{'s' * (tested != 1)} read here together; verdicts in bold stand after it, "
+        "others may be chance."
     )
 
 

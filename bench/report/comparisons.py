@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from bench.report.facts import DATA
 from bench.report.scores import Score, Section
@@ -27,8 +28,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True)
-class Readout:
+class Readout(NamedTuple):
     """What was scored: a model's base, its latent chain with a target and a length, or real data."""
 
     label: str
@@ -96,12 +96,15 @@ def headline_metric(section: Section) -> str | None:
 
 def longest_readouts(section: Section) -> list[Readout]:
     """Of every model, sampler and target, the longest chain that the section holds for this target."""
-    chains = [
-        readout
+    scored = {
+        (score.label, score.sampler, score.beta, score.step_size, score.steps)
         for score in section.scores
-        if score.counts and not about_density(score.metric or "")
-        if (readout := readout_of(score)) is not None and readout.is_chain and readout.steps
-    ]
+        if score.steps and score.counts and score.metric is not None and not about_density(score.metric)
+    }
+    found = (
+        Readout(label, sampler, beta, size, steps) for label, sampler, beta, size, steps in scored if sampler and steps
+    )
+    chains = [readout for readout in found if readout.is_chain]
     longest: dict[tuple[str, float | None], int] = {}
     for chain in chains:
         target = (chain.sampler, chain.beta)
@@ -116,9 +119,12 @@ def compare(section: Section, metrics: Sequence[str]) -> list[Comparison]:
     """Every longest chain against its own base and against the base of every model without a chain (a GAN)."""
     values: dict[tuple[Readout, str], dict[str, dict[int, float]]] = {}
     bases: dict[str, Readout] = {}
+    wanted = set(metrics)
     for score in section.scores:
+        if score.metric not in wanted or not score.counts or score.value is None:
+            continue
         readout = readout_of(score)
-        if readout is None or score.metric is None or not score.counts or score.value is None:
+        if readout is None:
             continue
         values.setdefault((readout, score.metric), {}).setdefault(score.key, {})[score.seed] = score.value
         if readout.sampler == "base":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 __all__ = ["DATA", "LikelihoodFacts", "PartitionFacts", "RunFacts", "SampleFile"]
 
@@ -65,6 +65,8 @@ class LikelihoodFacts:
         samples: a .npy file of draws of the model, (n, d).
         data: a .npy file of as many test rows.
     """
+
+    FILES: ClassVar[tuple[str, ...]] = ("points", "base_points", "samples", "data")
 
     exact: bool
     rows: int

@@ -1,189 +1,102 @@
 """From the store to one tidy frame: a row per run, readout, chain length and metric; and the facts of every run.
 
-Only files that a sound status vouches for become numbers. What was planned and is not there, failed, or is damaged becomes a row without
-numbers that says why.
+Runs that have not changed since the last scan are not read again: see `scan_cache`.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import TypeAdapter
+import numpy as np
 
-from bench.report.facts import LikelihoodFacts, PartitionFacts, RunFacts, SampleFile
-from bench.report.scores import COLUMNS
-from bench.spec import Readout
-from bench.store import RunFolder, Store, StoreError, fingerprint
+from bench.machine import no_collection
+from bench.report.facts import RunFacts
+from bench.report.reading import examine, read_run
+from bench.report.scan_cache import TEXTS, ScannedRun, Table, load, save, stamp_of
+from bench.report.scores import COLUMNS, DIGEST
+from bench.spec import content_hash
+from bench.store import RunFolder, Store
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["run_states", "scan"]
+__all__ = ["run_states", "scan", "scan_listed"]
 
-READOUT: TypeAdapter[Readout] = TypeAdapter(Readout)
+_HEAD = ("dataset", "model", "seed", "run", "identity")
+_PLACE = ("suite", "profile")
+_TEXTS = ("dataset", "model", "run", "identity", DIGEST, *TEXTS)
+_COUNTS = ("steps", "gradient_evaluations", "forward_evaluations")
 
 
 def scan(store: Store, suite: str | None = None, profile: str | None = None) -> tuple[pd.DataFrame, list[RunFacts]]:
     """Every planned run of a store, or of one suite and profile of it.
 
+    The frame has the columns `bench.report.scores.COLUMNS` and the dataset's digest; `bench.report.schema` says what each means.
+
     Raises:
         StoreError: if a manifest cannot be read, or there is none of that suite and profile.
     """
+    return scan_listed(store, store.manifests(suite, profile))
+
+
+def scan_listed(
+    store: Store, manifests: Iterable[dict[str, Any]], tag: str = ""
+) -> tuple[pd.DataFrame, list[RunFacts]]:
+    """The runs of these manifests, which are the suites' own or of a tag."""
     import pandas as pd
 
-    rows: list[dict[str, Any]] = []
-    facts: list[RunFacts] = []
-    for manifest in store.manifests(suite, profile):
-        for planned in manifest["runs"]:
-            head = {key: manifest[key] for key in ("suite", "profile")}
-            head |= {key: planned[key] for key in ("dataset", "model", "seed", "run", "identity")}
-            found, fact = read_run(RunFolder(store.root / "runs" / planned["run"]), head, planned["readouts"])
-            rows += found
-            facts += [fact] if fact else []
-    return pd.DataFrame(rows, columns=list(COLUMNS)), facts
+    frames, facts = [], []
+    with no_collection():
+        for manifest in manifests:
+            frame, found = _scan_manifest(store, manifest, tag)
+            frames.append(frame)
+            facts += found
+    if not frames:
+        return pd.DataFrame({name: pd.Series(dtype=object) for name in (*COLUMNS, DIGEST)}), facts
+    return pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0], facts
 
 
-def read_run(
-    folder: RunFolder, head: dict[str, Any], readouts: list[dict[str, Any]]
-) -> tuple[list[dict[str, Any]], RunFacts | None]:
-    """The rows and facts of one run; one row without numbers where it is not whole.
-
-    Suites may share a run: only what this one asked to have read out of it is its own.
-    """
-    state, reason, status = examine(folder)
-    if state not in ("done", "stale") or status is None:
-        return [head | {"status": state, "reason": reason}], None
-    try:
-        training = folder.read_json("training.json") or {}
-        failure = folder.read_json("failure.json") or {"reason": ""}
-        results = [folder.read_json(f"evals/{identity_of(readout, training)}.json") for readout in readouts]
-    except StoreError as error:
-        return [head | {"status": "failed", "reason": str(error)}], None
-    rows, samples, partitions, likelihood = [], [], [], None
-    seconds = {"training": float(status["seconds"].get("training", 0.0))}
-    for result in results:
-        if not result or result["fingerprint"] != training["fingerprint"]:
-            why = {"status": "failed", "reason": failure["reason"]} if failure["reason"] else {}
-            rows.append(head | ({"status": "partial", "reason": "a readout is still to be done"} | why))
-            continue
-        for part, spent in result["seconds"].items():
-            seconds[part] = seconds.get(part, 0.0) + spent
-        rows += list(result_rows(result, head | {"status": state, "reason": reason}))
-        samples += list(result_samples(result, folder))
-        partitions += list(result_partitions(result))
-        likelihood = likelihood_facts(result, folder) or likelihood
-    return rows, run_facts(folder, head, seconds, training, samples, partitions, likelihood)
+def _scan_manifest(store: Store, manifest: dict[str, Any], tag: str) -> tuple[pd.DataFrame, list[RunFacts]]:
+    """All runs of one suite and profile: from the cache where they are unchanged, else read."""
+    place = {key: manifest[key] for key in _PLACE}
+    path = store.cache / f"scan-{tag}{'-' * bool(tag)}{place['suite']}-{place['profile']}.sealed"
+    cached, fresh = load(path), Table.empty()
+    runs: list[ScannedRun] = []
+    for planned in manifest["runs"]:
+        folder = RunFolder(store.root / "runs" / planned["run"])
+        stamp = stamp_of(folder.path, content_hash(planned["readouts"]))
+        run = cached.runs.get(planned["run"])
+        if run is None or stamp is None or run.stamp != stamp:
+            head = place | {key: planned[key] for key in _HEAD}
+            rows, fact = read_run(folder, head, planned["readouts"])
+            run = fresh.append(planned["run"], stamp, rows, fact, folder.path)
+        runs.append(run)
+    table = cached.joined(fresh, runs)
+    if fresh.runs or len(runs) < len(cached.runs):
+        save(path, table)
+    folders = [store.root / "runs" / planned["run"] for planned in manifest["runs"]]
+    found = [run.facts_of(folder, place) for run, folder in zip(table.in_order, folders, strict=True)]
+    return _frame(table, manifest["runs"], place), [fact for fact in found if fact is not None]
 
 
-def examine(folder: RunFolder) -> tuple[str, str, dict[str, Any] | None]:
-    """State, reason and status of a run, its files checked against their hashes (the checkpoint is checked when it is used)."""
-    try:
-        status = folder.read_json("status.json")
-        if status is None:
-            unfinished = (folder / "resume.pt").exists() or (folder / "training.json").exists()
-            return (
-                ("partial", "unfinished; `bench run` continues it", None)
-                if unfinished
-                else ("missing", "not run yet", None)
-            )
-        small = {name: digest for name, digest in status["files"].items() if name.endswith((".json", ".jsonl", ".npy"))}
-        if status["state"] == "failed":
-            return "failed", status["reason"], None
-        if damage := folder.damaged(small):
-            return "failed", damage, None
-    except StoreError as error:
-        return "failed", str(error), None
-    if status["fingerprint"] != fingerprint():
-        return "stale", "made by other code or library versions", status
-    return "done", "", status
+def _frame(table: Table, planned: list[dict[str, Any]], place: dict[str, str]) -> pd.DataFrame:
+    import pandas as pd
 
-
-def identity_of(readout: dict[str, Any], training: dict[str, Any]) -> str:
-    """The name of an evaluation's file."""
-    return READOUT.validate_python(readout).identity(training["checkpoint"])
-
-
-def result_rows(result: dict[str, Any], head: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """One row a chain length and metric."""
-    for row in result["rows"]:
-        common = head | {key: result[key] for key in ("sampler", "beta", "step_size")}
-        common |= {key: row[key] for key in ("steps", "gradient_evaluations", "forward_evaluations", "key")}
-        if row["collapsed"]:
-            common |= {"status": "collapsed", "reason": row["collapsed"]}
-        for metric, value in row["scores"].items():
-            yield common | {"metric": metric, "value": value}
-
-
-def result_samples(result: dict[str, Any], folder: RunFolder) -> Iterator[SampleFile]:
-    """The pictures of a result, a file a chain length; none for a likelihood."""
-    for row in result["rows"]:
-        name = f"evals/{result['identity']}-{row['steps']:06}.npy"
-        if name in result["files"]:
-            yield SampleFile(result["sampler"], result["beta"], row["steps"], folder / name)
-
-
-def likelihood_facts(result: dict[str, Any], folder: RunFolder) -> LikelihoodFacts | None:
-    """What the log-likelihood of a result rests on, if it has one."""
-    found = result["rows"][0].get("likelihood") if result["rows"] else None
-    if found is None:
-        return None
-    stem = f"evals/{result['identity']}"
-    return LikelihoodFacts(
-        **found,
-        points=folder / f"{stem}-points.npy",
-        base_points=folder / f"{stem}-{'points' if found['exact'] else 'base'}.npy",
-        samples=folder / f"{stem}-samples.npy",
-        data=folder / f"{stem}-data.npy",
-    )
-
-
-def result_partitions(result: dict[str, Any]) -> Iterator[PartitionFacts]:
-    """What a result's rows say about log Z, where they do."""
-    for row in result["rows"]:
-        stated = row.get("log_partition")
-        if stated and stated.get("estimate") is not None:
-            bracket = stated.get("bracket")
-            yield PartitionFacts(
-                estimate=stated["estimate"],
-                standard_error=stated.get("standard_error"),
-                effective_fraction=row["scores"].get("ess-fraction"),
-                pareto_k=stated.get("pareto_k"),
-                gain=row["scores"].get("likelihood-gain"),
-                reportable=bool(stated.get("reportable")),
-                bracket=(bracket[0], bracket[1]) if bracket else None,
-                warnings=tuple(stated.get("warnings", ())),
-                key=row["key"],
-                method=stated.get("method", ""),
-                draws=stated.get("draws", 0),
-                known=stated.get("known"),
-            )
-
-
-def run_facts(
-    folder: RunFolder,
-    head: dict[str, Any],
-    seconds: dict[str, float],
-    training: dict[str, Any],
-    samples: list[SampleFile],
-    partitions: list[PartitionFacts],
-    likelihood: LikelihoodFacts | None,
-) -> RunFacts:
-    """Certificate, costs, pictures and estimates of log Z of a run."""
-    environment = folder.read_json("env.json") or {}
-    certificate = training.get("facts", {})
-    return RunFacts(
-        **{key: head[key] for key in ("run", "dataset", "model", "seed", "suite", "profile")},
-        **{key: certificate.get(key, {}) for key in ("parameters", "flops", "architecture", "initial_weights")},
-        seconds=seconds,
-        curve=folder / "curve.jsonl" if certificate.get("parameters") else None,
-        samples=tuple(samples),
-        log_partitions=tuple(partitions),
-        versions=environment.get("versions", {}),
-        likelihood=likelihood,
-        device=f"{environment.get('device', '?')}, {environment.get('threads', '?')} thread(s) a run",
+    counts = [run.stop - run.start for run in table.in_order]
+    columns: dict[str, Any] = {name: np.full(sum(counts), value, dtype=object) for name, value in place.items()}
+    for name in _HEAD:
+        values = [run[name] for run in planned]
+        columns[name] = np.repeat(np.array(values, dtype=np.int64 if name == "seed" else object), counts)
+    columns[DIGEST] = np.repeat(np.array([run.digest for run in table.in_order], dtype=object), counts)
+    columns |= table.columns()
+    for name in _COUNTS:
+        columns[name] = pd.array(columns[name], dtype="Float64").astype("Int64")
+    objects = {*_PLACE, *_TEXTS}
+    return pd.DataFrame(
+        {name: pd.Series(columns[name], dtype=object if name in objects else None) for name in (*COLUMNS, DIGEST)}
     )
 
 
@@ -192,9 +105,9 @@ def run_states(store: Store) -> list[tuple[str, str, str]]:
     found = []
     for spec in sorted((store.root / "runs").glob("*/*/*/spec.json")):
         folder = RunFolder(spec.parent)
-        state, reason, _ = examine(folder)
-        words = f"{reason} {last_words(folder.path, state)}".strip()
-        found.append((str(spec.parent.relative_to(store.root / "runs")), state, words))
+        examined = examine(folder)
+        words = f"{examined.reason} {last_words(folder.path, examined.state)}".strip()
+        found.append((str(spec.parent.relative_to(store.root / "runs")), examined.state, words))
     return found
 
 

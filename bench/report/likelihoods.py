@@ -21,7 +21,8 @@ from bench.report.chapters import Chapter
 from bench.report.facts import LikelihoodFacts, PartitionFacts, RunFacts
 from bench.report.summary import SummaryRow
 from bench.report.text import estimate_text, number
-from bench.stats import TwoLevelDifference, two_level_difference
+from bench.stats import Estimate, TwoLevelDifference, two_level_difference
+from bench.stats.estimates import t_quantile
 
 __all__ = [
     "LIKELIHOOD_QUESTION",
@@ -115,15 +116,15 @@ def likelihood_sentences(chapter: Chapter) -> list[str]:
     """What the tables say, for those who read no further; plain text."""
     sentences = []
     for each in compare_likelihoods(chapter):
-        if all(_likelihood(run).exact for run in chapter.networks[each.treatment] if run.likelihood):
-            continue
+        if not any(part.known is None for run in chapter.networks[each.treatment] for part in run.log_partitions):
+            continue  # exact, or there to calibrate log Z
         sentences.append(_sentence(each))
     exact = [row for row in _rows(chapter, "log-likelihood").values() if _is_exact(chapter, row.label)]
     if exact:
         ranked = sorted(exact, key=lambda row: -(row.mean or 0.0))
         sentences.append(
             "Maximum likelihood alone, best first: "
-            + ", ".join(f"{row.label} {estimate_text(row.estimate)}" for row in ranked)
+            + ", ".join(f"{row.label} {' '.join(_nats(row.estimate))}".rstrip() for row in ranked if row.estimate)
             + "."
         )
     return [*sentences, *_calibration(chapter), *_truth(chapter)] or ["No finished run has a likelihood yet."]
@@ -193,21 +194,20 @@ def likelihood_table(chapter: Chapter) -> Table | None:
             if exact
             else Cell("estimated", detail=", ".join(dict.fromkeys(each.method for each in partitions)))
         )
-        seeds_error = main.estimate.standard_error if main is not None and main.estimate is not None else None
         lines.append(
             [
                 Cell("", code=label),
                 kind,
-                _estimate_cell(main, "not reportable" if partitions else "—"),
-                _mean_cell(rows["log-likelihood-lower"].get(label)),
-                _mean_cell(rows["base-log-likelihood"].get(label)),
+                _nats_cell(main, "not reportable" if partitions else "—"),
+                _nats_cell(rows["log-likelihood-lower"].get(label), interval=False),
+                _nats_cell(rows["base-log-likelihood"].get(label), interval=False),
                 _estimate_cell(rows["likelihood-gain"].get(label), "—"),
                 *([_estimate_cell(rows["gap-to-truth"].get(label), "—")] if with_truth else []),
                 _number_cell(fmean([_likelihood(run).points_error for run in runs])),
                 _number_cell(
                     _root_mean_square([each.standard_error or 0.0 for each in partitions]) if partitions else None
                 ),
-                _number_cell(seeds_error),
+                _number_cell(_seeds_error(main)),
                 *_weights_cells(partitions),
                 Cell(str(main.n if main else 0), main.n if main else 0),
                 _status_cell(chapter, label),
@@ -231,8 +231,8 @@ METRICS_SHOWN = ("log-likelihood", "log-likelihood-lower", "base-log-likelihood"
 def _table_notes() -> list[str]:
     return [
         "Mean over seeds [95 % Student-t interval over seeds]. A GEBM's value is LL_IS, the upper end of its bracket, optimistic on "
-        "average; the lower end is LL_c. ± are standard errors: of the mean over test rows, of log Z, of the mean over seeds. ESS/M and k̂ are the "
-        "worst over seeds."
+        "average; the lower end is LL_c. ± are standard errors: of the mean over test rows, of log Z, of the mean over seeds. "
+        "ESS/M and k̂ are the worst over seeds."
     ]
 
 
@@ -364,7 +364,8 @@ def _same_base(runs: dict[int, RunFacts], flows: dict[int, RunFacts]) -> bool:
     pairs = [
         (_points(runs[seed], lambda f: f.base_points), _points(flows[seed], lambda f: f.points)) for seed in shared
     ]
-    return bool(pairs) and all(a is not None and b is not None and np.array_equal(a, b) for a, b in pairs)
+    known = [(base, flow) for base, flow in pairs if base is not None and flow is not None]
+    return bool(known) and all(np.array_equal(base, flow) for base, flow in known)
 
 
 def _log_partition_error(runs: dict[int, RunFacts]) -> float:
@@ -382,8 +383,26 @@ def _estimate_cell(row: SummaryRow | None, otherwise: str) -> Cell:
     return Cell(text, row.mean, f"[{rest}" if bracket else "")
 
 
-def _mean_cell(row: SummaryRow | None) -> Cell:
-    return _number_cell(row.mean if row else None)
+def _nats(estimate: Estimate) -> tuple[str, str]:
+    """A log-likelihood to two decimals whatever its size, since differences matter, and its interval."""
+    mean, *ends = (
+        f"{value:.2f}".replace("-", "−") for value in (estimate.mean, estimate.ci_low or 0.0, estimate.ci_high or 0.0)
+    )
+    return mean, "" if estimate.ci_low is None else f"[{', '.join(ends)}]"
+
+
+def _nats_cell(row: SummaryRow | None, otherwise: str = "—", interval: bool = True) -> Cell:
+    if row is None or row.estimate is None:
+        return Cell(otherwise)
+    text, ends = _nats(row.estimate)
+    return Cell(text, row.mean, ends if interval else "")
+
+
+def _seeds_error(row: SummaryRow | None) -> float | None:
+    """Standard error of a mean over seeds, from its Student-t interval."""
+    if row is None or row.ci_low is None or row.ci_high is None:
+        return None
+    return (row.ci_high - row.ci_low) / 2 / t_quantile(0.95, row.n - 1)
 
 
 def _number_cell(value: float | None) -> Cell:
@@ -406,6 +425,11 @@ def _weights_cells(partitions: Sequence[PartitionFacts]) -> list[Cell]:
 
 
 def _status_cell(chapter: Chapter, label: str) -> Cell:
+    """What is wrong with the rows of a model; a log Z that may not be reported explains a missing value."""
+    refused = [run for run in chapter.networks[label] if any(not each.reportable for each in run.log_partitions)]
+    if refused:
+        seeds = ", ".join(str(run.seed) for run in refused)
+        return Cell(f"log Z not reportable: seed {seeds}", tone="bad")
     said = dict.fromkeys(
         f"{row.status}: {row.reason}".rstrip(": ")
         for row in chapter.rows

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bench.report.answers import verdict_block
+from bench.report.answers import claims_block, verdict_block
 from bench.report.blocks import Block, Commands, Page, Part, Picture, Pictures, TextBlock
 from bench.report.chain_plots import objectives_chart, trade_off_chart
 from bench.report.chains import chain_notes, grids
 from bench.report.chapters import Chapter
+from bench.report.claims import findings_of
 from bench.report.commands import report_command, run_commands
 from bench.report.comparisons import headline_metric, metrics_of
 from bench.report.curves import read_curve
@@ -44,7 +45,9 @@ def make_page(chapters: Sequence[Chapter]) -> Page:
     back: list[Block] = [Commands("This page", [command])]
     if machines:
         back.insert(0, TextBlock("Environment", items=machines))
-    return Page("GEBM Bench report", _subtitle(chapters), [verdict_block(each) for each in chapters], parts, back)
+    claimed = claims_block(findings_of(chapters))
+    front = [*(verdict_block(each) for each in chapters), *([claimed] if claimed else [])]
+    return Page("GEBM Bench report", _subtitle(chapters), front, parts, back)
 
 
 def _subtitle(chapters: Sequence[Chapter]) -> str:

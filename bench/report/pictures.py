@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import math
+import multiprocessing
 import re
+import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from itertools import repeat
 from pathlib import Path
 from urllib.parse import quote
 
@@ -22,12 +26,22 @@ from bench.report.markdown import Figure
 from bench.report.plots import SampleRow, chart_png, curves_figure, samples_figure, score_figure
 from bench.report.text import readout_name
 
-__all__ = ["sample_rows", "write_figures"]
+__all__ = ["sample_rows", "write_all_figures", "write_figures"]
 
 TRAINING_TITLE = "Training curves: mean and range over seeds, medians of neighbouring steps"
 CORNER_TITLE = "Samples against data, feature by feature, first seed"
 OTHER_PANELS = 6
+_WORTH_A_POOL = 3  # chapters; starting workers costs about as much as drawing one
 _Drawn = tuple[str, str, str, bytes | None]  # file, title, text for those who do not see it, PNG
+
+
+def write_all_figures(chapters: Sequence[Chapter], report: Path, workers: int) -> list[list[Figure]]:
+    """The figures of every chapter, several chapters side by side where that is worth the processes."""
+    alone = threading.active_count() > 1 or "fork" not in multiprocessing.get_all_start_methods()
+    if alone or workers < 2 or len(chapters) < _WORTH_A_POOL:
+        return [write_figures(chapter, report) for chapter in chapters]
+    with ProcessPoolExecutor(min(workers, len(chapters)), multiprocessing.get_context("fork")) as pool:
+        return list(pool.map(write_figures, chapters, repeat(report)))
 
 
 def write_figures(chapter: Chapter, report: Path) -> list[Figure]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bench.report.facts import DATA
 from bench.report.text import about_density
@@ -18,17 +18,21 @@ COLUMNS = (
     *("suite", "profile", "dataset", "model", "seed", "run", "identity", "sampler", "beta", "step_size", "steps"),
     *("gradient_evaluations", "forward_evaluations", "metric", "value", "key", "status", "reason"),
 )
+DIGEST = "dataset_digest"
+"""A column that may be left out: sha256 of the dataset's content."""
+_TEXTS = frozenset({"suite", "profile", "dataset", "model", "run", "identity", "key", "status", "reason", DIGEST})
+_COUNTS = frozenset({"seed", "steps", "gradient_evaluations", "forward_evaluations"})
 
 
 class NothingToReportError(Exception):
     """There is no run to report on."""
 
 
-@dataclass(frozen=True)
-class Score:
+class Score(NamedTuple):
     """One row of the frame: one metric of one readout of one run, or a run without scores (then `metric` is None).
 
-    `label` is the model's name, with a piece of its identity where one report holds several settings of one model.
+    `label` is the model's name, with a piece of its identity where one report holds several settings of one model. `digest` is of the
+    dataset's content, where it was recorded.
     """
 
     suite: str
@@ -50,6 +54,7 @@ class Score:
     key: str
     status: str
     reason: str
+    digest: str = ""
 
     @property
     def counts(self) -> bool:
@@ -66,6 +71,11 @@ class Section:
     dataset: str
     scores: tuple[Score, ...]
 
+    @property
+    def dataset_name(self) -> str:
+        """The dataset's own name, without what tells two contents of one name apart."""
+        return self.scores[0].dataset
+
 
 def read_scores(frame: pd.DataFrame) -> list[Score]:
     """Check and convert the tidy frame.
@@ -78,76 +88,58 @@ def read_scores(frame: pd.DataFrame) -> list[Score]:
         raise NothingToReportError("nothing to report yet: the store holds no run; `bench run` makes some")
     if missing := [name for name in COLUMNS if name not in frame.columns]:
         raise ValueError(f"the frame of scores lacks the columns {', '.join(missing)}")
-    records = [
-        {name: _plain(value) for name, value in zip(COLUMNS, row, strict=True)}
-        for row in frame.loc[:, list(COLUMNS)].itertuples(index=False, name=None)
-    ]
+    columns = {name: _column(frame, name) for name in (*COLUMNS, DIGEST) if name in frame.columns}
+    columns.setdefault(DIGEST, [""] * len(frame))
     identities: dict[tuple[Any, ...], set[str]] = {}
-    for record in records:
-        identities.setdefault(_model_key(record), set()).add(record["identity"])
-    scores = [_score(record, several=len(identities[_model_key(record)]) > 1) for record in records]
+    models = list(zip(*(columns[name] for name in ("suite", "profile", "dataset", "model")), strict=True))
+    for model, identity in zip(models, columns["identity"], strict=True):
+        identities.setdefault(model, set()).add(identity)
+    columns["label"] = [
+        f"{model[-1]} ({identity[:8]})" if len(identities[model]) > 1 else model[-1]
+        for model, identity in zip(models, columns["identity"], strict=True)
+    ]
+    fields = (DIGEST if name == "digest" else name for name in Score._fields)
+    scores = [
+        _real_data(score) if score.sampler == DATA else score
+        for score in map(Score._make, zip(*(columns[name] for name in fields), strict=True))
+    ]
     _check(scores)
     return scores
 
 
 def split_sections(scores: list[Score]) -> list[Section]:
-    """The sections in order of first appearance."""
+    """The sections in order of first appearance; content of two digests is two datasets, whatever the name."""
+    digests: dict[tuple[str, str, str], dict[str, None]] = {}
+    for score in scores:
+        known = digests.setdefault((score.suite, score.profile, score.dataset), {})
+        if score.digest:
+            known[score.digest] = None
     found: dict[tuple[str, str, str], list[Score]] = {}
     for score in scores:
-        found.setdefault((score.suite, score.profile, score.dataset), []).append(score)
+        known = digests[score.suite, score.profile, score.dataset]
+        name = score.dataset
+        if len(known) > 1:
+            name = f"{name} ({(score.digest or next(iter(known)))[:8]})"
+        found.setdefault((score.suite, score.profile, name), []).append(score)
     return [Section(*place, scores=tuple(members)) for place, members in found.items()]
 
 
-def _model_key(record: dict[str, Any]) -> tuple[Any, ...]:
-    return tuple(record[name] for name in ("suite", "profile", "dataset", "model"))
+def _column(frame: pd.DataFrame, name: str) -> list[Any]:
+    """A column as Python values: None for whatever pandas uses for "missing", and for a value that is not finite."""
+    column = frame[name]
+    if name in _TEXTS:
+        return ["" if lost else str(value) for value, lost in zip(column.tolist(), column.isna().tolist(), strict=True)]
+    if name in ("sampler", "metric"):
+        return [None if lost else value for value, lost in zip(column.tolist(), column.isna().tolist(), strict=True)]
+    numbers = column.to_numpy(dtype=float, na_value=math.nan).tolist()
+    if name in _COUNTS:
+        return [int(number) if math.isfinite(number) else None for number in numbers]
+    return [number if math.isfinite(number) else None for number in numbers]
 
 
-def _plain(value: Any) -> Any:
-    """None for whatever pandas uses for "missing"; Python numbers for numpy's."""
-    if hasattr(value, "item"):
-        value = value.item()
-    missing = value is None or type(value).__name__ in {"NAType", "NaTType"}
-    return None if missing or (isinstance(value, float) and math.isnan(value)) else value
-
-
-def _score(record: dict[str, Any], *, several: bool) -> Score:
-    if record["sampler"] == DATA:
-        record = record | {"model": DATA, "identity": "", "beta": None, "step_size": None, "steps": 0}
-        several = False
-    value = record["value"]
-    return Score(
-        suite=_text(record["suite"]),
-        profile=_text(record["profile"]),
-        dataset=_text(record["dataset"]),
-        model=_text(record["model"]),
-        label=f"{record['model']} ({record['identity'][:8]})" if several else _text(record["model"]),
-        seed=int(record["seed"]),
-        run=_text(record["run"]),
-        identity=_text(record["identity"]),
-        sampler=record["sampler"],
-        beta=_number(record["beta"]),
-        step_size=_number(record["step_size"]),
-        steps=_count(record["steps"]),
-        gradient_evaluations=_count(record["gradient_evaluations"]),
-        forward_evaluations=_count(record["forward_evaluations"]),
-        metric=record["metric"],
-        value=float(value) if value is not None and math.isfinite(value) else None,
-        key=_text(record["key"]),
-        status=_text(record["status"]),
-        reason=_text(record["reason"]),
-    )
-
-
-def _text(value: Any) -> str:
-    return "" if value is None else str(value)
-
-
-def _number(value: Any) -> float | None:
-    return None if value is None else float(value)
-
-
-def _count(value: Any) -> int | None:
-    return None if value is None else int(value)
+def _real_data(score: Score) -> Score:
+    """Real data in a model's place: a row without temperature or settings."""
+    return score._replace(model=DATA, label=DATA, identity="", beta=None, step_size=None, steps=0)
 
 
 def _check(scores: list[Score]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import cache
 
 from bench.metrics import METRICS, base_name, metric
 from bench.report.facts import DATA
@@ -59,6 +60,7 @@ def short_count(value: float) -> str:
     return f"{value:.3g}"
 
 
+@cache
 def direction(name: str) -> int:
     """+1 where higher is better, −1 where lower is, 0 where neither is, or the catalogue does not know."""
     try:
@@ -67,6 +69,7 @@ def direction(name: str) -> int:
         return 0
 
 
+@cache
 def about_density(name: str) -> bool:
     """Whether a metric speaks about the trained density, so that it belongs to β=1 and to no samples."""
     known = METRICS.get(base_name(name))
@@ -78,6 +81,7 @@ def arrow(name: str) -> str:
     return f"{name} {('↓', '', '↑')[direction(name) + 1]}".rstrip()
 
 
+@cache
 def metric_order(name: str) -> tuple[int, str]:
     """Sorts metrics as the catalogue lists them (Fréchet distance first), unknown ones last."""
     names = list(METRICS)

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from scipy import stats
+from numpy.typing import NDArray
+from scipy import special
 
 from bench.stats.estimates import Estimate, Sample, finite, t_quantile
 
@@ -37,7 +38,7 @@ def interquartile_mean(tasks: Sequence[Sample], confidence: float = 0.95, draws:
     if not strata:
         raise ValueError("no task to aggregate")
     everything = np.concatenate(strata)
-    middle, fewest = float(stats.trim_mean(everything, 0.25)), min(map(len, strata))
+    middle, fewest = float(_middle_mean(everything)), min(map(len, strata))
     if fewest < ENOUGH_ALONE and (fewest < FEWEST or len(everything) < ENOUGH_TOGETHER):
         why = (
             f"{fewest} run{'s' * (fewest > 1)} a task, {len(everything)} in all, are too few for a stratified bootstrap; it takes "
@@ -46,7 +47,7 @@ def interquartile_mean(tasks: Sequence[Sample], confidence: float = 0.95, draws:
         return Estimate(middle, None, None, len(everything), why)
     rng = np.random.default_rng(0)
     drawn = [stratum[rng.integers(0, len(stratum), (draws, len(stratum)))] for stratum in strata]
-    means = stats.trim_mean(np.concatenate(drawn, axis=1), 0.25, axis=1)
+    means = _middle_mean(np.concatenate(drawn, axis=1))
     tail = widened_tail([len(stratum) for stratum in strata], confidence)
     low, high = np.quantile(means, tail, method="lower"), np.quantile(means, 1 - tail, method="higher")
     return Estimate(middle, float(low), float(high), len(everything))
@@ -56,7 +57,7 @@ def widened_tail(sizes: Sequence[int], confidence: float) -> float:
     """What share of the bootstrap is left out on each side, for tasks of these sizes."""
     degrees = sum(size - 1 for size in sizes)
     shrunk = np.sqrt(sum(sizes) / degrees)
-    return float(stats.norm.cdf(-shrunk * t_quantile(confidence, degrees / 2)))
+    return float(special.ndtr(-shrunk * t_quantile(confidence, degrees / 2)))
 
 
 def improvement_probability(
@@ -82,6 +83,14 @@ def improvement_probability(
         return None
     gains = sign * finite([first[seed] - second[seed] for seed in shared])
     n, wins, ties = len(gains), int((gains > 0).sum()), int((gains == 0).sum())
-    low = stats.binomtest(wins, n).proportion_ci(confidence, method="exact").low
-    high = stats.binomtest(wins + ties, n).proportion_ci(confidence, method="exact").high
+    tail = (1 - confidence) / 2
+    low = special.betaincinv(wins, n - wins + 1, tail) if wins else 0.0
+    high = special.betaincinv(wins + ties + 1, n - wins - ties, 1 - tail) if wins + ties < n else 1.0
     return Estimate((wins + ties / 2) / n, float(low), float(high), n)
+
+
+def _middle_mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mean along the last axis without the lowest and the highest quarter, rounded down."""
+    cut = values.shape[-1] // 4
+    middle: NDArray[np.float64] = np.sort(values, axis=-1)[..., cut : values.shape[-1] - cut].mean(-1)
+    return middle

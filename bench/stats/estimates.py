@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 __all__ = ["Estimate", "Sample", "Side", "finite", "mean_interval", "t_quantile", "t_tail"]
 
@@ -81,10 +81,12 @@ def mean_interval(values: Sample, confidence: float = 0.95) -> Estimate:
         ValueError: if there is no value or one is not finite; a missing value is the caller's to drop and to count.
     """
     sample = finite(values)
-    mean, n = float(sample.mean()), len(sample)
+    n = len(sample)
+    mean = float(np.add.reduce(sample)) / n
     if n == 1:
         return Estimate(mean, None, None, 1, ONE_VALUE)
-    spread = float(sample.std(ddof=1)) / n**0.5
+    centred = sample - mean
+    spread = (float(centred @ centred) / (n - 1) / n) ** 0.5
     half = t_quantile(confidence, n - 1) * spread
     return Estimate(mean, mean - half, mean + half, n, standard_error=spread, degrees=n - 1)
 
@@ -98,7 +100,7 @@ def t_quantile(confidence: float, degrees: float) -> float:
     """
     if not 0 < confidence < 1:
         raise ValueError(f"confidence is a share between 0 and 1, not {confidence}")
-    return float(stats.t.ppf((1 + confidence) / 2, degrees))
+    return float(special.stdtrit(degrees, (1 + confidence) / 2))
 
 
 def t_tail(estimate: Estimate, value: float, side: Literal["above", "below"]) -> float:
@@ -114,7 +116,7 @@ def t_tail(estimate: Estimate, value: float, side: Literal["above", "below"]) ->
     gap = estimate.mean - value if side == "above" else value - estimate.mean
     if estimate.standard_error == 0:
         return 0.0 if gap > 0 else 1.0
-    return float(stats.t.sf(gap / estimate.standard_error, estimate.degrees))
+    return float(special.stdtr(estimate.degrees, -gap / estimate.standard_error))
 
 
 def finite(values: Sample) -> NDArray[np.float64]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,18 +21,28 @@ class PairedDifference:
 
     Attributes:
         estimate: mean difference with its Student-t interval, or None where no seed is shared.
-        p_value: two-sided sign-flip test of "no difference", or None where no seed is shared. With n pairs it cannot go
-            below 2^(1−n): three seeds never reach 0.05, whatever the effect; `p_value_can_decide` says so.
         seeds: the shared seeds, ascending.
         dropped: how many seeds only one side has.
-        exact: mean difference with the sign-flip interval, from six pairs on; its `why_not` says why where there is none.
+        differences: seed by seed.
     """
 
     estimate: Estimate | None
-    p_value: float | None
     seeds: tuple[int, ...]
     dropped: int
-    exact: Estimate | None = None
+    differences: tuple[float, ...] = ()
+
+    @cached_property
+    def p_value(self) -> float | None:
+        """Two-sided sign-flip test of "no difference", or None where no seed is shared.
+
+        With n pairs it cannot go below 2^(1−n): three seeds never reach 0.05, whatever the effect; `p_value_can_decide` says so.
+        """
+        return sign_flip_p_value(self.differences) if self.differences else None
+
+    @cached_property
+    def exact(self) -> Estimate | None:
+        """Mean difference with the sign-flip interval, from six pairs on; its `why_not` says why where there is none."""
+        return sign_flip_interval(self.differences) if self.differences else None
 
     @property
     def p_value_can_decide(self) -> bool:
@@ -69,15 +80,9 @@ def paired_difference(
     shared = tuple(sorted(first.keys() & second.keys()))
     dropped = len(first.keys() ^ second.keys())
     if not shared:
-        return PairedDifference(None, None, (), dropped)
+        return PairedDifference(None, (), dropped)
     differences = finite([first[seed] - second[seed] for seed in shared])
-    return PairedDifference(
-        mean_interval(differences, confidence),
-        sign_flip_p_value(differences),
-        shared,
-        dropped,
-        sign_flip_interval(differences, confidence),
-    )
+    return PairedDifference(mean_interval(differences, confidence), shared, dropped, tuple(differences.tolist()))
 
 
 def two_level_difference(

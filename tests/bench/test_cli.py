@@ -71,7 +71,8 @@ def test_light_commands_import_nothing_heavy() -> None:
     """What makes them answer at once; the time itself is not tested on shared machines."""
     script = (
         "import sys; from click.testing import CliRunner; from bench.cli import main\n"
-        "for line in (['--help'], ['run', '--help'], ['list'], ['list', 'suites'], ['list', 'metrics']):\n"
+        "lines = [[name, '--help'] for name in ('run', 'claims', 'compare', 'export', 'report')]\n"
+        "for line in (['--help'], *lines, ['list'], ['list', 'suites'], ['list', 'metrics']):\n"
         "    assert CliRunner().invoke(main, line).exit_code == 0, line\n"
         "print(sorted({'torch', 'pandas', 'scipy', 'matplotlib', 'sklearn', 'numpy'} & set(sys.modules)))\n"
     )

@@ -12,6 +12,7 @@ import pytest
 
 from bench import store as store_module
 from bench.atomic import CorruptFileError, read_sealed, write_bytes, write_json, write_sealed
+from bench.campaign import Campaign
 from bench.runner import execute
 from bench.spec import Suite
 from bench.store import Store, StoreError
@@ -227,3 +228,22 @@ def test_a_broken_seal_is_noticed(tmp_path: Path, position: int) -> None:
     path.write_bytes(raw)
     with pytest.raises(CorruptFileError, match="sealed"):
         read_sealed(path)
+
+
+def test_a_status_of_another_version_is_stale_not_a_crash(tiny: Suite, tmp_path: Path) -> None:
+    store = Store(tmp_path / "plain").create()
+    spec = plan_one(tiny, store).task.spec
+    store.prepare(spec).write_json("status.json", {"state": "done"})
+    found = store.lookup(spec, ())
+    assert (found.state, found.reason) == ("stale", "written by another version")
+
+
+def test_tagged_runs_stay_listed_when_their_suite_changes(tiny: Suite, tmp_path: Path) -> None:
+    store = Store(tmp_path / "plain").create()
+    Campaign(tiny, "quick", [plan_one(tiny, store, seed=0)], store, 1, "before").remember()
+    Campaign(tiny, "quick", [plan_one(tiny, store, seed=1)], store, 1).remember()
+    (tagged,), (manifest,) = store.tagged("before"), store.manifests()
+    assert [run["seed"] for run in tagged["runs"]] == [0]
+    assert [run["seed"] for run in manifest["runs"]] == [0, 1]
+    with pytest.raises(StoreError, match=r"no runs tagged 'after'.*tags: before"):
+        store.tagged("after")

@@ -46,7 +46,7 @@ def test_the_papers_claims_are_whole() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ('"fd"', '"fdd"', "claim.0.metric.0: value error, no metric 'fdd'; did you mean 'fd'?"),
+        ('"fd"', '"fdd"', "claim.0.metric.0: no metric 'fdd'; did you mean 'fd'?"),
         ('"difference"', '"better"', "claim.0.rule: input should be 'difference', 'margin' or 'trend', got 'better'"),
         ('source = "me"\n', "", "claim.0.source: required key is missing"),
         ("sentence =", "sentense =", "claim.0.sentense: unknown key; did you mean 'sentence'?"),

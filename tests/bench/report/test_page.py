@@ -147,7 +147,7 @@ def test_the_commands_name_just_what_is_there(made: Any) -> None:
 def test_verdicts_point_to_the_better_side(made: Any) -> None:
     """A lower Fréchet distance lies right of the middle, and its words are those of the Markdown report."""
     (chapter,) = read_chapters(made.frame(made.study()))
-    (verdict,) = make_page([chapter]).front
+    verdict, *_ = make_page([chapter]).front
     answers = [answer for finding in verdict.findings for answer in finding.answers if answer.effect]  # type: ignore[attr-defined]
     assert {answer.reading for answer in answers} >= {"better", "worse"}
     markdown = render(made.frame(made.study()))
@@ -170,7 +170,7 @@ def test_several_samplers_at_one_temperature_are_told_apart(made: Any) -> None:
 def test_a_metric_that_knows_no_better_gets_no_bar(made: Any) -> None:
     rows = [row | {"metric": "new-score"} for row in made.study() if row["metric"] == made.FD]
     (chapter,) = read_chapters(made.frame(rows))
-    (verdict,) = make_page([chapter]).front
+    verdict, *_ = make_page([chapter]).front
     answers = [answer for finding in verdict.findings for answer in finding.answers]  # type: ignore[attr-defined]
     assert "higher" in {answer.reading for answer in answers}
     assert not any(answer.effect for answer in answers)

@@ -19,7 +19,7 @@ from rich.console import Console
 from bench.report import render, terminal_table, write_report
 from bench.report.chapters import read_chapters
 from bench.report.curves import read_curve
-from bench.report.pictures import sample_rows
+from bench.report.pictures import sample_rows, write_all_figures
 from bench.report.plots import curves_figure, samples_figure, score_figure
 from bench.report.scores import NothingToReportError
 from bench.report.text import estimate_text, number
@@ -61,6 +61,13 @@ def test_every_table_is_whole(written: tuple[Path, str]) -> None:
     found = tables(written[1])
     assert len(found) == 6
     assert all(len({len(line) for line in table}) == 1 for table in found)
+
+
+def test_claims_are_bold_only_where_they_stand_among_all(made: Any) -> None:
+    table = tables(render(made.frame(made.study(seeds=8))))[0]
+    verdicts = {(line[2].strip(), float(line[5].replace("−", "-")) <= 0.05) for line in table[2:]}
+    assert verdicts >= {("**contradicted**", True), ("**supported**", True)}
+    assert all(verdict.startswith("**") == holds for verdict, holds in verdicts)
 
 
 def test_every_figure_is_there_and_not_blank(written: tuple[Path, str]) -> None:
@@ -150,6 +157,19 @@ def test_the_same_store_gives_the_same_bytes(made: Any, tmp_path: Path) -> None:
     )
     assert first == second
     assert len(first) == 5
+
+
+def test_figures_drawn_side_by_side_are_the_same(made: Any, tmp_path: Path) -> None:
+    rows = [row | {"dataset": name, "run": f"{name}-{row['run']}"} for name in "abc" for row in made.study(seeds=1)]
+    chapters = read_chapters(made.frame(rows))
+    pictures = []
+    for workers in (1, 2):
+        folder = tmp_path / str(workers)
+        folder.mkdir()
+        figures = write_all_figures(chapters, folder / "report.md", workers)
+        pictures.append([(folder / figure.path).read_bytes() for chapter in figures for figure in chapter])
+    assert len(pictures[0]) == 6
+    assert pictures[0] == pictures[1]
 
 
 def test_empty_and_unknown_are_clear(made: Any, tmp_path: Path) -> None:

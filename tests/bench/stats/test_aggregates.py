@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
 from bench.stats import (
     bootstrap_interval,
@@ -13,6 +14,7 @@ from bench.stats import (
     improvement_probability,
     interquartile_mean,
     mean_interval,
+    paired_difference,
     sign_flip_interval,
     sign_flip_p_value,
     simultaneous_confidence,
@@ -160,3 +162,31 @@ def test_the_side_of_an_interval(values: list[float], side: str) -> None:
     assert mean_interval(values).side() == side
     assert mean_interval(values).side(1.0) == ("below" if side == "below" else "unclear" if len(values) > 1 else side)
     assert mean_interval([value + 1 for value in values]).side(1.0) == side
+
+
+def test_a_paired_difference_carries_both_kinds_of_inference() -> None:
+    found = paired_difference(dict(enumerate([1.0, 2.0, 3.0, 4.0, 5.0, 6.0])), dict.fromkeys(range(6), 0.0))
+    assert found.p_value == sign_flip_p_value(found.differences) == 2 / 64
+    assert found.p_value_can_decide
+    assert found.exact == sign_flip_interval(found.differences)
+    few = paired_difference({0: 1.0, 1: 2.0}, {0: 0.0, 1: 0.0})
+    assert not few.p_value_can_decide
+    assert few.exact is not None
+    assert "6 are needed" in few.exact.why_not
+
+
+def test_formulas_agree_with_scipys_own() -> None:
+    values = np.random.default_rng(0).normal(size=23)
+    assert interquartile_mean([values]).mean == pytest.approx(stats.trim_mean(values, 0.25))
+    interval = stats.ttest_1samp(values, 0.0).confidence_interval()
+    ours = mean_interval(values)
+    assert (ours.ci_low, ours.ci_high) == pytest.approx((interval.low, interval.high))
+    assert t_tail(ours, 0.1, "above") == pytest.approx(stats.ttest_1samp(values, 0.1, alternative="greater").pvalue)
+    for wins in range(6):
+        gains = dict(enumerate([1.0] * wins + [-1.0] * (5 - wins)))
+        found = improvement_probability(gains, dict.fromkeys(range(5), 0.0), 1)
+        exact = stats.binomtest(wins, 5).proportion_ci(method="exact")
+        assert found is not None
+        assert (found.ci_low, found.ci_high) == pytest.approx((exact.low, exact.high))
+    flips = stats.permutation_test((values[:9],), np.mean, permutation_type="samples", n_resamples=np.inf).pvalue
+    assert sign_flip_p_value(values[:9]) == pytest.approx(flips)

@@ -1,9 +1,8 @@
-"""Made-up frames, facts and pages for the tests of the report, and a strict reader of pages; handed to them as the fixture `made`."""
+"""Made-up frames, facts and pages for tests of reports and claims, and a strict reader of pages; handed to them as the fixture `made`."""
 
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -12,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pytest
 
 from bench.report import RunFacts, SampleFile, write_report
 from bench.report.facts import PartitionFacts
@@ -30,12 +28,6 @@ VOID = {"meta", "link", "img", "br", "hr"}
 LOADING = {"src", "href", "xlink:href", "srcset", "data", "action", "poster"}
 
 Row = dict[str, Any]
-
-
-@pytest.fixture(scope="session")
-def made() -> Any:
-    """The factories below."""
-    return sys.modules[__name__]
 
 
 def row(model: str = "gebm", seed: int = 0, **changes: Any) -> Row:

@@ -1,0 +1,146 @@
+"""Tables for a paper: scores and paired differences in LaTeX with booktabs, everything escaped."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bench.report.chapters import Chapter
+from bench.report.comparisons import compare, headline_metric, metrics_of
+from bench.report.rows import Keys, TableRow, read_keys, table_rows
+from bench.report.text import direction, estimate_text, readout_name
+
+__all__ = ["escape_latex", "render_latex"]
+
+_ESCAPES = {
+    "\\": r"\textbackslash{}",
+    "{": r"\{",
+    "}": r"\}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    '"': r"\textquotedbl{}",
+    "β": r"$\beta$",
+    "γ": r"$\gamma$",
+    "κ": r"$\kappa$",
+    "−": "$-$",
+    "×": r"$\times$",
+    "≠": r"$\neq$",
+    "²": r"\textsuperscript{2}",
+    "—": "---",
+    "–": "--",
+    "…": r"\dots{}",
+    "↓": r"$\downarrow$",
+    "↑": r"$\uparrow$",
+    "\n": " ",
+}
+_HEAD = "% Needs \\usepackage{booktabs}, \\usepackage[T1]{fontenc} and, for wide tables, \\usepackage{graphicx}."
+
+
+def escape_latex(text: str) -> str:
+    """Text that stays text in LaTeX, whatever it holds; square brackets are kept from being read as options."""
+    escaped = "".join(_ESCAPES.get(sign, sign) for sign in text)
+    return f"{{}}{escaped}" if escaped.startswith("[") else escaped
+
+
+def render_latex(chapters: Sequence[Chapter]) -> str:
+    """A table of scores and one of paired differences for every dataset of images or densities; chains are left to Markdown."""
+    parts = [_HEAD]
+    for chapter in chapters:
+        if not chapter.about_chains:
+            parts += [part for part in (_scores(chapter), _differences(chapter)) if part]
+    if len(parts) == 1:
+        parts.append("% No scores of samples or densities yet.")
+    return "\n\n".join(parts) + "\n"
+
+
+def _scores(chapter: Chapter) -> str:
+    keys, rows = read_keys(chapter.rows), table_rows(chapter.rows)
+    if not rows:
+        return ""
+    header = ["Model", "Samples from", "Steps", *map(_metric, keys.metrics), "$n$"]
+    lines = []
+    for row in rows:
+        steps = "---" if row.steps is None else f"{row.steps:,}".replace(",", r"\,")
+        cells = [_cell(row, metric, keys) for metric in keys.metrics]
+        lines.append([escape_latex(row.label), escape_latex(_name(row)), steps, *cells, escape_latex(row.n)])
+    caption = (
+        f"Scores on {escape_latex(chapter.section.dataset)} (suite {escape_latex(chapter.section.suite)}, profile "
+        f"{escape_latex(chapter.section.profile)}): means over $n$ seeds with 95\\,\\% Student-$t$ intervals. "
+        + escape_latex("; ".join(keys.legend()))
+        + "."
+    )
+    return _table(header, lines, "llr" + "r" * len(keys.metrics) + "r", caption, f"tab:{_slug(chapter)}-scores")
+
+
+def _differences(chapter: Chapter) -> str:
+    section = chapter.section
+    headline = headline_metric(section)
+    metrics = metrics_of([score for score in section.scores if score.sampler != "data"], density=False)
+    found = compare(section, metrics)
+    if not found or headline is None:
+        return ""
+    lines = []
+    for start in range(0, len(found), len(metrics)):
+        group = found[start : start + len(metrics)]
+        first = next(each for each in group if each.metric == headline)
+        treatment = first.treatment
+        name = f"{treatment.label} {readout_name(treatment.sampler, treatment.beta)}, {treatment.steps} steps"
+        cells = [
+            escape_latex(estimate_text(each.difference.estimate) if each.difference else each.why_not) for each in group
+        ]
+        pairs = str(len(first.difference.seeds)) if first.difference else "0"
+        reference = "its own base" if first.own_base else first.reference.label
+        lines.append([escape_latex(name), escape_latex(reference), *cells, pairs, first.reading])
+    caption = (
+        f"Paired differences on {escape_latex(section.dataset)} over shared seeds with 95\\,\\% Student-$t$ intervals, at the "
+        f"longest chain; the reading is for {escape_latex(headline)}."
+    )
+    header = ["Samples", "Minus", *map(_metric, metrics), "Pairs", "Reading"]
+    return _table(header, lines, "ll" + "r" * len(metrics) + "rl", caption, f"tab:{_slug(chapter)}-differences")
+
+
+def _table(header: Sequence[str], lines: Sequence[Sequence[str]], columns: str, caption: str, label: str) -> str:
+    body = [f"    {' & '.join(line)} \\\\" for line in lines]
+    return "\n".join(
+        [
+            r"\begin{table}[t]",
+            r"  \centering",
+            f"  \\caption{{{caption}}}",
+            f"  \\label{{{label}}}",
+            r"  \resizebox{\linewidth}{!}{%",
+            f"  \\begin{{tabular}}{{{columns}}}",
+            r"    \toprule",
+            f"    {' & '.join(header)} \\\\",
+            r"    \midrule",
+            *body,
+            r"    \bottomrule",
+            r"  \end{tabular}}",
+            r"\end{table}",
+        ]
+    )
+
+
+def _cell(row: TableRow, metric: str, keys: Keys) -> str:
+    return escape_latex(row.text(metric, keys))
+
+
+def _metric(name: str) -> str:
+    sign = (r" $\downarrow$", "", r" $\uparrow$")[direction(name) + 1]
+    return escape_latex(name) + sign
+
+
+def _name(row: TableRow) -> str:
+    size = f", step {row.step_size:g}" if row.ambiguous and row.step_size is not None else ""
+    return readout_name(row.sampler, row.beta) + size
+
+
+def _slug(chapter: Chapter) -> str:
+    section = chapter.section
+    return "".join(sign if sign.isalnum() else "-" for sign in f"{section.suite}-{section.dataset}".lower()).strip("-")

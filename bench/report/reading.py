@@ -1,0 +1,220 @@
+"""One run's directory read: its state, its scores as rows of the tidy frame, and its facts.
+
+Only files that a sound status vouches for become numbers. What is unfinished, failed, damaged or of another schema becomes a row without
+numbers that says why.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from bench.report.facts import LikelihoodFacts, PartitionFacts, RunFacts, SampleFile
+from bench.report.scores import DIGEST
+from bench.spec import SCHEMA_VERSION, Readout, content_hash
+from bench.store import RunFolder, StoreError, fingerprint
+
+__all__ = ["Examined", "examine", "read_run"]
+
+READOUT: TypeAdapter[Readout] = TypeAdapter(Readout)
+_STATUS = frozenset({"state", "reason", "fingerprint", "seconds", "files"})
+_CHECKED = (".json", ".jsonl", ".npy")  # the checkpoint is checked when it is used
+
+
+@dataclass(frozen=True)
+class Examined:
+    """A run's state with a reason, its status where there is one, and the JSON files that the status vouches for, by name."""
+
+    state: str
+    reason: str
+    status: Mapping[str, Any] | None = None
+    contents: Mapping[str, dict[str, Any]] | None = None
+
+
+def read_run(
+    folder: RunFolder, head: Mapping[str, Any], readouts: Sequence[dict[str, Any]]
+) -> tuple[list[dict[str, Any]], RunFacts | None]:
+    """The rows and facts of one run; one row without numbers where it is not whole.
+
+    Suites may share a run: only what this one asked to have read out of it is its own.
+
+    Arguments:
+        folder: the run's directory.
+        head: suite, profile, dataset, model, seed, run and identity, as a manifest has them.
+        readouts: what the suite wants read out, as the manifest has it.
+    """
+    examined = examine(folder)
+    if examined.contents is None or examined.status is None:
+        return [{**head, DIGEST: "", "status": examined.state, "reason": examined.reason}], None
+    status, contents = examined.status, examined.contents
+    head = {**head, DIGEST: contents.get("spec.json", {}).get(DIGEST, "")}
+    try:
+        training = contents.get("training.json") or folder.read_json("training.json") or {}
+        failure = folder.read_json("failure.json") or {"reason": ""}
+        results = [_evaluation(folder, contents, readout, training) for readout in readouts]
+        rows, samples, partitions, likelihood = [], [], [], None
+        seconds = {"training": float(status["seconds"].get("training", 0.0))}
+        for result in results:
+            if not result or result["fingerprint"] != training["fingerprint"]:
+                why = {"status": "failed", "reason": failure["reason"]} if failure["reason"] else {}
+                rows.append({**head, "status": "partial", "reason": "a readout is still to be done", **why})
+                continue
+            for part, spent in result["seconds"].items():
+                seconds[part] = seconds.get(part, 0.0) + spent
+            rows += list(_result_rows(result, {**head, "status": examined.state, "reason": examined.reason}))
+            samples += list(_result_samples(result, folder))
+            partitions += list(_result_partitions(result))
+            likelihood = _likelihood(result, folder) or likelihood
+        facts = _facts(folder, head, seconds, training, contents.get("env.json", {}), samples)
+        return rows, replace(facts, log_partitions=tuple(partitions), likelihood=likelihood)
+    except StoreError as error:
+        return [{**head, "status": "failed", "reason": str(error)}], None
+    except (KeyError, TypeError, AttributeError, ValidationError) as error:
+        return [{**head, "status": "old", "reason": _of_another_version(folder, error)}], None
+
+
+def examine(folder: RunFolder) -> Examined:
+    """A run's state; where it is done its files are read and checked against their hashes."""
+    try:
+        status = folder.read_json("status.json")
+        if status is None:
+            unfinished = (folder / "resume.pt").exists() or (folder / "training.json").exists()
+            state = ("partial", "unfinished; `bench run` continues it") if unfinished else ("missing", "not run yet")
+            return Examined(*state)
+        if lacking := sorted(_STATUS - status.keys()):
+            return Examined("old", f"{folder / 'status.json'} lacks {', '.join(lacking)}: written by another version")
+        if status["state"] == "failed":
+            return Examined("failed", status["reason"], status)
+        contents = _checked(folder, status["files"])
+    except StoreError as error:
+        return Examined("failed", str(error))
+    schema = contents.get("spec.json", {}).get("schema_version", SCHEMA_VERSION)
+    if schema != SCHEMA_VERSION:
+        why = f"schema {schema}, this version reads {SCHEMA_VERSION}; `bench run` makes it anew"
+        return Examined("old", why, status)
+    if status["fingerprint"] != fingerprint():
+        return Examined("stale", "made by other code or library versions", status, contents)
+    return Examined("done", "", status, contents)
+
+
+def _checked(folder: RunFolder, files: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    """The JSON files among those that a status lists, each read once and held against its hash.
+
+    Raises:
+        StoreError: for the first file that is absent or differs.
+    """
+    contents: dict[str, dict[str, Any]] = {}
+    root = str(folder.path)
+    for name, digest in files.items():
+        if not name.endswith(_CHECKED):
+            continue
+        try:
+            with open(f"{root}/{name}", "rb", buffering=0) as file:  # noqa: PTH123  (thousands of them: pathlib is slow)
+                content = file.read()
+        except OSError:
+            raise StoreError(f"{folder / name} is missing") from None
+        if hashlib.sha256(content).hexdigest() != digest:
+            raise StoreError(f"{folder / name} is corrupt: its content does not match the hash in the status")
+        if name.endswith(".json"):
+            contents[name] = json.loads(content)
+    return contents
+
+
+def _evaluation(
+    folder: RunFolder, contents: Mapping[str, dict[str, Any]], readout: dict[str, Any], training: Mapping[str, Any]
+) -> dict[str, Any] | None:
+    """The result of a readout; None where there is none yet.
+
+    A manifest lists a readout as its identity has it, unless an older version that knew fewer settings wrote it.
+    """
+    name = f"evals/{content_hash({'checkpoint': training['checkpoint']} | readout)[:16]}.json"
+    if name not in contents:
+        name = f"evals/{READOUT.validate_python(readout).identity(training['checkpoint'])}.json"
+    return contents.get(name) or folder.read_json(name)
+
+
+def _result_rows(result: Mapping[str, Any], head: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """One row a chain length and metric."""
+    for row in result["rows"]:
+        common = {**head, **{key: result[key] for key in ("sampler", "beta", "step_size")}}
+        common |= {key: row[key] for key in ("steps", "gradient_evaluations", "forward_evaluations", "key")}
+        if row["collapsed"]:
+            common |= {"status": "collapsed", "reason": row["collapsed"]}
+        for metric, value in row["scores"].items():
+            yield common | {"metric": metric, "value": value}
+
+
+def _result_samples(result: Mapping[str, Any], folder: RunFolder) -> Iterator[SampleFile]:
+    """The pictures of a result, a file a chain length; none for a likelihood."""
+    for row in result["rows"]:
+        name = f"evals/{result['identity']}-{row['steps']:06}.npy"
+        if name in result["files"]:
+            yield SampleFile(result["sampler"], result["beta"], row["steps"], folder / name)
+
+
+def _result_partitions(result: Mapping[str, Any]) -> Iterator[PartitionFacts]:
+    """What a result's rows say about log Z, where they do."""
+    for row in result["rows"]:
+        stated = row.get("log_partition")
+        if stated and stated.get("estimate") is not None:
+            bracket = stated.get("bracket")
+            yield PartitionFacts(
+                estimate=stated["estimate"],
+                standard_error=stated.get("standard_error"),
+                effective_fraction=row["scores"].get("ess-fraction"),
+                pareto_k=stated.get("pareto_k"),
+                gain=row["scores"].get("likelihood-gain"),
+                reportable=bool(stated.get("reportable")),
+                bracket=(bracket[0], bracket[1]) if bracket else None,
+                warnings=tuple(stated.get("warnings", ())),
+                key=row["key"],
+                method=stated.get("method", ""),
+                draws=stated.get("draws", 0),
+                known=stated.get("known"),
+            )
+
+
+def _likelihood(result: Mapping[str, Any], folder: RunFolder) -> LikelihoodFacts | None:
+    """What the log-likelihood of a result rests on, if it has one."""
+    found = result["rows"][0].get("likelihood") if result["rows"] else None
+    if found is None:
+        return None
+    stem = f"evals/{result['identity']}"
+    return LikelihoodFacts(
+        **found,
+        points=folder / f"{stem}-points.npy",
+        base_points=folder / f"{stem}-{'points' if found['exact'] else 'base'}.npy",
+        samples=folder / f"{stem}-samples.npy",
+        data=folder / f"{stem}-data.npy",
+    )
+
+
+def _facts(
+    folder: RunFolder,
+    head: Mapping[str, Any],
+    seconds: dict[str, float],
+    training: Mapping[str, Any],
+    environment: Mapping[str, Any],
+    samples: list[SampleFile],
+) -> RunFacts:
+    """Certificate, costs and pictures of a run."""
+    certificate = training.get("facts", {})
+    return RunFacts(
+        **{key: head[key] for key in ("run", "dataset", "model", "seed", "suite", "profile")},
+        **{key: certificate.get(key, {}) for key in ("parameters", "flops", "architecture", "initial_weights")},
+        seconds=seconds,
+        curve=folder / "curve.jsonl" if certificate.get("parameters") else None,
+        samples=tuple(samples),
+        versions=environment.get("versions", {}),
+        device=f"{environment.get('device', '?')}, {environment.get('threads', '?')} thread(s) a run",
+    )
+
+
+def _of_another_version(folder: RunFolder, error: Exception) -> str:
+    what = f"lacks {error}" if isinstance(error, KeyError) else "is not laid out as expected"
+    return f"a file of {folder.path.name} {what}: written by another version; `bench run` makes it anew"

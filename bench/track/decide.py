@@ -1,0 +1,149 @@
+"""The rule that says slower: sequential one-sided bounds on the mean of paired log-ratios.
+
+A pair is one process of each side, run one after the other on the same machine; d = log(seconds of the new side / seconds of the old one)
+leaves out whatever both met alike. After n pairs (a *look*) Student's t gives a lower and an upper bound on the mean of d:
+
+- *regressed*: the lower bound is above log(1 + margin);
+- *improved*: the upper bound is below −log(1 + margin);
+- *fine*: the upper bound is below log(1 + tolerance): a slowdown of that size is excluded;
+- otherwise more pairs are drawn, and at the last look the answer is *inconclusive*.
+
+**Several looks.** Each look at n of at most N pairs may spend αn/N of the error rate α in all, less what earlier looks have spent (the
+linear spending function of Lan & DeMets, 1983); the last look spends what is left. Rates of looks are added up (Bonferroni), which is valid
+in small samples where a normal approximation is not, and errs on the safe side. The last look may come early, when the time budget ends:
+that depends on the clock and not on the ratios.
+
+**Several benchmarks.** α is shared equally among the benchmarks of a check, so it is the rate of the whole check: with α = 1 %, at most one
+check in a hundred without any slowdown beyond the margin says "regressed" of anything (for d normal; heavier symmetric tails make t
+conservative).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cache
+
+import numpy as np
+from scipy import stats
+
+__all__ = ["Design", "Judgement", "Verdict", "judge"]
+
+FEWEST_PAIRS = 3
+POWER = 0.8
+
+
+class Verdict(StrEnum):
+    """What a check says of a benchmark."""
+
+    REGRESSED = "regressed"
+    IMPROVED = "improved"
+    FINE = "fine"
+    INCONCLUSIVE = "inconclusive"
+    NOT_COMPARABLE = "not comparable"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class Design:
+    """When a check looks and what it demands.
+
+    Arguments:
+        confidence: one minus the error rate of the whole check, of each kind of error.
+        margin: slowdowns up to this share are not called regressions.
+        tolerance: a slowdown of this share is excluded before a benchmark is called fine.
+        looks: numbers of pairs after which it is decided, increasing.
+
+    Raises:
+        ValueError: for a design that cannot decide.
+    """
+
+    confidence: float = 0.99
+    margin: float = 0.03
+    tolerance: float = 0.10
+    looks: tuple[int, ...] = (8, 12, 16, 24)
+
+    def __post_init__(self) -> None:
+        if not 0.5 < self.confidence < 1:
+            raise ValueError(f"confidence must be between 0.5 and 1, got {self.confidence}")
+        if not 0 <= self.margin < self.tolerance:
+            raise ValueError(f"0 <= margin < tolerance must hold, got {self.margin} and {self.tolerance}")
+        if not self.looks or self.looks[0] < FEWEST_PAIRS or list(self.looks) != sorted(set(self.looks)):
+            raise ValueError(f"looks must be increasing numbers of pairs from {FEWEST_PAIRS} on, got {self.looks}")
+
+    def up_to(self, pairs: int) -> Design:
+        """This design with at most so many pairs, the last look there.
+
+        Raises:
+            ValueError: if these are too few to decide on.
+        """
+        looks = tuple(look for look in self.looks if look < pairs)
+        return Design(self.confidence, self.margin, self.tolerance, (*looks, pairs))
+
+    def level(self, pairs: int, before: int, last: bool, benchmarks: int) -> float:
+        """The error rate to spend on one benchmark at a look.
+
+        Arguments:
+            pairs: pairs at this look.
+            before: pairs at the look before; 0 at the first.
+            last: whether no look follows.
+            benchmarks: how many share the check's rate.
+        """
+        most = self.looks[-1]
+        share = (most if last else pairs) - before
+        return (1 - self.confidence) / benchmarks * share / most
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What one look says.
+
+    Attributes:
+        verdict: regressed, improved, fine or inconclusive.
+        ratio: seconds of the new side over seconds of the old one, the geometric mean over pairs.
+        lower, upper: one-sided bounds on it, each at the look's level.
+        detectable: the smallest slowdown, as a share, that this look would call regressed in four of five repetitions.
+        pairs: how many pairs were seen.
+        level: the error rate spent on each bound.
+    """
+
+    verdict: Verdict
+    ratio: float
+    lower: float
+    upper: float
+    detectable: float
+    pairs: int
+    level: float
+
+
+def judge(log_ratios: Sequence[float], level: float, design: Design) -> Judgement:
+    """Decide on the log-ratios seen so far at one look's level.
+
+    Raises:
+        ValueError: if there are fewer than three, or one is not finite.
+    """
+    d = np.asarray(log_ratios, dtype=np.float64)
+    if d.ndim != 1 or len(d) < FEWEST_PAIRS or not np.isfinite(d).all():
+        raise ValueError(f"a decision needs at least {FEWEST_PAIRS} finite log-ratios, got {list(log_ratios)}")
+    mean, error = float(d.mean()), float(d.std(ddof=1)) / math.sqrt(len(d))
+    reach = _t_quantile(level, len(d) - 1) * error
+    lower, upper, margin = mean - reach, mean + reach, math.log1p(design.margin)
+    if lower > margin:
+        verdict = Verdict.REGRESSED
+    elif upper < -margin:
+        verdict = Verdict.IMPROVED
+    elif upper < math.log1p(design.tolerance):
+        verdict = Verdict.FINE
+    else:
+        verdict = Verdict.INCONCLUSIVE
+    detectable = margin + reach + _t_quantile(1 - POWER, len(d) - 1) * error
+    ratio, low, high = (math.exp(min(value, 700.0)) for value in (mean, lower, upper))
+    return Judgement(verdict, ratio, low, high, math.expm1(min(detectable, 700.0)), len(d), level)
+
+
+@cache
+def _t_quantile(tail: float, degrees: int) -> float:
+    """The value that Student's t exceeds with probability `tail`."""
+    return float(stats.t.isf(tail, degrees))

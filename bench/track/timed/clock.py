@@ -1,0 +1,87 @@
+"""Reading the clock: the device synchronised before each reading, the machine's matrix-product peak and its clocks in the same process."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+__all__ = ["clocks", "flops_of_step", "matmul_peak", "sample", "synchronise"]
+
+PEAK_SIZE = {"cpu": 1024, "cuda": 8192}
+PEAK_SECONDS = 0.25
+
+
+def synchronise(device: str) -> None:
+    """Wait until the device has done what it was asked for; nothing to wait for on a CPU."""
+    if device == "cuda":
+        import torch
+
+        torch.cuda.synchronize()
+
+
+def sample(step: Callable[[], object], steps: int, device: str) -> float:
+    """Seconds a step, over `steps` of them in a row."""
+    synchronise(device)
+    start = time.perf_counter()
+    for _ in range(steps):
+        step()
+    synchronise(device)
+    return (time.perf_counter() - start) / steps
+
+
+@cache
+def matmul_peak(precision: str, device: str) -> float:
+    """FLOP/s of the fastest of the square matrix products that fit into a quarter of a second, with this process's threads."""
+    import torch
+
+    size = PEAK_SIZE[device]
+    a = torch.randn(size, size, device=device).to(getattr(torch, precision))
+    best, spent = float("inf"), 0.0
+    sample(lambda: a @ a, 2, device)
+    while spent < PEAK_SECONDS:
+        seconds = sample(lambda: a @ a, 1, device)
+        best, spent = min(best, seconds), spent + seconds
+    return 2 * size**3 / best
+
+
+def flops_of_step(step: Callable[[], object]) -> float:
+    """Floating-point operations of the matrix products and convolutions of one step, forward and backward, by torch's own formulas.
+
+    `FlopCounterMode` itself cannot be used: its module hooks do not go with `torch.autograd.grad` of a latent.
+    """
+    from torch.utils._python_dispatch import TorchDispatchMode
+    from torch.utils.flop_counter import flop_registry
+
+    class Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
+        total = 0
+
+        def __torch_dispatch__(
+            self, func: Any, _types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+        ) -> Any:
+            result = func(*args, **(kwargs or {}))
+            formula = flop_registry.get(func._overloadpacket)
+            if formula is not None:
+                self.total += formula(*args, **(kwargs or {}), out_val=result)
+            return result
+
+    with Counter() as counter:  # type: ignore[no-untyped-call]
+        step()
+    return float(counter.total)
+
+
+def clocks(device: str) -> dict[str, Any]:
+    """What may explain a slow sample: load average, and a GPU's clocks, temperature and power as nvidia-smi says them."""
+    found: dict[str, Any] = {"load": os.getloadavg()[0]}
+    tool = shutil.which("nvidia-smi") if device == "cuda" else None
+    if tool:
+        fields = "clocks.sm,clocks.mem,clocks.max.sm,temperature.gpu,power.draw"
+        command = [tool, f"--query-gpu={fields}", "--format=csv,noheader,nounits", "--id=0"]
+        said = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)  # noqa: S603
+        if said.returncode == 0:
+            found["gpu"] = dict(zip(fields.split(","), (part.strip() for part in said.stdout.split(",")), strict=False))
+    return found

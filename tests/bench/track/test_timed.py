@@ -1,0 +1,254 @@
+"""What is timed: all of it is there, right, and versioned; and a fast path that is wrong is found out."""
+
+from __future__ import annotations
+
+import ast
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from click.testing import CliRunner
+from torch import Tensor, nn
+
+import bench
+from bench import registry
+from bench.cli import main
+from bench.track.timed import Benchmark, clock, worker
+from bench.track.timed import version as versions
+from bench.track.timed.agreement import differing
+from bench.track.timed.catalogue import BENCHMARKS, RULES, make_sampler
+from bench.track.timed.targets import CouplingFlow, gaussian_log_partition, target, toy
+from bench.track.timed.version import version
+from gebm import GaussianPrior
+from gebm.samplers import MALA, ULA, Info, Sampler, State
+from gebm.samplers.kernel import start
+
+ROOT = Path(bench.__file__).parents[1]
+BY_NAME = {benchmark.name: benchmark for benchmark in BENCHMARKS}
+
+
+def test_every_sampler_is_timed_on_every_target() -> None:
+    targets = {"sngan-w16-b64", "sngan-w16-b256", "sngan-w64-b64", "sngan-w64-b256", "flow-b256", "toy-b256"}
+    built_in = {entry.name for entry in registry.BUILT_IN["samplers"]}
+    assert set(RULES) == built_in
+    assert {f"{sampler}-{on}" for sampler in built_in for on in targets} <= BY_NAME.keys()
+    others = {"training-sngan-w64-b128", "features-32x32", "frechet-2048", "log-z-importance-flow", "log-z-ais-flow"}
+    assert others <= BY_NAME.keys()
+    assert len(BY_NAME) == len(BENCHMARKS)
+
+
+@pytest.mark.parametrize("name", [b.name for b in BENCHMARKS if b.quick and "sngan" not in b.name])
+def test_quick_benchmarks_make_what_is_right(name: str) -> None:
+    """Those on networks of images are checked before they are timed, and in `tests/throughput`."""
+    assert BY_NAME[name].work("cpu").check() == []
+
+
+@pytest.mark.parametrize("on", ["toy", "flow"])
+@pytest.mark.parametrize("rule", RULES)
+def test_the_law_of_every_sampler(rule: str, on: str) -> None:
+    """30 comparisons of false-alarm rate 1e-4 each, at fixed seeds."""
+    model, beta = target(on, "cpu")
+    assert differing(make_sampler(RULES[rule]), RULES[rule].steps, model.for_sampling(), model, beta, "cpu") == []
+
+
+@dataclass(frozen=True)
+class Uncorrected(MALA):
+    """Faster than MALA by leaving out its correction."""
+
+    def step(self, potential: Any, state: State, generator: torch.Generator) -> tuple[State, Info]:
+        return ULA(self.step_size).step(potential, state, generator)
+
+
+@dataclass(frozen=True)
+class Unmoved(MALA):
+    """As fast as can be."""
+
+    def step(self, potential: Any, state: State, generator: torch.Generator) -> tuple[State, Info]:
+        none = torch.zeros_like(state.position.energy)
+        return state, Info(none, 0, 0, none.long())
+
+
+@dataclass(frozen=True)
+class Unguided(ULA):
+    """ULA without the gradient: half the price, and a random walk."""
+
+    def init(self, potential: Any, z: Tensor) -> State:
+        return start(potential, z, gradient=False)
+
+    def step(self, potential: Any, state: State, generator: torch.Generator) -> tuple[State, Info]:
+        z = state.position.z
+        noise = torch.randn(z.shape, generator=generator)
+        none = torch.zeros_like(z[:, 0])
+        return State(potential.at((1 - self.step_size) * z + (2 * self.step_size) ** 0.5 * noise)), Info(
+            none, 0, 1, none.long()
+        )
+
+
+@pytest.mark.parametrize("on", ["toy", "flow"])
+@pytest.mark.parametrize("sampler", [Uncorrected(0.8), Unmoved(0.3), Unguided(0.04)], ids=lambda s: type(s).__name__)
+def test_a_faster_but_wrong_sampler_is_found_out(sampler: Sampler, on: str) -> None:
+    model, beta = target(on, "cpu")
+    assert differing(sampler, 60, model.for_sampling(), model, beta, "cpu")
+
+
+def test_a_copy_with_other_energies_is_found_out() -> None:
+    """Weights rounded to steps of their layer's spread; the law of the faithful copy passes in bfloat16, too."""
+    model, beta = target("sngan-tiny", "cpu")
+    coarse = model.for_sampling()
+    for layer in coarse.modules():
+        if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
+            step = layer.weight.std()
+            layer.weight.copy_(torch.round(layer.weight / step) * step)
+    rule = RULES["pcn"]
+    assert differing(make_sampler(rule), rule.steps, coarse, model, beta, "cpu")
+    assert differing(make_sampler(rule), rule.steps, model.for_sampling(dtype=torch.bfloat16), model, beta, "cpu") == []
+
+
+def test_a_broken_fast_sampler_fails_the_check_of_its_side(tmp_path: Path) -> None:
+    """The library itself, in real processes, with a MALA that accepts whatever it proposes."""
+    broken = tmp_path / "broken"
+    for package in ("gebm", "baselines", "bench"):
+        shutil.copytree(ROOT / package, broken / package, ignore=shutil.ignore_patterns("__pycache__"))
+    path = broken / "gebm" / "samplers" / "langevin.py"
+    source = path.read_text()
+    rule = "decision = metropolis(current, proposed, log_alpha, generator)"
+    assert source.count(rule) == 1
+    path.write_text(source.replace(rule, rule.replace("log_alpha,", "torch.zeros_like(log_alpha),")))
+    arguments = ["track", "check", "--against", str(ROOT), "--repo", str(broken), "--threads", "1", "--pairs", "3"]
+    found = CliRunner().invoke(main, [*arguments, "--only", "mala-toy-b256"])
+    assert found.exit_code == 1, found.output
+    assert "mala-toy-b256: no longer right, whatever its speed: " in found.output
+
+
+def test_the_flow_is_a_flow() -> None:
+    """Its density agrees with that of the latents and autograd's Jacobian."""
+    torch.manual_seed(1)
+    flow = CouplingFlow(6, 16, 3).double()
+    z = torch.randn(4, 6, dtype=torch.float64)
+    jacobians = [torch.autograd.functional.jacobian(lambda row: flow(row[None])[0], row) for row in z]
+    log_det = torch.stack([torch.linalg.slogdet(jacobian)[1] for jacobian in jacobians])
+    torch.testing.assert_close(flow.log_prob(flow(z)), GaussianPrior(6).log_prob(z) - log_det)
+
+
+def test_the_toys_log_partition_is_the_one_of_the_formula() -> None:
+    """By importance sampling with 10⁶ draws, to five standard errors."""
+    from gebm.partition import importance_sampling
+
+    found = importance_sampling(toy().potential(1.5), 1_000_000, torch.Generator().manual_seed(0))
+    assert abs(found.estimate - gaussian_log_partition(1.5)) < 5 * found.standard_error
+
+
+def test_flops_of_a_chain_are_those_of_its_passes() -> None:
+    """One product forward and one back to z, of 2·4·8·8 operations each."""
+    weight = torch.randn(8, 8)
+    z = torch.randn(4, 8, requires_grad=True)
+
+    def step() -> None:
+        torch.autograd.grad((z @ weight).sum(), z)
+
+    assert clock.flops_of_step(step) == 2 * (2 * 4 * 8 * 8)
+
+
+def test_the_peak_is_that_of_a_matrix_product() -> None:
+    assert clock.matmul_peak("float32", "cpu") > 1e8
+
+
+def test_a_gpu_is_waited_for_before_and_after(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a GPU: the order of calls. Its clocks come from nvidia-smi where there is one."""
+    calls: list[str] = []
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: calls.append("wait"))
+    monkeypatch.setattr(clock.time, "perf_counter", lambda: calls.append("clock") or 0.0)
+    clock.sample(lambda: calls.append("step"), 2, "cuda")
+    assert calls == ["wait", "clock", "step", "step", "wait", "clock"]
+
+
+def test_clocks_of_a_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text("#!/bin/sh\necho '1410, 1215, 1980, 45, 250.00'\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
+    assert clock.clocks("cuda")["gpu"]["clocks.sm"] == "1410"
+    assert "gpu" not in clock.clocks("cpu")
+    tool.write_text("#!/bin/sh\nexit 9\n")
+    assert "gpu" not in clock.clocks("cuda")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize(
+    "name", ["ula-sngan-w16-b64", "ula-sngan-w16-b64-bf16", "mala-toy-b256", "training-sngan-w16-b64"]
+)
+def test_benchmarks_on_a_gpu(name: str) -> None:
+    assert BY_NAME[name].work("cuda").check() == []
+    assert worker.timed(BY_NAME[name], "cuda")["peak"] > 0
+
+
+def test_a_result_has_what_rates_are_made_of() -> None:
+    found = worker.timed(BY_NAME["ula-flow-b256"], "cpu")
+    assert found["amount"] == found["gradient_evaluations"] == 256
+    assert found["forward_evaluations"] == 0
+    assert BY_NAME["ula-flow-b256"].samples <= len(found["seconds"]) <= worker.MOST_SAMPLES
+    assert min(found["seconds"]) > 0
+    assert found["flops"] > 0
+    assert found["peak"] > 0
+
+
+SOURCE = '''
+"""A file of benchmarks."""
+import time
+LENGTH = {length}
+
+def nap(seconds):
+    """{words}"""
+    time.sleep(LENGTH * seconds)  # {remark}
+
+def unrelated():
+    return {other}
+
+def build(seconds, device):
+    return nap(seconds)
+'''
+
+
+def file_version(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, seconds: float = 1.0, **content: object) -> str:
+    """The version of a benchmark made by that source."""
+    path = tmp_path / "file.py"
+    path.write_text(SOURCE.format(**{"length": 1, "words": "Nap.", "remark": "zzz", "other": 1} | content))
+    namespace: dict[str, Callable[..., Any]] = {"__name__": "timed_file"}
+    exec(compile(path.read_text(), str(path), "exec"), namespace)
+    monkeypatch.setattr(versions.inspect, "getsource", lambda _: path.read_text())
+    monkeypatch.setitem(versions.sys.modules, "timed_file", ast)
+    versions.definitions.cache_clear()
+    found = version(Benchmark("nap", "naps", namespace["build"], {"seconds": seconds}))
+    versions.definitions.cache_clear()
+    return found
+
+
+def test_a_version_changes_with_what_is_timed_and_with_nothing_else(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    first = file_version(monkeypatch, tmp_path)
+    assert file_version(monkeypatch, tmp_path, words="Sleep.", remark="a remark", other=2) == first
+    assert file_version(monkeypatch, tmp_path, length=2) != first
+    assert file_version(monkeypatch, tmp_path, seconds=2.0) != first
+
+
+def test_versions_tell_benchmarks_apart_and_follow_names_into_other_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = {name: version(benchmark) for name, benchmark in BY_NAME.items()}
+    assert len(set(known.values())) == len(known)
+    chained = BY_NAME["ula-toy-b256"]
+    before = version(chained)
+    definitions = versions.definitions
+
+    def louder(module: str) -> dict[str, ast.stmt]:
+        found = dict(definitions(module))
+        if module.endswith("agreement"):
+            found["POOL"] = found["ROWS"] = ast.parse("POOL = 1").body[0]
+        return found
+
+    monkeypatch.setattr(versions, "definitions", louder)
+    assert version(chained) != before
+    assert version(BY_NAME["frechet-256"]) == known["frechet-256"]
