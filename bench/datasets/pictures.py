@@ -12,6 +12,7 @@ import io
 import itertools
 import lzma
 import os
+import struct
 import tarfile
 import warnings
 import zipfile
@@ -46,7 +47,11 @@ MOST_UNREADABLE = 0.01
 BATCH = 64  # images a task of the pool
 WIDE_MODES = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
 GREY_MODES = ("1", "L", "LA", "La")
-BROKEN = (UnidentifiedImageError, OSError, ValueError, SyntaxError, EOFError, zlib.error, Image.DecompressionBombError)
+BROKEN = (
+    *(UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError, SyntaxError, EOFError, zlib.error),
+    *(struct.error, LookupError, TypeError, ArithmeticError),
+)
+"""What Pillow raises on files that are damaged in one way or another."""
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.autograd import Function
 
@@ -37,7 +38,12 @@ class Conv2d(nn.Conv2d):
         self.steps: Pair = (self.stride[0], self.stride[1])
         self.pads: Pair = (self.padding[0], self.padding[1])
 
-    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:  # noqa: A002 (torch's name)
+    def _conv_forward(
+        self,
+        input: Float[Tensor, "batch in height width"],  # noqa: A002 (torch's name)
+        weight: Float[Tensor, "out in kernel kernel2"],
+        bias: Float[Tensor, " out"] | None,
+    ) -> Float[Tensor, "batch out height2 width2"]:
         if not weight.requires_grad:  # nobody will ask for its second derivatives
             return F.conv2d(input, weight, bias, self.steps, self.pads)
         return convolution(input, weight, bias, self.steps, self.pads)
@@ -46,7 +52,7 @@ class Conv2d(nn.Conv2d):
 class LeakyReLU(nn.LeakyReLU):
     """`torch.nn.LeakyReLU`, whose slopes are constants as far as its second derivative is concerned, as they are almost everywhere."""
 
-    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 (torch's name)
+    def forward(self, input: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:  # noqa: A002 (torch's name)
         output: Tensor = _LeakyReLU.apply(input, self.negative_slope, self.inplace)
         return output
 
@@ -54,12 +60,18 @@ class LeakyReLU(nn.LeakyReLU):
 class ReLU(nn.ReLU):
     """`torch.nn.ReLU`, likewise."""
 
-    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 (torch's name)
+    def forward(self, input: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:  # noqa: A002 (torch's name)
         output: Tensor = _LeakyReLU.apply(input, 0.0, self.inplace)
         return output
 
 
-def convolution(x: Tensor, weight: Tensor, bias: Tensor | None, stride: Pair, padding: Pair) -> Tensor:
+def convolution(
+    x: Float[Tensor, "batch in height width"],
+    weight: Float[Tensor, "out in kernel kernel2"],
+    bias: Float[Tensor, " out"] | None,
+    stride: Pair,
+    padding: Pair,
+) -> Float[Tensor, "batch out height2 width2"]:
     """x ∗ w + b, differentiable to any order."""
     share = _WeightShare.apply(weight, bias, Boxed(x), stride, padding)
     detached = None if bias is None else bias.detach()

@@ -16,6 +16,10 @@ from bench import registry
 from bench.datasets import KNOWN_DIGESTS, DatasetError, files, load_dataset
 from bench.datasets import official_images as official
 from bench.datasets.files import FASHION_DEBIAN, write_receipt
+from bench.plan import Selection, make_plan
+from bench.spec import SuiteError
+from bench.store import Store
+from bench.suite_files import load_suite
 
 RNG = np.random.default_rng(0)
 
@@ -80,6 +84,9 @@ def test_cifar_batches_in_their_order_whatever_the_archives(tmp_path: Path, smal
     whole = load_dataset("cifar10-test", tmp_path, tmp_path / "cache")
     assert np.array_equal(whole.splits["test"].reshape(-1, 3072), rows[5, :, 1:])
     assert "validation" not in whole.splits
+    selection = Selection(datasets=["cifar10-test"], models=["gebm"])
+    with pytest.raises(SuiteError, match="cifar10-test has no validation split, which picks the energy of gebm"):
+        make_plan(load_suite("cifar10"), selection, Store(tmp_path / "none"), tmp_path, cache=tmp_path / "cache")
 
 
 @pytest.mark.parametrize(

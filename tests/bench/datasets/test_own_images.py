@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from bench.datasets import Dataset, DatasetError, load_dataset
-from bench.datasets.pictures import to_pixels
+from bench.datasets.pictures import BROKEN, to_pixels
 
 Make = Callable[..., Path]
 
@@ -172,6 +172,24 @@ def test_a_few_corrupt_images_are_left_out_and_named(images: Make, damage: str, 
         (folder / "cat" / f"{number:03}.png").write_bytes(victim.read_bytes())
     with pytest.raises(DatasetError, match=r"4 of 300 images cannot be read, cat/000.png .* and 1 more; 1 % at most"):
         load(folder)
+
+
+@pytest.mark.parametrize("form", ["png", "jpeg", "gif", "webp", "bmp", "tiff", "ppm"])
+def test_whatever_damage_an_image_is_read_or_refused(form: str) -> None:
+    """200 files with a few bytes changed or the end cut off raise nothing but what is counted as unreadable."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels(16, 0)).save(buffer, form)
+    rng = np.random.default_rng(0)
+    refused = 0
+    for _ in range(200):
+        content = np.frombuffer(buffer.getvalue(), np.uint8).copy()
+        where = rng.integers(0, min(len(content), 200), rng.integers(1, 6))
+        content[where] = rng.integers(0, 256, len(where), dtype=np.uint8)
+        try:
+            to_pixels(content[: rng.integers(len(content) // 2, len(content) + 1)].tobytes(), 3, 8)
+        except BROKEN:
+            refused += 1
+    assert refused > 20
 
 
 @pytest.mark.parametrize(
