@@ -353,9 +353,14 @@ class RunSpec(Frozen):
 
     @property
     def identity(self) -> str:
-        """Hex sha256 of the canonical JSON of everything but the seed; a phase younger than the schema counts where there is one."""
-        absent = set() if self.likelihood else {"likelihood"}
-        return content_hash(self.model_dump(mode="json", exclude={"seed"} | absent))
+        """Hex sha256 of the canonical JSON of everything but the seed; what is younger than the schema counts where it is used."""
+        facts = self.model_dump(mode="json", exclude={"seed"})
+        if not self.likelihood:
+            del facts["likelihood"]
+        for phase in ("training", "refit"):
+            if facts[phase] and not facts[phase]["penalty_norm"]:
+                del facts[phase]["penalty_norm"]
+        return content_hash(facts)
 
     @property
     def run_id(self) -> str:
