@@ -111,8 +111,25 @@ def result(
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """One evaluation, and the hashes of its pictures."""
     chain = readout.chain
-    key = ScoreKey(spec.dataset, "train", spec.dataset_digest, 1197, 1000, readout.extractor, "c" * 64, "none", "float32",
-                   "0.4.0", 10, 1000, 10, 3, 2020)  # fmt: skip
+    key = ScoreKey(
+        dataset=spec.dataset,
+        split="train",
+        reference_digest=spec.dataset_digest,
+        n_real=1197,
+        n_generated=1000,
+        extractor=readout.extractor,
+        extractor_digest="c" * 64,
+        extractor_accuracy=0.97,
+        resizer="none",
+        dtype="float32",
+        torch_fidelity="0.4.0",
+        infinity_sizes=(500, 1000),
+        kid_subsets=10,
+        kid_subset_size=1000,
+        isc_splits=10,
+        neighbours=3,
+        random_seed=2020,
+    )
     rows, pictures = [], {}
     for steps in chain.lengths if chain else (0,):
         scores = {f"{name}[{readout.extractor}]": level + 5 + i + 0.1 * rng.normal() for i, name in enumerate(METRICS)}
