@@ -145,7 +145,7 @@ class Evaluator:
         self, gebm: GEBM, spec: ChainSpec, z: Tensor, noise: torch.Generator, number: int, batches: int
     ) -> Iterator[tuple[int, Tensor, Cost]]:
         """One batch of chains: (length, images, cost) at each recorded length."""
-        sampler = make_sampler(spec.sampler, {"step_size": spec.step_size})
+        sampler = make_sampler(spec.sampler, spec.settings | {"step_size": spec.step_size})
         total = max(spec.lengths)
 
         def on_step(done: int, _info: Any) -> None:

@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_serializer, model_validator
 
 from bench import registry
 
@@ -191,11 +191,12 @@ class Likelihood(Frozen):
 
 
 class ChainSpec(Frozen):
-    """One latent chain at one inverse temperature, scored at several lengths."""
+    """One latent chain at one inverse temperature, scored at several lengths; other `settings` left out are as the registry has them."""
 
     sampler: str
     beta: Beta
     step_size: Rate
+    settings: dict[str, int | float | tuple[float, ...]] = {}
     lengths: Lengths
     decay_factor: Annotated[float, Field(gt=0, le=1)] = 1.0
     decay_every: Positive = 200
@@ -214,6 +215,8 @@ class EvaluationSpec(Frozen):
     def _chains_can_be_told_apart(self) -> EvaluationSpec:
         if len({(chain.sampler, chain.beta, chain.step_size) for chain in self.chains}) < len(self.chains):
             raise ValueError("two chains have the same sampler, beta and step_size; rows could not be told apart")
+        if named := [chain.sampler for chain in self.chains if "step_size" in chain.settings]:
+            raise ValueError(f"the step_size of {named[0]} stands beside its settings, not among them")
         return self
 
     def readouts(self, has_energy: bool, extractor: str) -> tuple[Readout, ...]:
@@ -297,6 +300,11 @@ class ImageReadout(Identified):
     samples: Positive
     reference: Literal["train", "test"]
     chain: ChainSpec | None = None
+
+    @field_serializer("chain")
+    def _settings_count_where_there_are_any(self, chain: ChainSpec | None) -> dict[str, Any] | None:
+        """Readouts from before chains had settings keep their identity."""
+        return None if chain is None else chain.model_dump(mode="json", exclude=None if chain.settings else {"settings"})
 
 
 class TraceReadout(Identified):

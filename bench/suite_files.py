@@ -67,7 +67,7 @@ def check_names(path: Path, where: str, profile: Profile) -> None:
     used: list[tuple[str, str, Iterable[str]]] = []
     if isinstance(profile, ImagesProfile):
         chains = enumerate(profile.evaluation.chains)
-        used = [(f"{where}.evaluation.chains.{i}", c.sampler, ["step_size"]) for i, c in chains]
+        used = [(f"{where}.evaluation.chains.{i}", c.sampler, ["step_size", *c.settings]) for i, c in chains]
     elif isinstance(profile, ChainsProfile):
         used = [
             (f"{where}.evaluation.samplers.{i}", s.sampler, s.settings)

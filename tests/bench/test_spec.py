@@ -52,6 +52,16 @@ def test_wgan_gp_has_its_own_penalty_and_everybodys_networks(tiny: Suite, tmp_pa
         ('name = "tiny"', 'name = "tiny', ["not valid TOML"]),
         ("seeds = [0, 1]", "seeds = []", ["profiles.quick.seeds"]),
         ("seeds = [0, 1]", "seeds = [0, 0]", ["profiles.quick.seeds", "listed twice"]),
+        (
+            'sampler = "ula"',
+            'sampler = "kinetic"\nsettings = { frictoin = 100 }',
+            ["chains.0: sampler 'kinetic' has no setting 'frictoin'", "did you mean 'friction'?"],
+        ),
+        (
+            'sampler = "ula"',
+            'sampler = "ula"\nsettings = { step_size = 1 }',
+            ["evaluation", "the step_size of ula stands beside its settings, not among them"],
+        ),
         ("lengths = [2, 4]", "lengths = [2, 2]", ["chains.0.lengths", "listed twice"]),
         ("step_size = 1e-2", "step_size = inf", ["chains.0.step_size", "finite"]),
         ("ema = 0.9", "ema = 0.9\nbetas = [2.0, 0.9]", ["training.betas.0", "less than 1"]),
