@@ -115,7 +115,7 @@ def test_scores_under_other_keys_are_not_compared(
 ) -> None:
     one = made(synthetic, tmp_path / "one").root
     real = synthetic.ScoreKey
-    monkeypatch.setattr(synthetic, "ScoreKey", lambda *fields: real(*fields[:3], 999, *fields[4:]))
+    monkeypatch.setattr(synthetic, "ScoreKey", lambda **fields: real(**{**fields, "n_real": 999}))
     found = compare(*sides(one, made(synthetic, tmp_path / "two").root))
     assert (found.pairs, found.equal, len(found.differences)) == (6, 0, 0)
     assert "fd[data0-cnn] is scored under different keys" in {each.reason for each in found.unpaired}
