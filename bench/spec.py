@@ -304,7 +304,9 @@ class ImageReadout(Identified):
     @field_serializer("chain")
     def _settings_count_where_there_are_any(self, chain: ChainSpec | None) -> dict[str, Any] | None:
         """Readouts from before chains had settings keep their identity."""
-        return None if chain is None else chain.model_dump(mode="json", exclude=None if chain.settings else {"settings"})
+        return (
+            None if chain is None else chain.model_dump(mode="json", exclude=None if chain.settings else {"settings"})
+        )
 
 
 class TraceReadout(Identified):
