@@ -136,9 +136,9 @@ def cache_root() -> Path:
     return Path(pooch.os_cache("gebm-bench")) / "decoded"
 
 
-def weights_root() -> Path | None:
-    """Where the weights of published extractors are, from BENCH_WEIGHTS."""
-    return Path(os.environ["BENCH_WEIGHTS"]) if os.environ.get("BENCH_WEIGHTS") else None
+def weights_root() -> Path:
+    """Where the weights of published extractors are: BENCH_WEIGHTS, or else with the files of datasets."""
+    return Path(os.environ["BENCH_WEIGHTS"]).resolve() if os.environ.get("BENCH_WEIGHTS") else data_root()
 
 
 def default_jobs(threads: int) -> int:
@@ -362,11 +362,13 @@ def data_list() -> None:
     """List datasets: whether they are at hand, where, and whether their files are the official ones."""
     from bench.datasets.files import states
     from bench.downloads import fetchable
+    from bench.metrics import INCEPTION
 
     root = data_root()
     click.echo(f"files are looked for in {root}")
     names = dict.fromkeys(fetchable(), "files alone: no dataset here reads them") | catalogue("datasets")
-    found = states(list(names), root)
+    names[INCEPTION] = "weights of the extractor that FID and Inception Score are defined by"
+    found = states(list(names), root) | states([INCEPTION], weights_root())
     width, wide = max(map(len, names)), max(map(len, found.values()))
     for name, summary in names.items():
         click.echo(f"  {name:<{width}}  {found[name]:<{wide}}  {summary}")
@@ -383,13 +385,14 @@ def data_list() -> None:
 )
 @click.option("--accept-unverified", is_flag=True, help="Take files of another checksum; results are marked.")
 def fetch(name: str, source: Path | None, accept_unverified: bool) -> None:
-    """Bring a dataset's files to this machine: downloaded, or from disk."""
+    """Bring to this machine the files of a dataset, or an extractor's weights (inception-v3-compat): downloaded, or from disk."""
     if accept_unverified and source is None:
         raise UsageProblem("--accept-unverified is for files from disk; name them with --from PATH")
     from bench.display import downloading
     from bench.downloads import fetch, needs, place
+    from bench.metrics import INCEPTION
 
-    root = data_root()
+    root = weights_root() if name == INCEPTION else data_root()
     with one_line_errors():
         if not needs(name):
             click.echo(f"{name}: at hand, nothing to fetch; it comes with the harness")

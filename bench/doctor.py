@@ -15,7 +15,7 @@ __all__ = ["examine"]
 LEAST_FREE = 200 * 2**20  # bytes; the quick profile writes about 10 MiB
 
 
-def examine(store: Path, data: Path, weights: Path | None) -> int:
+def examine(store: Path, data: Path, weights: Path) -> int:
     """Print a line a check; 0 if everything that is needed is there, else 1."""
     checks: list[tuple[str, Callable[[], str]]] = [
         ("versions", versions_line),
@@ -77,15 +77,16 @@ def datasets_line(data: Path) -> str:
     return f"at hand: {', '.join(found)}; files are looked for in {data}"
 
 
-def weights_line(weights: Path | None) -> str:
+def weights_line(weights: Path) -> str:
     """Whether FID can be computed, or scores are named after an in-domain classifier."""
-    if weights is None:
-        return (
-            "BENCH_WEIGHTS is not set: scores use a classifier trained on the spot and are named after it, never 'FID'"
-        )
     from bench.metrics.extractors import inception
 
-    return f"inception-v3-compat {'found' if inception(weights) else 'not found'} in {weights}"
+    if inception(weights):
+        return f"inception-v3-compat found in {weights}"
+    return (
+        f"inception-v3-compat not found in {weights}: scores use a classifier trained on the spot and are named after it, never 'FID' "
+        "(bench data fetch inception-v3-compat brings it)"
+    )
 
 
 def self_test() -> str:

@@ -247,10 +247,10 @@ def choose_extractor(dataset: Dataset, weights: Path | None, wanted: str) -> str
     if wanted == "auto" and weights is not None and any((weights / name).is_file() for name in INCEPTION_FILES):
         return INCEPTION
     if dataset.kind == "image" and "train" not in dataset.labels:
-        remedy = "set extractor to auto and" if wanted == "in-domain" else "set"
+        remedy = "set extractor to auto; " if wanted == "in-domain" else ""
         raise SuiteError(
-            f"{dataset.name} has no classes to train an in-domain extractor on; {remedy} BENCH_WEIGHTS to a folder with "
-            f"{INCEPTION_FILES[0]}"
+            f"{dataset.name} has no classes to train an in-domain extractor on; {remedy}bench data fetch {INCEPTION}, or BENCH_WEIGHTS="
+            f"folder that has {INCEPTION_FILES[0]}"
         )
     return f"{dataset.name}-cnn"
 

@@ -1,4 +1,4 @@
-"""Official files of datasets: which there are, and whether what lies in the data folder is what it should be.
+"""Official files of datasets, and the weights of Inception: which there are, and whether what lies in the data folder is what it should be.
 
 A file is official if its checksum is the catalogue's, or that of another published copy of the same content. One that came out of an
 official archive has a receipt beside it, with its own sha256; so has one that a user chose to accept although it is another, and then its
@@ -16,6 +16,7 @@ from typing import Any
 
 from bench.atomic import write_json
 from bench.datasets import DatasetError, NotAtHandError
+from bench.metrics import INCEPTION, INCEPTION_FILES, INCEPTION_SHA256
 
 __all__ = [
     "AT_HAND",
@@ -67,6 +68,7 @@ FASHION_DEBIAN = "/usr/share/datasets/fashion-mnist"  # dataset-fashion-mnist, w
 IMAGENET = "https://image-net.org/data/downsample"
 LSUN = "lsun/bedroom_train_lmdb.zip"
 MAF = "maf/data.tar.gz"
+TORCH_FIDELITY = "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0"
 
 
 def both(name: str) -> tuple[str, str]:
@@ -112,6 +114,7 @@ FILES = (
     Official("maf/hepmass/1000_test.csv", "", "", ("hepmass", *both("hepmass-dkef")), archive=MAF),
     Official("maf/miniboone/data.npy", "", "", ("miniboone", *both("miniboone-dkef")), archive=MAF),
     Official("maf/BSDS300/BSDS300.hdf5", "", "", ("bsds300",), archive=MAF),
+    Official(INCEPTION_FILES[0], f"{TORCH_FIDELITY}/{INCEPTION_FILES[0]}", f"sha256:{INCEPTION_SHA256}", (INCEPTION,)),
     Official(
         "cifar-10-binary.tar.gz",
         f"{CIFAR}/cifar-10-binary.tar.gz",

@@ -19,14 +19,10 @@ from torch_fidelity.feature_extractor_base import FeatureExtractorBase
 from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY
 
 from bench.atomic import CorruptFileError, sha256_file
-from bench.metrics import INCEPTION, INCEPTION_FILES, classifier
+from bench.metrics import INCEPTION, INCEPTION_FILES, INCEPTION_SHA256, classifier
 from bench.metrics.sealed import content_digest, read_or_compute
 
 __all__ = ["Extractor", "Features", "inception", "load_or_train", "train_classifier"]
-
-"""Names under which the weights are published (by torch-fidelity and by pytorch-fid; the same content)."""
-
-INCEPTION_SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
 
 
 @dataclass(frozen=True, eq=False)

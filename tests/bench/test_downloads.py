@@ -15,12 +15,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from bench import downloads
+from bench.cli import main
 from bench.datasets import DatasetError, load_dataset
 from bench.datasets import files as catalogue
 from bench.datasets.files import MAF, Official, states, write_receipt
 from bench.downloads import download, fetch, place
+from bench.metrics import INCEPTION, INCEPTION_FILES
 from bench.registry import UnknownNameError
 
 CONTENT = np.random.default_rng(0).bytes(300_000)
@@ -355,3 +358,21 @@ def test_every_entry_of_the_catalogue_can_be_used() -> None:
             continue
         algorithm, _, digest = official.checksum.partition(":")
         assert len(digest) == hashlib.new(algorithm).digest_size * 2
+
+
+def test_inceptions_weights_come_where_they_are_looked_for(
+    tmp_path: Path, register: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = tmp_path / "copy.pth"
+    copy.write_bytes(b"weights")
+    name = INCEPTION_FILES[0]
+    register(replace(catalogue.CATALOGUE[name], checksum=f"sha256:{hashlib.sha256(b'weights').hexdigest()}"))
+    monkeypatch.setenv("BENCH_DATA", str(tmp_path / "data"))
+    for folder, wanted in (("data", None), ("weights", tmp_path / "weights")):
+        if wanted:
+            monkeypatch.setenv("BENCH_WEIGHTS", str(wanted))
+        result = CliRunner().invoke(main, ["data", "fetch", INCEPTION, "--from", str(copy)])
+        assert result.exit_code == 0, result.output
+        assert (tmp_path / folder / name).read_bytes() == b"weights"
+        (line,) = [each for each in CliRunner().invoke(main, ["data", "list"]).output.splitlines() if INCEPTION in each]
+        assert "verified" in line
