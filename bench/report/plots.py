@@ -27,6 +27,8 @@ from bench.report.summary import SummaryRow
 from bench.report.text import arrow, beta_name
 
 __all__ = [
+    "DPI",
+    "INK",
     "Chart",
     "SampleRow",
     "chart_png",
@@ -44,12 +46,12 @@ __all__ = [
 
 _CHAINS = ("#D55E00", "#0072B2", "#E69F00", "#56B4E9")
 _RIVALS = ("#009E73", "#CC79A7", "#8B6F00", "#5E3C99")
-_OWN_BASE, _REAL, _INK, _GRID = "#000000", "#666666", "#333333", "#E4E4E4"
+_OWN_BASE, _REAL, INK, _GRID = "#000000", "#666666", "#333333", "#E4E4E4"
 _DASHES = ("--", "-.", (0, (6, 2, 1, 2, 1, 2)), (0, (3, 3)))
 _MARKERS = "osD^"
-_DPI = 150
+DPI = 150
 _CAPTION_WIDTH = 940  # pixels that the longest usual caption of a sheet needs
-_STYLE: dict[str, Any] = {"fontsize": 10, "color": _INK}
+_STYLE: dict[str, Any] = {"fontsize": 10, "color": INK}
 
 
 @dataclass(frozen=True)
@@ -110,7 +112,8 @@ def chart_png(chart: Chart | None) -> bytes | None:
     """A chart with its legend, as PNG; None for None."""
     if chart is None:
         return None
-    legend_above(chart.figure, chart.handles)
+    if chart.handles:
+        legend_above(chart.figure, chart.handles)
     return png_of(chart.figure)
 
 
@@ -121,7 +124,7 @@ def legend_above(figure: Figure, handles: Mapping[str, Line2D]) -> None:
     figure.set_size_inches(width, height + 0.2 * -(-len(handles) // columns))
     figure.legend(
         list(handles.values()), list(handles), loc="outside upper center", ncols=columns, frameon=False, fontsize=9,
-        labelcolor=_INK,
+        labelcolor=INK,
     )  # fmt: skip
 
 
@@ -242,7 +245,7 @@ def plain_axes(panel: Axes) -> None:
     panel.spines[["left", "bottom"]].set_color("#999999")
     panel.grid(axis="y", color=_GRID, linewidth=0.8)
     panel.set_axisbelow(True)
-    panel.tick_params(labelsize=9, colors=_INK)
+    panel.tick_params(labelsize=9, colors=INK)
 
 
 def samples_figure(rows: Sequence[SampleRow], columns: int = 16, lines: int = 2) -> bytes | None:
@@ -260,10 +263,10 @@ def samples_figure(rows: Sequence[SampleRow], columns: int = 16, lines: int = 2)
     width = max(_CAPTION_WIDTH, *(sheet.shape[1] for sheet in sheets)) + 2 * gap
     height = sum(sheet.shape[0] + caption + gap for sheet in sheets) + gap
     page = np.full((height, width, 3), 255, np.uint8)
-    figure = Figure(figsize=(width / _DPI, height / _DPI), dpi=_DPI)
+    figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI)
     top = gap // 2
     for row, sheet in zip(rows, sheets, strict=True):
-        figure.text(gap / width, 1 - (top + caption - 8) / height, row.title, fontsize=9, color=_INK, va="baseline")
+        figure.text(gap / width, 1 - (top + caption - 8) / height, row.title, fontsize=9, color=INK, va="baseline")
         top += caption
         page[top : top + sheet.shape[0], gap : gap + sheet.shape[1]] = sheet
         top += sheet.shape[0] + gap
@@ -368,12 +371,12 @@ def _on_shared_steps(
 
 def figure_of(width: float, height: float) -> Figure:
     """An empty figure of so many inches."""
-    return Figure(figsize=(width, height), dpi=_DPI, layout="constrained", facecolor="white")
+    return Figure(figsize=(width, height), dpi=DPI, layout="constrained", facecolor="white")
 
 
 def png_of(figure: Figure) -> bytes:
     """PNG without a date, so that equal content gives equal bytes."""
     buffer = io.BytesIO()
     FigureCanvasAgg(figure)
-    figure.savefig(buffer, format="png", dpi=_DPI, metadata={"Software": None})
+    figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
     return buffer.getvalue()

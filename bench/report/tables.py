@@ -9,10 +9,10 @@ from statistics import fmean
 from bench.report.blocks import READING_TONES, Cell, Column, Table, Tone
 from bench.report.certificate import network_cells
 from bench.report.chapters import Chapter
-from bench.report.comparisons import Comparison, compare, headline_metric, metrics_of
+from bench.report.comparisons import Comparison, compare, headline_metric, metrics_of, step_text
 from bench.report.facts import RunFacts
 from bench.report.rows import Keys, TableRow, read_keys, table_rows
-from bench.report.text import arrow, beta_note, estimate_text, number, readout_name
+from bench.report.text import arrow, beta_note, estimate_text, number, readout_name, short_names, shortened_note
 
 __all__ = [
     "certificate_table",
@@ -24,6 +24,10 @@ __all__ = [
     "time_table",
 ]
 
+_IMAGE_TIMES = (
+    "Training an extractor belongs to no run and is not counted. The features of the real images are computed once a store and are in the "
+    "scoring of whichever run came first; an estimate of log Z counts as scoring."
+)
 _BAD_STATUS = ("collapsed", "failed", "stale")
 
 
@@ -33,12 +37,13 @@ def score_table(chapter: Chapter) -> Table | None:
     rows = table_rows(chapter.rows)
     if not rows:
         return None
+    short = short_names(keys.metrics)
     columns = [
         Column("model"),
         Column("samples from"),
         Column("steps", numeric=True),
         Column("gradient evaluations per sample", numeric=True),
-        *(Column(arrow(name), numeric=True) for name in keys.metrics),
+        *(Column(arrow(short[name]), numeric=True) for name in keys.metrics),
         Column("n", numeric=True),
         Column("status"),
     ]
@@ -62,9 +67,10 @@ def score_table(chapter: Chapter) -> Table | None:
         )
     notes = [
         "Mean over seeds [95 % Student-t interval]; one seed has no interval. ↓ lower is better, ↑ higher is better.",
+        shortened_note(keys.metrics),
         *_score_notes(rows),
     ]
-    return Table("Scores", columns, lines, notes, keys.legend())
+    return Table("Scores", columns, lines, [note for note in notes if note], keys.legend())
 
 
 def _score_cell(row: TableRow, metric: str, keys: Keys) -> Cell:
@@ -95,17 +101,19 @@ def difference_table(chapter: Chapter) -> Table | None:
     columns = [
         Column("samples"),
         Column("minus"),
-        *(Column(arrow(name), numeric=True) for name in metrics),
+        *(Column(arrow(name), numeric=True) for name in short_names(metrics).values()),
         Column("pairs", numeric=True),
         Column("reading"),
         Column("sign-flip p", numeric=True),
     ]
+    treatments = {each.treatment for each in found}
     lines = []
     for start in range(0, len(found), len(metrics)):
         group = found[start : start + len(metrics)]
         first = next(each for each in group if each.metric == headline)
         treatment = first.treatment
-        name = f"{readout_name(treatment.sampler, treatment.beta)}, {treatment.steps} steps"
+        name = readout_name(treatment.sampler, treatment.beta) + step_text(treatment, treatments)
+        name += f", {treatment.steps} steps"
         reference = Cell("its own base") if first.own_base else Cell("", code=first.reference.label)
         tone = READING_TONES.get(first.reading, "plain")
         cells = [_difference_cell(each) for each in group]
@@ -167,7 +175,9 @@ def time_table(chapter: Chapter) -> Table | None:
         cells = [Cell(number(value), value) for value in (*means, sum(means))]
         lines.append([Cell("", code=label), *cells, Cell(str(len(runs)), len(runs))])
     names = [*(f"{phase}, s" for phase in phases), "total, s", "runs"]
-    return Table("Time, mean per run", [Column("model"), *(Column(name, numeric=True) for name in names)], lines)
+    columns = [Column("model"), *(Column(name, numeric=True) for name in names)]
+    about_images = not chapter.about_chains and not chapter.about_likelihoods
+    return Table("Time, mean per run", columns, lines, [_IMAGE_TIMES] if about_images else [])
 
 
 def partition_table(chapter: Chapter) -> Table | None:

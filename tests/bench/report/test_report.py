@@ -51,6 +51,7 @@ def test_the_answer_comes_first(written: tuple[Path, str]) -> None:
         "### Scores",
         "Score key of",
         "### Score against",
+        "### Samples along the chain",
     ]
     order += ["### Paired differences", "### Runs without scores", "### Certificate", "### Time", "## Environment"]
     places = [text.index(heading) for heading in order]
@@ -73,7 +74,7 @@ def test_claims_are_bold_only_where_they_stand_among_all(made: Any) -> None:
 def test_every_figure_is_there_and_not_blank(written: tuple[Path, str]) -> None:
     path, text = written
     links = re.findall(r"!\[[^\]]*(?:\[[^\]]*\][^\]]*)*\]\(([^)]+)\)", text)
-    assert len(links) == 4
+    assert len(links) == 5
     for link in links:
         picture = imread(path.parent / link)
         assert picture.std() > 0.02
@@ -156,7 +157,7 @@ def test_the_same_store_gives_the_same_bytes(made: Any, tmp_path: Path) -> None:
         {p.relative_to(tmp_path / n): p.read_bytes() for p in sorted((tmp_path / n).rglob("*.*"))} for n in "ab"
     )
     assert first == second
-    assert len(first) == 5
+    assert len(first) == 6
 
 
 def test_figures_drawn_side_by_side_are_the_same(made: Any, tmp_path: Path) -> None:
