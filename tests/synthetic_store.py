@@ -134,7 +134,8 @@ def result(
     for steps in chain.lengths if chain else (0,):
         scores = {f"{name}[{readout.extractor}]": level + 5 + i + 0.1 * rng.normal() for i, name in enumerate(METRICS)}
         costs = {"steps": steps, "gradient_evaluations": steps, "forward_evaluations": 0}
-        rows.append(costs | {"scores": scores, "key": str(key), "collapsed": ""})
+        curve = [[500, scores[f"fd[{readout.extractor}]"] + 0.2], [1000, scores[f"fd[{readout.extractor}]"]]]
+        rows.append(costs | {"scores": scores, "frechet_curve": curve, "key": str(key), "collapsed": ""})
         buffer = io.BytesIO()
         np.save(buffer, rng.integers(0, 256, (64, 1, 8, 8), dtype=np.uint8))
         name = f"evals/{identity}-{steps:06}.npy"

@@ -49,10 +49,16 @@ def chain_sheets(chapter: Chapter) -> list[ChainSheet]:
     return sheets
 
 
-def chain_sheets_chart(sheets: Sequence[ChainSheet], factor: int | None = None, titles: bool = True) -> Chart | None:
+def chain_sheets_chart(
+    sheets: Sequence[ChainSheet], factor: int | None = None, columns: int = 1, titles: bool = True
+) -> Chart | None:
     """All sheets in one figure, two in a line, every pixel of an image `factor` pixels wide; None without sheets.
 
-    Without a factor images of any size are drawn about 96 pixels wide.
+    Arguments:
+        sheets: what to draw.
+        factor: None for images of about 96 pixels, whatever their own size.
+        columns: each sheet gets the room of as many at least.
+        titles: whether to write them above the sheets.
     """
     if not sheets:
         return None
@@ -60,7 +66,8 @@ def chain_sheets_chart(sheets: Sequence[ChainSheet], factor: int | None = None, 
     factor = factor or -(-96 // side)
     mosaics = [_mosaic(sheet.images) for sheet in sheets]
     across = min(_SIDE_BY_SIDE, len(sheets))
-    width = max(_CAPTION * titles, *(mosaic.shape[1] * factor for mosaic in mosaics)) + _MARGIN
+    room = max(columns, *(len(sheet.steps) for sheet in sheets)) * (side + _GAP) * factor
+    width = max(_CAPTION * titles, room) + _MARGIN
     head = _HEADS + _TITLE * titles
     height = max(mosaic.shape[0] * factor for mosaic in mosaics) + head + _MARGIN
     whole = (across * width, -(-len(sheets) // across) * height)

@@ -126,4 +126,4 @@ def _ranking(lines: Sequence[_Line], size: int) -> str:
     infinite = sorted(range(len(lines)), key=lambda i: lines[i].infinity)
     if finite == infinite:
         return f"The order of the rows at {size:,} images is that at infinitely many."
-    return f"The order of the rows at {size:,} images is NOT that at infinitely many: do not read a ranking off either."
+    return f"The order of the rows at {size:,} images is not that at infinitely many: too few for a ranking."

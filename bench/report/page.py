@@ -35,7 +35,7 @@ from bench.report.tables import (
 __all__ = ["make_page"]
 
 _PANEL = (5.0, 3.3)  # inches: its text can be read at the width of a phone
-_ALONG = 4.0  # inches of a sheet along a chain
+_ALONG, _COLUMNS = 4.0, 4  # inches of a sheet along a chain, and the lengths that it has room for at least
 _COMMAND_NOTE = (
     "They make every table and figure of this chapter again, with any path in the place of runs; what the store has already is kept. "
     "A suite of your own is given by the path of its TOML file."
@@ -155,10 +155,11 @@ def _sheets(chapter: Chapter) -> Pictures | None:
 
 
 def _along_chain(chapter: Chapter, name: str) -> Pictures | None:
-    pictures = []
-    for number, sheet in enumerate(chain_sheets(chapter)):
-        factor = max(1, round(_ALONG * DPI / (sheet.images.shape[1] * sheet.images.shape[4])))
-        chart = chain_sheets_chart([sheet], factor, titles=False)
+    sheets, pictures = chain_sheets(chapter), []
+    columns = max([_COLUMNS, *(len(sheet.steps) for sheet in sheets)])
+    for number, sheet in enumerate(sheets):
+        factor = max(1, round(_ALONG * DPI / (columns * sheet.images.shape[4])))
+        chart = chain_sheets_chart([sheet], factor, columns, titles=False)
         if chart is not None:
             text = f"Samples along {sheet.title} on {chapter.section.dataset}"
             pictures.append(Picture(text, sheet.title, svg=svg_of(chart.figure, f"{name}-along{number}")))

@@ -49,6 +49,7 @@ _RIVALS = ("#009E73", "#CC79A7", "#8B6F00", "#5E3C99")
 _OWN_BASE, _REAL, INK, _GRID = "#000000", "#666666", "#333333", "#E4E4E4"
 _DASHES = ("--", "-.", (0, (6, 2, 1, 2, 1, 2)), (0, (3, 3)))
 _MARKERS = "osD^"
+_CHAIN_DASHES = ("-", "--", ":", "-.")  # for every four chains, whose colours come round again
 DPI = 150
 _CAPTION_WIDTH = 940  # pixels that the longest usual caption of a sheet needs
 _STYLE: dict[str, Any] = {"fontsize": 10, "color": INK}
@@ -186,6 +187,7 @@ def _chain_line(panel: Axes, points: Sequence[SummaryRow], i: int) -> Line2D:
         marker=_MARKERS[i % len(_MARKERS)],
         markersize=5,
         linewidth=1.8,
+        linestyle=_CHAIN_DASHES[i // len(_CHAINS) % len(_CHAIN_DASHES)],
     )
     sure = [row for row in points if row.ci_low is not None and row.ci_high is not None]
     panel.fill_between(

@@ -6,7 +6,7 @@ The numbers and what is known of how they were made are in `published_images.tom
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -109,10 +109,11 @@ def published_images_table(chapter: Chapter) -> Table | None:
     ours = list(_ours(chapter, metric))
     if not ours:
         return None
+    first = next((row for _, row in ours if _is_papers(row)), None)
     lines = [
         [
             Cell(what),
-            _paper_cell(cells) if _is_papers(row) else Cell("—"),
+            _paper_cell(cells) if row is first else Cell("the same" if cells.fid and _is_papers(row) else "—"),
             Cell("", code=row.label),
             Cell(_readout_text(row)),
             _our_cell(row, keys),
@@ -217,30 +218,29 @@ def _with_error(value: float, error: float | None) -> Cell:
 
 def _comparable(chapter: Chapter, cells: PaperCells, metric: str, ours: Sequence[SummaryRow]) -> str:
     """Whether the columns may be compared, in words."""
-    paper, name = _published().paper, chapter.section.dataset_name
-    why = []
-    if name in cells.stand_ins:
-        why.append(f"{name} is not {cells.title} ({cells.stand_ins[name]})")
-    if metric != "fid":
-        why.append(f"{metric} is no FID: another extractor than Inception")
-    runs = _runs(chapter)
-    networks = dict.fromkeys(_network(run) for run in runs if not _is_published(run))
-    if networks:
-        why.append(f"{listed([*networks])} instead of {paper.networks}")
-    steps = sorted({run.base_steps for run in runs if run.base_steps not in (None, paper.base_steps)} - {None})
-    if steps:
-        why.append(f"{_counts(steps)} base steps instead of {paper.base_steps:,}")
-    lengths = sorted(
-        {row.steps for row in ours if _is_papers(row) and row.steps not in (None, paper.chain_steps)} - {None}
-    )
-    if lengths:
-        why.append(f"chains of {_counts(lengths)} steps instead of {paper.chain_steps:,}")
-    unknown = f"it is not verified {paper.unverified}, in the paper"
+    unknown = f"of the paper's it could not be verified {_published().paper.unverified}"
+    why = list(_differences(chapter, cells, metric, ours))
     if not why:
-        return (
-            f"The same data, networks, steps and extractor, as far as is known; but {unknown}, and FID moves with both."
-        )
-    return f"The two do not compare: {'; '.join(why)}; and {unknown}."
+        return f"The same data, networks, steps and extractor; but {unknown}, and FID moves with all of it."
+    return f"The two do not compare: {'; '.join(why)}. {unknown.capitalize()}."
+
+
+def _differences(chapter: Chapter, cells: PaperCells, metric: str, ours: Sequence[SummaryRow]) -> Iterator[str]:
+    """What is known to differ between the paper's protocol and ours."""
+    paper, name = _published().paper, chapter.section.dataset_name
+    if name in cells.stand_ins:
+        yield f"{name} is not {cells.title} ({cells.stand_ins[name]})"
+    if metric != "fid":
+        yield f"{metric} is no FID: another extractor than Inception"
+    runs = [run for runs in chapter.networks.values() for run in runs if run.network]
+    if not runs:
+        yield "networks and training of ours are not recorded"
+    if networks := dict.fromkeys(_network(run) for run in runs if not _is_published(run)):
+        yield f"{listed([*networks])} instead of {paper.networks}"
+    if steps := {run.base_steps for run in runs if run.base_steps is not None} - {paper.base_steps}:
+        yield f"{_range(steps)} base steps instead of {paper.base_steps:,}"
+    if lengths := {row.steps for row in ours if _is_papers(row) and row.steps is not None} - {paper.chain_steps}:
+        yield f"chains of {_range(lengths)} steps instead of {paper.chain_steps:,}"
 
 
 def _protocols(chapter: Chapter, ours: Sequence[SummaryRow]) -> Iterator[str]:
@@ -272,10 +272,6 @@ def _scored(readout: ReadoutFacts) -> str:
     return f"{readout.samples:,} images against the {readout.reference} split by {extractor}"
 
 
-def _runs(chapter: Chapter) -> list[RunFacts]:
-    return [run for runs in chapter.networks.values() for run in runs if run.network]
-
-
 def _is_published(run: RunFacts) -> bool:
     paper = _published().paper
     return run.network.get("family") in paper.families and run.network.get("width") == paper.width
@@ -287,5 +283,6 @@ def _network(run: RunFacts) -> str:
     return _FAMILIES.get(family, family) + ("" if published else f" of width {width}")
 
 
-def _counts(values: Sequence[int | None]) -> str:
-    return " to ".join(f"{value:,}" for value in dict.fromkeys((values[0], values[-1])))
+def _range(values: Collection[int]) -> str:
+    """One count, or the least and the greatest of several."""
+    return " to ".join(f"{value:,}" for value in dict.fromkeys((min(values), max(values))))

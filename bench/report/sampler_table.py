@@ -15,9 +15,12 @@ from bench.report.rows import Keys, read_keys
 from bench.report.summary import SummaryRow
 from bench.report.text import PAPER_BETA, arrow, beta_name, beta_note, estimate_text
 
-__all__ = ["SAMPLERS_TITLE", "sampler_tables"]
+__all__ = ["SAMPLERS_TITLE", "SAMPLER_COSTS", "sampler_tables"]
 
 SAMPLERS_TITLE = "Samplers across datasets"
+SAMPLER_COSTS = ("steps", "gradient evaluations per sample", "forward evaluations per sample")
+"""Columns of the tables that say what the samples cost."""
+
 _NO_CHAIN = frozenset({"base", "data"})
 _Place = tuple[str, str, float | None]  # label, sampler, step size
 
@@ -56,11 +59,12 @@ def _table(chapters: Sequence[Chapter], beta: float) -> tuple[Table, int]:
             Cell("—") if place[2] is None else Cell(f"{place[2]:g}", place[2]),
             _counts(column.cells[place].steps for column in columns if place in column.cells),
             _counts(column.cells[place].gradient_evaluations for column in columns if place in column.cells),
+            _counts(column.cells[place].forward_evaluations for column in columns if place in column.cells),
             *(_cell(column.cells.get(place), column.keys) for column in columns),
         ]
         for place in ordered
     ]
-    names = ["step size", "steps", "gradient evaluations per sample", *(column.heading for column in columns)]
+    names = ["step size", *SAMPLER_COSTS, *(column.heading for column in columns)]
     heads = [Column("model"), Column("sampler"), *(Column(name, numeric=True) for name in names)]
     notes = [
         "Mean over seeds [95 % Student-t interval] of each sampler's longest chain, never the best one; — was not run. Every row aims "

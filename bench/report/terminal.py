@@ -13,7 +13,7 @@ from bench.report.comparisons import headline_metric
 from bench.report.likelihoods import LIKELIHOOD_QUESTION, likelihood_notes, likelihood_sentences, likelihood_table
 from bench.report.published_images import published_sentence
 from bench.report.rows import Keys, TableRow, read_keys, table_rows
-from bench.report.sampler_table import sampler_tables
+from bench.report.sampler_table import SAMPLER_COSTS, sampler_tables
 from bench.report.text import PAPER_BETA, about_density, arrow, readout_name
 from bench.report.verdict import QUESTION, footnote, verdict
 
@@ -61,14 +61,15 @@ def print_chapters(chapters: Sequence[Chapter], console: Console) -> None:
     for table in sampler_tables(chapters):
         console.print()
         console.print(Text(table.title, style="bold"))
-        _print_block(table, console, max(3, (console.width - 40) // 18))
+        scores = [index for index, column in enumerate(table.columns) if column.name not in SAMPLER_COSTS]
+        _print_block(table, console, scores[: max(4, (console.width - 20) // 20)])
 
 
 def _print_likelihoods(chapter: Chapter, console: Console) -> None:
     """The table as far as there is room, failures, and the answers."""
     block = likelihood_table(chapter)
     if block is not None:
-        _print_block(block, console, max(3, (console.width - 30) // 18) + 1)
+        _print_block(block, console, range(max(3, (console.width - 30) // 18) + 1))
     for row in chapter.rows:
         if row.metric is None:
             console.print(Text(f"{row.label}: {row.status}: {row.reason}", style=_STYLES.get(row.status, "")))
@@ -83,7 +84,7 @@ def _print_chains(chapter: Chapter, console: Console) -> None:
     """Grids with as many columns as there is room for, failures, and the answers."""
     for grid in grids(chapter.rows):
         console.print(Text(grid.title, style="italic"))
-        _print_block(grid, console, max(2, (console.width - 18) // 13))
+        _print_block(grid, console, range(max(2, (console.width - 18) // 13)))
     for row in chapter.rows:
         if row.metric is None:
             console.print(Text(f"{row.label}: {row.status}: {row.reason}", style=_STYLES.get(row.status, "")))
@@ -91,13 +92,14 @@ def _print_chains(chapter: Chapter, console: Console) -> None:
         console.print(Text(f"• {sentence}"))
 
 
-def _print_block(block: Block, console: Console, room: int) -> None:
-    """The first columns of a table, as many as there is room for."""
+def _print_block(block: Block, console: Console, shown: Sequence[int]) -> None:
+    """These columns of a table, as far as it has them."""
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in block.columns[:room]:
+    shown = [index for index in shown if index < len(block.columns)]
+    for column in (block.columns[index] for index in shown):
         table.add_column(Text(column.name), justify="right" if column.numeric else "left")
     for line in block.rows:
-        table.add_row(*(Text(f"{cell.code} {cell}".strip()) for cell in line[:room]))
+        table.add_row(*(Text(f"{line[index].code} {line[index]}".strip()) for index in shown))
     console.print(table)
 
 
