@@ -123,9 +123,9 @@ def published_images_table(chapter: Chapter) -> Table | None:
     columns = [
         Column("model"),
         Column(f"published FID on {cells.title} ↓"),
-        Column("here"),
+        Column("ours"),
         Column("samples from"),
-        Column(f"here, {arrow(metric)}", numeric=True),
+        Column(f"ours, {arrow(metric)}", numeric=True),
     ]
     notes = [_comparable(chapter, cells, metric, [row for _, row in ours])]
     return Table("Published scores beside ours", columns, lines, notes, [*_protocols(chapter, [r for _, r in ours])])
@@ -218,11 +218,11 @@ def _with_error(value: float, error: float | None) -> Cell:
 
 def _comparable(chapter: Chapter, cells: PaperCells, metric: str, ours: Sequence[SummaryRow]) -> str:
     """Whether the columns may be compared, in words."""
-    unknown = f"of the paper's it could not be verified {_published().paper.unverified}"
+    unverified = f"Of the paper's cells it could not be verified {_published().paper.unverified}"
     why = list(_differences(chapter, cells, metric, ours))
     if not why:
-        return f"The same data, networks, steps and extractor; but {unknown}, and FID moves with all of it."
-    return f"The two do not compare: {'; '.join(why)}. {unknown.capitalize()}."
+        return f"The same data, networks, steps and extractor. {unverified}; FID moves with all of it."
+    return f"The two do not compare: {'; '.join(why)}. {unverified}."
 
 
 def _differences(chapter: Chapter, cells: PaperCells, metric: str, ours: Sequence[SummaryRow]) -> Iterator[str]:
@@ -257,14 +257,15 @@ def _protocols(chapter: Chapter, ours: Sequence[SummaryRow]) -> Iterator[str]:
         if label in labels:
             for words in dict.fromkeys(filter(None, map(_made, runs))):
                 said.setdefault(words, []).append(label)
-    yield from (f"Here, {listed(names)}: {words}." for words, names in said.items())
+    yield from (f"Ours, {listed(names)}: {words}." for words, names in said.items())
 
 
 def _made(run: RunFacts) -> str:
     """A run's side of the protocol."""
-    scored = dict.fromkeys(map(_scored, run.readouts))
-    steps = f"{run.base_steps:,} base steps" + (f" of batch {run.batch_size}" if run.batch_size else "")
-    return "; ".join([*([f"{_network(run)}, {steps}"] if run.base_steps else []), *scored])
+    trained = [_network(run)] if run.network else []
+    if run.base_steps is not None:
+        trained.append(f"{run.base_steps:,} base steps of batch {run.batch_size}")
+    return "; ".join(part for part in (", ".join(trained), *dict.fromkeys(map(_scored, run.readouts))) if part)
 
 
 def _scored(readout: ReadoutFacts) -> str:

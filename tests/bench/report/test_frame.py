@@ -261,3 +261,16 @@ def test_times_of_change_are_told_apart_by_the_nanosecond(store: Store, read: Re
     os.utime(status, ns=(found.st_atime_ns, found.st_mtime_ns + 1))
     scan(store)
     assert len(read) == 1
+
+
+def test_how_images_were_scored_is_known_of_every_readout(synthetic: ModuleType, store: Store) -> None:
+    _, facts = scan(store)
+    for run in facts:
+        assert (run.network["family"], run.base_steps, run.batch_size) == ("mlp", 100, 64)
+        places = [(each.sampler, each.beta, each.step_size, each.steps) for each in run.readouts]
+        chains = [("ula", beta, size, steps) for beta, size in ((1.0, 1e-2), (100.0, 1e-4)) for steps in (10, 100)]
+        assert places == [("base", None, None, 0), *chains]
+        assert [(each.sampler, each.beta, each.step_size, each.steps) for each in run.samples] == places
+        for each in run.readouts:
+            assert (each.samples, each.reference, each.extractor) == (1000, "train", f"{run.dataset}-cnn")
+            assert [size for size, _ in each.frechet_curve] == [500, 1000]
