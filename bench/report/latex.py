@@ -41,6 +41,9 @@ _ESCAPES = {
     "…": r"\dots{}",
     "↓": r"$\downarrow$",
     "↑": r"$\uparrow$",
+    "→": r"$\rightarrow$",
+    "∞": r"$\infty$",
+    "±": r"$\pm$",
     "\n": " ",
 }
 _HEAD = "% Needs \\usepackage{booktabs}, \\usepackage[T1]{fontenc} and, for wide tables, \\usepackage{graphicx}."

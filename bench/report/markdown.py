@@ -22,6 +22,7 @@ from bench.report.published_images import orientation_table, published_images_ta
 from bench.report.sampler_table import SAMPLERS_TITLE, sampler_tables
 from bench.report.tables import (
     certificate_table,
+    collapse_notes,
     difference_table,
     environment,
     failure_table,
@@ -88,6 +89,8 @@ def _answer(chapter: Chapter) -> str:
     )
     if loud := [str(match) for match in matches if match.compared > 1 and not match.matched]:
         lines.append("\n".join(f"> {line}" for line in loud))
+    if collapsed := collapse_notes(chapter):
+        lines.append("\n".join(f"> **Mode collapse**: {escape(line)}" for line in collapsed))
     return "\n\n".join([*lines, escape(footnote(section))]).rstrip()
 
 

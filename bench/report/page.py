@@ -24,6 +24,7 @@ from bench.report.sampler_table import SAMPLERS_TITLE, sampler_tables
 from bench.report.svg import legend_entries, svg_of
 from bench.report.tables import (
     certificate_table,
+    collapse_notes,
     difference_table,
     environment,
     failure_table,
@@ -138,7 +139,8 @@ def _common(chapter: Chapter) -> list[Block | None]:
 
 def _warnings(chapter: Chapter) -> list[Block]:
     loud = [match.sentence for match in chapter.matches if match.compared > 1 and not match.matched]
-    return [TextBlock("Not a comparison of equals", items=loud, tone="bad")] if loud else []
+    found = (("Not a comparison of equals", loud), ("Mode collapse", collapse_notes(chapter)))
+    return [TextBlock(title, items=items, tone="bad") for title, items in found if items]
 
 
 def _sheets(chapter: Chapter) -> Pictures | None:

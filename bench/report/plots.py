@@ -161,7 +161,7 @@ def _score_panel(panel: Axes, rows: Sequence[SummaryRow], colours: _Colours, key
         )
         if points:
             start = [bases[chain[0]]] if chain[0] in bases else []
-            handles[colours.chain_name(chain)] = _chain_line(panel, [*start, *points], i)
+            handles[colours.chain_name(chain)] = _chain_line(panel, [*start, *points], i, len(colours.chains))
     for i, label in enumerate(colours.own):
         if label in bases:
             handles[f"{label}, base alone"] = _level(panel, bases[label], _OWN_BASE, (":", (0, (1, 4)))[i % 2])
@@ -177,7 +177,8 @@ def _score_panel(panel: Axes, rows: Sequence[SummaryRow], colours: _Colours, key
     return handles
 
 
-def _chain_line(panel: Axes, points: Sequence[SummaryRow], i: int) -> Line2D:
+def _chain_line(panel: Axes, points: Sequence[SummaryRow], i: int, chains: int) -> Line2D:
+    """The line of chain number `i` with its band, fainter where the bands of many chains lie on each other."""
     colour = _CHAINS[i % len(_CHAINS)]
     x = [row.gradient_evaluations or 0 for row in points]
     (line,) = panel.plot(
@@ -195,7 +196,7 @@ def _chain_line(panel: Axes, points: Sequence[SummaryRow], i: int) -> Line2D:
         [row.ci_low or 0.0 for row in sure],
         [row.ci_high or 0.0 for row in sure],
         color=colour,
-        alpha=0.16,
+        alpha=0.16 * min(1.0, 2 / chains),
         linewidth=0,
     )
     return line

@@ -10,12 +10,14 @@ from bench.report.blocks import READING_TONES, Cell, Column, Table, Tone
 from bench.report.certificate import network_cells
 from bench.report.chapters import Chapter
 from bench.report.comparisons import Comparison, compare, headline_metric, metrics_of, step_text
-from bench.report.facts import RunFacts
+from bench.report.facts import DATA, RunFacts
 from bench.report.rows import Keys, TableRow, read_keys, table_rows
+from bench.report.summary import SummaryRow
 from bench.report.text import arrow, beta_note, estimate_text, number, readout_name, short_names, shortened_note
 
 __all__ = [
     "certificate_table",
+    "collapse_notes",
     "difference_table",
     "environment",
     "failure_table",
@@ -37,7 +39,7 @@ def score_table(chapter: Chapter) -> Table | None:
     rows = table_rows(chapter.rows)
     if not rows:
         return None
-    short = short_names(keys.metrics)
+    short, headline = short_names(keys.metrics), headline_metric(chapter.section)
     columns = [
         Column("model"),
         Column("samples from"),
@@ -60,7 +62,7 @@ def score_table(chapter: Chapter) -> Table | None:
                 Cell(name),
                 _count_cell(row.steps),
                 _count_cell(row.gradient_evaluations),
-                *(_score_cell(row, metric, keys) for metric in keys.metrics),
+                *(_score_cell(row, metric, keys, tone if metric == headline else "plain") for metric in keys.metrics),
                 Cell(row.n, float(row.n.split("–")[0])),
                 Cell(row.status, tone=tone),
             ]
@@ -73,10 +75,25 @@ def score_table(chapter: Chapter) -> Table | None:
     return Table("Scores", columns, lines, [note for note in notes if note], keys.legend())
 
 
-def _score_cell(row: TableRow, metric: str, keys: Keys) -> Cell:
+def collapse_notes(chapter: Chapter) -> list[str]:
+    """Which models collapsed, a sentence each."""
+    headline = headline_metric(chapter.section)
+    readouts: dict[str, list[SummaryRow]] = {}
+    for row in chapter.rows:
+        if row.metric == headline and row.mean is not None and row.sampler != DATA:
+            readouts.setdefault(row.label, []).append(row)
+    collapsed = {label: [row for row in rows if row.status == "collapsed"] for label, rows in readouts.items()}
+    return [
+        f"{label} collapsed in {len(rows)} of {len(readouts[label])} readouts ({rows[0].reason})."
+        for label, rows in collapsed.items()
+        if rows
+    ]
+
+
+def _score_cell(row: TableRow, metric: str, keys: Keys, tone: Tone) -> Cell:
     text, interval, rest = row.text(metric, keys).partition(" [")
     means = [each.mean for each in row.shown(metric) if each.mean is not None]
-    return Cell(text, means[0] if means else None, f"[{rest}" if interval else "")
+    return Cell(text, means[0] if means else None, f"[{rest}" if interval else "", tone=tone if means else "plain")
 
 
 def _count_cell(value: int | None) -> Cell:
@@ -86,7 +103,7 @@ def _count_cell(value: int | None) -> Cell:
 def _score_notes(rows: Iterable[TableRow]) -> Iterable[str]:
     betas = sorted({row.beta for row in rows if row.beta not in (None, 1.0)})
     yield from (f"{beta_note(beta)}; no likelihood belongs to it." for beta in betas if beta is not None)
-    if any(row.sampler == "data" for row in rows):
+    if any(row.sampler == DATA for row in rows):
         yield "Real data scored like a model is the floor."
 
 
@@ -94,7 +111,7 @@ def difference_table(chapter: Chapter) -> Table | None:
     """Every longest chain against its own base and every model without one; None where nothing can be compared."""
     section = chapter.section
     headline = headline_metric(section)
-    metrics = metrics_of([s for s in section.scores if s.sampler != "data"], density=False)
+    metrics = metrics_of([s for s in section.scores if s.sampler != DATA], density=False)
     found = compare(section, metrics)
     if not found or headline is None:
         return None

@@ -263,6 +263,17 @@ def test_an_extractor_that_all_share_is_named_once(names: list[str], shown: list
     assert bool(shortened_note(names)) == (names != shown)
 
 
+def test_mode_collapse_is_said_before_the_tables(made: Any) -> None:
+    gone = {"status": "collapsed", "reason": "1 of 10 classes (collapsed)"}
+    rows = [made.row(), made.row(**made.chain(1.0, 10)), made.row(**made.chain(1.0, 100), **gone), made.row("gan-ns")]
+    text = render(made.frame(rows))
+    said = "gebm collapsed in 1 of 3 readouts (seed 0 collapsed: 1 of 10 classes)."
+    assert text.index(f"> **Mode collapse**: {said}") < text.index("### Scores")
+    page = render(made.frame(rows), format="html")
+    assert page.index(said) < page.index("<h3>Scores")
+    assert "collapsed in" not in render(made.frame(made.study()))
+
+
 def test_an_extractor_is_named_once_a_table(made: Any) -> None:
     scores, differences = tables(render(made.frame(made.study())))[1:3]
     for table in (scores, differences):
