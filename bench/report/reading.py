@@ -142,11 +142,11 @@ def _evaluation(
 
 
 def _result_rows(result: Mapping[str, Any], head: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """One row a chain length and metric."""
+    """One row a chain length and metric. What is stale stays so where it also collapsed: it may not pass for a present result."""
     for row in result["rows"]:
         common = {**head, **{key: result[key] for key in ("sampler", "beta", "step_size")}}
         common |= {key: row[key] for key in ("steps", "gradient_evaluations", "forward_evaluations", "key")}
-        if row["collapsed"]:
+        if row["collapsed"] and head["status"] == "done":
             common |= {"status": "collapsed", "reason": row["collapsed"]}
         for metric, value in row["scores"].items():
             yield common | {"metric": metric, "value": value}

@@ -274,3 +274,19 @@ def test_how_images_were_scored_is_known_of_every_readout(synthetic: ModuleType,
         for each in run.readouts:
             assert (each.samples, each.reference, each.extractor) == (1000, "train", f"{run.dataset}-cnn")
             assert [size for size, _ in each.frechet_curve] == [500, 1000]
+
+
+def test_a_run_of_other_code_is_stale_even_where_it_collapsed(store: Store) -> None:
+    for number, fingerprint in ((0, "of other code"), (1, None)):
+        folder = run_of(store, number)
+        status = json.loads((folder / "status.json").read_text())
+        for evaluation in sorted((folder / "evals").glob("*.json")):
+            rows = [row | {"collapsed": "1 of 10 classes"} for row in json.loads(evaluation.read_text())["rows"]]
+            rewrite(evaluation, rows=rows)
+            name = str(evaluation.relative_to(folder))
+            status["files"][name] = hashlib.sha256(evaluation.read_bytes()).hexdigest()
+        rewrite(folder / "status.json", files=status["files"], fingerprint=fingerprint or status["fingerprint"])
+    frame, _ = scan(store)
+    stale, present = (frame[frame["run"] == str(run_of(store, n).relative_to(store.root / "runs"))] for n in (0, 1))
+    assert set(stale["status"]) == {"stale"}
+    assert set(present["status"]) == {"collapsed"}
