@@ -20,7 +20,7 @@ from bench.store import Store, fingerprint
 
 CHAINS = (
     ChainSpec(sampler="ula", beta=1, step_size=1e-2, lengths=(10, 100)),
-    ChainSpec(sampler="ula", beta=100, step_size=1e-4, lengths=(10, 100)),
+    ChainSpec(sampler="ula", beta=100, step_size=1e-4, lengths=(10, 100), decay_factor=0.1),
 )
 METRICS = ("fd", "is", "kid", "precision", "recall", "classes")
 

@@ -32,7 +32,8 @@ class ReadoutFacts(NamedTuple):
     """How one set of images was scored: a base, real data, or one length of a chain.
 
     `samples` images were scored against the split `reference` by `extractor`. `frechet_curve` are (number of them, Fréchet distance) with
-    rising numbers, `frechet_infinity` is what they extrapolate to; empty and None where the evaluation did not keep them.
+    rising numbers, `frechet_infinity` is what they extrapolate to; empty and None where the evaluation did not keep them. `settings` are
+    those of a chain besides its step size by name, the decay of which is among them ("decay_factor", "decay_every").
     """
 
     sampler: str
@@ -44,6 +45,7 @@ class ReadoutFacts(NamedTuple):
     extractor: str
     frechet_curve: Sequence[tuple[int, float]] = ()
     frechet_infinity: float | None = None
+    settings: Sequence[tuple[str, Any]] = ()
 
 
 class PartitionFacts(NamedTuple):

@@ -44,13 +44,18 @@ __all__ = [
     "sheet_png",
 ]
 
+INK = "#333333"
+"""Colour of all texts."""
+
+DPI = 150
+"""Pixels an inch of every picture."""
+
 _CHAINS = ("#D55E00", "#0072B2", "#E69F00", "#56B4E9")
 _RIVALS = ("#009E73", "#CC79A7", "#8B6F00", "#5E3C99")
-_OWN_BASE, _REAL, INK, _GRID = "#000000", "#666666", "#333333", "#E4E4E4"
+_OWN_BASE, _REAL, _GRID = "#000000", "#666666", "#E4E4E4"
 _DASHES = ("--", "-.", (0, (6, 2, 1, 2, 1, 2)), (0, (3, 3)))
 _MARKERS = "osD^"
 _CHAIN_DASHES = ("-", "--", ":", "-.")  # for every four chains, whose colours come round again
-DPI = 150
 _CAPTION_WIDTH = 940  # pixels that the longest usual caption of a sheet needs
 _STYLE: dict[str, Any] = {"fontsize": 10, "color": INK}
 

@@ -18,7 +18,7 @@ from bench.report.comparisons import headline_metric, longest_readouts
 from bench.report.facts import ReadoutFacts, RunFacts
 from bench.report.rows import Keys, read_keys
 from bench.report.summary import SummaryRow
-from bench.report.text import PAPER_BETA, arrow, estimate_text, listed, readout_name
+from bench.report.text import arrow, estimate_text, listed, readout_name
 
 __all__ = [
     "Orientation",
@@ -120,6 +120,8 @@ def published_images_table(chapter: Chapter) -> Table | None:
         ]
         for what, row in ours
     ]
+    if first is None:
+        lines.insert(0, [Cell(_as_the_paper()), _paper_cell(cells), Cell("—"), Cell("not run"), Cell("—")])
     columns = [
         Column("model"),
         Column(f"published FID on {cells.title} ↓"),
@@ -180,16 +182,19 @@ def _ours(chapter: Chapter, metric: str) -> Iterator[tuple[str, SummaryRow]]:
         if (row.label, row.sampler, row.beta, row.step_size, row.steps) in longest and row.sampler is not None
     ]
     for row in sorted(chains, key=lambda row: (row.label, not _is_papers(row))):
-        energy = f", energy × {row.beta:g}" if row.beta != 1.0 else ", β=1, the model itself"
-        yield f"GEBM{energy}", row
+        yield _as_the_paper() if _is_papers(row) else f"GEBM, β={row.beta:g}", row
     with_chains = {row.label for row in chains}
     bases = [row for row in rows if row.sampler == "base"]
     yield from (("base of the GEBM, alone", row) for row in bases if row.label in with_chains)
     yield from (("model without a chain", row) for row in bases if row.label not in with_chains)
 
 
+def _as_the_paper() -> str:
+    return f"GEBM, energy × {_published().paper.beta:g}"
+
+
 def _is_papers(row: SummaryRow) -> bool:
-    return row.beta == _published().paper.beta == PAPER_BETA
+    return row.beta == _published().paper.beta
 
 
 def _paper_cell(cells: PaperCells) -> Cell:

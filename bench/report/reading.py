@@ -166,6 +166,10 @@ def _result_readouts(result: Mapping[str, Any]) -> Iterator[ReadoutFacts]:
     readout = result.get("readout", {})
     if readout.get("kind") not in ("base", "chain"):
         return
+    chain = readout.get("chain") or {}
+    settings = dict(chain.get("settings", {}))
+    if chain.get("decay_factor", 1.0) != 1.0:
+        settings |= {key: chain[key] for key in ("decay_factor", "decay_every")}
     for row in result["rows"]:
         infinity = (v for name, v in row["scores"].items() if base_name(name) in ("fid-infinity", "fd-infinity"))
         yield ReadoutFacts(
@@ -178,6 +182,7 @@ def _result_readouts(result: Mapping[str, Any]) -> Iterator[ReadoutFacts]:
             extractor=readout["extractor"],
             frechet_curve=tuple((int(size), float(distance)) for size, distance in row.get("frechet_curve", ())),
             frechet_infinity=next(infinity, None),
+            settings=tuple(settings.items()),
         )
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from bench.report.blocks import Cell, Column, Table
 from bench.report.chapters import Chapter
@@ -55,7 +56,7 @@ def _table(chapters: Sequence[Chapter], beta: float) -> tuple[Table, int]:
     lines = [
         [
             Cell("", code=place[0]),
-            Cell("base alone" if place[1] == "base" else place[1]),
+            Cell("base alone" if place[1] == "base" else place[1], detail=_settings(chapters, place, beta)),
             Cell("—") if place[2] is None else Cell(f"{place[2]:g}", place[2]),
             _counts(column.cells[place].steps for column in columns if place in column.cells),
             _counts(column.cells[place].gradient_evaluations for column in columns if place in column.cells),
@@ -95,6 +96,26 @@ def _chains(chapter: Chapter) -> list[SummaryRow]:
         for row in chapter.rows
         if row.steps and row.sampler not in _NO_CHAIN and row.mean is not None and row.status != "stale"
     ]
+
+
+def _settings(chapters: Sequence[Chapter], place: _Place, beta: float) -> str:
+    """The settings of a chain besides its step size, as far as they are known."""
+    found = {
+        _settings_text(readout.settings)
+        for chapter in chapters
+        for run in chapter.networks.get(place[0], ())
+        for readout in run.readouts
+        if (readout.sampler, readout.step_size, readout.beta) == (*place[1:], beta)
+    }
+    return " or ".join(sorted(found - {""}))
+
+
+def _settings_text(stated: Sequence[tuple[str, Any]]) -> str:
+    settings = dict(stated)
+    plain = [f"{name} {value}" for name, value in settings.items() if name not in ("decay_factor", "decay_every")]
+    if "decay_factor" in settings:
+        plain.append(f"step ×{settings['decay_factor']:g} every {settings['decay_every']} steps")
+    return ", ".join(plain)
 
 
 def _cell(row: SummaryRow | None, keys: Keys) -> Cell:

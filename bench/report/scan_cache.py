@@ -53,8 +53,8 @@ class ScannedRun(NamedTuple):
             for sampler, beta, steps, name, position, step_size in values["samples"]
         )
         values["readouts"] = tuple(
-            ReadoutFacts._make((*head, tuple((size, distance) for size, distance in curve), infinity))
-            for *head, curve, infinity in values["readouts"]
+            ReadoutFacts._make((*head, _pairs(curve), infinity, _pairs(settings)))
+            for *head, curve, infinity, settings in values["readouts"]
         )
         values["curve"] = None if values["curve"] is None else folder / values["curve"]
         values["log_partitions"] = tuple(PartitionFacts(*each) for each in values["log_partitions"])
@@ -174,6 +174,11 @@ def save(path: Path, table: Table) -> None:
         write_sealed(path, buffer.getvalue())
     except OSError:
         return
+
+
+def _pairs(lists: Sequence[Sequence[Any]]) -> tuple[tuple[Any, ...], ...]:
+    """Pairs as they were before JSON made lists of them."""
+    return tuple(tuple(each) for each in lists)
 
 
 @functools.cache

@@ -107,9 +107,9 @@ def shortened_note(names: Sequence[str]) -> str:
     return f"{listed(short)} {'are' if len(short) > 1 else 'is'} in the features of {extractor}, too."
 
 
-def listed(words: Sequence[str], last: str = "and") -> str:
+def listed(words: Sequence[str]) -> str:
     """Words in a row: "a", "a and b", "a, b and c"."""
-    return f" {last} ".join(part for part in (", ".join(words[:-1]), *words[-1:]) if part)
+    return " and ".join(part for part in (", ".join(words[:-1]), *words[-1:]) if part)
 
 
 @cache

@@ -274,18 +274,20 @@ def test_how_images_were_scored_is_known_of_every_readout(synthetic: ModuleType,
         for each in run.readouts:
             assert (each.samples, each.reference, each.extractor) == (1000, "train", f"{run.dataset}-cnn")
             assert [size for size, _ in each.frechet_curve] == [500, 1000]
+            assert dict(each.settings) == ({"decay_factor": 0.1, "decay_every": 200} if each.beta == 100 else {})
+    assert same(scan(store), scan_cold(store))
 
 
-def test_a_run_of_other_code_is_stale_even_where_it_collapsed(store: Store) -> None:
-    for number, fingerprint in ((0, "of other code"), (1, None)):
+def test_a_run_of_other_code_is_stale_even_where_it_collapsed(synthetic: ModuleType, store: Store) -> None:
+    for number, changes in ((0, {"fingerprint": "of other code"}), (1, {})):
         folder = run_of(store, number)
-        status = json.loads((folder / "status.json").read_text())
-        for evaluation in sorted((folder / "evals").glob("*.json")):
-            rows = [row | {"collapsed": "1 of 10 classes"} for row in json.loads(evaluation.read_text())["rows"]]
-            rewrite(evaluation, rows=rows)
-            name = str(evaluation.relative_to(folder))
-            status["files"][name] = hashlib.sha256(evaluation.read_bytes()).hexdigest()
-        rewrite(folder / "status.json", files=status["files"], fingerprint=fingerprint or status["fingerprint"])
+        files = json.loads((folder / "status.json").read_text())["files"]
+        for path in (folder / "evals").glob("*.json"):
+            value = json.loads(path.read_text())
+            del value["sha256"]
+            rows = [row | {"collapsed": "1 of 10 classes"} for row in value["rows"]]
+            files[str(path.relative_to(folder))] = synthetic.write(path, value | {"rows": rows})
+        rewrite(folder / "status.json", files=files, **changes)
     frame, _ = scan(store)
     stale, present = (frame[frame["run"] == str(run_of(store, n).relative_to(store.root / "runs"))] for n in (0, 1))
     assert set(stale["status"]) == {"stale"}

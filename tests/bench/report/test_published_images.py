@@ -81,6 +81,13 @@ def test_several_samplers_do_not_each_get_the_number(made: Any) -> None:
     assert found.count("the same") == 1
 
 
+def test_the_papers_number_is_there_even_where_we_have_none(made: Any) -> None:
+    (chapter,) = read_chapters(made.frame([made.row("gan-ns", dataset="celeba-32", metric="fid")]))
+    table = published_images_table(chapter)
+    assert table is not None
+    assert [(row[1].text[:4], row[3].text) for row in table.rows] == [("5.21", "not run"), ("—", "base alone")]
+
+
 def test_nothing_is_said_to_compare_unless_all_that_is_known_agrees(made: Any) -> None:
     def said(chapter: Chapter) -> str:
         table = published_images_table(chapter)

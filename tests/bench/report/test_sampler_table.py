@@ -10,6 +10,7 @@ from rich.console import Console
 from bench.report import render, terminal_table
 from bench.report.blocks import Table
 from bench.report.chapters import read_chapters
+from bench.report.facts import ReadoutFacts
 from bench.report.sampler_table import sampler_tables
 
 
@@ -57,6 +58,16 @@ def test_seeds_intervals_and_costs_are_in_the_cells(made: Any) -> None:
     assert [cell.text for cell in line[3:6]] == ["100", "100", "101"]
     assert line[6].detail.startswith("[")
     assert "n = 2" in line[6].detail
+
+
+def test_other_settings_of_a_chain_are_beside_its_name(made: Any) -> None:
+    def scored(sampler: str, **settings: Any) -> ReadoutFacts:
+        return ReadoutFacts(sampler, 100.0, 1e-4, 100, 1000, "train", "digits-cnn", settings=tuple(settings.items()))
+
+    readouts = [scored("ula"), scored("mala", friction=100, decay_factor=0.1, decay_every=200)]
+    paper, _ = sampler_tables(read_chapters(made.frame(rows_of(made)), [made.facts("gebm", readouts=readouts)]))
+    details = {row[1].text: row[1].detail for row in paper.rows}
+    assert details == {"base alone": "", "ula": "", "mala": "friction 100, step ×0.1 every 200 steps"}
 
 
 def test_one_sampler_is_no_table(made: Any) -> None:
