@@ -58,14 +58,14 @@ def _table(chapters: Sequence[Chapter], beta: float) -> tuple[Table, int]:
             Cell("", code=place[0]),
             Cell("base alone" if place[1] == "base" else place[1], detail=_settings(chapters, place, beta)),
             Cell("—") if place[2] is None else Cell(f"{place[2]:g}", place[2]),
+            *(_cell(column.cells.get(place), column.keys) for column in columns),
             _counts(column.cells[place].steps for column in columns if place in column.cells),
             _counts(column.cells[place].gradient_evaluations for column in columns if place in column.cells),
             _counts(column.cells[place].forward_evaluations for column in columns if place in column.cells),
-            *(_cell(column.cells.get(place), column.keys) for column in columns),
         ]
         for place in ordered
     ]
-    names = ["step size", *SAMPLER_COSTS, *(column.heading for column in columns)]
+    names = ["step size", *(column.heading for column in columns), *SAMPLER_COSTS]
     heads = [Column("model"), Column("sampler"), *(Column(name, numeric=True) for name in names)]
     notes = [
         "Mean over seeds [95 % Student-t interval] of each sampler's longest chain, never the best one; — was not run. Every row aims "
