@@ -20,7 +20,7 @@ from bench.store import Store, fingerprint
 
 CHAINS = (
     ChainSpec(sampler="ula", beta=1, step_size=1e-2, lengths=(10, 100)),
-    ChainSpec(sampler="ula", beta=100, step_size=1e-4, lengths=(10, 100)),
+    ChainSpec(sampler="ula", beta=100, step_size=1e-4, lengths=(10, 100), decay_factor=0.1),
 )
 METRICS = ("fd", "is", "kid", "precision", "recall", "classes")
 
@@ -134,7 +134,8 @@ def result(
     for steps in chain.lengths if chain else (0,):
         scores = {f"{name}[{readout.extractor}]": level + 5 + i + 0.1 * rng.normal() for i, name in enumerate(METRICS)}
         costs = {"steps": steps, "gradient_evaluations": steps, "forward_evaluations": 0}
-        rows.append(costs | {"scores": scores, "key": str(key), "collapsed": ""})
+        curve = [[500, scores[f"fd[{readout.extractor}]"] + 0.2], [1000, scores[f"fd[{readout.extractor}]"]]]
+        rows.append(costs | {"scores": scores, "frechet_curve": curve, "key": str(key), "collapsed": ""})
         buffer = io.BytesIO()
         np.save(buffer, rng.integers(0, 256, (64, 1, 8, 8), dtype=np.uint8))
         name = f"evals/{identity}-{steps:06}.npy"

@@ -12,7 +12,7 @@ from bench.report.chains import CHAINS_QUESTION, chain_sentences
 from bench.report.chapters import Chapter
 from bench.report.claims import CLAIMS_QUESTION, comparison, place, summary
 from bench.report.claims import footnote as footnote_of
-from bench.report.comparisons import Comparison, Readout, compare, headline_metric, likelihood_gains
+from bench.report.comparisons import Comparison, Readout, compare, headline_metric, likelihood_gains, step_text
 from bench.report.likelihoods import LIKELIHOOD_QUESTION, likelihood_sentences
 from bench.report.text import PAPER_BETA, arrow, beta_name, direction, estimate_text, number
 from bench.report.verdict import QUESTION, footnote, gain_reading, rivals_name, verdict
@@ -41,7 +41,10 @@ def verdict_block(chapter: Chapter) -> Verdict:
         return Verdict(section.dataset, QUESTION, points=verdict(section))
     architecture = next(iter(chapter.matches), None)
     targets = list(dict.fromkeys(each.treatment for each in found))
-    findings = [_finding(target, [each for each in found if each.treatment == target]) for target in targets]
+    findings = [
+        _finding(target, step_text(target, targets), [each for each in found if each.treatment == target])
+        for target in targets
+    ]
     gains = [_gain_answer(label, gain) for label, gain in likelihood_gains(section).items()]
     if gains:
         findings.append(Finding("Likelihood at β=1", "a different question: the energy's gain on held-out data", gains))
@@ -96,10 +99,11 @@ def _lead(found: Sequence[Comparison], architecture: Match | None) -> list[str]:
     sentences = []
     for question, comparisons in questions:
         said: dict[str, list[str]] = {}
-        for target in dict.fromkeys(each.treatment for each in comparisons):
+        targets = list(dict.fromkeys(each.treatment for each in comparisons))
+        for target in targets:
             readings = dict.fromkeys(each.reading for each in comparisons if each.treatment == target)
             names = [target.label] * (len(labels) > 1) + [target.sampler] * (len(samplers) > 1)
-            where = " ".join([*names, "at", _temperature(target)])
+            where = " ".join([*names, "at", _temperature(target)]) + step_text(target, targets)
             said.setdefault(" or ".join(readings), []).append(where)
         sentences.append(
             f"{question}: " + "; ".join(f"{reading} {' and '.join(at)}" for reading, at in said.items()) + "."
@@ -113,10 +117,10 @@ def _temperature(target: Readout) -> str:
     return target.sampler if target.beta is None else beta_name(target.beta)
 
 
-def _finding(target: Readout, comparisons: Sequence[Comparison]) -> Finding:
+def _finding(target: Readout, size: str, comparisons: Sequence[Comparison]) -> Finding:
     named = {1.0: "The model itself, β=1", PAPER_BETA: f"The paper's protocol, β={PAPER_BETA:g}"}
     title = named.get(target.beta or 0.0) or _temperature(target)
-    what = f"{target.label}, {target.sampler}, {target.steps} steps"
+    what = f"{target.label}, {target.sampler}{size}, {target.steps} steps"
     if target.beta not in (None, 1.0):
         what += ", not the trained density"
     what += "; difference in " + arrow(comparisons[0].metric).replace(" ", "\N{NO-BREAK SPACE}")

@@ -25,6 +25,7 @@ __all__ = [
     "metrics_of",
     "pair",
     "readout_of",
+    "step_text",
 ]
 
 
@@ -81,6 +82,16 @@ def readout_of(score: Score) -> Readout | None:
     if score.sampler is None or score.metric is None:
         return None
     return Readout(score.label, score.sampler, score.beta, score.step_size, score.steps or 0)
+
+
+def step_text(readout: Readout, among: Iterable[Readout]) -> str:
+    """Its step size as an addition to its name, where another of these differs from it in nothing else; otherwise empty."""
+    twins = {
+        other.step_size
+        for other in among
+        if other._replace(step_size=None, steps=0) == readout._replace(step_size=None, steps=0)
+    }
+    return f", step {readout.step_size:g}" if len(twins) > 1 and readout.step_size is not None else ""
 
 
 def metrics_of(scores: Iterable[Score], *, density: bool = True) -> list[str]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
-__all__ = ["DATA", "LikelihoodFacts", "PartitionFacts", "RunFacts", "SampleFile"]
+__all__ = ["DATA", "LikelihoodFacts", "PartitionFacts", "ReadoutFacts", "RunFacts", "SampleFile"]
 
 DATA = "data"
 """Sampler and model name of held-out real data, the floor of every score."""
@@ -25,6 +25,27 @@ class SampleFile(NamedTuple):
     steps: int
     path: Path
     position: int = 0
+    step_size: float | None = None
+
+
+class ReadoutFacts(NamedTuple):
+    """How one set of images was scored: a base, real data, or one length of a chain.
+
+    `samples` images were scored against the split `reference` by `extractor`. `frechet_curve` are (number of them, Fréchet distance) with
+    rising numbers, `frechet_infinity` is what they extrapolate to; empty and None where the evaluation did not keep them. `settings` are
+    those of a chain besides its step size by name, the decay of which is among them ("decay_factor", "decay_every").
+    """
+
+    sampler: str
+    beta: float | None
+    step_size: float | None
+    steps: int
+    samples: int
+    reference: str
+    extractor: str
+    frechet_curve: Sequence[tuple[int, float]] = ()
+    frechet_infinity: float | None = None
+    settings: Sequence[tuple[str, Any]] = ()
 
 
 class PartitionFacts(NamedTuple):
@@ -97,6 +118,10 @@ class RunFacts:
         seconds: wall clock by phase ("training", "sampling", "scoring").
         curve: JSON lines with `phase`, `step` and named losses, or None.
         samples: the kept images.
+        readouts: how each set of images was scored.
+        network: the networks' settings ("family", "width", …) as the run's specification has them.
+        base_steps: training steps of the base; None without such training.
+        batch_size: of that training.
         log_partitions: estimates of log Z.
         versions: library name to version.
         device: the machine's words for what it ran on.
@@ -116,6 +141,10 @@ class RunFacts:
     seconds: Mapping[str, float] = field(default_factory=dict)
     curve: Path | None = None
     samples: Sequence[SampleFile] = ()
+    readouts: Sequence[ReadoutFacts] = ()
+    network: Mapping[str, Any] = field(default_factory=dict)
+    base_steps: int | None = None
+    batch_size: int | None = None
     log_partitions: Sequence[PartitionFacts] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
     device: str = ""

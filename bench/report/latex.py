@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from bench.report.blocks import Table
 from bench.report.chapters import Chapter
-from bench.report.comparisons import compare, headline_metric, metrics_of
+from bench.report.comparisons import compare, headline_metric, metrics_of, step_text
+from bench.report.published_images import published_images_table
 from bench.report.rows import Keys, TableRow, read_keys, table_rows
-from bench.report.text import direction, estimate_text, readout_name
+from bench.report.sampler_table import sampler_tables
+from bench.report.text import direction, estimate_text, readout_name, short_names, shortened_note
 
 __all__ = ["escape_latex", "render_latex"]
 
@@ -38,6 +41,9 @@ _ESCAPES = {
     "…": r"\dots{}",
     "↓": r"$\downarrow$",
     "↑": r"$\uparrow$",
+    "→": r"$\rightarrow$",
+    "∞": r"$\infty$",
+    "±": r"$\pm$",
     "\n": " ",
 }
 _HEAD = "% Needs \\usepackage{booktabs}, \\usepackage[T1]{fontenc} and, for wide tables, \\usepackage{graphicx}."
@@ -50,11 +56,14 @@ def escape_latex(text: str) -> str:
 
 
 def render_latex(chapters: Sequence[Chapter]) -> str:
-    """A table of scores and one of paired differences for every dataset of images or densities; chains are left to Markdown."""
+    """Scores and paired differences of every dataset of images or densities, of images the paper's cells too, and samplers across
+    datasets; chains are left to Markdown.
+    """
     parts = [_HEAD]
     for chapter in chapters:
         if not chapter.about_chains:
-            parts += [part for part in (_scores(chapter), _differences(chapter)) if part]
+            parts += [part for part in (_scores(chapter), _differences(chapter), _published(chapter)) if part]
+    parts += [_block(table, f"tab:samplers-{number}") for number, table in enumerate(sampler_tables(chapters), 1)]
     if len(parts) == 1:
         parts.append("% No scores of samples or densities yet.")
     return "\n\n".join(parts) + "\n"
@@ -64,7 +73,7 @@ def _scores(chapter: Chapter) -> str:
     keys, rows = read_keys(chapter.rows), table_rows(chapter.rows)
     if not rows:
         return ""
-    header = ["Model", "Samples from", "Steps", *map(_metric, keys.metrics), "$n$"]
+    header = ["Model", "Samples from", "Steps", *map(_metric, short_names(keys.metrics).values()), "$n$"]
     lines = []
     for row in rows:
         steps = "---" if row.steps is None else f"{row.steps:,}".replace(",", r"\,")
@@ -73,7 +82,7 @@ def _scores(chapter: Chapter) -> str:
     caption = (
         f"Scores on {escape_latex(chapter.section.dataset)} (suite {escape_latex(chapter.section.suite)}, profile "
         f"{escape_latex(chapter.section.profile)}): means over $n$ seeds with 95\\,\\% Student-$t$ intervals. "
-        + escape_latex("; ".join(keys.legend()))
+        + escape_latex("; ".join(filter(None, [shortened_note(keys.metrics).rstrip("."), *keys.legend()])))
         + "."
     )
     return _table(header, lines, "llr" + "r" * len(keys.metrics) + "r", caption, f"tab:{_slug(chapter)}-scores")
@@ -86,12 +95,14 @@ def _differences(chapter: Chapter) -> str:
     found = compare(section, metrics)
     if not found or headline is None:
         return ""
+    treatments = {each.treatment for each in found}
     lines = []
     for start in range(0, len(found), len(metrics)):
         group = found[start : start + len(metrics)]
         first = next(each for each in group if each.metric == headline)
         treatment = first.treatment
-        name = f"{treatment.label} {readout_name(treatment.sampler, treatment.beta)}, {treatment.steps} steps"
+        size = step_text(treatment, treatments)
+        name = f"{treatment.label} {readout_name(treatment.sampler, treatment.beta)}{size}, {treatment.steps} steps"
         cells = [
             escape_latex(estimate_text(each.difference.estimate) if each.difference else each.why_not) for each in group
         ]
@@ -102,8 +113,21 @@ def _differences(chapter: Chapter) -> str:
         f"Paired differences on {escape_latex(section.dataset)} over shared seeds with 95\\,\\% Student-$t$ intervals, at the "
         f"longest chain; the reading is for {escape_latex(headline)}."
     )
-    header = ["Samples", "Minus", *map(_metric, metrics), "Pairs", "Reading"]
+    header = ["Samples", "Minus", *map(_metric, short_names(metrics).values()), "Pairs", "Reading"]
     return _table(header, lines, "ll" + "r" * len(metrics) + "rl", caption, f"tab:{_slug(chapter)}-differences")
+
+
+def _published(chapter: Chapter) -> str:
+    table = None if chapter.about_likelihoods else published_images_table(chapter)
+    return _block(table, f"tab:{_slug(chapter)}-published") if table else ""
+
+
+def _block(block: Table, label: str) -> str:
+    """A table of the report as it is, its notes and legend in the caption."""
+    lines = [[escape_latex(f"{cell.code} {cell}".strip()) for cell in row] for row in block.rows]
+    spec = "".join("r" if column.numeric else "l" for column in block.columns)
+    said = " ".join([f"{block.title}.", *block.notes, *block.legend])
+    return _table([escape_latex(column.name) for column in block.columns], lines, spec, escape_latex(said), label)
 
 
 def _table(header: Sequence[str], lines: Sequence[Sequence[str]], columns: str, caption: str, label: str) -> str:

@@ -10,6 +10,7 @@ from bench.report.chains import CHAINS_QUESTION, chain_notes, chain_sentences, g
 from bench.report.chapters import Chapter
 from bench.report.claims import CLAIMS_QUESTION, claims_table, findings_of
 from bench.report.facts import RunFacts
+from bench.report.frechet_curves import frechet_table
 from bench.report.likelihoods import (
     LIKELIHOOD_QUESTION,
     likelihood_difference_table,
@@ -17,8 +18,11 @@ from bench.report.likelihoods import (
     likelihood_table,
     published_table,
 )
+from bench.report.published_images import orientation_table, published_images_table
+from bench.report.sampler_table import SAMPLERS_TITLE, sampler_tables
 from bench.report.tables import (
     certificate_table,
+    collapse_notes,
     difference_table,
     environment,
     failure_table,
@@ -58,8 +62,11 @@ def render(chapters: Sequence[Chapter], figures: Sequence[Sequence[Figure]]) -> 
             parts += [_table(failure_table(chapter)), _table(certificate_table(chapter)), _table(time_table(chapter))]
             continue
         parts += [_answer(chapter), _table(score_table(chapter)), _pictures(pictures)]
-        parts += [_table(difference_table(chapter)), _table(failure_table(chapter))]
+        parts += [_table(published_images_table(chapter)), _table(orientation_table(chapter))]
+        parts += [_table(difference_table(chapter)), _table(frechet_table(chapter)), _table(failure_table(chapter))]
         parts += [_certificate(chapter), _table(time_table(chapter))]
+    if tables := sampler_tables(chapters):
+        parts += [f"## {SAMPLERS_TITLE}", *map(_table, tables)]
     parts.append(_environment([facts for chapter in chapters for facts in chapter.facts]))
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -82,6 +89,8 @@ def _answer(chapter: Chapter) -> str:
     )
     if loud := [str(match) for match in matches if match.compared > 1 and not match.matched]:
         lines.append("\n".join(f"> {line}" for line in loud))
+    if collapsed := collapse_notes(chapter):
+        lines.append("\n".join(f"> **Mode collapse**: {escape(line)}" for line in collapsed))
     return "\n\n".join([*lines, escape(footnote(section))]).rstrip()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from bench.report.along_chain import chain_sheets, chain_sheets_chart
 from bench.report.answers import claims_block, verdict_block
 from bench.report.blocks import Block, Commands, Page, Part, Picture, Pictures, TextBlock
 from bench.report.chain_plots import objectives_chart, trade_off_chart
@@ -13,13 +14,17 @@ from bench.report.claims import findings_of
 from bench.report.commands import report_command, run_commands
 from bench.report.comparisons import headline_metric, metrics_of
 from bench.report.curves import read_curve
+from bench.report.frechet_curves import frechet_table
 from bench.report.likelihood_plots import corner_chart, likelihood_chart
 from bench.report.likelihoods import likelihood_difference_table, likelihood_table, published_table
 from bench.report.pictures import CORNER_TITLE, OTHER_PANELS, TRAINING_TITLE, sample_rows
-from bench.report.plots import Chart, chart_png, curves_chart, score_chart, sheet_png
+from bench.report.plots import DPI, Chart, chart_png, curves_chart, score_chart, sheet_png
+from bench.report.published_images import orientation_table, published_images_table
+from bench.report.sampler_table import SAMPLERS_TITLE, sampler_tables
 from bench.report.svg import legend_entries, svg_of
 from bench.report.tables import (
     certificate_table,
+    collapse_notes,
     difference_table,
     environment,
     failure_table,
@@ -31,6 +36,7 @@ from bench.report.tables import (
 __all__ = ["make_page"]
 
 _PANEL = (5.0, 3.3)  # inches: its text can be read at the width of a phone
+_ALONG, _COLUMNS = 4.0, 4  # inches of a sheet along a chain, and the lengths that it has room for at least
 _COMMAND_NOTE = (
     "They make every table and figure of this chapter again, with any path in the place of runs; what the store has already is kept. "
     "A suite of your own is given by the path of its TOML file."
@@ -40,6 +46,8 @@ _COMMAND_NOTE = (
 def make_page(chapters: Sequence[Chapter]) -> Page:
     """The whole report of these chapters; figures are drawn here."""
     parts = [_part(chapter, f"c{number}") for number, chapter in enumerate(chapters)]
+    if tables := sampler_tables(chapters):
+        parts.append(Part(SAMPLERS_TITLE, "longest chains", tables))
     machines = environment([facts for chapter in chapters for facts in chapter.facts])
     command = report_command([chapter.section for chapter in chapters], "html")
     back: list[Block] = [Commands("This page", [command])]
@@ -73,9 +81,13 @@ def _image_blocks(chapter: Chapter, name: str) -> list[Block | None]:
     return [
         *_warnings(chapter),
         _sheets(chapter),
+        _along_chain(chapter, name),
         _score_curves(chapter, name),
         score_table(chapter),
+        published_images_table(chapter),
+        orientation_table(chapter),
         difference_table(chapter),
+        frechet_table(chapter),
         partition_table(chapter),
         _training_curves(chapter, name),
         *_common(chapter),
@@ -127,7 +139,8 @@ def _common(chapter: Chapter) -> list[Block | None]:
 
 def _warnings(chapter: Chapter) -> list[Block]:
     loud = [match.sentence for match in chapter.matches if match.compared > 1 and not match.matched]
-    return [TextBlock("Not a comparison of equals", items=loud, tone="bad")] if loud else []
+    found = (("Not a comparison of equals", loud), ("Mode collapse", collapse_notes(chapter)))
+    return [TextBlock(title, items=items, tone="bad") for title, items in found if items]
 
 
 def _sheets(chapter: Chapter) -> Pictures | None:
@@ -141,6 +154,19 @@ def _sheets(chapter: Chapter) -> Pictures | None:
         "longest of the suite."
     )
     return Pictures("Samples side by side", pictures, "sheets", note=note) if pictures else None
+
+
+def _along_chain(chapter: Chapter, name: str) -> Pictures | None:
+    sheets, pictures = chain_sheets(chapter), []
+    columns = max([_COLUMNS, *(len(sheet.steps) for sheet in sheets)])
+    for number, sheet in enumerate(sheets):
+        factor = max(1, round(_ALONG * DPI / (columns * sheet.images.shape[4])))
+        chart = chain_sheets_chart([sheet], factor, columns, titles=False)
+        if chart is not None:
+            text = f"Samples along {sheet.title} on {chapter.section.dataset}"
+            pictures.append(Picture(text, sheet.title, svg=svg_of(chart.figure, f"{name}-along{number}")))
+    note = "A row is one latent of the first seed, none chosen; a column is a number of steps, from the base alone."
+    return Pictures("Samples along the chain", pictures, note=note) if pictures else None
 
 
 def _score_curves(chapter: Chapter, name: str) -> Pictures | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import multiprocessing
 import re
 import threading
@@ -12,10 +11,8 @@ from itertools import repeat
 from pathlib import Path
 from urllib.parse import quote
 
-import numpy as np
-from numpy.typing import NDArray
-
 from bench.atomic import write_bytes
+from bench.report.along_chain import chain_sheets, chain_sheets_chart
 from bench.report.chain_plots import objectives_figure, trade_off_figure
 from bench.report.chapters import Chapter
 from bench.report.comparisons import headline_metric, metrics_of
@@ -24,11 +21,12 @@ from bench.report.facts import DATA, RunFacts, SampleFile
 from bench.report.likelihood_plots import corner_chart, likelihood_chart
 from bench.report.markdown import Figure
 from bench.report.plots import SampleRow, chart_png, curves_figure, samples_figure, score_figure
-from bench.report.text import readout_name
+from bench.report.sample_files import chains_of, first_seed, load_images, title_of
 
 __all__ = ["sample_rows", "write_all_figures", "write_figures"]
 
 TRAINING_TITLE = "Training curves: mean and range over seeds, medians of neighbouring steps"
+ALONG_TITLE = "Samples along the chain: a row a latent, a column a number of steps"
 CORNER_TITLE = "Samples against data, feature by feature, first seed"
 OTHER_PANELS = 6
 _WORTH_A_POOL = 3  # chapters; starting workers costs about as much as drawing one
@@ -126,6 +124,12 @@ def _image_figures(chapter: Chapter) -> Sequence[_Drawn]:
             samples_figure(rows),
         ),
         (
+            "along-chain",
+            ALONG_TITLE,
+            f"The same latents of the first seed along every chain on {dataset}, from the base alone to its longest",
+            chart_png(chain_sheets_chart(chain_sheets(chapter))),
+        ),
+        (
             "other-scores",
             "Other scores against cost",
             f"{', '.join(others)} against gradient evaluations per sample on {dataset}",
@@ -137,18 +141,12 @@ def _image_figures(chapter: Chapter) -> Sequence[_Drawn]:
 
 def sample_rows(chapter: Chapter) -> list[SampleRow]:
     """Sheets of the first seed with pictures: real data, models without a chain, then bases and longest chains."""
-    labels = chapter.labels
-    runs = [(labels.get(facts.run, DATA), facts) for facts in chapter.facts if facts.samples]
-    if not runs:
-        return []
-    seed = min(facts.seed for _, facts in runs)
-    runs = [(label, facts) for label, facts in runs if facts.seed == seed]
-    ordered = sorted(runs, key=lambda run: _has_chain(run[1]))
+    ordered = sorted(first_seed(chapter), key=lambda run: _has_chain(run[1]))
     sheets = [
-        (file.sampler == DATA, SampleRow(_title(label, file), images))
+        (file.sampler == DATA, SampleRow(_title(label, file, facts.samples), images))
         for label, facts in ordered
         for file in _chosen(facts.samples)
-        if (images := _load(file)) is not None
+        if (images := load_images(file)) is not None
     ]
     real = [row for is_real, row in sheets if is_real][:1]
     return real + [row for is_real, row in sheets if not is_real]
@@ -159,34 +157,14 @@ def _has_chain(facts: RunFacts) -> bool:
 
 
 def _chosen(samples: Sequence[SampleFile]) -> Iterator[SampleFile]:
-    """Base first, then of every target its longest chain."""
-    longest: dict[tuple[str, float], SampleFile] = {}
-    for file in samples:
-        target = (file.sampler, _beta(file) or 0.0)
-        if target not in longest or file.steps > longest[target].steps:
-            longest[target] = file
-    yield from sorted(longest.values(), key=lambda file: (file.sampler != "base", _beta(file) or 0.0, file.sampler))
+    """Base or real data first, then of every chain its longest."""
+    yield from [file for file in samples if file.sampler in ("base", DATA)][:1]
+    yield from (chain[-1] for chain in chains_of(samples))
 
 
-def _beta(file: SampleFile) -> float | None:
-    return None if file.beta is None or math.isnan(file.beta) else float(file.beta)
-
-
-def _title(label: str, file: SampleFile) -> str:
-    name = readout_name(file.sampler, _beta(file), full=True)
-    if file.sampler == DATA:
-        return name
-    return f"{label}: {name}" + (f" ({file.steps} steps)" if file.steps else "")
-
-
-def _load(file: SampleFile) -> NDArray[np.uint8] | None:
-    """The images, or None where the file is absent, damaged or of another shape: a picture is no reason to fail."""
-    try:
-        images = np.load(file.path, allow_pickle=False)
-        images = images[file.position] if images.ndim == 5 else images
-    except (OSError, ValueError, EOFError, IndexError):
-        return None
-    return images if images.dtype == np.uint8 and images.ndim == 4 and images.shape[1] in {1, 3} else None
+def _title(label: str, file: SampleFile, samples: Sequence[SampleFile]) -> str:
+    title = title_of(label, file, samples, full=True)
+    return f"{title} ({file.steps} steps)" if file.steps else title
 
 
 def _slug(text: str) -> str:

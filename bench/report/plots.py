@@ -27,6 +27,8 @@ from bench.report.summary import SummaryRow
 from bench.report.text import arrow, beta_name
 
 __all__ = [
+    "DPI",
+    "INK",
     "Chart",
     "SampleRow",
     "chart_png",
@@ -42,14 +44,20 @@ __all__ = [
     "sheet_png",
 ]
 
+INK = "#333333"
+"""Colour of all texts."""
+
+DPI = 150
+"""Pixels an inch of every picture."""
+
 _CHAINS = ("#D55E00", "#0072B2", "#E69F00", "#56B4E9")
 _RIVALS = ("#009E73", "#CC79A7", "#8B6F00", "#5E3C99")
-_OWN_BASE, _REAL, _INK, _GRID = "#000000", "#666666", "#333333", "#E4E4E4"
+_OWN_BASE, _REAL, _GRID = "#000000", "#666666", "#E4E4E4"
 _DASHES = ("--", "-.", (0, (6, 2, 1, 2, 1, 2)), (0, (3, 3)))
 _MARKERS = "osD^"
-_DPI = 150
+_CHAIN_DASHES = ("-", "--", ":", "-.")  # for every four chains, whose colours come round again
 _CAPTION_WIDTH = 940  # pixels that the longest usual caption of a sheet needs
-_STYLE: dict[str, Any] = {"fontsize": 10, "color": _INK}
+_STYLE: dict[str, Any] = {"fontsize": 10, "color": INK}
 
 
 @dataclass(frozen=True)
@@ -110,7 +118,8 @@ def chart_png(chart: Chart | None) -> bytes | None:
     """A chart with its legend, as PNG; None for None."""
     if chart is None:
         return None
-    legend_above(chart.figure, chart.handles)
+    if chart.handles:
+        legend_above(chart.figure, chart.handles)
     return png_of(chart.figure)
 
 
@@ -121,7 +130,7 @@ def legend_above(figure: Figure, handles: Mapping[str, Line2D]) -> None:
     figure.set_size_inches(width, height + 0.2 * -(-len(handles) // columns))
     figure.legend(
         list(handles.values()), list(handles), loc="outside upper center", ncols=columns, frameon=False, fontsize=9,
-        labelcolor=_INK,
+        labelcolor=INK,
     )  # fmt: skip
 
 
@@ -157,7 +166,7 @@ def _score_panel(panel: Axes, rows: Sequence[SummaryRow], colours: _Colours, key
         )
         if points:
             start = [bases[chain[0]]] if chain[0] in bases else []
-            handles[colours.chain_name(chain)] = _chain_line(panel, [*start, *points], i)
+            handles[colours.chain_name(chain)] = _chain_line(panel, [*start, *points], i, len(colours.chains))
     for i, label in enumerate(colours.own):
         if label in bases:
             handles[f"{label}, base alone"] = _level(panel, bases[label], _OWN_BASE, (":", (0, (1, 4)))[i % 2])
@@ -173,7 +182,8 @@ def _score_panel(panel: Axes, rows: Sequence[SummaryRow], colours: _Colours, key
     return handles
 
 
-def _chain_line(panel: Axes, points: Sequence[SummaryRow], i: int) -> Line2D:
+def _chain_line(panel: Axes, points: Sequence[SummaryRow], i: int, chains: int) -> Line2D:
+    """The line of chain number `i` with its band, fainter where the bands of many chains lie on each other."""
     colour = _CHAINS[i % len(_CHAINS)]
     x = [row.gradient_evaluations or 0 for row in points]
     (line,) = panel.plot(
@@ -183,6 +193,7 @@ def _chain_line(panel: Axes, points: Sequence[SummaryRow], i: int) -> Line2D:
         marker=_MARKERS[i % len(_MARKERS)],
         markersize=5,
         linewidth=1.8,
+        linestyle=_CHAIN_DASHES[i // len(_CHAINS) % len(_CHAIN_DASHES)],
     )
     sure = [row for row in points if row.ci_low is not None and row.ci_high is not None]
     panel.fill_between(
@@ -190,7 +201,7 @@ def _chain_line(panel: Axes, points: Sequence[SummaryRow], i: int) -> Line2D:
         [row.ci_low or 0.0 for row in sure],
         [row.ci_high or 0.0 for row in sure],
         color=colour,
-        alpha=0.16,
+        alpha=0.16 * min(1.0, 2 / chains),
         linewidth=0,
     )
     return line
@@ -242,7 +253,7 @@ def plain_axes(panel: Axes) -> None:
     panel.spines[["left", "bottom"]].set_color("#999999")
     panel.grid(axis="y", color=_GRID, linewidth=0.8)
     panel.set_axisbelow(True)
-    panel.tick_params(labelsize=9, colors=_INK)
+    panel.tick_params(labelsize=9, colors=INK)
 
 
 def samples_figure(rows: Sequence[SampleRow], columns: int = 16, lines: int = 2) -> bytes | None:
@@ -260,10 +271,10 @@ def samples_figure(rows: Sequence[SampleRow], columns: int = 16, lines: int = 2)
     width = max(_CAPTION_WIDTH, *(sheet.shape[1] for sheet in sheets)) + 2 * gap
     height = sum(sheet.shape[0] + caption + gap for sheet in sheets) + gap
     page = np.full((height, width, 3), 255, np.uint8)
-    figure = Figure(figsize=(width / _DPI, height / _DPI), dpi=_DPI)
+    figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI)
     top = gap // 2
     for row, sheet in zip(rows, sheets, strict=True):
-        figure.text(gap / width, 1 - (top + caption - 8) / height, row.title, fontsize=9, color=_INK, va="baseline")
+        figure.text(gap / width, 1 - (top + caption - 8) / height, row.title, fontsize=9, color=INK, va="baseline")
         top += caption
         page[top : top + sheet.shape[0], gap : gap + sheet.shape[1]] = sheet
         top += sheet.shape[0] + gap
@@ -368,12 +379,12 @@ def _on_shared_steps(
 
 def figure_of(width: float, height: float) -> Figure:
     """An empty figure of so many inches."""
-    return Figure(figsize=(width, height), dpi=_DPI, layout="constrained", facecolor="white")
+    return Figure(figsize=(width, height), dpi=DPI, layout="constrained", facecolor="white")
 
 
 def png_of(figure: Figure) -> bytes:
     """PNG without a date, so that equal content gives equal bytes."""
     buffer = io.BytesIO()
     FigureCanvasAgg(figure)
-    figure.savefig(buffer, format="png", dpi=_DPI, metadata={"Software": None})
+    figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
     return buffer.getvalue()

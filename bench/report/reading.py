@@ -14,7 +14,8 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from bench.report.facts import LikelihoodFacts, PartitionFacts, RunFacts, SampleFile
+from bench.metrics import base_name
+from bench.report.facts import LikelihoodFacts, PartitionFacts, ReadoutFacts, RunFacts, SampleFile
 from bench.report.scores import DIGEST
 from bench.spec import SCHEMA_VERSION, Readout, content_hash
 from bench.store import RunFolder, StoreError, fingerprint
@@ -57,7 +58,7 @@ def read_run(
         training = contents.get("training.json") or folder.read_json("training.json") or {}
         failure = folder.read_json("failure.json") or {"reason": ""}
         results = [_evaluation(folder, contents, readout, training) for readout in readouts]
-        rows, samples, partitions, likelihood = [], [], [], None
+        rows, samples, scored, partitions, likelihood = [], [], [], [], None
         seconds = {"training": float(status["seconds"].get("training", 0.0))}
         for result in results:
             if not result or result["fingerprint"] != training["fingerprint"]:
@@ -68,9 +69,11 @@ def read_run(
                 seconds[part] = seconds.get(part, 0.0) + spent
             rows += list(_result_rows(result, {**head, "status": examined.state, "reason": examined.reason}))
             samples += list(_result_samples(result, folder))
+            scored += list(_result_readouts(result))
             partitions += list(_result_partitions(result))
             likelihood = _likelihood(result, folder) or likelihood
         facts = _facts(folder, head, seconds, training, contents.get("env.json", {}), samples)
+        facts = replace(facts, **_settings(contents.get("spec.json", {})), readouts=tuple(scored))
         return rows, replace(facts, log_partitions=tuple(partitions), likelihood=likelihood)
     except StoreError as error:
         return [{**head, "status": "failed", "reason": str(error)}], None
@@ -139,11 +142,11 @@ def _evaluation(
 
 
 def _result_rows(result: Mapping[str, Any], head: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """One row a chain length and metric."""
+    """One row a chain length and metric. What is stale stays so where it also collapsed: it may not pass for a present result."""
     for row in result["rows"]:
         common = {**head, **{key: result[key] for key in ("sampler", "beta", "step_size")}}
         common |= {key: row[key] for key in ("steps", "gradient_evaluations", "forward_evaluations", "key")}
-        if row["collapsed"]:
+        if row["collapsed"] and head["status"] == "done":
             common |= {"status": "collapsed", "reason": row["collapsed"]}
         for metric, value in row["scores"].items():
             yield common | {"metric": metric, "value": value}
@@ -154,7 +157,33 @@ def _result_samples(result: Mapping[str, Any], folder: RunFolder) -> Iterator[Sa
     for row in result["rows"]:
         name = f"evals/{result['identity']}-{row['steps']:06}.npy"
         if name in result["files"]:
-            yield SampleFile(result["sampler"], result["beta"], row["steps"], folder / name)
+            place = (result["sampler"], result["beta"], row["steps"])
+            yield SampleFile(*place, folder / name, step_size=result["step_size"])
+
+
+def _result_readouts(result: Mapping[str, Any]) -> Iterator[ReadoutFacts]:
+    """How the images of a result were scored; nothing for readouts of anything else."""
+    readout = result.get("readout", {})
+    if readout.get("kind") not in ("base", "chain"):
+        return
+    chain = readout.get("chain") or {}
+    settings = dict(chain.get("settings", {}))
+    if chain.get("decay_factor", 1.0) != 1.0:
+        settings |= {key: chain[key] for key in ("decay_factor", "decay_every")}
+    for row in result["rows"]:
+        infinity = (v for name, v in row["scores"].items() if base_name(name) in ("fid-infinity", "fd-infinity"))
+        yield ReadoutFacts(
+            sampler=result["sampler"],
+            beta=result["beta"],
+            step_size=result["step_size"],
+            steps=row["steps"],
+            samples=readout["samples"],
+            reference=readout["reference"],
+            extractor=readout["extractor"],
+            frechet_curve=tuple((int(size), float(distance)) for size, distance in row.get("frechet_curve", ())),
+            frechet_infinity=next(infinity, None),
+            settings=tuple(settings.items()),
+        )
 
 
 def _result_partitions(result: Mapping[str, Any]) -> Iterator[PartitionFacts]:
@@ -213,6 +242,16 @@ def _facts(
         versions=environment.get("versions", {}),
         device=f"{environment.get('device', '?')}, {environment.get('threads', '?')} thread(s) a run",
     )
+
+
+def _settings(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """What a run's specification says about its networks and their training."""
+    training = spec.get("training") or {}
+    return {
+        "network": spec.get("network") or {},
+        "base_steps": training.get("base_steps"),
+        "batch_size": training.get("batch_size"),
+    }
 
 
 def _of_another_version(folder: RunFolder, error: Exception) -> str:

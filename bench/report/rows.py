@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from bench.metrics import base_name
 from bench.report.facts import DATA
 from bench.report.summary import SummaryRow
 from bench.report.text import about_density, estimate_text, metric_order, number
@@ -38,11 +39,19 @@ class Keys:
         by_key: dict[str, list[str]] = {}
         for metric in self.metrics:
             by_key.setdefault(self.main[metric], []).append(metric)
-        lines = [f"Score key of {', '.join(names)}: {key or 'not recorded'}" for key, names in by_key.items()]
+        lines = [f"Score key of {_together(names)}: {key or 'not recorded'}" for key, names in by_key.items()]
         return lines + [
             f"Key {index}, not comparable with the others: {key or 'not recorded'}"
             for key, index in self.others.items()
         ]
+
+
+def _together(names: Sequence[str]) -> str:
+    """Names of metrics in a row, an extractor that they share named once: "fd, is, kid [digits-cnn]"."""
+    extractors = {name.partition("[")[2] for name in names}
+    if len(names) < 2 or len(extractors) > 1 or extractors == {""}:
+        return ", ".join(names)
+    return f"{', '.join(map(base_name, names))} [{extractors.pop()}"
 
 
 def read_keys(rows: Iterable[SummaryRow]) -> Keys:

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.atomic import CorruptFileError, read_sealed, write_sealed
-from bench.report.facts import LikelihoodFacts, PartitionFacts, RunFacts, SampleFile
+from bench.report.facts import LikelihoodFacts, PartitionFacts, ReadoutFacts, RunFacts, SampleFile
 from bench.report.scores import DIGEST
 from bench.store import fingerprint
 
@@ -49,7 +49,12 @@ class ScannedRun(NamedTuple):
             return None
         values = self.facts | dict(place)
         values["samples"] = tuple(
-            SampleFile(sampler, beta, steps, folder / name) for sampler, beta, steps, name in values["samples"]
+            SampleFile(sampler, beta, steps, folder / name, position, step_size)
+            for sampler, beta, steps, name, position, step_size in values["samples"]
+        )
+        values["readouts"] = tuple(
+            ReadoutFacts._make((*head, _pairs(curve), infinity, _pairs(settings)))
+            for *head, curve, infinity, settings in values["readouts"]
         )
         values["curve"] = None if values["curve"] is None else folder / values["curve"]
         values["log_partitions"] = tuple(PartitionFacts(*each) for each in values["log_partitions"])
@@ -171,6 +176,11 @@ def save(path: Path, table: Table) -> None:
         return
 
 
+def _pairs(lists: Sequence[Sequence[Any]]) -> tuple[tuple[Any, ...], ...]:
+    """Pairs as they were before JSON made lists of them."""
+    return tuple(tuple(each) for each in lists)
+
+
 @functools.cache
 def _code() -> str:
     """Of the code that makes numbers, which decides what is stale, and of the code that reads runs."""
@@ -183,7 +193,9 @@ def _code() -> str:
 def _plain(facts: RunFacts, folder: Path) -> dict[str, Any]:
     """Facts as JSON has them, paths relative to the run's directory; suite and profile are the manifest's."""
     values = {name: value for name, value in asdict(facts).items() if name not in _PLACE}
-    values["samples"] = [[*sample[:3], str(sample[3].relative_to(folder))] for sample in facts.samples]
+    values["samples"] = [
+        list((sample._asdict() | {"path": str(sample.path.relative_to(folder))}).values()) for sample in facts.samples
+    ]
     values["curve"] = None if facts.curve is None else str(facts.curve.relative_to(folder))
     if facts.likelihood is not None:
         files = {name: getattr(facts.likelihood, name) for name in LikelihoodFacts.FILES}

@@ -146,7 +146,7 @@ def _sentence(seed: int, what: str, reason: str) -> str:
     """Such as "seed 1 diverged at step 812" or "seed 2 collapsed: one class of ten"."""
     if not what or not reason or reason.startswith(what):
         return f"seed {seed} {reason or what}"
-    return f"seed {seed} {what}: {reason}"
+    return f"seed {seed} {what}: {reason.removesuffix(f' ({what})')}"
 
 
 def _data_rows(members: list[Score]) -> Iterable[SummaryRow]:

@@ -9,13 +9,15 @@ from statistics import fmean
 from bench.report.blocks import READING_TONES, Cell, Column, Table, Tone
 from bench.report.certificate import network_cells
 from bench.report.chapters import Chapter
-from bench.report.comparisons import Comparison, compare, headline_metric, metrics_of
-from bench.report.facts import RunFacts
+from bench.report.comparisons import Comparison, compare, headline_metric, metrics_of, step_text
+from bench.report.facts import DATA, RunFacts
 from bench.report.rows import Keys, TableRow, read_keys, table_rows
-from bench.report.text import arrow, beta_note, estimate_text, number, readout_name
+from bench.report.summary import SummaryRow
+from bench.report.text import arrow, beta_note, estimate_text, number, readout_name, short_names, shortened_note
 
 __all__ = [
     "certificate_table",
+    "collapse_notes",
     "difference_table",
     "environment",
     "failure_table",
@@ -24,6 +26,10 @@ __all__ = [
     "time_table",
 ]
 
+_IMAGE_TIMES = (
+    "Training an extractor belongs to no run and is not counted. The features of the real images are computed once a store and are in the "
+    "scoring of whichever run came first; an estimate of log Z counts as scoring."
+)
 _BAD_STATUS = ("collapsed", "failed", "stale")
 
 
@@ -33,12 +39,13 @@ def score_table(chapter: Chapter) -> Table | None:
     rows = table_rows(chapter.rows)
     if not rows:
         return None
+    short, headline = short_names(keys.metrics), headline_metric(chapter.section)
     columns = [
         Column("model"),
         Column("samples from"),
         Column("steps", numeric=True),
         Column("gradient evaluations per sample", numeric=True),
-        *(Column(arrow(name), numeric=True) for name in keys.metrics),
+        *(Column(arrow(short[name]), numeric=True) for name in keys.metrics),
         Column("n", numeric=True),
         Column("status"),
     ]
@@ -55,22 +62,38 @@ def score_table(chapter: Chapter) -> Table | None:
                 Cell(name),
                 _count_cell(row.steps),
                 _count_cell(row.gradient_evaluations),
-                *(_score_cell(row, metric, keys) for metric in keys.metrics),
+                *(_score_cell(row, metric, keys, tone if metric == headline else "plain") for metric in keys.metrics),
                 Cell(row.n, float(row.n.split("–")[0])),
                 Cell(row.status, tone=tone),
             ]
         )
     notes = [
         "Mean over seeds [95 % Student-t interval]; one seed has no interval. ↓ lower is better, ↑ higher is better.",
+        shortened_note(keys.metrics),
         *_score_notes(rows),
     ]
-    return Table("Scores", columns, lines, notes, keys.legend())
+    return Table("Scores", columns, lines, [note for note in notes if note], keys.legend())
 
 
-def _score_cell(row: TableRow, metric: str, keys: Keys) -> Cell:
+def collapse_notes(chapter: Chapter) -> list[str]:
+    """Which models collapsed, a sentence each."""
+    headline = headline_metric(chapter.section)
+    readouts: dict[str, list[SummaryRow]] = {}
+    for row in chapter.rows:
+        if row.metric == headline and row.mean is not None and row.sampler != DATA:
+            readouts.setdefault(row.label, []).append(row)
+    collapsed = {label: [row for row in rows if row.status == "collapsed"] for label, rows in readouts.items()}
+    return [
+        f"{label} collapsed in {len(rows)} of {len(readouts[label])} readouts ({rows[0].reason})."
+        for label, rows in collapsed.items()
+        if rows
+    ]
+
+
+def _score_cell(row: TableRow, metric: str, keys: Keys, tone: Tone) -> Cell:
     text, interval, rest = row.text(metric, keys).partition(" [")
     means = [each.mean for each in row.shown(metric) if each.mean is not None]
-    return Cell(text, means[0] if means else None, f"[{rest}" if interval else "")
+    return Cell(text, means[0] if means else None, f"[{rest}" if interval else "", tone=tone if means else "plain")
 
 
 def _count_cell(value: int | None) -> Cell:
@@ -80,7 +103,7 @@ def _count_cell(value: int | None) -> Cell:
 def _score_notes(rows: Iterable[TableRow]) -> Iterable[str]:
     betas = sorted({row.beta for row in rows if row.beta not in (None, 1.0)})
     yield from (f"{beta_note(beta)}; no likelihood belongs to it." for beta in betas if beta is not None)
-    if any(row.sampler == "data" for row in rows):
+    if any(row.sampler == DATA for row in rows):
         yield "Real data scored like a model is the floor."
 
 
@@ -88,24 +111,26 @@ def difference_table(chapter: Chapter) -> Table | None:
     """Every longest chain against its own base and every model without one; None where nothing can be compared."""
     section = chapter.section
     headline = headline_metric(section)
-    metrics = metrics_of([s for s in section.scores if s.sampler != "data"], density=False)
+    metrics = metrics_of([s for s in section.scores if s.sampler != DATA], density=False)
     found = compare(section, metrics)
     if not found or headline is None:
         return None
     columns = [
         Column("samples"),
         Column("minus"),
-        *(Column(arrow(name), numeric=True) for name in metrics),
+        *(Column(arrow(name), numeric=True) for name in short_names(metrics).values()),
         Column("pairs", numeric=True),
         Column("reading"),
         Column("sign-flip p", numeric=True),
     ]
+    treatments = {each.treatment for each in found}
     lines = []
     for start in range(0, len(found), len(metrics)):
         group = found[start : start + len(metrics)]
         first = next(each for each in group if each.metric == headline)
         treatment = first.treatment
-        name = f"{readout_name(treatment.sampler, treatment.beta)}, {treatment.steps} steps"
+        name = readout_name(treatment.sampler, treatment.beta) + step_text(treatment, treatments)
+        name += f", {treatment.steps} steps"
         reference = Cell("its own base") if first.own_base else Cell("", code=first.reference.label)
         tone = READING_TONES.get(first.reading, "plain")
         cells = [_difference_cell(each) for each in group]
@@ -167,7 +192,9 @@ def time_table(chapter: Chapter) -> Table | None:
         cells = [Cell(number(value), value) for value in (*means, sum(means))]
         lines.append([Cell("", code=label), *cells, Cell(str(len(runs)), len(runs))])
     names = [*(f"{phase}, s" for phase in phases), "total, s", "runs"]
-    return Table("Time, mean per run", [Column("model"), *(Column(name, numeric=True) for name in names)], lines)
+    columns = [Column("model"), *(Column(name, numeric=True) for name in names)]
+    about_images = not chapter.about_chains and not chapter.about_likelihoods
+    return Table("Time, mean per run", columns, lines, [_IMAGE_TIMES] if about_images else [])
 
 
 def partition_table(chapter: Chapter) -> Table | None:

@@ -11,7 +11,9 @@ from bench.metrics import base_name
 from bench.report.chains import chain_sentences, grids
 from bench.report.comparisons import headline_metric
 from bench.report.likelihoods import LIKELIHOOD_QUESTION, likelihood_notes, likelihood_sentences, likelihood_table
+from bench.report.published_images import published_sentence
 from bench.report.rows import Keys, TableRow, read_keys, table_rows
+from bench.report.sampler_table import SAMPLER_COSTS, sampler_tables
 from bench.report.text import PAPER_BETA, about_density, arrow, readout_name
 from bench.report.verdict import QUESTION, footnote, verdict
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    from bench.report.blocks import Table as Block
     from bench.report.chapters import Chapter
 
 __all__ = ["print_chapters"]
@@ -53,19 +56,20 @@ def print_chapters(chapters: Sequence[Chapter], console: Console) -> None:
             if match.compared > 1 and not match.matched:
                 console.print(Text(match.sentence, style="bold red"))
         console.print(Text(footnote(section), style="dim"))
+        if published := published_sentence(chapter):
+            console.print(Text(published, style="dim"))
+    for table in sampler_tables(chapters):
+        console.print()
+        console.print(Text(table.title, style="bold"))
+        scores = [index for index, column in enumerate(table.columns) if column.name not in SAMPLER_COSTS]
+        _print_block(table, console, scores[: max(4, (console.width - 20) // 20)])
 
 
 def _print_likelihoods(chapter: Chapter, console: Console) -> None:
     """The table as far as there is room, failures, and the answers."""
     block = likelihood_table(chapter)
     if block is not None:
-        room = max(3, (console.width - 30) // 18)
-        table = Table(box=None, pad_edge=False, header_style="bold")
-        for column in block.columns[: room + 1]:
-            table.add_column(Text(column.name), justify="right" if column.numeric else "left")
-        for line in block.rows:
-            table.add_row(*(Text(cell.code or str(cell)) for cell in line[: room + 1]))
-        console.print(table)
+        _print_block(block, console, range(max(3, (console.width - 30) // 18) + 1))
     for row in chapter.rows:
         if row.metric is None:
             console.print(Text(f"{row.label}: {row.status}: {row.reason}", style=_STYLES.get(row.status, "")))
@@ -80,18 +84,23 @@ def _print_chains(chapter: Chapter, console: Console) -> None:
     """Grids with as many columns as there is room for, failures, and the answers."""
     for grid in grids(chapter.rows):
         console.print(Text(grid.title, style="italic"))
-        room = max(2, (console.width - 18) // 13)
-        table = Table(box=None, pad_edge=False, header_style="bold")
-        for column in grid.columns[:room]:
-            table.add_column(Text(column.name), justify="right" if column.numeric else "left")
-        for line in grid.rows:
-            table.add_row(*(Text(str(cell)) for cell in line[:room]))
-        console.print(table)
+        _print_block(grid, console, range(max(2, (console.width - 18) // 13)))
     for row in chapter.rows:
         if row.metric is None:
             console.print(Text(f"{row.label}: {row.status}: {row.reason}", style=_STYLES.get(row.status, "")))
     for sentence in chain_sentences(chapter.rows):
         console.print(Text(f"• {sentence}"))
+
+
+def _print_block(block: Block, console: Console, shown: Sequence[int]) -> None:
+    """These columns of a table, as far as it has them."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    shown = [index for index in shown if index < len(block.columns)]
+    for column in (block.columns[index] for index in shown):
+        table.add_column(Text(column.name), justify="right" if column.numeric else "left")
+    for line in block.rows:
+        table.add_row(*(Text(f"{line[index].code} {line[index]}".strip()) for index in shown))
+    console.print(table)
 
 
 def _table(rows: Sequence[TableRow], keys: Keys, headline: str | None, width: int) -> Table:

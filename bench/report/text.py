@@ -19,10 +19,13 @@ __all__ = [
     "direction",
     "escape",
     "estimate_text",
+    "listed",
     "metric_order",
     "number",
     "readout_name",
     "short_count",
+    "short_names",
+    "shortened_note",
     "table",
 ]
 
@@ -79,6 +82,34 @@ def about_density(name: str) -> bool:
 def arrow(name: str) -> str:
     """The metric's name with the better direction: "fd[digits-cnn] ↓"."""
     return f"{name} {('↓', '', '↑')[direction(name) + 1]}".rstrip()
+
+
+def short_names(names: Sequence[str]) -> dict[str, str]:
+    """Names for the headings of one table: where all are by one extractor, only the first still says so.
+
+    Example:
+        >>> short_names(["fd[digits-cnn]", "is[digits-cnn]", "likelihood-gain"])
+        {'fd[digits-cnn]': 'fd[digits-cnn]', 'is[digits-cnn]': 'is', 'likelihood-gain': 'likelihood-gain'}
+    """
+    qualified = [name for name in names if base_name(name) != name]
+    samples = [name for name in names if not about_density(name)]
+    if qualified != samples or len({name.partition("[")[2] for name in qualified}) != 1:
+        return {name: name for name in names}
+    return {name: base_name(name) if name in qualified[1:] else name for name in names}
+
+
+def shortened_note(names: Sequence[str]) -> str:
+    """What `short_names` left out, as a sentence; empty where it left out nothing."""
+    short = [base_name(name) for name, shown in short_names(names).items() if shown != name]
+    if not short:
+        return ""
+    extractor = next(name for name in names if "[" in name).partition("[")[2].rstrip("]")
+    return f"{listed(short)} {'are' if len(short) > 1 else 'is'} in the features of {extractor}, too."
+
+
+def listed(words: Sequence[str]) -> str:
+    """Words in a row: "a", "a and b", "a, b and c"."""
+    return " and ".join(part for part in (", ".join(words[:-1]), *words[-1:]) if part)
 
 
 @cache

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bench.report.certificate import Match
-from bench.report.comparisons import Comparison, Readout, compare, headline_metric, likelihood_gains
+from bench.report.comparisons import Comparison, Readout, compare, headline_metric, likelihood_gains, step_text
 from bench.report.scores import Section
 from bench.report.text import beta_note, direction, estimate_text, number
 from bench.stats import Estimate
@@ -21,9 +21,12 @@ def verdict(section: Section, architecture: Match | None = None) -> list[str]:
     if metric is None:
         return ["No finished run has a score yet, so there is no answer."]
     comparisons = compare(section, [metric])
+    treatments = list(dict.fromkeys(each.treatment for each in comparisons))
     sentences = [
-        _sentence(treatment, [each for each in comparisons if each.treatment == treatment], architecture)
-        for treatment in dict.fromkeys(each.treatment for each in comparisons)
+        _sentence(
+            each, step_text(each, treatments), [one for one in comparisons if one.treatment == each], architecture
+        )
+        for each in treatments
     ]
     if not sentences:
         return ["No finished latent chain can be compared with a base yet, so there is no answer."]
@@ -42,14 +45,14 @@ def footnote(section: Section) -> str:
     )
 
 
-def _sentence(treatment: Readout, comparisons: Sequence[Comparison], architecture: Match | None) -> str:
+def _sentence(treatment: Readout, size: str, comparisons: Sequence[Comparison], architecture: Match | None) -> str:
     own = [_phrase(each, "its own base") for each in comparisons if each.own_base]
     rivals = [_phrase(each, each.reference.label) for each in comparisons if not each.own_base]
     target = beta_note(treatment.beta) if treatment.beta is not None else treatment.sampler
     parts = own
     if rivals:
         parts = [*own, f"against {rivals_name(architecture, len(rivals))}, {', '.join(rivals)}"]
-    where = f"{treatment.label}, {treatment.sampler}, {treatment.steps} steps"
+    where = f"{treatment.label}, {treatment.sampler}{size}, {treatment.steps} steps"
     return f"At {target} ({where}): {'; '.join(parts)}."
 
 

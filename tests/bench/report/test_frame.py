@@ -261,3 +261,34 @@ def test_times_of_change_are_told_apart_by_the_nanosecond(store: Store, read: Re
     os.utime(status, ns=(found.st_atime_ns, found.st_mtime_ns + 1))
     scan(store)
     assert len(read) == 1
+
+
+def test_how_images_were_scored_is_known_of_every_readout(synthetic: ModuleType, store: Store) -> None:
+    _, facts = scan(store)
+    for run in facts:
+        assert (run.network["family"], run.base_steps, run.batch_size) == ("mlp", 100, 64)
+        places = [(each.sampler, each.beta, each.step_size, each.steps) for each in run.readouts]
+        chains = [("ula", beta, size, steps) for beta, size in ((1.0, 1e-2), (100.0, 1e-4)) for steps in (10, 100)]
+        assert places == [("base", None, None, 0), *chains]
+        assert [(each.sampler, each.beta, each.step_size, each.steps) for each in run.samples] == places
+        for each in run.readouts:
+            assert (each.samples, each.reference, each.extractor) == (1000, "train", f"{run.dataset}-cnn")
+            assert [size for size, _ in each.frechet_curve] == [500, 1000]
+            assert dict(each.settings) == ({"decay_factor": 0.1, "decay_every": 200} if each.beta == 100 else {})
+    assert same(scan(store), scan_cold(store))
+
+
+def test_a_run_of_other_code_is_stale_even_where_it_collapsed(synthetic: ModuleType, store: Store) -> None:
+    for number, changes in ((0, {"fingerprint": "of other code"}), (1, {})):
+        folder = run_of(store, number)
+        files = json.loads((folder / "status.json").read_text())["files"]
+        for path in (folder / "evals").glob("*.json"):
+            value = json.loads(path.read_text())
+            del value["sha256"]
+            rows = [row | {"collapsed": "1 of 10 classes"} for row in value["rows"]]
+            files[str(path.relative_to(folder))] = synthetic.write(path, value | {"rows": rows})
+        rewrite(folder / "status.json", files=files, **changes)
+    frame, _ = scan(store)
+    stale, present = (frame[frame["run"] == str(run_of(store, n).relative_to(store.root / "runs"))] for n in (0, 1))
+    assert set(stale["status"]) == {"stale"}
+    assert set(present["status"]) == {"collapsed"}

@@ -20,9 +20,9 @@ from bench.report import render, terminal_table, write_report
 from bench.report.chapters import read_chapters
 from bench.report.curves import read_curve
 from bench.report.pictures import sample_rows, write_all_figures
-from bench.report.plots import curves_figure, samples_figure, score_figure
+from bench.report.plots import curves_figure, samples_figure, score_chart, score_figure
 from bench.report.scores import NothingToReportError
-from bench.report.text import estimate_text, number
+from bench.report.text import estimate_text, number, short_names, shortened_note
 from bench.stats import Estimate
 
 HOSTILE = "energy|loss is NaN\n<script>*x*</script> [a](b) `c` [bold red]"
@@ -51,6 +51,7 @@ def test_the_answer_comes_first(written: tuple[Path, str]) -> None:
         "### Scores",
         "Score key of",
         "### Score against",
+        "### Samples along the chain",
     ]
     order += ["### Paired differences", "### Runs without scores", "### Certificate", "### Time", "## Environment"]
     places = [text.index(heading) for heading in order]
@@ -73,7 +74,7 @@ def test_claims_are_bold_only_where_they_stand_among_all(made: Any) -> None:
 def test_every_figure_is_there_and_not_blank(written: tuple[Path, str]) -> None:
     path, text = written
     links = re.findall(r"!\[[^\]]*(?:\[[^\]]*\][^\]]*)*\]\(([^)]+)\)", text)
-    assert len(links) == 4
+    assert len(links) == 5
     for link in links:
         picture = imread(path.parent / link)
         assert picture.std() > 0.02
@@ -156,7 +157,7 @@ def test_the_same_store_gives_the_same_bytes(made: Any, tmp_path: Path) -> None:
         {p.relative_to(tmp_path / n): p.read_bytes() for p in sorted((tmp_path / n).rglob("*.*"))} for n in "ab"
     )
     assert first == second
-    assert len(first) == 5
+    assert len(first) == 6
 
 
 def test_figures_drawn_side_by_side_are_the_same(made: Any, tmp_path: Path) -> None:
@@ -245,6 +246,62 @@ def test_a_second_phase_continues_behind_the_first(tmp_path: Path) -> None:
 )
 def test_numbers_have_three_digits(value: float | None, text: str) -> None:
     assert number(value) == text
+
+
+@pytest.mark.parametrize(
+    ("names", "shown"),
+    [
+        (["fd[a-cnn]", "is[a-cnn]", "likelihood-gain"], ["fd[a-cnn]", "is", "likelihood-gain"]),
+        (["fd[a-cnn]", "fd[b-cnn]", "is[a-cnn]"], ["fd[a-cnn]", "fd[b-cnn]", "is[a-cnn]"]),
+        (["fid", "is", "fd[a-cnn]", "is[a-cnn]"], ["fid", "is", "fd[a-cnn]", "is[a-cnn]"]),
+        (["fid", "is", "likelihood-gain"], ["fid", "is", "likelihood-gain"]),
+        ([], []),
+    ],
+)
+def test_an_extractor_that_all_share_is_named_once(names: list[str], shown: list[str]) -> None:
+    assert list(short_names(names).values()) == shown
+    assert bool(shortened_note(names)) == (names != shown)
+
+
+def test_mode_collapse_is_said_before_the_tables(made: Any) -> None:
+    gone = {"status": "collapsed", "reason": "1 of 10 classes (collapsed)"}
+    rows = [made.row(), made.row(**made.chain(1.0, 10)), made.row(**made.chain(1.0, 100), **gone), made.row("gan-ns")]
+    text = render(made.frame(rows))
+    said = "gebm collapsed in 1 of 3 readouts (seed 0 collapsed: 1 of 10 classes)."
+    assert text.index(f"> **Mode collapse**: {said}") < text.index("### Scores")
+    page = render(made.frame(rows), format="html")
+    assert page.index(said) < page.index("<h3>Scores")
+    assert "collapsed in" not in render(made.frame(made.study()))
+
+
+def test_an_extractor_is_named_once_a_table(made: Any) -> None:
+    scores, differences = tables(render(made.frame(made.study())))[1:3]
+    for table in (scores, differences):
+        assert sum("[digits-cnn]" in name for name in table[0]) == 1
+        assert {"is ↑", "kid ↓", "precision ↑"} <= {name.strip() for name in table[0]}
+
+
+def test_chains_that_differ_in_their_step_only_are_told_apart(made: Any) -> None:
+    rows = [made.row(seed=seed, value=20.0 + seed) for seed in (0, 1)]
+    rows += [
+        made.row(seed=seed, value=value + seed, **made.chain(1.0, 10, step_size=size))
+        for seed in (0, 1)
+        for size, value in ((1e-2, 10.0), (1e-3, 30.0))
+    ]
+    frame = made.frame(rows)
+    for text in (render(frame), render(frame, format="html"), render(frame, format="latex")):
+        assert "step 0.01, 10 steps" in text
+        assert "step 0.001, 10 steps" in text
+    assert "**At β=1, the model (gebm, ula, step 0.001, 10 steps)**" in render(frame)
+
+
+def test_more_chains_than_colours_are_still_drawn_apart(made: Any) -> None:
+    rows = [made.row(**made.chain(beta, 10), value=beta) for beta in range(1, 13)]
+    (chapter,) = read_chapters(made.frame(rows))
+    chart = score_chart(chapter.rows, [made.FD], (5, 3))
+    assert chart is not None
+    looks = {(line.get_color(), line.get_linestyle(), line.get_marker()) for line in chart.handles.values()}
+    assert len(looks) == len(chart.handles) == 12
 
 
 def test_interval_ends_have_the_decimals_of_the_mean() -> None:
