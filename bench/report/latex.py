@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from bench.report.chapters import Chapter
 from bench.report.comparisons import compare, headline_metric, metrics_of
 from bench.report.rows import Keys, TableRow, read_keys, table_rows
+from bench.report.scores import UNFINISHED
 from bench.report.text import direction, estimate_text, readout_name
 
 __all__ = ["escape_latex", "render_latex"]
@@ -50,7 +51,10 @@ def escape_latex(text: str) -> str:
 
 
 def render_latex(chapters: Sequence[Chapter]) -> str:
-    """A table of scores and one of paired differences for every dataset of images or densities; chains are left to Markdown."""
+    """A table of scores and one of paired differences for every dataset of images or densities.
+
+    Chains and unfinished runs are left to Markdown.
+    """
     parts = [_HEAD]
     for chapter in chapters:
         if not chapter.about_chains:
@@ -61,7 +65,8 @@ def render_latex(chapters: Sequence[Chapter]) -> str:
 
 
 def _scores(chapter: Chapter) -> str:
-    keys, rows = read_keys(chapter.rows), table_rows(chapter.rows)
+    known = [row for row in chapter.rows if row.status != UNFINISHED]
+    keys, rows = read_keys(known), table_rows(known)
     if not rows:
         return ""
     header = ["Model", "Samples from", "Steps", *map(_metric, keys.metrics), "$n$"]
