@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import functools
+import math
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from bench.datasets import DatasetError, load_dataset
@@ -17,6 +19,32 @@ from bench.store import Store
 from bench.task import Outcome, record_death
 
 __all__ = ["Campaign"]
+
+LEAST = 0.05  # of the time: what is left over is given out again as long as it is more
+
+
+class Shares:
+    """Parts of the time until a deadline, as long as the runs are expected to take; what one leaves over goes to the next ones.
+
+    Arguments:
+        seconds: how long each run is expected to take.
+        workers: runs side by side.
+        deadline: on the clock `time.monotonic`; infinite for none.
+    """
+
+    def __init__(self, seconds: Mapping[str, float], workers: int, deadline: float) -> None:
+        self.waiting, self.workers, self.deadline = dict(seconds), workers, deadline
+
+    def assign(self, job: Job) -> Job:
+        """A job that is about to start, told when to leave off if it is a run."""
+        if job.name not in self.waiting or self.deadline == math.inf:
+            return job
+        now = time.monotonic()
+        own = self.waiting[job.name]
+        needed = max(sum(self.waiting.values()) / self.workers, own)
+        del self.waiting[job.name]
+        (task,) = job.arguments
+        return replace(job, arguments=(replace(task, deadline=now + (self.deadline - now) * own / needed),))
 
 
 @dataclass
@@ -40,9 +68,18 @@ class Campaign:
     tag: str = ""
     outcomes: dict[str, Outcome] = field(default_factory=dict)
 
-    def run(self, should_stop: Callable[[], bool]) -> Iterator[JobEvent]:
-        """Do what is to be done, yielding events for a display; `outcomes` fills by run id."""
+    def run(self, should_stop: Callable[[], bool], deadline: float = math.inf) -> Iterator[JobEvent]:
+        """Do what is to be done, yielding events for a display; `outcomes` fills by run id.
+
+        Until a `deadline` on the clock `time.monotonic` every run gets its part of the time, and is scored as it stands if that does not
+        suffice; what others leave over goes to those that did not finish.
+        """
         self.remember()
+        least = LEAST * (deadline - time.monotonic())
+
+        def stop() -> bool:
+            return self.aborted or should_stop() or time.monotonic() > deadline
+
         todo = [p for p in self.planned if wants_work(p)]
         for p in self.planned:
             if not wants_work(p):
@@ -50,9 +87,17 @@ class Campaign:
                     "hit" if p.found.state == "hit" else "failed", p.found.reason
                 )
         by_name = {p.task.spec.run_id: p for p in todo}
-        runs = [Job(name, "bench.runner:execute", (p.task,)) for name, p in by_name.items()]
-        for event in run_jobs([*self.preparations(todo), *runs], self.workers, lambda: self.aborted or should_stop()):
-            yield self.recorded(event, by_name) if event.kind in ("done", "killed") else event
+        first, runs = self.preparations(todo), dict(by_name)
+        while runs and not stop():
+            shares = Shares({name: p.seconds for name, p in runs.items()}, self.workers, deadline)
+            jobs = [Job(name, "bench.runner:execute", (p.task,)) for name, p in runs.items()]
+            for event in run_jobs([*first, *jobs], self.workers, stop, shares.assign):
+                yield self.recorded(event, by_name) if event.kind in ("done", "killed") else event
+            late = {name for name in runs if name in self.outcomes and self.outcomes[name].state == "stopped"}
+            runs = {name: replace(p, task=replace(p.task, fresh=False)) for name, p in runs.items() if name in late}
+            first = []
+            if deadline == math.inf or deadline - time.monotonic() < least:
+                break
         for name in by_name:
             self.outcomes.setdefault(name, Outcome("stopped", "not started"))
 

@@ -1,4 +1,4 @@
-"""The command line: `bench list | plan | run | status | report | claims | compare | export | track | doctor | data | completion`.
+"""The command line: `bench list | plan | run | status | report | claims | compare | export | weights | track | doctor | data | completion`.
 
 Everything that depends on the terminal or the environment ends here. Heavy imports happen inside commands, so that `bench --help` and
 `bench list` answer at once. Exit codes: 0 done, 1 a run failed or is unfinished, 2 wrong usage.
@@ -22,6 +22,7 @@ from bench import __version__
 from bench.commands.claims import claims
 from bench.commands.compare import compare
 from bench.commands.export import export
+from bench.commands.weights import weights
 from bench.track.commands import track
 from bench.usage import (
     KINDS,
@@ -181,7 +182,8 @@ def plan(jobs: int | None, **options: Any) -> None:
     "--max-minutes",
     type=click.FloatRange(min=0, min_open=True),
     default=None,
-    help="Stop cleanly after so many minutes; the same command continues.",
+    help="Stop cleanly after so many minutes, shared by the runs; what is unfinished is scored as it stands. The same command "
+    "continues.",
 )
 @click.option("--jobs", type=click.IntRange(min=1), default=None, help="Runs side by side; default: one a core.")
 @tag_option
@@ -210,7 +212,7 @@ def run(max_minutes: float | None, jobs: int | None, tag: str, **options: Any) -
                 f"bench: {p.task.spec.run_id} {p.found.reason}; it would again, --fresh tries all the same", err=True
             )
     with graceful_stop() as asked, one_line_errors():
-        follow(campaign, console, lambda: asked() or time.monotonic() > deadline)
+        follow(campaign, console, asked, deadline)
     why = "interrupted" if asked() else "--max-minutes reached"
     finish_run(campaign, console, time.monotonic() - start, why, options["fresh"])
 
@@ -238,7 +240,8 @@ def graceful_stop() -> Iterator[Callable[[], bool]]:
 def finish_run(campaign: Campaign, console: Console, seconds: float, why_stopped: str, fresh: bool) -> None:
     """The table, the report, what failed, and the exit code."""
     counts = campaign.counts()
-    problem = show_results(campaign, console) if counts["done"] + counts["hit"] else ""
+    scored = counts["done"] + counts["hit"] or any(outcome.scored for outcome in campaign.outcomes.values())
+    problem = show_results(campaign, console) if scored else ""
     words = ", ".join(
         f"{counts[state]} {state}" for state in ("done", "hit", "failed", "stopped", "abort") if counts[state]
     )
@@ -461,7 +464,7 @@ def completion(shell: str) -> None:
     click.echo(made(main, {}, "bench", "_BENCH_COMPLETE").source())
 
 
-for command in (claims, compare, export, track):
+for command in (claims, compare, export, track, weights):
     main.add_command(command)
 
 

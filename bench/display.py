@@ -70,10 +70,10 @@ def decoding() -> Iterator[Callable[[str, int, int], None]]:
             bars.stop()
 
 
-def follow(campaign: Campaign, console: Console, should_stop: Callable[[], bool]) -> None:
-    """Run a campaign to its end and show how it goes."""
+def follow(campaign: Campaign, console: Console, should_stop: Callable[[], bool], deadline: float) -> None:
+    """Run a campaign to its end, or until a deadline on the clock `time.monotonic`, and show how it goes."""
     clock = Clock(campaign)
-    events = campaign.run(should_stop)
+    events = campaign.run(should_stop, deadline)
     if console.is_terminal:
         with Progress(
             TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn(), TimeElapsedColumn(),
@@ -138,7 +138,7 @@ def words(value: dict[str, Any]) -> str:
 def verdict(event: JobEvent) -> str:
     """How a job ended."""
     outcome: Outcome = event.value
-    return outcome.state + (f": {outcome.reason}" if outcome.state in ("failed", "stopped", "abort") else "")
+    return outcome.state + (f": {outcome.reason}" if outcome.reason and outcome.state not in ("hit", "busy") else "")
 
 
 def show_bars(events: Iterable[JobEvent], progress: Progress, clock: Clock) -> None:

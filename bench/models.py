@@ -51,6 +51,13 @@ class Model(ABC):
     def fit(self, session: Session) -> None:
         """Train to the end, or raise InterruptedRunError with everything saved."""
 
+    def stand(self) -> str:
+        """After an interrupted `fit`: become what training has made so far, frozen in evaluation mode, and say how far that is.
+
+        Fit no further afterwards: what is to be continued is in the session. Empty if an unfinished model cannot be read out.
+        """
+        return ""
+
     @abstractmethod
     def state(self) -> dict[str, Tensor]:
         """The trained weights."""
@@ -79,6 +86,7 @@ class LatentModel(Model):
         if not isinstance(network, MLPNetwork | SNGANNetwork):
             raise TypeError(f"{spec.model} needs a generator and a discriminator, the suite gives {network}")
         self.codec = PixelCodec(dataset.levels)
+        self.phase: AlternatingTraining | EnergyRefit | None = None
         generator, discriminator = build_networks(network, dataset.shape, streams)
         self.base = Base(generator, GaussianPrior(network.latent)).to(device)
         self.energy = discriminator.to(device)
@@ -103,26 +111,40 @@ class LatentModel(Model):
         if spec.training is None:
             raise ValueError(f"{spec.model} needs settings of the alternating phase")
         objective = load_objective(spec.settings["objective"]).to(self.device)
-        settings = TrainingSettings(**spec.training.model_dump())
+        settings = TrainingSettings(**spec.training.model_dump(), precision=spec.precision)
         data = self.data_stream("data-order", settings.batch_size)
-        training = AlternatingTraining(
+        training = self.phase = AlternatingTraining(
             self.base, self.energy, objective, data, self.streams.generator("training", self.device), settings
         )
         session.drive("training", training)
         self.base = training.finish()
         if spec.refit is not None:
-            refit = EnergyRefit(
+            refit = self.phase = EnergyRefit(
                 self.base,
                 self.energy,
                 objective,
                 self.data_stream("refit-order", spec.refit.batch_size),
                 self.prepared("validation"),
                 self.streams.generator("refit", self.device),
-                RefitSettings(**spec.refit.model_dump()),
+                RefitSettings(**spec.refit.model_dump(), precision=spec.precision),
             )
             session.drive("refit", refit)
             refit.finish()
         self.freeze()
+
+    def stand(self) -> str:
+        phase, training = self.phase, self.spec.training
+        if phase is None or training is None:
+            return ""
+        if isinstance(phase, AlternatingTraining):
+            self.base = phase.finish()
+            words = f"{phase.done:,} of {phase.total:,} base steps"
+            words += ", the energy not refitted on the frozen base" if self.spec.refit else ""
+        else:
+            phase.finish()
+            words = f"all {training.base_steps:,} base steps and {phase.done:,} of {phase.total:,} steps of the energy's refit"
+        self.freeze()
+        return words
 
     def freeze(self) -> None:
         """Evaluation mode, no gradients to weights."""

@@ -190,7 +190,7 @@ def resolve(suite: Suite, profile_name: str, dataset: Dataset, entry: registry.E
                 f"{dataset.name} has no validation split, which picks the energy of {entry.name}; leave that model out"
             )
         training = Training.model_validate(profile.training.model_dump() | entry.settings.get("training", {}))
-        return RunSpec(**common, network=profile.network, training=training, refit=refit)
+        return RunSpec(**common, network=profile.network, training=training, refit=refit, precision=profile.precision)
     if isinstance(profile, DensityProfile):
         return RunSpec(**common, **resolve_density(suite.name, profile.on(dataset.name), dataset, entry))
     if not isinstance(profile, ChainsProfile):

@@ -12,9 +12,10 @@ import io
 import math
 import os
 import platform
+import resource
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,8 @@ def execute(task: Task, progress: Progress, should_stop: Callable[[], bool]) -> 
         try:
             return _execute(task, store, progress, should_stop)
         except InterruptedRunError as stop:
-            return Outcome("stopped", str(stop))
+            scored = store.folder(task.spec).scored_so_far()
+            return Outcome("stopped", str(stop), scored is not None)
         except OSError as error:
             return unwritable(task.store, error) or record_failure(task, f"error: {error}", traceback.format_exc())
         except DivergedError as error:
@@ -87,13 +89,31 @@ def _execute(task: Task, store: Store, progress: Progress, should_stop: Callable
     if dataset.digest != spec.dataset_digest:
         raise ValueError(f"dataset '{spec.dataset}' changed since the run was planned")
     model = build_model(spec, registry.get("models", spec.model).load(), dataset, device)
-    training = train(model, folder, progress, should_stop)
+    deadline = math.inf if task.deadline is None else task.deadline
+    leave_off = deadline - scoring_time(deadline - time.monotonic())
+
+    def must_stop() -> bool:
+        return should_stop() or time.monotonic() > deadline
+
+    read = reader(task, store, model, dataset, progress, must_stop)
+    try:
+        training = train(model, folder, progress, lambda: should_stop() or time.monotonic() > leave_off)
+    except InterruptedRunError as stop:
+        if should_stop() or not (words := model.stand()):
+            raise
+        score_unfinished(task, folder.unfinished, model, words, read, progress, must_stop)
+        raise InterruptedRunError(f"scored after {words}") from stop
     seconds = {"training": float(training["seconds"]), "sampling": 0.0, "scoring": 0.0}
-    for result in evaluate(task, store, folder, model, dataset, training["checkpoint"], progress, should_stop):
+    for result in evaluate(task, folder, training["checkpoint"], read, must_stop):
         for part in ("sampling", "scoring"):
             seconds[part] += result["seconds"][part]
     store.finish(spec, "done", "", seconds)
-    return Outcome("done")
+    return Outcome("done", peak_words(training["peak_memory"]))
+
+
+def scoring_time(seconds: float) -> float:
+    """How much of the time that a run has is kept for scoring it unfinished: a quarter, and half an hour at most."""
+    return min(seconds / 4, 1800.0)
 
 
 def train(model: Model, folder: RunFolder, progress: Progress, should_stop: Callable[[], bool]) -> dict[str, Any]:
@@ -114,24 +134,63 @@ def train(model: Model, folder: RunFolder, progress: Progress, should_stop: Call
         "files": files,
         "facts": facts,
         "seconds": session.seconds,
+        "peak_memory": peak_memory(model.device),
     }
     folder.write_json("training.json", training)
     session.forget()
     return training
 
 
-def evaluate(
+def score_unfinished(
     task: Task,
-    store: Store,
     folder: RunFolder,
     model: Model,
-    dataset: Dataset,
-    checkpoint: str,
+    words: str,
+    read: Callable[[Readout], Result],
     progress: Progress,
     should_stop: Callable[[], bool],
+) -> None:
+    """Keep a model that had to leave off, say how far it is, and score it while there is time: chains last.
+
+    These files vouch for one another but for no run: its status is not written, and its state for going on is not touched.
+    """
+    (folder / "evals").mkdir(parents=True, exist_ok=True)
+    write_bytes(folder / "checkpoint.safetensors", save(model.state()))
+    files = folder.hashes("checkpoint.safetensors")
+    checkpoint = files["checkpoint.safetensors"]
+    stamp = {"fingerprint": fingerprint(), "device": model.device.type, "checkpoint": checkpoint}
+    folder.write_json("training.json", stamp | {"files": files, "progress": words})
+    kept = {readout.identity(checkpoint) for readout in task.readouts}
+    for path in list((folder / "evals").iterdir()):
+        if path.stem[:16] not in kept:  # of an earlier checkpoint
+            path.unlink()
+    for readout in sorted(task.readouts, key=lambda each: each.kind in ("chain", "trace")):
+        try:
+            evaluation(folder, checkpoint, readout, read)
+        except DivergedError as error:
+            progress({"warning": f"after {words}: {error}"})
+        except InterruptedRunError:
+            break
+        if should_stop():
+            break
+
+
+def evaluate(
+    task: Task, folder: RunFolder, checkpoint: str, read: Callable[[Readout], Result], should_stop: Callable[[], bool]
 ) -> list[dict[str, Any]]:
     """Every readout of a trained model; those already there by the same checkpoint and code are kept."""
-    results = []
+    results: list[dict[str, Any]] = []
+    for readout in task.readouts:
+        if results and should_stop():
+            raise InterruptedRunError("stopped between evaluations")
+        results.append(evaluation(folder, checkpoint, readout, read))
+    return results
+
+
+def reader(
+    task: Task, store: Store, model: Model, dataset: Dataset, progress: Progress, should_stop: Callable[[], bool]
+) -> Callable[[Readout], Result]:
+    """What reads out a model, loading for it what it needs, once."""
 
     @functools.cache
     def evaluator(extractor: str) -> Evaluator:
@@ -148,15 +207,15 @@ def evaluate(
             return LikelihoodReader(model, progress).read(readout)
         return judge().read(readout)
 
-    for readout in task.readouts:
-        identity = readout.identity(checkpoint)
-        result = folder.evaluation(identity)
-        if result is None:
-            result = keep(folder, identity, readout, read(readout))
-        results.append(result)
-        if should_stop():
-            raise InterruptedRunError("stopped between evaluations")
-    return results
+    return read
+
+
+def evaluation(
+    folder: RunFolder, checkpoint: str, readout: Readout, read: Callable[[Readout], Result]
+) -> dict[str, Any]:
+    """One readout of a trained model; if it is already there by the same checkpoint and code it is kept."""
+    identity = readout.identity(checkpoint)
+    return folder.evaluation(identity) or keep(folder, identity, readout, read(readout))
 
 
 def keep(folder: RunFolder, identity: str, readout: Readout, result: Result) -> dict[str, Any]:
@@ -223,6 +282,21 @@ def environment(device: torch.device) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
     }
+
+
+def peak_memory(device: torch.device) -> dict[str, int]:
+    """The most memory, in bytes, that this process has had so far: resident, and of a CUDA device what tensors took there."""
+    unit = 1 if platform.system() == "Darwin" else 1024
+    found = {"resident": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit}
+    if device.type == "cuda":
+        found["device"] = torch.cuda.max_memory_allocated(device)
+    return found
+
+
+def peak_words(peak: Mapping[str, int]) -> str:
+    """Such as "peak memory 1,204 MiB on the device, 812 MiB resident"."""
+    places = {"device": "on the device", "resident": "resident"}
+    return "peak memory " + ", ".join(f"{peak[key] / 2**20:,.0f} MiB {at}" for key, at in places.items() if key in peak)
 
 
 def cpu_name() -> str:

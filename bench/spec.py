@@ -357,7 +357,7 @@ class RunSpec(Frozen):
     likelihood: Likelihood | None = None
     training: Training | None
     refit: Refit | None
-    precision: Literal["float32"] = "float32"
+    precision: Literal["float32", "bf16"] = "float32"
     threads: Positive
     seed: Count
 
@@ -399,8 +399,9 @@ class Profile(Frozen):
 
 
 class ImagesProfile(Profile):
-    """Models of images of one architecture, scored by their samples."""
+    """Models of images of one architecture, scored by their samples; `precision` is of training, see `gebm.precision`."""
 
+    precision: Literal["float32", "bf16"] = "float32"
     network: Network
     training: Training
     refit: Refit

@@ -3,6 +3,7 @@
     runs/<dataset>/<model>/<identity>-s<seed>/
         spec.json  env.json  curve.jsonl  checkpoint.safetensors  training.json  evals/*.json|npy  status.json
         resume.pt                     only while training is unfinished
+        unfinished/checkpoint.safetensors, training.json, evals/   what was scored of a run that had to leave off; gone once it is done
     suites/<suite>-<profile>.json     what a `bench run` planned: the report's list of rows
     tags/<tag>/<suite>-<profile>.json what a `bench run --tag` planned, kept when the suite changes
     cache/                            extractors and reference statistics, by content
@@ -96,6 +97,23 @@ class RunFolder:
 
     def __truediv__(self, name: str) -> Path:
         return self.path / name
+
+    @property
+    def unfinished(self) -> RunFolder:
+        """Where the scores of a run that had to leave off are kept, laid out like a run; it may not exist."""
+        return RunFolder(self.path / "unfinished")
+
+    def words_so_far(self) -> str:
+        """What to add where a run is said to be unfinished: how far it was when it was scored, if it was."""
+        scored = self.scored_so_far()
+        return f"; scored after {scored[1]['progress']}" if scored and "progress" in scored[1] else ""
+
+    def scored_so_far(self) -> tuple[RunFolder, dict[str, Any]] | None:
+        """Where scores of a run without a status are, with the training that they belong to; None if there are none by this code."""
+        for folder in (self, self.unfinished):
+            if training := folder.training():
+                return (folder, training) if any((folder / "evals").glob("*.json")) else None
+        return None
 
     def read_json(self, name: str) -> dict[str, Any] | None:
         """A JSON file of the run; None if absent.
@@ -240,7 +258,7 @@ class Store:
                 return Found("corrupt", damage)
             return Found("partial", "trained; evaluations to do")
         if (folder / "resume.pt").exists():
-            return Found("partial", "training unfinished")
+            return Found("partial", f"training unfinished{folder.words_so_far()}")
         return Found("missing")
 
     def set_aside(self, spec: RunSpec) -> None:
@@ -262,6 +280,7 @@ class Store:
         if state == "done":
             for left_over in ("error.txt", "failure.json"):
                 (folder / left_over).unlink(missing_ok=True)
+            shutil.rmtree(folder.unfinished.path, ignore_errors=True)
         folder.write_json(
             "status.json",
             {

@@ -26,6 +26,7 @@ class Task:
         fresh: set aside what is there and start again.
         source: what `bench.datasets.load_dataset` takes, where that is more than the spec's dataset, such as the path of a file.
         cache: folder of decoded images, or None.
+        deadline: when the run is to leave off, on the clock `time.monotonic`, or None; what is unfinished by then is scored as it stands.
     """
 
     spec: RunSpec
@@ -37,6 +38,7 @@ class Task:
     fresh: bool = False
     source: str = ""
     cache: Path | None = None
+    deadline: float | None = None
 
     @property
     def dataset_source(self) -> str:
@@ -46,10 +48,14 @@ class Task:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a task ended. `busy`: another process works on it; `abort`: nothing can go on (the store is full)."""
+    """How a task ended. `busy`: another process works on it; `abort`: nothing can go on (the store is full).
+
+    `scored`: there are scores though the run is not done.
+    """
 
     state: Literal["done", "hit", "failed", "stopped", "busy", "abort"]
     reason: str = ""
+    scored: bool = False
 
 
 def record_failure(task: Task, reason: str, details: str = "") -> Outcome:

@@ -26,7 +26,7 @@ __all__ = [
 
 GROUPS = {
     "Run": ("run", "plan", "status"),
-    "Read": ("report", "claims", "compare", "export", "list"),
+    "Read": ("report", "claims", "compare", "export", "weights", "list"),
     "Measure speed": ("track",),
     "Set up": ("doctor", "data", "completion"),
 }

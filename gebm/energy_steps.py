@@ -13,6 +13,7 @@ from gebm.negatives import Negatives
 from gebm.objectives import Objective
 from gebm.optimisation import descend
 from gebm.penalties import gradient_penalty, mean_square, penalty_points
+from gebm.precision import mixed_precision, widened
 from gebm.settings import RefitSettings, TrainingSettings
 from gebm.stream import DataStream
 
@@ -74,10 +75,15 @@ class EnergySteps:
     def step(self) -> Losses:
         """One energy step; the losses stay on the device."""
         x_data = self.data.next()
-        x_base = self.negatives.draw(x_data.shape[0])
-        energy_data, energy_base = torch.chunk(energies(self.energy, torch.cat([x_data, x_base])), 2)
+        with mixed_precision(self.settings.precision, x_data.device, self.negatives.base, self.energy):
+            x_base = widened(self.negatives.draw(x_data.shape[0]))
+            both = widened(energies(self.energy, torch.cat([x_data, x_base])))
+        energy_data, energy_base = torch.chunk(both, 2)
         objective_loss = self.objective.energy_loss(energy_data, energy_base)
-        loss = objective_loss + self.regularisation(x_data, x_base, energy_data, energy_base)
+        regularisation = self.penalty(x_data, x_base)
+        if self.settings.energy_l2:
+            regularisation = regularisation + self.settings.energy_l2 * mean_square(energy_data, energy_base)
+        loss = objective_loss + regularisation
         descend(self.optimizer, loss, self.energy, self.settings.clip_norm)
         self.count += 1
         return {
@@ -86,17 +92,15 @@ class EnergySteps:
             "energy_base": energy_base.detach().mean(),
         }
 
-    def regularisation(self, x_data: Tensor, x_base: Tensor, energy_data: Tensor, energy_base: Tensor) -> Tensor:
-        """The penalties due at this step."""
+    def penalty(self, x_data: Tensor, x_base: Tensor) -> Tensor:
+        """The weighted gradient penalty; 0 at a step that is due none."""
         settings = self.settings
-        total = torch.zeros((), device=x_data.device)
-        if settings.penalty and self.count % settings.penalty_every == 0:
-            points = penalty_points(settings.penalty_points, x_data, x_base, self.generator)
+        if not settings.penalty or self.count % settings.penalty_every:
+            return torch.zeros((), device=x_data.device)
+        points = penalty_points(settings.penalty_points, x_data, x_base, self.generator)
+        with mixed_precision(settings.precision, points.device, self.energy):
             penalty = gradient_penalty(self.energy, points, settings.penalty_norm)
-            total = total + settings.penalty * settings.penalty_every * penalty
-        if settings.energy_l2:
-            total = total + settings.energy_l2 * mean_square(energy_data, energy_base)
-        return total
+        return settings.penalty * settings.penalty_every * penalty
 
     def state_dict(self) -> dict[str, Any]:
         """The count, on which the lazy penalty depends, and the persistent chains."""

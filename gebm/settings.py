@@ -7,6 +7,7 @@ from typing import Literal
 
 from gebm.checks import decay_of_average, one_of, pair_of_betas, positive, weight, whole
 from gebm.optimisation import DECAYS, Decay
+from gebm.precision import PRECISIONS, Precision
 
 __all__ = ["PenaltyPoints", "RefitSettings", "TrainingSettings"]
 
@@ -36,6 +37,7 @@ class TrainingSettings:
         energy_l2: weight of mean E² over data and base samples, which keeps energies near 0.
         ema: decay of the moving average of the base's weights; 0 for none.
         weight_decay: weight of ½‖ψ‖² over the energy's weights (Adam's L2); 0 for none.
+        precision: of forward and backward passes, see `gebm.precision`.
 
     Raises:
         ValueError: for a value that no run could have, naming the argument and what would be right.
@@ -65,6 +67,7 @@ class TrainingSettings:
     energy_l2: float = 0.0
     ema: float = 0.0
     weight_decay: float = 0.0
+    precision: Precision = "float32"
 
     def __post_init__(self) -> None:
         whole(self, 1, "base_steps", "batch_size", "n_critic", "burst_every", "penalty_every")
@@ -74,6 +77,7 @@ class TrainingSettings:
         pair_of_betas(self.betas)
         one_of("decay", self.decay, DECAYS)
         one_of("penalty_points", self.penalty_points, ("interpolates", "data", "both"))
+        one_of("precision", self.precision, PRECISIONS)
         decay_of_average(self.ema)
 
 
@@ -98,6 +102,7 @@ class RefitSettings:
         penalty_points: where the penalty is taken.
         penalty_norm: the gradient norm that it pulls to.
         weight_decay: weight of ½‖ψ‖² over the energy's weights.
+        precision: of forward and backward passes, see `gebm.precision`.
 
     Raises:
         ValueError: for a value that no run could have, naming the argument and what would be right.
@@ -119,6 +124,7 @@ class RefitSettings:
     penalty_points: PenaltyPoints = "interpolates"
     penalty_norm: float = 0.0
     weight_decay: float = 0.0
+    precision: Precision = "float32"
 
     def __post_init__(self) -> None:
         whole(self, 1, "batch_size", "penalty_every", "check_every", "partition_samples")
@@ -128,3 +134,4 @@ class RefitSettings:
         pair_of_betas(self.betas)
         one_of("decay", self.decay, DECAYS)
         one_of("penalty_points", self.penalty_points, ("interpolates", "data", "both"))
+        one_of("precision", self.precision, PRECISIONS)

@@ -19,6 +19,7 @@ from gebm.base import Base, frozen, recompute_normalisation
 from gebm.energy_steps import EnergySteps, Losses, energies
 from gebm.objectives import Objective
 from gebm.optimisation import adam, descend, learning_rate_factor, scale_learning_rate
+from gebm.precision import mixed_precision, widened
 from gebm.refit import EnergyRefit
 from gebm.settings import RefitSettings, TrainingSettings
 from gebm.stream import DataStream
@@ -120,18 +121,24 @@ class AlternatingTraining:
         """One step of the base through the fixed energy."""
         settings = self.settings
         with frozen(self.energy):
-            x = self.base.sample(settings.batch_size, self.generator)
-            loss = self.objective.base_loss(energies(self.energy, x))
+            with mixed_precision(settings.precision, self.generator.device, self.base, self.energy):
+                energy = energies(self.energy, self.base.sample(settings.batch_size, self.generator))
+            loss = self.objective.base_loss(widened(energy))
             descend(self.base_optimizer, loss, self.base, settings.clip_norm)
         if self.average is not None:
             self.average.update_parameters(self.base)
         return {"base_loss": loss.detach()}
 
     def finish(self) -> Base:
-        """The trained base in evaluation mode: averaged weights where there is an average, normalisation statistics of its own."""
+        """The trained base in evaluation mode: averaged weights where there is an average, normalisation statistics of its own.
+
+        It is a copy, so it may be taken at any step: training goes on as if it had not been.
+        """
         trained = self.base if self.average is None else self.average.module
         base: Base = copy.deepcopy(trained)  # type: ignore[assignment]
+        before = self.generator.get_state()
         recompute_normalisation(base, self.generator)
+        self.generator.set_state(before)
         return base.requires_grad_(False)
 
     def state_dict(self) -> dict[str, Any]:

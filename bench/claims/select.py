@@ -10,7 +10,7 @@ from functools import cached_property
 from bench.claims.model import Claim, Reference
 from bench.metrics import base_name
 from bench.report.comparisons import Readout, readout_of
-from bench.report.scores import Score, Section
+from bench.report.scores import UNFINISHED, Score, Section
 
 __all__ = ["Lengths", "Rows", "SectionRows", "matches", "metrics_of", "missing", "references", "treatments"]
 
@@ -147,6 +147,8 @@ def _why_missing(model: str, scores: Sequence[Score], claim: Claim, betas: Seque
     unscored = next((score for score in scores if score.metric is None), None)
     if unscored is not None:
         return f"{what}: seed {unscored.seed} {unscored.status}" + (f": {unscored.reason}" if unscored.reason else "")
+    if left_off := next((score for score in scores if score.status == UNFINISHED), None):
+        return f"{what}: seed {left_off.seed} is unfinished: {left_off.reason}"
     if any(score.status == "stale" for score in scores):
         return f"{what}: made by other code or library versions; `bench run` makes it anew"
     return f"{what}: no {' or '.join(claim.metric)} here, or not at the length that is judged"

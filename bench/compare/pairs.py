@@ -12,7 +12,7 @@ from typing import Any
 
 from bench.compare.sides import Run, Side, runs_of, scores_of
 from bench.report.comparisons import Readout, readout_of
-from bench.report.scores import Score
+from bench.report.scores import UNFINISHED, Score
 from bench.report.text import direction
 from bench.stats import PairedDifference, holm, paired_difference
 from bench.stats.estimates import t_tail
@@ -156,6 +156,8 @@ def _values(scores: Iterable[Score], pairs: set[tuple[str, int]]) -> dict[_Place
         readout = readout_of(score)
         if readout is None or score.value is None or score.metric is None or (score.identity, score.seed) not in pairs:
             continue
+        if score.status == UNFINISHED:
+            continue
         place = (
             score.dataset,
             score.model,
@@ -240,10 +242,11 @@ def _unscored(scores: Sequence[Sequence[Score]], shared: _Pairs) -> Iterable[Unp
     """Runs on both sides whose scores are not: a run without scores, or scores under other keys."""
     pairs = set(shared)
     for number, side in enumerate(scores, start=1):
-        for score in side:
-            if score.metric is None and (score.identity, score.seed) in pairs:
-                why = f"{score.status}: {score.reason}".rstrip(": ")
-                yield Unpaired(number, score.dataset, score.model, score.identity, (score.seed,), why)
+        lacking = [score for score in side if score.metric is None or score.status == UNFINISHED]
+        runs = dict.fromkeys((s.dataset, s.model, s.identity, s.seed, s.status, s.reason) for s in lacking)
+        for dataset, model, identity, seed, status, reason in runs:
+            if (identity, seed) in pairs:
+                yield Unpaired(number, dataset, model, identity, (seed,), f"{status}: {reason}".rstrip(": "))
     one, other = (_values(side, pairs) for side in scores)
     keys = {place[:-1] for place in one} & {place[:-1] for place in other}
     said = set()

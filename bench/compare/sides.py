@@ -84,13 +84,13 @@ def runs_of(side: Side) -> dict[str, Run]:
     Raises:
         StoreError: if there is none.
     """
-    suites: dict[str, set[str]] = {}
+    suites: dict[tuple[str, str], set[str]] = {}
     for manifest in side.manifests():
         for listed in manifest["runs"]:
-            suites.setdefault(listed["run"], set()).add(manifest["suite"])
+            suites.setdefault((listed["run"], listed["identity"]), set()).add(manifest["suite"])
     found: dict[str, Run] = {}
-    for name, of in suites.items():
-        run = _read(RunFolder(side.root / "runs" / name), name)
+    for (name, identity), of in suites.items():
+        run = _read(RunFolder(side.root / "runs" / name), name, identity)
         if run is not None and side.has(run, of):
             found[name] = run
     if not found:
@@ -98,7 +98,7 @@ def runs_of(side: Side) -> dict[str, Run]:
     return found
 
 
-def _read(folder: RunFolder, name: str) -> Run | None:
+def _read(folder: RunFolder, name: str, identity: str) -> Run | None:
     """A run's spec and surroundings; None where there is no spec yet.
 
     Raises:
@@ -110,13 +110,12 @@ def _read(folder: RunFolder, name: str) -> Run | None:
     try:
         status = folder.read_json("status.json") or {}
         environment = folder.read_json("env.json") or {}
-        identity = name.rpartition("/")[2].rpartition("-s")[0]
         return Run(
             name,
             spec["dataset"],
             spec["model"],
             spec["seed"],
-            status.get("identity", identity),
+            identity,
             {path: value for path, value in _flat(spec) if path not in _OWN},
             status.get("fingerprint", "unfinished"),
             environment.get("device", "not recorded"),

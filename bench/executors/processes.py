@@ -52,11 +52,17 @@ class Worker:
     outcome: Any = field(default=None)
 
 
-def run_jobs(jobs: Sequence[Job], workers: int, should_stop: Callable[[], bool]) -> Iterator[JobEvent]:
+def run_jobs(
+    jobs: Sequence[Job],
+    workers: int,
+    should_stop: Callable[[], bool],
+    assign: Callable[[Job], Job] = lambda job: job,
+) -> Iterator[JobEvent]:
     """Run jobs, `workers` at a time, yielding events; a job that says it is busy elsewhere is tried again until it is not.
 
     When `should_stop` turns true, no job is started any more and running ones are asked to stop; they still report. An event of kind
-    `tick` with the first job comes at least every quarter second, for displays.
+    `tick` with the first job comes at least every quarter second, for displays. `assign` is given each job as it starts, and gives what is
+    to be done, under the same name.
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["bench.runner"])
@@ -71,7 +77,7 @@ def run_jobs(jobs: Sequence[Job], workers: int, should_stop: Callable[[], bool])
                 ask_to_stop(running)
             while (job := next_ready(waiting, not_before)) and len(running) < workers:
                 waiting.remove(job)
-                running.append(start(context, job))
+                running.append(start(context, assign(job)))
                 yield JobEvent(job, "started")
             handles = [worker.connection for worker in running]
             if handles:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from bench import registry
 from bench.metrics import METRICS, base_name
 from bench.report.blocks import Cell, Column, Table
+from bench.report.scores import NOT_COUNTED
 from bench.report.summary import SummaryRow
 from bench.report.text import arrow, beta_name, metric_order, number
 
@@ -37,7 +38,7 @@ _LEFT_OUT = ("step-size", "ess-fraction", "pareto-k")
 
 def usable(rows: Iterable[SummaryRow]) -> list[SummaryRow]:
     """Rows with a number of the present code."""
-    return [row for row in rows if row.mean is not None and row.metric is not None and row.status != "stale"]
+    return [row for row in rows if row.mean is not None and row.metric is not None and row.status not in NOT_COUNTED]
 
 
 def largest_budget(rows: Iterable[SummaryRow]) -> list[SummaryRow]:

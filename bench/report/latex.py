@@ -10,6 +10,7 @@ from bench.report.comparisons import compare, headline_metric, metrics_of, step_
 from bench.report.published_images import published_images_table
 from bench.report.rows import Keys, TableRow, read_keys, table_rows
 from bench.report.sampler_table import sampler_tables
+from bench.report.scores import UNFINISHED
 from bench.report.text import direction, estimate_text, readout_name, short_names, shortened_note
 
 __all__ = ["escape_latex", "render_latex"]
@@ -57,7 +58,7 @@ def escape_latex(text: str) -> str:
 
 def render_latex(chapters: Sequence[Chapter]) -> str:
     """Scores and paired differences of every dataset of images or densities, of images the paper's cells too, and samplers across
-    datasets; chains are left to Markdown.
+    datasets; latent chains judged and unfinished runs are left to Markdown.
     """
     parts = [_HEAD]
     for chapter in chapters:
@@ -70,7 +71,8 @@ def render_latex(chapters: Sequence[Chapter]) -> str:
 
 
 def _scores(chapter: Chapter) -> str:
-    keys, rows = read_keys(chapter.rows), table_rows(chapter.rows)
+    known = [row for row in chapter.rows if row.status != UNFINISHED]
+    keys, rows = read_keys(known), table_rows(known)
     if not rows:
         return ""
     header = ["Model", "Samples from", "Steps", *map(_metric, short_names(keys.metrics).values()), "$n$"]

@@ -14,6 +14,7 @@ from bench.report.chapters import Chapter
 from bench.report.facts import LikelihoodFacts
 from bench.report.likelihoods import matched_flow
 from bench.report.plots import Chart, figure_of, plain_axes
+from bench.report.scores import NOT_COUNTED
 
 __all__ = ["corner_chart", "likelihood_chart"]
 
@@ -27,10 +28,12 @@ def likelihood_chart(chapter: Chapter, width: float = 7.6) -> Chart | None:
     means = {
         row.label: row
         for row in chapter.rows
-        if row.metric == "log-likelihood" and row.mean is not None and row.status != "stale"
+        if row.metric == "log-likelihood" and row.mean is not None and row.status not in NOT_COUNTED
     }
     lower = {
-        row.label: row.mean for row in chapter.rows if row.metric == "log-likelihood-lower" and row.status != "stale"
+        row.label: row.mean
+        for row in chapter.rows
+        if row.metric == "log-likelihood-lower" and row.status not in NOT_COUNTED
     }
     if not means:
         return None

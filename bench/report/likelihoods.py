@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from bench.report.blocks import Cell, Column, Table, Tone
 from bench.report.chapters import Chapter
 from bench.report.facts import LikelihoodFacts, PartitionFacts, RunFacts
+from bench.report.scores import NOT_COUNTED
 from bench.report.summary import SummaryRow
 from bench.report.text import estimate_text, number
 from bench.stats import Estimate, TwoLevelDifference, two_level_difference
@@ -315,7 +316,9 @@ def published() -> dict[str, dict[str, Any]]:
 
 def _rows(chapter: Chapter, metric: str) -> dict[str, SummaryRow]:
     """The rows of a metric by label, of the present code."""
-    found = (row for row in chapter.rows if row.metric == metric and row.mean is not None and row.status != "stale")
+    found = (
+        row for row in chapter.rows if row.metric == metric and row.mean is not None and row.status not in NOT_COUNTED
+    )
     return {row.label: row for row in found}
 
 

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from bench.report.curves import Curve, median_bins
 from bench.report.facts import DATA
 from bench.report.rows import Keys, read_keys
+from bench.report.scores import NOT_COUNTED
 from bench.report.summary import SummaryRow
 from bench.report.text import arrow, beta_name
 
@@ -96,7 +97,7 @@ def score_chart(
     shown = [
         row
         for row in rows
-        if row.metric in metrics and row.mean is not None and row.status != "stale"
+        if row.metric in metrics and row.mean is not None and row.status not in NOT_COUNTED
         if keys.is_main(row) or row.sampler == DATA
     ]
     if not any(row.steps for row in shown):

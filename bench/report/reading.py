@@ -1,7 +1,7 @@
 """One run's directory read: its state, its scores as rows of the tidy frame, and its facts.
 
-Only files that a sound status vouches for become numbers. What is unfinished, failed, damaged or of another schema becomes a row without
-numbers that says why.
+Only files that a sound status vouches for become numbers that count. What is unfinished, failed, damaged or of another schema becomes a
+row without numbers that says why; what was scored of a run that had to leave off is there too, marked so.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from bench.metrics import base_name
 from bench.report.facts import LikelihoodFacts, PartitionFacts, ReadoutFacts, RunFacts, SampleFile
-from bench.report.scores import DIGEST
+from bench.report.scores import DIGEST, UNFINISHED
 from bench.spec import SCHEMA_VERSION, Readout, content_hash
 from bench.store import RunFolder, StoreError, fingerprint
 
@@ -51,7 +51,7 @@ def read_run(
     """
     examined = examine(folder)
     if examined.contents is None or examined.status is None:
-        return [{**head, DIGEST: "", "status": examined.state, "reason": examined.reason}], None
+        return _rows_so_far(folder, head, readouts, examined), None
     status, contents = examined.status, examined.contents
     head = {**head, DIGEST: contents.get("spec.json", {}).get(DIGEST, "")}
     try:
@@ -81,14 +81,37 @@ def read_run(
         return [{**head, "status": "old", "reason": _of_another_version(folder, error)}], None
 
 
+def _rows_so_far(
+    folder: RunFolder, head: Mapping[str, Any], readouts: Sequence[dict[str, Any]], examined: Examined
+) -> list[dict[str, Any]]:
+    """The rows of a run that is not done: what was scored when it had to leave off, else one without numbers."""
+    nothing = [{**head, DIGEST: "", "status": examined.state, "reason": examined.reason}]
+    scored = folder.scored_so_far() if examined.state == "partial" else None
+    if scored is None:
+        return nothing
+    where, training = scored
+    far = f"after {training['progress']}" if "progress" in training else "trained; `bench run` finishes it"
+    known = {**head, DIGEST: (folder.read_json("spec.json") or {}).get(DIGEST, ""), "reason": ""}
+    found = [where.evaluation(_identity(readout, training)) for readout in readouts]
+    rows = [row for result in found if result for row in _result_rows(result, known)]
+    return [
+        {**row, "status": UNFINISHED, "reason": "; ".join(filter(None, (far, row["reason"])))} for row in rows
+    ] or nothing
+
+
+def _identity(readout: dict[str, Any], training: Mapping[str, Any]) -> str:
+    return READOUT.validate_python(readout).identity(training["checkpoint"])
+
+
 def examine(folder: RunFolder) -> Examined:
     """A run's state; where it is done its files are read and checked against their hashes."""
     try:
         status = folder.read_json("status.json")
         if status is None:
             unfinished = (folder / "resume.pt").exists() or (folder / "training.json").exists()
-            state = ("partial", "unfinished; `bench run` continues it") if unfinished else ("missing", "not run yet")
-            return Examined(*state)
+            if not unfinished:
+                return Examined("missing", "not run yet")
+            return Examined("partial", f"unfinished{folder.words_so_far()}; `bench run` continues it")
         if lacking := sorted(_STATUS - status.keys()):
             return Examined("old", f"{folder / 'status.json'} lacks {', '.join(lacking)}: written by another version")
         if status["state"] == "failed":
@@ -137,7 +160,7 @@ def _evaluation(
     """
     name = f"evals/{content_hash({'checkpoint': training['checkpoint']} | readout)[:16]}.json"
     if name not in contents:
-        name = f"evals/{READOUT.validate_python(readout).identity(training['checkpoint'])}.json"
+        name = f"evals/{_identity(readout, training)}.json"
     return contents.get(name) or folder.read_json(name)
 
 

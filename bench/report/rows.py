@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from bench.metrics import base_name
 from bench.report.facts import DATA
+from bench.report.scores import NOT_COUNTED
 from bench.report.summary import SummaryRow
 from bench.report.text import about_density, estimate_text, metric_order, number
 
@@ -128,23 +129,30 @@ def table_rows(rows: Sequence[SummaryRow]) -> list[TableRow]:
     What was stated about a model's density rather than about a chain goes to the model's rows at β=1.
     """
     lines: dict[tuple[object, ...], TableRow] = {}
-    gains: dict[str, dict[str, list[SummaryRow]]] = {}
+    gains: dict[tuple[str, tuple[str, str]], dict[str, list[SummaryRow]]] = {}
     for row in rows:
         if row.metric is None:
             continue
         if about_density(row.metric) and not row.steps:
-            gains.setdefault(row.label, {}).setdefault(row.metric, []).append(row)
+            gains.setdefault((row.label, _apart(row)), {}).setdefault(row.metric, []).append(row)
             continue
-        place = (row.label, row.sampler, row.beta, row.step_size, row.steps, row.status == "stale")
+        place = (row.label, row.sampler, row.beta, row.step_size, row.steps, *_apart(row))
         fresh = TableRow(row.label, row.sampler, row.beta, row.step_size, row.steps, row.gradient_evaluations)
         lines.setdefault(place, fresh).cells.setdefault(row.metric, []).append(row)
-    for label, stated in gains.items():
-        hosts = [line for line in lines.values() if line.label == label and line.beta == 1.0]
+    for (label, apart), stated in gains.items():
+        hosts = [
+            line for place, line in lines.items() if (line.label, place[-2:]) == (label, apart) and line.beta == 1.0
+        ]
         for line in hosts:
             line.gains = stated
         if not hosts:
-            lines[label, "energy"] = TableRow(label, "energy", 1.0, None, None, None, cells=stated)
+            lines[label, "energy", *apart] = TableRow(label, "energy", 1.0, None, None, None, cells=stated)
     return _in_order(list(lines.values()))
+
+
+def _apart(row: SummaryRow) -> tuple[str, str]:
+    """What keeps a line apart from those that count."""
+    return (row.status, row.reason) if row.status in NOT_COUNTED else ("", "")
 
 
 def _in_order(lines: list[TableRow]) -> list[TableRow]:

@@ -68,9 +68,12 @@ COLUMN_MEANINGS: Sequence[ColumnMeaning] = (
         "status",
         "text",
         "",
-        "done, stale (other code or libraries), collapsed, partial, failed, missing, or old (another schema)",
+        "done, stale (other code or libraries), collapsed, unfinished (scores of a run that had to leave off, not its result), partial, "
+        "failed, missing, or old (another schema)",
     ),
-    ColumnMeaning("reason", "text", "", "why the status is not done"),
+    ColumnMeaning(
+        "reason", "text", "", "why the status is not done; of an unfinished run how many steps were done of how many"
+    ),
     ColumnMeaning("dataset_digest", "text", "", "sha256 of the dataset's content; empty for a run that is not whole"),
 )
 

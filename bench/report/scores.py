@@ -18,6 +18,10 @@ COLUMNS = (
     *("suite", "profile", "dataset", "model", "seed", "run", "identity", "sampler", "beta", "step_size", "steps"),
     *("gradient_evaluations", "forward_evaluations", "metric", "value", "key", "status", "reason"),
 )
+UNFINISHED = "unfinished"
+"""Status of scores of a run that had to leave off: not the run's result; the reason says how far it was."""
+NOT_COUNTED = frozenset({"stale", UNFINISHED})
+"""Statuses of rows that have values but stand apart: they enter no mean, no comparison and no figure."""
 DIGEST = "dataset_digest"
 """A column that may be left out: sha256 of the dataset's content."""
 _TEXTS = frozenset({"suite", "profile", "dataset", "model", "run", "identity", "key", "status", "reason", DIGEST})
@@ -58,8 +62,15 @@ class Score(NamedTuple):
 
     @property
     def counts(self) -> bool:
-        """Whether the value may enter a mean: a stale one may not, a collapsed one must (dropping it would flatter)."""
-        return self.value is not None and self.status != "stale"
+        """Whether the value may enter a mean: a stale or unfinished one may not, a collapsed one must (dropping it would flatter)."""
+        return self.value is not None and self.status not in NOT_COUNTED
+
+    @property
+    def apart(self) -> tuple[str, str]:
+        """What keeps the row apart from others: its status, and of an unfinished run how far it was; empty for one that counts."""
+        if self.status not in NOT_COUNTED:
+            return "", ""
+        return self.status, self.reason if self.status == UNFINISHED else ""
 
 
 @dataclass(frozen=True)

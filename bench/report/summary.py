@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from bench.report.facts import DATA
-from bench.report.scores import Score
+from bench.report.scores import UNFINISHED, Score
 from bench.stats import Estimate, mean_interval
 
 __all__ = ["SummaryRow", "summarise", "to_json"]
@@ -75,14 +75,18 @@ def summarise(scores: Sequence[Score]) -> list[SummaryRow]:
 
 
 def _score_rows(members: list[Score]) -> Iterable[SummaryRow]:
-    """Rows of one model with one identity. Stale values keep rows of their own."""
+    """Rows of one model with one identity. Values that do not count keep rows of their own."""
     groups: dict[_Group, list[Score]] = {}
     for score in members:
         if score.metric is not None:
             chain = (score.sampler, score.beta, score.step_size, score.steps)
-            groups.setdefault((*chain, score.metric, score.key, score.status == "stale"), []).append(score)
+            groups.setdefault((*chain, score.metric, score.key, score.apart), []).append(score)
     planned = {score.seed for score in members}
-    for (*_, stale), group in groups.items():
+    for (*_, (apart, _)), group in groups.items():
+        if apart == UNFINISHED:
+            yield _unfinished_row(group, len(planned))
+            continue
+        stale = apart == "stale"
         finished = {score.seed: score for score in group if score.value is not None}
         lacking = sorted(planned - finished.keys())
         reasons = [_why_lacking(seed, group, members, stale=stale) for seed in lacking]
@@ -97,6 +101,14 @@ def _score_rows(members: list[Score]) -> Iterable[SummaryRow]:
             status=_group_status(members, lacking, any_finished=bool(finished), collapsed=bool(collapsed), stale=stale),
             reason="; ".join(reasons),
         )
+
+
+def _unfinished_row(group: list[Score], planned: int) -> SummaryRow:
+    """Seeds that had to leave off after equally many steps."""
+    seeds = ", ".join(str(score.seed) for score in group)
+    values = [score.value for score in group if score.value is not None]
+    reason = f"seed{'s' * (len(group) > 1)} {seeds} {group[0].reason}"
+    return _row(group[0], values, planned=planned, status=UNFINISHED, reason=reason)
 
 
 def _group_status(members: list[Score], lacking: list[int], *, any_finished: bool, collapsed: bool, stale: bool) -> str:
@@ -118,6 +130,8 @@ def _why_lacking(seed: int, group: list[Score], members: list[Score], *, stale: 
     unscored = next((score for score in own if score.metric is None), None)
     if unscored is not None:
         return _unscored_sentence(unscored)
+    if any(score.status == UNFINISHED for score in own):
+        return f"seed {seed} is unfinished (shown apart)"
     if any(score.status == "stale" for score in own) != stale:
         return f"seed {seed} is {'of the present code' if stale else 'stale'} (shown apart)"
     chain = (group[0].sampler, group[0].beta, group[0].step_size, group[0].steps, group[0].metric)

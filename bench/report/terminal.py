@@ -27,7 +27,14 @@ if TYPE_CHECKING:
 
 __all__ = ["print_chapters"]
 
-_STYLES = {"collapsed": "bold red", "failed": "red", "missing": "dim", "stale": "yellow", "partial": "yellow"}
+_STYLES = {
+    "collapsed": "bold red",
+    "failed": "red",
+    "missing": "dim",
+    "stale": "yellow",
+    "unfinished": "yellow",
+    "partial": "yellow",
+}
 _FIXED, _COLUMN = 78, 10  # characters for the columns that always stand, and for each further metric
 
 

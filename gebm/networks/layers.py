@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.autograd import Function
 
-__all__ = ["Conv2d", "LeakyReLU", "ReLU"]
+__all__ = ["Conv2d", "LeakyReLU", "Linear", "ReLU"]
 
 Pair = tuple[int, int]
 
@@ -46,7 +46,29 @@ class Conv2d(nn.Conv2d):
     ) -> Float[Tensor, "batch out height2 width2"]:
         if not weight.requires_grad:  # nobody will ask for its second derivatives
             return F.conv2d(input, weight, bias, self.steps, self.pads)
+        device = input.device.type
+        if torch.is_autocast_enabled(device):  # which would see to the values, but not to what derivatives are made of
+            lowered = torch.get_autocast_dtype(device)
+            input, weight = input.to(lowered), weight.to(lowered)  # noqa: A001
+            bias = None if bias is None else bias.to(lowered)
         return convolution(input, weight, bias, self.steps, self.pads)
+
+
+class Linear(nn.Linear):
+    """`torch.nn.Linear` that computes in the precision of its weights where autocast would not: for outputs that are exponentiated.
+
+    Example:
+        >>> with torch.autocast("cpu", torch.bfloat16):
+        ...     Linear(2, 1)(torch.zeros(3, 2)).dtype
+        torch.float32
+    """
+
+    def forward(self, input: Float[Tensor, "*batch in"]) -> Float[Tensor, "*batch out"]:  # noqa: A002 (torch's name)
+        if not torch.is_autocast_enabled(input.device.type):
+            return super().forward(input)
+        with torch.autocast(input.device.type, enabled=False):
+            weight = self.weight
+            return F.linear(input.to(weight.dtype), weight, self.bias)
 
 
 class LeakyReLU(nn.LeakyReLU):

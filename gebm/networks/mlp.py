@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from gebm.networks.layers import LeakyReLU
+from gebm.networks.layers import LeakyReLU, Linear
 
 __all__ = ["MLPDiscriminator", "MLPGenerator"]
 
@@ -60,7 +60,7 @@ class MLPDiscriminator(nn.Module):
         layers: list[nn.Module] = [nn.Flatten()]
         for width_in, width in zip([math.prod(shape), *widths], widths, strict=False):
             layers += [spectral_norm(nn.Linear(width_in, width)), LeakyReLU(0.1, inplace=True)]
-        self.body = nn.Sequential(*layers, spectral_norm(nn.Linear(widths[-1], 1)))
+        self.body = nn.Sequential(*layers, spectral_norm(Linear(widths[-1], 1)))
 
     def forward(self, x: Float[Tensor, "batch ..."]) -> Float[Tensor, " batch"]:
         energy: Tensor = self.body(x)

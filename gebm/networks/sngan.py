@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from gebm.networks.layers import Conv2d, LeakyReLU
+from gebm.networks.layers import Conv2d, LeakyReLU, Linear
 
 __all__ = ["SNGANDiscriminator", "SNGANGenerator"]
 
@@ -91,7 +91,7 @@ class SNGANDiscriminator(nn.Module):
             channels = width_out
         layers += [spectral_norm(Conv2d(channels, 8 * width, 3, padding=1)), LeakyReLU(0.1, inplace=True)]
         self.body = nn.Sequential(*layers, nn.Flatten())
-        self.dense = spectral_norm(nn.Linear(8 * width * (side // 8) ** 2, 1))
+        self.dense = spectral_norm(Linear(8 * width * (side // 8) ** 2, 1))
 
     def forward(self, x: Float[Tensor, "batch channels side side"]) -> Float[Tensor, " batch"]:
         energy: Tensor = self.dense(self.body(x))

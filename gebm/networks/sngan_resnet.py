@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from gebm.networks.layers import Conv2d, ReLU
+from gebm.networks.layers import Conv2d, Linear, ReLU
 
 __all__ = ["SIDES", "SNGANResNetDiscriminator", "SNGANResNetGenerator"]
 
@@ -94,7 +94,7 @@ class SNGANResNetDiscriminator(nn.Module):
             blocks.append(DownBlock(channels, factor * width, halves=halves, first=not blocks))
             channels = factor * width
         self.body = nn.Sequential(*blocks, ReLU())
-        self.dense = spectral_norm(_glorot(nn.Linear(channels, 1)))
+        self.dense = spectral_norm(_glorot(Linear(channels, 1)))
 
     def forward(self, x: Float[Tensor, "batch channels side side"]) -> Float[Tensor, " batch"]:
         energy: Tensor = self.dense(self.body(x).sum((2, 3)))

@@ -71,7 +71,7 @@ def test_light_commands_import_nothing_heavy() -> None:
     """What makes them answer at once; the time itself is not tested on shared machines."""
     script = (
         "import sys; from click.testing import CliRunner; from bench.cli import main\n"
-        "lines = [[name, '--help'] for name in ('run', 'claims', 'compare', 'export', 'report')]\n"
+        "lines = [[name, '--help'] for name in ('run', 'claims', 'compare', 'export', 'weights', 'report')]\n"
         "for line in (['--help'], *lines, ['list'], ['list', 'suites'], ['list', 'metrics']):\n"
         "    assert CliRunner().invoke(main, line).exit_code == 0, line\n"
         "print(sorted({'torch', 'pandas', 'scipy', 'matplotlib', 'sklearn', 'numpy'} & set(sys.modules)))\n"
@@ -292,6 +292,7 @@ def test_max_minutes_stops_cleanly_and_continues(tiny_path: Path, store: Store) 
     def steps_done() -> int:
         stopped = bench("run", *options, check=1)
         assert "--max-minutes reached; nothing is lost" in stopped.stderr
+        assert "of 1,000,000 base steps" in stopped.stdout  # scored as it stands, and said so
         states = bench("status", "--store", store.root).stdout
         return int(states.split("from training step ")[1].split()[0])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from bench.runner import Task, execute
 from bench.seeds import Streams
 from bench.spec import Suite
 from bench.store import Store
+from gebm import energy_steps
 
 from .conftest import plan_one
 
@@ -173,3 +175,25 @@ def test_real_data_runs_once_whatever_the_seeds(tiny: Suite, store: Store) -> No
         ("gan-ns", 5),
         ("gan-ns", 6),
     ]
+
+
+def test_the_peak_of_memory_is_recorded_and_said(tiny: Suite, store: Store) -> None:
+    task = plan_one(tiny, store, "gan-ns").task
+    outcome = execute(task, ignore, lambda: False)
+    peak = store.folder(task.spec).read_json("training.json")["peak_memory"]  # type: ignore[index]
+    assert peak.keys() == {"resident"}
+    assert 2**26 < peak["resident"] < 2**36  # torch alone takes more than 64 MiB, in whatever unit the system counts
+    assert outcome.reason == f"peak memory {peak['resident'] / 2**20:,.0f} MiB resident"
+
+
+def test_the_precision_of_a_profile_reaches_both_phases(tiny: Suite, store: Store) -> None:
+    mixed = tiny.model_copy(deep=True)
+    mixed.profiles["quick"] = tiny.profiles["quick"].model_copy(update={"precision": "bf16"})
+    assert plan_one(tiny, store).task.spec.precision == "float32"
+    task = plan_one(mixed, store).task
+    precisions = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(energy_steps, "mixed_precision", lambda name, *_: precisions.append(name) or nullcontext())
+        assert execute(task, ignore, lambda: False).state == "done"
+    profile = tiny.profiles["quick"]
+    assert precisions.count("bf16") == len(precisions) >= profile.training.base_steps + profile.refit.steps

@@ -108,6 +108,7 @@ def test_identity_leaves_out_the_seed_only(spec: RunSpec) -> None:
         "network": spec.network.model_copy(update={"latent": 5}),
         "training": spec.training.model_copy(update={"learning_rate": 2e-4}),
         "refit": None,
+        "precision": "bf16",
         "threads": 2,
         "schema_version": 2,
     }
@@ -121,10 +122,10 @@ def test_identity_survives_a_round_trip_through_json(spec: RunSpec) -> None:
 
 
 def test_settings_of_a_suite_are_those_of_the_library(spec: RunSpec) -> None:
-    """The TOML's keys and the library's settings may not drift apart."""
+    """The TOML's keys and the library's settings may not drift apart; the precision is one of a whole run."""
     from gebm.training import RefitSettings, TrainingSettings
 
     assert spec.refit is not None
     for ours, theirs in ((spec.training, TrainingSettings), (spec.refit, RefitSettings)):
-        assert set(type(ours).model_fields) == set(theirs.__dataclass_fields__)
-        theirs(**ours.model_dump())
+        assert {*type(ours).model_fields, "precision"} == set(theirs.__dataclass_fields__)
+        theirs(**ours.model_dump(), precision=spec.precision)

@@ -42,6 +42,7 @@ TRAININGS = {
     "critic-lazy-linear": {"n_critic": 3, "penalty_every": 4, "decay": "linear", "clip_norm": 0.1},
     "burst-ema-cosine": {"burst": 5, "burst_every": 4, "ema": 0.9, "decay": "cosine", "penalty_points": "both"},
     "l2": {"energy_l2": 0.1, "weight_decay": 0.1, "penalty": 0.0, "ema": 0.5},
+    "bf16": {"precision": "bf16", "n_critic": 2, "ema": 0.9},
 }
 REFITS = {
     "plain": {},
@@ -141,6 +142,15 @@ def test_a_snapshot_stays_as_it_was_and_restores_twice(kind: str) -> None:
         other.load_state_dict(state)
         assert_same(run(other, STEPS), expected, "losses")
         assert_same(state, kept, "after restoring")
+
+
+def test_a_base_taken_in_between_leaves_training_as_it_was() -> None:
+    plain, looked_at = (build("training", "kale", {"ema": 0.9}, seed=0) for _ in range(2))
+    run(plain, 5)
+    run(looked_at, 5)
+    assert not looked_at.finish().training
+    assert_same(run(looked_at, STEPS), run(plain, STEPS), "losses")
+    assert_same(looked_at.state_dict(), plain.state_dict())
 
 
 def test_mala_chains_that_are_not_persistent_leave_no_state() -> None:

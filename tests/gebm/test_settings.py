@@ -29,6 +29,7 @@ COMMON = [
     ("weight_decay", -0.5, r"a number >= 0 \(0 for none\)"),
     ("decay", "linaer", "one of 'constant', 'linear', 'cosine', got 'linaer'"),
     ("penalty_points", "base", "one of 'interpolates', 'data', 'both', got 'base'"),
+    ("precision", "fp16", "one of 'float32', 'bf16', got 'fp16'"),
 ]
 TRAINING = [
     ("base_steps", 0, "a whole number >= 1, got 0"),
