@@ -17,6 +17,7 @@ from bench.report.chapters import Chapter
 from bench.report.comparisons import headline_metric, longest_readouts
 from bench.report.facts import ReadoutFacts, RunFacts
 from bench.report.rows import Keys, read_keys
+from bench.report.scores import UNFINISHED
 from bench.report.summary import SummaryRow
 from bench.report.text import arrow, estimate_text, listed, readout_name
 
@@ -210,7 +211,7 @@ def _our_cell(row: SummaryRow, keys: Keys) -> Cell:
     text, interval, rest = estimate_text(row.estimate).partition(" [")
     said = [
         f"[{rest}" if interval else "one seed" if row.n == 1 else "",
-        row.status.replace("done", ""),
+        row.reason if row.status == UNFINISHED else row.status.replace("done", ""),
         keys.mark(row),
     ]
     tone: Tone = "plain" if row.status == "done" else "bad"

@@ -91,7 +91,7 @@ def _rows_so_far(
         return nothing
     where, training = scored
     far = f"after {training['progress']}" if "progress" in training else "trained; `bench run` finishes it"
-    known = {**head, DIGEST: (folder.read_json("spec.json") or {}).get(DIGEST, ""), "reason": ""}
+    known = {**head, DIGEST: (folder.read_json("spec.json") or {}).get(DIGEST, ""), "status": "done", "reason": ""}
     found = [where.evaluation(_identity(readout, training)) for readout in readouts]
     rows = [row for result in found if result for row in _result_rows(result, known)]
     return [

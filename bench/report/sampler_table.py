@@ -13,6 +13,7 @@ from bench.report.blocks import Cell, Column, Table
 from bench.report.chapters import Chapter
 from bench.report.comparisons import headline_metric
 from bench.report.rows import Keys, read_keys
+from bench.report.scores import NOT_COUNTED
 from bench.report.summary import SummaryRow
 from bench.report.text import PAPER_BETA, arrow, beta_name, beta_note, estimate_text
 
@@ -86,7 +87,7 @@ def _column(chapter: Chapter, beta: float, several: bool) -> _Column:
             cells[place] = row
     labels = {label for label, _, _ in cells}
     bases = [row for row in chapter.rows if row.sampler == "base" and row.metric == metric and row.label in labels]
-    cells |= {(row.label, "base", None): row for row in bases if row.mean is not None and row.status != "stale"}
+    cells |= {(row.label, "base", None): row for row in bases if row.mean is not None and row.status not in NOT_COUNTED}
     return _Column(heading, cells, read_keys(chapter.rows))
 
 
@@ -94,7 +95,7 @@ def _chains(chapter: Chapter) -> list[SummaryRow]:
     return [
         row
         for row in chapter.rows
-        if row.steps and row.sampler not in _NO_CHAIN and row.mean is not None and row.status != "stale"
+        if row.steps and row.sampler not in _NO_CHAIN and row.mean is not None and row.status not in NOT_COUNTED
     ]
 
 
