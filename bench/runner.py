@@ -101,8 +101,8 @@ def _execute(task: Task, store: Store, progress: Progress, should_stop: Callable
     except InterruptedRunError as stop:
         if should_stop() or not (words := model.stand()):
             raise
-        score_unfinished(task, folder.unfinished, model, words, read, progress, must_stop)
-        raise InterruptedRunError(f"scored after {words}") from stop
+        scored = score_unfinished(task, folder.unfinished, model, words, read, progress, must_stop)
+        raise InterruptedRunError(f"{'scored' if scored else 'stopped'} after {words}") from stop
     seconds = {"training": float(training["seconds"]), "sampling": 0.0, "scoring": 0.0}
     for result in evaluate(task, folder, training["checkpoint"], read, must_stop):
         for part in ("sampling", "scoring"):
@@ -149,10 +149,13 @@ def score_unfinished(
     read: Callable[[Readout], Result],
     progress: Progress,
     should_stop: Callable[[], bool],
-) -> None:
+) -> bool:
     """Keep a model that had to leave off, say how far it is, and score it while there is time: chains last.
 
     These files vouch for one another but for no run: its status is not written, and its state for going on is not touched.
+
+    Returns:
+        Whether there is a score.
     """
     (folder / "evals").mkdir(parents=True, exist_ok=True)
     write_bytes(folder / "checkpoint.safetensors", save(model.state()))
@@ -162,7 +165,7 @@ def score_unfinished(
     folder.write_json("training.json", stamp | {"files": files, "progress": words})
     kept = {readout.identity(checkpoint) for readout in task.readouts}
     for path in list((folder / "evals").iterdir()):
-        if path.stem[:16] not in kept:  # of an earlier checkpoint
+        if path.name[:16] not in kept:  # of an earlier checkpoint
             path.unlink()
     for readout in sorted(task.readouts, key=lambda each: each.kind in ("chain", "trace")):
         try:
@@ -173,6 +176,7 @@ def score_unfinished(
             break
         if should_stop():
             break
+    return any((folder / "evals").glob("*.json"))
 
 
 def evaluate(

@@ -30,6 +30,7 @@ from bench.store import Store
 from bench.suite_files import load_suite
 from bench.task import Outcome, Task
 from gebm.base import recompute_normalisation
+from gebm.training import DivergedError
 
 from .conftest import plan_one
 from .test_image_networks import both_families, folder, planned, quick_extractor, suite_path  # noqa: F401
@@ -182,6 +183,21 @@ def test_a_damaged_score_of_an_unfinished_run_is_not_shown(tiny: Suite, store: S
     weights = store.folder(found.task.spec).unfinished / "checkpoint.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1])
     assert store.folder(found.task.spec).scored_so_far() is None
+
+
+def test_a_score_that_is_not_finite_yet_fails_no_run(
+    tiny: Suite, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_: object) -> None:
+        raise DivergedError("fd is nan")
+
+    task = plan_one(tiny, store, "gan-ns").task
+    with monkeypatch.context() as patch:
+        patch.setattr("bench.runner.check_finite", broken)
+        outcome = leave_off(task)
+    assert (outcome.state, outcome.reason, outcome.scored) == ("stopped", "stopped after 1 of 120 base steps", False)
+    assert store.lookup(task.spec, task.readouts).reason == "training unfinished"
+    assert execute(task, ignore, lambda: False).state == "done"
 
 
 def test_whoever_asks_to_stop_is_not_kept_waiting_by_scores(tiny: Suite, store: Store) -> None:
