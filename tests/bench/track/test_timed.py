@@ -21,9 +21,8 @@ from bench.track.timed import Benchmark, Work, clock, worker
 from bench.track.timed import version as versions
 from bench.track.timed.agreement import differing
 from bench.track.timed.catalogue import BENCHMARKS, RULES, make_sampler
-from bench.track.timed.targets import CouplingFlow, gaussian_log_partition, target, toy
+from bench.track.timed.targets import gaussian_log_partition, target, toy
 from bench.track.timed.version import version
-from gebm import GaussianPrior
 from gebm.samplers import MALA, ULA, Info, Sampler, State
 from gebm.samplers.kernel import start
 
@@ -122,16 +121,6 @@ def test_a_broken_fast_sampler_fails_the_check_of_its_side(tmp_path: Path) -> No
     found = CliRunner().invoke(main, [*arguments, "--only", "mala-toy-b256"])
     assert found.exit_code == 1, found.output
     assert "mala-toy-b256: no longer right, whatever its speed: " in found.output
-
-
-def test_the_flow_is_a_flow() -> None:
-    """Its density agrees with that of the latents and autograd's Jacobian."""
-    torch.manual_seed(1)
-    flow = CouplingFlow(6, 16, 3).double()
-    z = torch.randn(4, 6, dtype=torch.float64)
-    jacobians = [torch.autograd.functional.jacobian(lambda row: flow(row[None])[0], row) for row in z]
-    log_det = torch.stack([torch.linalg.slogdet(jacobian)[1] for jacobian in jacobians])
-    torch.testing.assert_close(flow.log_prob(flow(z)), GaussianPrior(6).log_prob(z) - log_det)
 
 
 def test_the_toys_log_partition_is_the_one_of_the_formula() -> None:
