@@ -90,20 +90,20 @@ def run_check(
         design: the rule.
         lines: one a benchmark; those with a verdict already are left alone, and do not share the error rate.
         measure: times the benchmarks of one process.
-        budget: no pair is begun that would probably end after it.
+        budget: no pair is begun that would end after it if it took as long as the last one.
         progress: called after each pair with the number of pairs and what is still undecided.
     """
     family = sum(line.verdict is None for line in lines)
-    before, pairs, longest, out_of_time = 0, 0, 0.0, False
+    before, pairs, took, out_of_time = 0, 0, 0.0, False
     for look in design.looks:
         while pairs < look and undecided(lines) and not out_of_time:
             began = budget.clock()
-            if began + longest > budget.deadline:
+            if began + took > budget.deadline:
                 out_of_time = True
                 break
             draw_pair(pairs, undecided(lines), measure)
             pairs += 1
-            longest = max(longest, budget.clock() - began)
+            took = budget.clock() - began
             if progress is not None:
                 progress(pairs, undecided(lines))
         last = out_of_time or look == design.looks[-1]

@@ -81,11 +81,11 @@ class Processes:
             MeasuringError: if the side cannot be measured at all.
         """
         with Worker(self, side, timed) as worker:
-            worker.await_ready()
             said = worker.ask("listed")
         if "error" in said:
             raise MeasuringError(f"{side}: {said['error']}")
-        return said
+        benchmarks: dict[str, dict[str, Any]] = said["benchmarks"]
+        return benchmarks
 
     def checked(self, sides: Sequence[Side], names: Sequence[str]) -> list[dict[str, dict[str, Any]]]:
         """For each side by benchmark, the statistics in which what it makes is wrong (`differs`), or `error`; all sides work at once.

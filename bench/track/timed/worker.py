@@ -114,10 +114,11 @@ class Session:
 
     def listed(self) -> dict[str, Any]:
         """What is known without running anything, by name."""
-        return {
+        found = {
             name: {"version": version(benchmark), "unit": benchmark.unit, "quick": benchmark.quick}
             for name, benchmark in self.benchmarks.items()
         }
+        return {"benchmarks": found}
 
     def checked(self, name: str) -> dict[str, Any]:
         """Whether what a benchmark makes is right."""
