@@ -22,6 +22,7 @@ from typing import Any
 
 from bench.track.timed import Benchmark, Work
 from bench.track.timed.clock import clocks, flops_of_step, matmul_peak, sample, warm_up
+from bench.track.timed.cores import lent, stay_on
 from bench.track.timed.version import version
 
 __all__ = ["Order", "Session", "definitions", "work"]
@@ -101,6 +102,7 @@ class Session:
     benchmarks: Mapping[str, Benchmark]
     order: Order
     work: Work | None = field(default=None, init=False)
+    cores: list[int] = field(default_factory=lent, init=False)
 
     def answer(self, do: str, **arguments: Any) -> dict[str, Any]:
         """The values of the method, or its error in a line."""
@@ -125,7 +127,8 @@ class Session:
         return {"differs": self.benchmarks[name].work(self.order.device).check()}
 
     def built(self, name: str) -> dict[str, Any]:
-        """Build a benchmark in the place of the one before: what a step is."""
+        """Build a benchmark in the place of the one before, on any core: what a step is."""
+        stay_on(self.cores)
         benchmark = self.benchmarks[name]
         self.work = None
         self.work = work = benchmark.work(self.order.device)
@@ -139,9 +142,10 @@ class Session:
             "precision": work.precision,
         }
 
-    def warmed(self, seconds: float) -> dict[str, Any]:
-        """Warm up what was built for so long: about what a step takes, and the machine's peak in the same process."""
+    def warmed(self, seconds: float, cores: Sequence[int]) -> dict[str, Any]:
+        """Warm up what was built for so long, on these cores: about what a step takes, and the machine's peak in the same process."""
         work, device = self.at_hand(), self.order.device
+        stay_on(cores)
         return {
             "step": warm_up(work.step, seconds, device),
             "peak": matmul_peak(work.precision, device) if work.precision else 0.0,
@@ -167,7 +171,7 @@ class Session:
             "python": platform.python_version(),
             "machine": platform.machine(),
             "threads": self.order.threads,
-            "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+            "cores": len(self.cores) or os.cpu_count(),
             "time": time.time(),
             "packages": {name: number for name in LIBRARIES if (number := installed(name))},
             "clocks": clocks(self.order.device),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -43,7 +43,7 @@ def step(seconds):
     start = time.monotonic()
     time.sleep(seconds)
     with open({log!r}, "a") as file:
-        file.write(f"{{os.getpid()}} {{start}} {{time.monotonic()}}\\n")
+        file.write(f"{{os.getpid()}} {{start}} {{time.monotonic()}} {{os.sched_getaffinity(0)}}\\n")
 
 
 def differing():
@@ -67,18 +67,20 @@ def test_a_sleep_proportional_to_the_step(
     assert said["judgement"]["ratio"] == pytest.approx(1 + share, rel=0.1)
 
 
-def test_one_side_works_at_a_time_and_each_is_first_in_half_of_the_turns(
+def test_one_side_works_at_a_time_on_the_others_core_and_each_is_first_in_half_of_the_turns(
     commit: Commit, benchmarks: Path, tmp_path: Path
 ) -> None:
     log = tmp_path / "log.txt"
     side = working_tree(commit("only", LOGGING.format(log=str(log))))
     first, second = measure(Processes(tmp_path, file=benchmarks), (side, side), ["long-nap"])
     assert len(first.results["long-nap"]["seconds"]) == len(second.results["long-nap"]["seconds"]) == 4
-    steps = [line.split() for line in log.read_text().splitlines()]
-    ends, starts = [float(end) for _, _, end in steps], [float(start) for _, start, _ in steps]
+    steps = [line.split(" ", 3) for line in log.read_text().splitlines()]
+    ends, starts = [float(step[2]) for step in steps], [float(step[1]) for step in steps]
     assert all(end <= start for end, start in zip(ends, starts[1:], strict=False))
-    order = "".join("A" if process == steps[0][0] else "B" for process, _, _ in steps)
+    order = "".join("A" if step[0] == steps[0][0] else "B" for step in steps)
     assert order == "AABB" + "ABBA" * 2
+    (cores,) = {step[3] for step in steps}
+    assert len(eval(cores)) == 1
 
 
 @pytest.mark.parametrize(
@@ -112,13 +114,52 @@ def test_a_process_whose_child_keeps_its_channel_is_found_dead(
 
 @pytest.mark.parametrize(
     ("seconds", "steps", "count"),
-    [([1e-5, 2e-5], 2000, 20), ([0.02, 0.05], 1, 20), ([0.2, 0.2], 1, 6), ([3.0, 3.0], 1, 4), ([0.0], 20_000_000, 20)],
+    [([1e-5, 2e-5], 2000, 20), ([0.02, 0.05], 1, 20), ([0.2, 0.2], 1, 12), ([3.0, 3.0], 1, 4), ([0.0], 20_000_000, 20)],
 )
 def test_slices_are_short_and_turns_even(
     seconds: list[float], steps: int, count: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.undo()
     assert plan(seconds) == (steps, count)
+
+
+class Scripted:
+    """A process whose slices are known."""
+
+    def __init__(self, seconds: Sequence[float]) -> None:
+        self.seconds = iter(seconds)
+
+    def tell(self, do: str, **_: object) -> None:
+        self.answer = {"timed": lambda: {"seconds": next(self.seconds)}, "warmed": lambda: {"step": 0.02}}.get(do, dict)
+
+    def hear(self) -> dict[str, float]:
+        return self.answer()
+
+    def ask(self, do: str, **_: object) -> dict[str, float]:
+        self.tell(do)
+        return self.hear()
+
+
+@pytest.mark.parametrize(("spread", "count"), [(0.001, 8), (0.3, 20)])
+def test_turns_end_early_once_their_median_is_precise(
+    spread: float, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One slice in eight takes twice as long, in either case; alone, a process is precise about its own seconds."""
+    monkeypatch.undo()
+    rng = np.random.default_rng(0)
+    seconds = np.exp(rng.normal(0, spread, (2, 20)))
+    seconds[0, 5::8] *= 2
+    for sides in (seconds, seconds[:1]):
+        said = turns.in_turn([Scripted(row) for row in sides.tolist()], "step", [])  # type: ignore[misc]
+        assert [len(answer["seconds"]) for answer in said] == [count] * len(sides)
+
+
+def test_the_standard_error_is_that_of_a_median() -> None:
+    """Of 20 normal values, against 4,000 repetitions; the spread of 20 is itself uncertain, so on average."""
+    rng = np.random.default_rng(1)
+    rows = np.exp(rng.normal(0, 0.1, (4000, 1, 20)))
+    said = [turns.standard_error(row) for row in rows.tolist()]
+    assert np.mean(said) == pytest.approx(np.std(np.median(np.log(rows[:, 0]), axis=1)), rel=0.1)
 
 
 def test_load_that_comes_and_goes_and_slices_that_are_cut_into_hardly_move_a_pair() -> None:
