@@ -174,7 +174,7 @@ def test_benchmarks_on_a_gpu(name: str) -> None:
     assert BY_NAME[name].work("cuda").check() == []
     process = session("cuda")
     assert "error" not in process.answer("built", name=name)
-    assert process.answer("warmed", seconds=0.1)["peak"] > 0
+    assert process.answer("warmed", seconds=0.1, cores=[])["peak"] > 0
     assert process.answer("timed", steps=2)["seconds"] > 0
 
 
@@ -189,7 +189,7 @@ def test_what_a_process_says_has_what_rates_are_made_of() -> None:
     assert built["amount"] == built["gradient_evaluations"] == 256
     assert built["forward_evaluations"] == 0
     assert built["flops"] > 0
-    warmed = process.answer("warmed", seconds=0.01)
+    warmed = process.answer("warmed", seconds=0.01, cores=[])
     assert warmed["peak"] > 0
     assert warmed["step"] > 0
     assert process.answer("timed", steps=3)["seconds"] > 0
