@@ -41,7 +41,7 @@ def recording(processes: Processes, side: Side, names: Sequence[str], count: int
         environments.append(answers.environment)
         for name, said in answers.results.items():
             if "error" in said:
-                kept[name] = said
+                kept[name] = {"error": said["error"]}
             else:
                 samples = [*kept.get(name, {}).get("seconds", []), said["seconds"]]
                 kept[name] = said | {"seconds": samples}

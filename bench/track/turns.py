@@ -76,13 +76,12 @@ def in_turn(workers: Sequence[Worker], name: str, cores: Sequence[int]) -> list[
     if failed(said):
         return said
     steps, turns = plan([warmed["step"] for warmed in said])
-    seconds: list[list[float]] = [[] for _ in workers]
-    for result, samples in zip(said, seconds, strict=True):
-        result["seconds"] = samples
+    seconds: list[list[float]] = [result.setdefault("seconds", []) for result in said]
+    order = list(zip(workers, said, strict=True))
     for turn in range(turns):
         if turn >= ENOUGH_TURNS and turn % 2 == 0 and standard_error(seconds) < PRECISE:
             break
-        for worker, result in list(zip(workers, said, strict=True))[:: 1 if turn % 2 == 0 else -1]:
+        for worker, result in order if turn % 2 == 0 else reversed(order):
             timed = worker.ask("timed", steps=steps)
             if "error" in timed:
                 result["error"] = timed["error"]

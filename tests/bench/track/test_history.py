@@ -72,6 +72,17 @@ def test_recording_twice_keeps_both_with_raw_samples(commit: Commit, benchmarks:
     assert "(2 points)" in shown.output
 
 
+def test_a_benchmark_that_fails_half_way_has_no_samples(commit: Commit, benchmarks: Path, tmp_path: Path) -> None:
+    tiring = LIBRARY.replace(
+        "time.sleep(seconds)", "calls.append(time.sleep(seconds))\n    assert len(calls) < 5, 'tired'"
+    )
+    said = record(commit("tiring", tiring + "\n\ncalls = []\n"), benchmarks, tmp_path / "history")
+    assert said.exit_code == 3
+    (recording,) = recordings(tmp_path / "history").values()
+    assert recording["benchmarks"] == {"nap": {"error": "AssertionError: tired"}}
+    assert "1 recordings" in track("history", "--history", tmp_path / "history").output
+
+
 def test_what_is_there_is_never_replaced(tmp_path: Path) -> None:
     first = history.add(tmp_path, made(1, 1.0))
     content = first.read_bytes()
