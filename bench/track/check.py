@@ -1,4 +1,4 @@
-"""A check: pairs of processes, old and new side in alternating order, until every benchmark is decided or the budget is spent."""
+"""A check: pairs of processes, a fresh one of each side working in turn, until every benchmark is decided or the budget is spent."""
 
 from __future__ import annotations
 
@@ -9,16 +9,23 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from bench.track.decide import FEWEST_PAIRS, Design, Judgement, Verdict, judge
+from bench.track.turns import middle_log_ratio
 
-__all__ = ["Budget", "Check", "Line", "Measure", "exit_code", "judge_laws", "judge_versions", "run_check"]
+__all__ = ["Budget", "Check", "Line", "Measure", "Timings", "exit_code", "judge_laws", "judge_versions", "run_check"]
 
 OLD, NEW = "old", "new"
 
 
-class Measure(Protocol):
-    """Times benchmarks on one side ("old" or "new") in one fresh process: by name either `seconds`, raw samples, or `error`."""
+Timings = Mapping[str, Mapping[str, Any]]
 
-    def __call__(self, side: str, names: Sequence[str], /) -> Mapping[str, Mapping[str, Any]]: ...
+
+class Measure(Protocol):
+    """Times benchmarks in a fresh process of each of the sides ("old" and "new"), the first of them first in turn.
+
+    By side and name the answer has either `seconds`, raw samples, one a turn, or `error`.
+    """
+
+    def __call__(self, sides: Sequence[str], names: Sequence[str], /) -> Mapping[str, Timings]: ...
 
 
 @dataclass(frozen=True)
@@ -38,7 +45,7 @@ class Line:
         verdict: None while undecided.
         note: why it failed, is not comparable, or is wrong.
         judgement: the last look; None where there was none.
-        pairs: raw samples by side, a list a pair, in seconds a step.
+        pairs: raw samples by side, a list a pair, one a turn, in seconds a step.
         details: the rest of what the first process of each side said.
     """
 
@@ -51,9 +58,8 @@ class Line:
 
     @property
     def log_ratios(self) -> list[float]:
-        """log(new / old) of the medians of each pair."""
-        medians = {side: [statistics.median(samples) for samples in pairs] for side, pairs in self.pairs.items()}
-        return [math.log(new / old) for old, new in zip(medians[OLD], medians[NEW], strict=False)]
+        """log(new / old) of each pair, the median over its turns."""
+        return [middle_log_ratio(old, new) for old, new in zip(self.pairs[OLD], self.pairs[NEW], strict=True)]
 
     def seconds(self, side: str) -> float | None:
         """The median over processes of the seconds a step."""
@@ -84,20 +90,20 @@ def run_check(
         design: the rule.
         lines: one a benchmark; those with a verdict already are left alone, and do not share the error rate.
         measure: times the benchmarks of one process.
-        budget: no pair is begun that would probably end after it.
+        budget: no pair is begun that would end after it if it took as long as the last one.
         progress: called after each pair with the number of pairs and what is still undecided.
     """
     family = sum(line.verdict is None for line in lines)
-    before, pairs, longest, out_of_time = 0, 0, 0.0, False
+    before, pairs, took, out_of_time = 0, 0, 0.0, False
     for look in design.looks:
         while pairs < look and undecided(lines) and not out_of_time:
             began = budget.clock()
-            if began + longest > budget.deadline:
+            if began + took > budget.deadline:
                 out_of_time = True
                 break
             draw_pair(pairs, undecided(lines), measure)
             pairs += 1
-            longest = max(longest, budget.clock() - began)
+            took = budget.clock() - began
             if progress is not None:
                 progress(pairs, undecided(lines))
         last = out_of_time or look == design.looks[-1]
@@ -115,10 +121,10 @@ def undecided(lines: Sequence[Line]) -> list[Line]:
 
 
 def draw_pair(number: int, lines: Sequence[Line], measure: Measure) -> None:
-    """One process of each side; which is first alternates, so that a drift of the machine hits both alike."""
+    """One process of each side; which is first alternates."""
     names = [line.name for line in lines]
     order = (OLD, NEW) if number % 2 == 0 else (NEW, OLD)
-    results = {side: measure(side, names) for side in order}
+    results = measure(order, names)
     for line in lines:
         said = {side: results[side].get(line.name, {"error": "no answer"}) for side in order}
         if any("error" in answer for answer in said.values()):

@@ -71,11 +71,11 @@ def plain_errors(interrupted: str) -> Iterator[None]:
 
 
 def default_threads() -> int:
-    """BENCH_THREADS, or as many as this process may use."""
-    said = os.environ.get("BENCH_THREADS")
-    if said is not None and not (said.isdecimal() and int(said) > 0):
+    """BENCH_THREADS, or 1: threads that wait for each other wait for whichever of them a neighbour has pushed aside."""
+    said = os.environ.get("BENCH_THREADS", "1")
+    if not (said.isdecimal() and int(said) > 0):
         raise UsageProblem(f"BENCH_THREADS: '{said}' is not a number of threads")
-    return int(said) if said else len(os.sched_getaffinity(0))
+    return int(said)
 
 
 only_option = click.option(
@@ -97,7 +97,7 @@ file_option = click.option(
 full_option = click.option("--full", is_flag=True, help="All benchmarks, not the quick ones alone.")
 device_option = click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
 threads_option = click.option(
-    "--threads", type=click.IntRange(min=1), default=None, help="Default: BENCH_THREADS, or all cores."
+    "--threads", type=click.IntRange(min=1), default=None, help="Default: BENCH_THREADS, or 1."
 )
 
 

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.registry import UnknownNameError, closest
-from bench.track.check import NEW, OLD, Budget, Check, Line, judge_laws, judge_versions, run_check, undecided
+from bench.track.check import NEW, OLD, Budget, Check, Line, Timings, judge_laws, judge_versions, run_check, undecided
 from bench.track.decide import Design
 from bench.track.processes import Processes
 from bench.track.sides import Side
+from bench.track.turns import measure
 
 __all__ = ["Comparison", "Say", "compare", "select"]
 
@@ -45,7 +46,7 @@ def select(processes: Processes, side: Side, patterns: Sequence[str], full: bool
         UnknownNameError: for a pattern that matches none, or if there is nothing to choose.
         MeasuringError: if the side cannot be asked.
     """
-    known = processes.ask(side, "list").results
+    known = processes.listed(side)
     for pattern in patterns:
         if not fnmatch.filter(known, pattern):
             raise UnknownNameError(f"no benchmark '{pattern}'; {closest(pattern, known)}")
@@ -84,19 +85,20 @@ def compare(
     versions = {name: str(said.get("version")) for name, said in names.items()}
     judge_versions(lines, processes.own_versions(old), versions)
     wanted = [line.name for line in undecided(lines)]
-    laws = {side: processes.ask(sides[side], "check", wanted).results if wanted else {} for side in (OLD, NEW)}
-    judge_laws(lines, laws)
+    laws = processes.checked((old, new), wanted) if wanted else [{}, {}]
+    judge_laws(lines, dict(zip((OLD, NEW), laws, strict=True)))
     say(f"{len(undecided(lines))} of {len(lines)} benchmarks are right on both sides and can be compared")
     environments: dict[str, dict[str, Any]] = {}
 
-    def measure(side: str, wanted: Sequence[str]) -> Mapping[str, Mapping[str, Any]]:
-        answers = processes.ask(sides[side], "time", wanted)
-        environments.setdefault(side, answers.environment)
-        return answers.results
+    def both(order: Sequence[str], wanted: Sequence[str]) -> Mapping[str, Timings]:
+        answers = dict(zip(order, measure(processes, [sides[side] for side in order], wanted), strict=True))
+        for side in order:
+            environments.setdefault(side, answers[side].environment)
+        return {side: answers[side].results for side in order}
 
     def progress(pairs: int, open_lines: Sequence[Line]) -> None:
         say(f"pair {pairs} after {time.monotonic() - start:.0f} s; {len(open_lines)} undecided")
 
     budget = Budget(start + 60 * minutes, time.monotonic)
-    check = run_check(design, lines, measure, budget, progress)
+    check = run_check(design, lines, both, budget, progress)
     return Comparison(check, sides, environments, processes.device, processes.threads, time.monotonic() - start)

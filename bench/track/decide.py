@@ -1,7 +1,8 @@
 """The rule that says slower: sequential one-sided bounds on the mean of paired log-ratios.
 
-A pair is one process of each side, run one after the other on the same machine; d = log(seconds of the new side / seconds of the old one)
-leaves out whatever both met alike. After n pairs (a *look*) Student's t gives a lower and an upper bound on the mean of d:
+A pair is one process of each side, working in turn on the same machine (`bench.track.turns`); d = log(seconds of the new side / seconds of
+the old one), a median over their turns, leaves out whatever both met alike. After n pairs (a *look*) Student's t gives a lower and an upper
+bound on the mean of d:
 
 - *regressed*: the lower bound is above log(1 + margin);
 - *improved*: the upper bound is below −log(1 + margin);

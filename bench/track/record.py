@@ -6,11 +6,12 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bench.track.check import Line, draw_pair, undecided
+from bench.track.check import Line, Timings, draw_pair, undecided
 from bench.track.compare import Say
 from bench.track.history import machine_name
 from bench.track.processes import Processes
 from bench.track.sides import Side, SideError, git
+from bench.track.turns import measure
 
 __all__ = ["pairs_of_the_same", "recording"]
 
@@ -26,22 +27,21 @@ def recording(processes: Processes, side: Side, names: Sequence[str], count: int
     """
     if side.commit is None:
         raise SideError(f"{side.root} has no commit, and the history is kept by commits; record in a git repository")
-    laws = processes.ask(side, "check", names).results
+    (laws,) = processes.checked((side,), names)
     kept: dict[str, dict[str, Any]] = {}
     for name in names:
         if reason := laws[name].get("error") or ", ".join(laws[name]["differs"]):
             kept[name] = {"error": reason}
-    environments, ends = [], []
+    environments = []
     for number in range(count):
         wanted = [name for name in names if "error" not in kept.get(name, {})]
         if not wanted:
             break
-        answers = processes.ask(side, "time", wanted)
+        (answers,) = measure(processes, (side,), wanted)
         environments.append(answers.environment)
-        ends.append(answers.end)
         for name, said in answers.results.items():
             if "error" in said:
-                kept[name] = said
+                kept[name] = {"error": said["error"]}
             else:
                 samples = [*kept.get(name, {}).get("seconds", []), said["seconds"]]
                 kept[name] = said | {"seconds": samples}
@@ -55,7 +55,7 @@ def recording(processes: Processes, side: Side, names: Sequence[str], count: int
         "recorded": time.time(),
         "device": processes.device,
         "environment": environment,
-        "ends": ends,
+        "ends": [each.get("clocks", {}) for each in environments],
         "benchmarks": kept,
     }
 
@@ -66,12 +66,13 @@ def pairs_of_the_same(
     """A/A: pairs of processes of the very same code, until there are `count` or the time of `time.monotonic` is over."""
     lines = [Line(name) for name in names]
 
-    def measure(_: str, wanted: Sequence[str]) -> Mapping[str, Mapping[str, Any]]:
-        return processes.ask(side, "time", wanted).results
+    def both(order: Sequence[str], wanted: Sequence[str]) -> Mapping[str, Timings]:
+        answers = measure(processes, [side for _ in order], wanted)
+        return {label: answer.results for label, answer in zip(order, answers, strict=True)}
 
     for number in range(count):
         if not undecided(lines) or time.monotonic() > deadline:
             break
-        draw_pair(number, undecided(lines), measure)
+        draw_pair(number, undecided(lines), both)
         say(f"pair {number + 1} of {count}")
     return lines

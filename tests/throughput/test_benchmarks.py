@@ -16,7 +16,8 @@ import torch
 
 from bench.track.timed import Benchmark
 from bench.track.timed.catalogue import BENCHMARKS
-from bench.track.timed.clock import clocks, flops_of_step, matmul_peak, synchronise
+from bench.track.timed.clock import clocks, flops_of_step, matmul_peak, synchronise, warm_up
+from bench.track.turns import WARM_UP, plan
 
 DEVICES = ("cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")))
 
@@ -27,18 +28,19 @@ def test_benchmark(timed: Benchmark, device: str, benchmark: Any, all_threads: i
     work = timed.work(device)
     assert work.check() == []
     flops = flops_of_step(work.step) if work.precision else 0.0
+    count, rounds = plan([warm_up(work.step, WARM_UP, device)])
 
     def steps() -> None:
-        for _ in range(timed.steps):
+        for _ in range(count):
             work.step()
         synchronise(device)
 
-    benchmark.pedantic(steps, setup=lambda: synchronise(device), rounds=timed.samples, warmup_rounds=1)
-    seconds = benchmark.stats.stats.median / timed.steps
+    benchmark.pedantic(steps, setup=lambda: synchronise(device), rounds=rounds, warmup_rounds=1)
+    seconds = benchmark.stats.stats.median / count
     peak = matmul_peak(work.precision, device) if work.precision else 0.0
     benchmark.extra_info |= {
         "unit": timed.unit,
-        "steps": timed.steps,
+        "steps": count,
         "per_second": work.amount / seconds,
         "gradient_evaluations_per_second": work.gradient_evaluations / seconds,
         "forward_evaluations_per_second": work.forward_evaluations / seconds,

@@ -43,8 +43,6 @@ class Benchmark:
         unit: what is counted: chain-steps, images, draws, distances.
         build: makes the work on a device; the settings are its arguments.
         settings: of `build`, by name; they are part of the benchmark's version.
-        steps: steps in one sample of the clock, enough for some tens of milliseconds.
-        samples: samples of the clock in a process, at least; what is quick is timed for 0.3 seconds.
         quick: whether it is in the quick subset.
     """
 
@@ -52,8 +50,6 @@ class Benchmark:
     unit: str
     build: Callable[..., Work]
     settings: dict[str, Any]
-    steps: int = 1
-    samples: int = 3
     quick: bool = False
 
     def work(self, device: str) -> Work:

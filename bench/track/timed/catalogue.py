@@ -241,9 +241,7 @@ def chains() -> list[Benchmark]:
             for precision in ("float32", "bfloat16") if rule == "ula" and on.startswith("sngan") else ("float32",):
                 name = f"{rule}-{on}-b{batch}" + ("-bf16" if precision == "bfloat16" else "")
                 settings = {"rule": rule, "on": on, "batch": batch, "precision": precision}
-                steps = 1 if on.startswith("sngan") else 20
-                samples = 5 if on != "sngan-w64" else 3
-                made.append(Benchmark(name, "chain-steps", chain_steps, settings, steps, samples, name in QUICK_CHAINS))
+                made.append(Benchmark(name, "chain-steps", chain_steps, settings, name in QUICK_CHAINS))
     return made
 
 
@@ -251,9 +249,9 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     *chains(),
     Benchmark("training-sngan-w16-b64", "images", training_step, {"width": 16, "batch": 64}, quick=True),
     Benchmark("training-sngan-w64-b128", "images", training_step, {"width": 64, "batch": 128}),
-    Benchmark("features-8x8", "images", feature_extraction, {"side": 8, "count": 1024}, samples=5, quick=True),
+    Benchmark("features-8x8", "images", feature_extraction, {"side": 8, "count": 1024}, quick=True),
     Benchmark("features-32x32", "images", feature_extraction, {"side": 32, "count": 1024}),
-    Benchmark("frechet-256", "distances", frechet, {"dimension": 256}, samples=5, quick=True),
+    Benchmark("frechet-256", "distances", frechet, {"dimension": 256}, quick=True),
     Benchmark("frechet-2048", "distances", frechet, {"dimension": 2048}),
     *(
         Benchmark(

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-__all__ = ["clocks", "flops_of_step", "matmul_peak", "sample", "synchronise"]
+__all__ = ["clocks", "flops_of_step", "matmul_peak", "sample", "synchronise", "warm_up"]
 
 PEAK_SIZE = {"cpu": 1024, "cuda": 8192}
 PEAK_SECONDS = 0.25
@@ -32,6 +32,15 @@ def sample(step: Callable[[], object], steps: int, device: str) -> float:
         step()
     synchronise(device)
     return (time.perf_counter() - start) / steps
+
+
+def warm_up(step: Callable[[], object], lasting: float, device: str) -> float:
+    """Do steps for so many seconds, and at least two; seconds of the fastest."""
+    best, spent, done = float("inf"), 0.0, 0
+    while spent < lasting or done < 2:
+        seconds = sample(step, 1, device)
+        best, spent, done = min(best, seconds), spent + seconds, done + 1
+    return best
 
 
 @cache

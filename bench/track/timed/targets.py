@@ -11,14 +11,15 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
+from baselines.flows import FlowSettings, build_flow
 from gebm import GEBM, Base, GaussianPrior
-from gebm.base import FlowBase, recompute_normalisation
+from gebm.base import recompute_normalisation
 from gebm.networks.sngan import SNGANDiscriminator, SNGANGenerator
 
 __all__ = ["SMALL", "TARGETS", "beta_for", "gaussian_log_partition", "target"]
 
 SCALES, OBSERVED, TOY_LATENT = (1.0, 0.5), (1.0, -1.0), 10
-FLOW_DIMENSION, FLOW_HIDDEN, FLOW_COUPLINGS, LOG_SCALE = 6, 64, 4, 0.3
+FLOW_DIMENSION, FLOW_HIDDEN, FLOW_NOISE = 6, 64, 0.02
 SPREAD = 1.0  # nats: standard deviation of βE under the prior
 
 
@@ -71,53 +72,13 @@ def gaussian_log_partition(beta: float) -> float:
     return sum(terms)
 
 
-class Coupling(nn.Module):
-    """An affine coupling (Dinh et al., 2017): one half is scaled and shifted by networks of the other."""
-
-    def __init__(self, dimension: int, hidden: int, first: bool) -> None:
-        super().__init__()
-        self.first, kept = first, dimension // 2
-        self.net = nn.Sequential(nn.Linear(kept, hidden), nn.ReLU(), nn.Linear(hidden, 2 * (dimension - kept)))
-
-    def parameters_of(self, kept: Tensor) -> tuple[Tensor, Tensor]:
-        """Log-scale, between −LOG_SCALE and LOG_SCALE, and shift of the other half."""
-        log_scale, shift = self.net(kept).chunk(2, 1)
-        return LOG_SCALE * log_scale.tanh(), shift
-
-    def forward(self, z: Tensor) -> Tensor:
-        kept, moved = z.chunk(2, 1) if self.first else reversed(z.chunk(2, 1))
-        log_scale, shift = self.parameters_of(kept)
-        changed = moved * log_scale.exp() + shift
-        return torch.cat([kept, changed] if self.first else [changed, kept], 1)
-
-    def inverse(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """z, and log |dz/dx|."""
-        kept, changed = x.chunk(2, 1) if self.first else reversed(x.chunk(2, 1))
-        log_scale, shift = self.parameters_of(kept)
-        moved = (changed - shift) * (-log_scale).exp()
-        return torch.cat([kept, moved] if self.first else [moved, kept], 1), -log_scale.sum(1)
-
-
-class CouplingFlow(FlowBase):
-    """A flow of affine couplings."""
-
-    def __init__(self, dimension: int, hidden: int, couplings: int) -> None:
-        layers = [Coupling(dimension, hidden, index % 2 == 0) for index in range(couplings)]
-        super().__init__(nn.Sequential(*layers), GaussianPrior(dimension))
-        self.layers = layers
-
-    def log_prob(self, x: Tensor) -> Tensor:
-        total = torch.zeros_like(x[:, 0])
-        for layer in reversed(self.layers):
-            x, log_det = layer.inverse(x)
-            total = total + log_det
-        return self.prior.log_prob(x) + total
-
-
 def flow() -> GEBM:
-    """A flow base of four couplings with a fully connected energy."""
+    """A RealNVP base, its last layers moved away from 0 where they start, with a fully connected energy."""
     torch.manual_seed(0)
-    base = CouplingFlow(FLOW_DIMENSION, FLOW_HIDDEN, FLOW_COUPLINGS)
+    base = build_flow(FlowSettings("realnvp", layers=4, hidden=FLOW_HIDDEN), FLOW_DIMENSION)
+    with torch.no_grad():
+        for weights in base.parameters():
+            weights.add_(FLOW_NOISE * torch.randn_like(weights))
     energy = nn.Sequential(nn.Linear(FLOW_DIMENSION, FLOW_HIDDEN), nn.SiLU(), nn.Linear(FLOW_HIDDEN, 1), nn.Flatten(0))
     return GEBM(base, energy)
 

@@ -38,7 +38,7 @@ def version(benchmark: Benchmark) -> str:
                 waiting.append((module, part.id))
             elif isinstance(part, ast.ImportFrom):
                 waiting += imported(part)
-    content = repr((benchmark.unit, sorted(benchmark.settings.items()), benchmark.steps, sorted(seen.items())))
+    content = repr((benchmark.unit, sorted(benchmark.settings.items()), sorted(seen.items())))
     return hashlib.sha256(content.encode()).hexdigest()[:12]
 
 

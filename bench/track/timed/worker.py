@@ -1,7 +1,7 @@
-"""One measuring process: builds benchmarks, warms up, reads the clock, and writes a JSON line for each.
+"""One measuring process: does one thing at a time as it is asked to, and waits at its channel without using the processor in between.
 
-Lines are written as things happen, so whoever started the process knows where it died: first the environment, then for each benchmark
-`begin` and `result`.
+Messages are JSON objects. The process says `ready` (or `refused`) and then answers each request with one message: the values of the
+method of `Session` that it names in `do`, or `error`. It ends when the other end of the channel is closed.
 """
 
 from __future__ import annotations
@@ -14,42 +14,39 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from bench.track.timed import Benchmark
-from bench.track.timed.clock import clocks, flops_of_step, matmul_peak, sample
+from bench.track.timed import Benchmark, Work
+from bench.track.timed.clock import clocks, flops_of_step, matmul_peak, sample, warm_up
+from bench.track.timed.cores import lent, stay_on
 from bench.track.timed.version import version
 
-__all__ = ["Order", "definitions", "work"]
+__all__ = ["Order", "Session", "definitions", "work"]
 
 LIBRARIES = ("torch", "numpy", "scipy", "torch-fidelity", "torchvision", "scikit-learn")
-WARM_UP = 0.2  # seconds of steps before the first sample, at least one
-MEASURED, MOST_SAMPLES = 0.3, 60  # seconds of steps that are timed, in so many samples at most
+REQUESTS = ("listed", "checked", "built", "warmed", "timed", "environment")
 
 
 @dataclass(frozen=True)
 class Order:
-    """What a process is asked to do.
+    """What a process is started with.
 
     Attributes:
-        task: "list" names and versions, "time", or "check" the law of what is made.
-        names: the benchmarks, in order; none means all.
         device: "cpu" or "cuda".
-        threads: of torch.
+        threads: of torch, as the environment variables of the process say.
         root: folder that the library must come from.
-        out: file for the JSON lines.
+        channel: file descriptor of its end of a `multiprocessing.Pipe`.
         file: Python file with other `BENCHMARKS`; None for this package's own.
     """
 
-    task: str
-    names: tuple[str, ...]
     device: str
     threads: int
     root: str
-    out: str
+    channel: int
     file: str | None = None
 
 
@@ -69,68 +66,123 @@ def definitions(file: str | None) -> Sequence[Benchmark]:
 
 
 def work(order: Order) -> None:
-    """Do what was ordered."""
+    """Answer requests until there are no more."""
     sys.addaudithook(offline)
-    with Path(order.out).open("a", encoding="utf-8") as file:
+    with Connection(order.channel) as channel:
 
-        def say(kind: str, **content: Any) -> None:
-            file.write(json.dumps({"kind": kind, **content}) + "\n")
-            file.flush()
+        def say(message: Mapping[str, Any]) -> None:
+            channel.send_bytes(json.dumps(message).encode())
 
         try:
             library = library_root()
             if library != Path(order.root).resolve():
                 raise ImportError(f"the library was to come from {order.root}, but comes from {library}")
-            benchmarks = {benchmark.name: benchmark for benchmark in definitions(order.file)}
+            session = Session({benchmark.name: benchmark for benchmark in definitions(order.file)}, order)
         except Exception as error:
-            say("refused", error=describe(error))
+            say({"refused": describe(error)})
             return
-        say("environment", **environment(order))
-        for name in order.names or benchmarks:
-            say("begin", name=name)
+        say({"ready": True})
+        while True:
             try:
-                say("result", name=name, **TASKS[order.task](benchmarks[name], order.device))
-            except Exception as error:
-                say("result", name=name, error=describe(error))
-        say("end", **clocks(order.device))
+                request = json.loads(channel.recv_bytes())
+            except EOFError:
+                return
+            say(session.answer(**request))
 
 
-def listed(benchmark: Benchmark, _device: str) -> dict[str, Any]:
-    """What is known without running anything."""
-    return {"version": version(benchmark), "unit": benchmark.unit, "quick": benchmark.quick}
+@dataclass
+class Session:
+    """What a process does, a method a request.
 
+    Arguments:
+        benchmarks: by name.
+        order: what the process was started with.
+    """
 
-def timed(benchmark: Benchmark, device: str) -> dict[str, Any]:
-    """Raw samples, in seconds a step, and what a step is."""
-    work = benchmark.work(device)
-    flops = flops_of_step(work.step) if work.precision else 0.0
-    spent = 0.0
-    while spent < WARM_UP:
-        spent += sample(work.step, benchmark.steps, device) * benchmark.steps
-    peak = matmul_peak(work.precision, device) if work.precision else 0.0
-    seconds = [sample(work.step, benchmark.steps, device) for _ in range(benchmark.samples)]
-    while sum(seconds) * benchmark.steps < MEASURED and len(seconds) < MOST_SAMPLES:
-        seconds.append(sample(work.step, benchmark.steps, device))
-    return {
-        "unit": benchmark.unit,
-        "version": version(benchmark),
-        "seconds": seconds,
-        "amount": work.amount,
-        "gradient_evaluations": work.gradient_evaluations,
-        "forward_evaluations": work.forward_evaluations,
-        "flops": flops,
-        "peak": peak,
-        "precision": work.precision,
-        "clocks": clocks(device),
-    }
+    benchmarks: Mapping[str, Benchmark]
+    order: Order
+    work: Work | None = field(default=None, init=False)
+    cores: list[int] = field(default_factory=lent, init=False)
 
+    def answer(self, do: str, **arguments: Any) -> dict[str, Any]:
+        """The values of the method, or its error in a line."""
+        try:
+            if do not in REQUESTS:
+                raise LookupError(f"no request '{do}'")
+            found: dict[str, Any] = getattr(self, do)(**arguments)
+        except Exception as error:
+            return {"error": describe(error)}
+        return found
 
-def checked(benchmark: Benchmark, device: str) -> dict[str, Any]:
-    """Whether what it makes is right."""
-    return {"differs": benchmark.work(device).check()}
+    def listed(self) -> dict[str, Any]:
+        """What is known without running anything, by name."""
+        found = {
+            name: {"version": version(benchmark), "unit": benchmark.unit, "quick": benchmark.quick}
+            for name, benchmark in self.benchmarks.items()
+        }
+        return {"benchmarks": found}
 
+    def checked(self, name: str) -> dict[str, Any]:
+        """Whether what a benchmark makes is right."""
+        return {"differs": self.benchmarks[name].work(self.order.device).check()}
 
-TASKS = {"list": listed, "time": timed, "check": checked}
+    def built(self, name: str) -> dict[str, Any]:
+        """Build a benchmark in the place of the one before, on any core: what a step is."""
+        stay_on(self.cores)
+        benchmark = self.benchmarks[name]
+        self.work = None
+        self.work = work = benchmark.work(self.order.device)
+        return {
+            "unit": benchmark.unit,
+            "version": version(benchmark),
+            "amount": work.amount,
+            "gradient_evaluations": work.gradient_evaluations,
+            "forward_evaluations": work.forward_evaluations,
+            "flops": flops_of_step(work.step) if work.precision else 0.0,
+            "precision": work.precision,
+        }
+
+    def warmed(self, seconds: float, cores: Sequence[int]) -> dict[str, Any]:
+        """Warm up what was built for so long, on these cores: about what a step takes, and the machine's peak in the same process."""
+        work, device = self.at_hand(), self.order.device
+        stay_on(cores)
+        return {
+            "step": warm_up(work.step, seconds, device),
+            "peak": matmul_peak(work.precision, device) if work.precision else 0.0,
+            "clocks": clocks(device),
+        }
+
+    def timed(self, steps: int) -> dict[str, Any]:
+        """A slice of what was built, in seconds a step. Where it has several, one before them brings the caches back."""
+        work, device = self.at_hand(), self.order.device
+        if steps > 1:
+            sample(work.step, 1, device)
+        return {"seconds": sample(work.step, steps, device)}
+
+    def at_hand(self) -> Work:
+        """What was built."""
+        if self.work is None:
+            raise LookupError("nothing was built")
+        return self.work
+
+    def environment(self) -> dict[str, Any]:
+        """Interpreter, machine, threads, the versions of the libraries under the one that is timed, and clocks."""
+        found: dict[str, Any] = {
+            "python": platform.python_version(),
+            "machine": platform.machine(),
+            "threads": self.order.threads,
+            "cores": len(self.cores) or os.cpu_count(),
+            "time": time.time(),
+            "packages": {name: number for name in LIBRARIES if (number := installed(name))},
+            "clocks": clocks(self.order.device),
+        }
+        if "torch" in sys.modules:
+            import torch
+
+            found["capability"] = torch.backends.cpu.get_cpu_capability()
+            if self.order.device == "cuda":
+                found["gpu"] = torch.cuda.get_device_name()
+        return found
 
 
 def library_root() -> Path:
@@ -139,26 +191,6 @@ def library_root() -> Path:
     if spec is None or spec.origin is None:
         raise ImportError("there is no package gebm on this side")
     return Path(spec.origin).resolve().parents[1]
-
-
-def environment(order: Order) -> dict[str, Any]:
-    """Interpreter, machine, threads, and the versions of the libraries under the one that is timed."""
-    found: dict[str, Any] = {
-        "python": platform.python_version(),
-        "machine": platform.machine(),
-        "threads": order.threads,
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "time": time.time(),
-        "packages": {name: number for name in LIBRARIES if (number := installed(name))},
-    }
-    if order.task != "list" and "torch" in sys.modules:
-        import torch
-
-        torch.set_num_threads(order.threads)
-        found["capability"] = torch.backends.cpu.get_cpu_capability()
-        if order.device == "cuda":
-            found["gpu"] = torch.cuda.get_device_name()
-    return found
 
 
 def installed(name: str) -> str | None:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from bench.track import turns
+
 BENCHMARKS = """
 import time
 
@@ -44,6 +46,14 @@ SLOW = LIBRARY.replace("sleep(seconds)", "sleep(2 * seconds)")
 WRONG = LIBRARY.replace("sleep(seconds)", "sleep(0.5 * seconds)").replace("return []", "return ['energy']")
 BROKEN = LIBRARY.replace("time.sleep(seconds)", "raise ValueError('no such nap')")
 KILLED = LIBRARY.replace("time.sleep(seconds)", "import os; os.kill(os.getpid(), 9)")
+
+
+@pytest.fixture(autouse=True)
+def short_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Naps need no warming up and are even: few short slices. Commands in processes of their own keep the usual ones."""
+    monkeypatch.setattr(turns, "WARM_UP", 0.0)
+    monkeypatch.setattr(turns, "SLICE", 0.004)
+    monkeypatch.setattr(turns, "TURNS", 4)
 
 
 def git(folder: Path, *arguments: str) -> str:

@@ -9,9 +9,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
@@ -20,8 +21,10 @@ from bench.track import sides
 from bench.track.check import NEW, OLD, Line, exit_code, judge_laws, judge_versions, run_check
 from bench.track.decide import Design, Verdict
 from bench.track.processes import MeasuringError, Processes
+from bench.track.turns import measure
 
 from .conftest import BROKEN, KILLED, LIBRARY, SLOW, WRONG, worktrees
+from .simulation import SimulatedMachine
 
 PRIOR = """
 class GaussianPrior:
@@ -70,6 +73,7 @@ def test_twice_as_slow_is_regressed_and_twice_as_fast_improved(
     content = json.loads((tmp_path / "o.json").read_text())
     assert content["benchmarks"]["nap"]["judgement"]["ratio"] == pytest.approx(2, rel=0.4)
     assert [len(content["benchmarks"]["nap"]["seconds"][side]) for side in ("old", "new")] == [4, 4]
+    assert {len(turns) for turns in content["benchmarks"]["nap"]["seconds"]["new"]} == {4}
     assert content["sides"]["old"]["environment"]["threads"] == 1
     assert "| `nap` |" in (tmp_path / "o.md").read_text()
     assert "❌ regressed" in (tmp_path / "o.md").read_text()
@@ -140,24 +144,26 @@ def test_the_page_on_throughput_has_an_example_that_works(commit: Commit, tmp_pa
     (tmp_path / "mine.py").write_text(page.split("```python\n")[1].split("```")[0])
     repository = commit("only")
     (repository / "gebm" / "__init__.py").write_text(PRIOR)
-    found = Processes(tmp_path, file=tmp_path / "mine.py").ask(sides.working_tree(repository), "time", ["prior"])
+    (found,) = measure(Processes(tmp_path, file=tmp_path / "mine.py"), (sides.working_tree(repository),), ["prior"])
     assert found.results["prior"]["amount"] == 1000
     assert found.results["prior"]["unit"] == "draws"
+    assert min(found.results["prior"]["seconds"]) > 0
 
 
 def test_slow_processes_are_ended(commit: Commit, benchmarks: Path, tmp_path: Path) -> None:
     side = sides.working_tree(commit("stuck", LIBRARY.replace("sleep(seconds)", "sleep(1000)")))
-    found = Processes(tmp_path, file=benchmarks, timeout=2.0).ask(side, "time", ["nap"])
-    assert found.results == {"nap": {"error": "its process took more than 2 seconds"}}
+    (found,) = measure(Processes(tmp_path, file=benchmarks, timeout=2.0), (side,), ["nap"])
+    assert found.results["nap"]["error"] == "its process took more than 2 seconds"
 
 
 def test_a_process_has_no_network_and_the_library_of_its_side(commit: Commit, benchmarks: Path, tmp_path: Path) -> None:
     calling = LIBRARY.replace("time.sleep(seconds)", "import socket; socket.create_connection(('127.0.0.1', 9))")
     side = sides.working_tree(commit("calling", calling))
-    found = Processes(tmp_path, file=benchmarks).ask(side, "time", ["nap"])
+    ways = Processes(tmp_path, file=benchmarks)
+    (found,) = measure(ways, (side,), ["nap"])
     assert "must not use the network" in found.results["nap"]["error"]
     with pytest.raises(MeasuringError, match=r"no package gebm|was to come from"):
-        Processes(tmp_path, file=benchmarks).ask(sides.Side("nothing", tmp_path), "time", ["nap"])
+        measure(ways, (sides.Side("nothing", tmp_path),), ["nap"])
 
 
 @pytest.mark.parametrize(
@@ -264,23 +270,18 @@ def test_laws_are_judged_before_speed() -> None:
     ]
     asked: list[tuple[str, ...]] = []
 
-    def measure(side: str, names: object) -> dict[str, dict[str, object]]:
-        asked.append(tuple(names))  # type: ignore[arg-type]
-        return {"right": {"seconds": [1.0]}}
+    def timed(sides: Sequence[str], names: Sequence[str]) -> dict[str, dict[str, dict[str, object]]]:
+        asked.append(tuple(names))
+        return {side: {"right": {"seconds": [1.0]}} for side in sides}
 
-    assert exit_code(run_check(Design().up_to(3), lines, measure)) == 1
+    assert exit_code(run_check(Design().up_to(3), lines, timed)) == 1
     assert set(asked) == {("right",)}
 
 
 def test_which_side_goes_first_alternates() -> None:
-    order: list[str] = []
-
-    def measure(side: str, names: object) -> dict[str, dict[str, object]]:
-        order.append(side)
-        return {"step": {"seconds": [1.0]}}
-
-    run_check(Design().up_to(4), [Line("step")], measure)
-    assert order == [OLD, NEW, NEW, OLD, OLD, NEW, NEW, OLD]
+    machine = SimulatedMachine(0.0, np.random.default_rng(0))
+    run_check(Design().up_to(4), [Line("step")], machine)
+    assert [sides for sides, _ in machine.asked] == [(OLD, NEW), (NEW, OLD), (OLD, NEW), (NEW, OLD)]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -60,7 +60,7 @@ def test_recording_twice_keeps_both_with_raw_samples(commit: Commit, benchmarks:
         assert recording["schema"] == history.SCHEMA
         assert recording["commit"] == head
         assert not recording["dirty"]
-        assert [len(samples) >= 3 for samples in recording["benchmarks"]["nap"]["seconds"]] == [True, True]
+        assert [len(samples) == 4 for samples in recording["benchmarks"]["nap"]["seconds"]] == [True, True]
         assert recording["environment"]["packages"]["numpy"] == np.__version__
     (repository / "gebm" / "__init__.py").write_text(BROKEN)
     said = record(repository, benchmarks, folder)
@@ -70,6 +70,17 @@ def test_recording_twice_keeps_both_with_raw_samples(commit: Commit, benchmarks:
     shown = track("history", "--history", folder)
     assert shown.exit_code == 0
     assert "(2 points)" in shown.output
+
+
+def test_a_benchmark_that_fails_half_way_has_no_samples(commit: Commit, benchmarks: Path, tmp_path: Path) -> None:
+    tiring = LIBRARY.replace(
+        "time.sleep(seconds)", "calls.append(time.sleep(seconds))\n    assert len(calls) < 5, 'tired'"
+    )
+    said = record(commit("tiring", tiring + "\n\ncalls = []\n"), benchmarks, tmp_path / "history")
+    assert said.exit_code == 3
+    (recording,) = recordings(tmp_path / "history").values()
+    assert recording["benchmarks"] == {"nap": {"error": "AssertionError: tired"}}
+    assert "1 recordings" in track("history", "--history", tmp_path / "history").output
 
 
 def test_what_is_there_is_never_replaced(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from bench.track.compare import Comparison
 from bench.track.decide import Design, Verdict
 from bench.track.sides import Side
 
-from .simulation import SimulatedMachine
+from .simulation import TURNS, SimulatedMachine
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def test_json_keeps_raw_samples_and_rates(comparison: Comparison) -> None:
     said = json.loads(json.dumps(report.as_json(comparison), allow_nan=False))
     slow = said["benchmarks"]["slow"]
     assert len(slow["seconds"]["old"]) == slow["judgement"]["pairs"] == 8
-    assert len(slow["seconds"]["old"][0]) == 5
+    assert len(slow["seconds"]["old"][0]) == len(slow["seconds"]["new"][0]) == TURNS
     ratio = slow["rates"]["old"]["per_second"] / slow["rates"]["new"]["per_second"]
     assert ratio == pytest.approx(1.25, rel=0.1)
     assert said["sides"]["new"]["dirty"]

@@ -17,13 +17,12 @@ from torch import Tensor, nn
 import bench
 from bench import registry
 from bench.cli import main
-from bench.track.timed import Benchmark, clock, worker
+from bench.track.timed import Benchmark, Work, clock, worker
 from bench.track.timed import version as versions
 from bench.track.timed.agreement import differing
 from bench.track.timed.catalogue import BENCHMARKS, RULES, make_sampler
-from bench.track.timed.targets import CouplingFlow, gaussian_log_partition, target, toy
+from bench.track.timed.targets import gaussian_log_partition, target, toy
 from bench.track.timed.version import version
-from gebm import GaussianPrior
 from gebm.samplers import MALA, ULA, Info, Sampler, State
 from gebm.samplers.kernel import start
 
@@ -124,16 +123,6 @@ def test_a_broken_fast_sampler_fails_the_check_of_its_side(tmp_path: Path) -> No
     assert "mala-toy-b256: no longer right, whatever its speed: " in found.output
 
 
-def test_the_flow_is_a_flow() -> None:
-    """Its density agrees with that of the latents and autograd's Jacobian."""
-    torch.manual_seed(1)
-    flow = CouplingFlow(6, 16, 3).double()
-    z = torch.randn(4, 6, dtype=torch.float64)
-    jacobians = [torch.autograd.functional.jacobian(lambda row: flow(row[None])[0], row) for row in z]
-    log_det = torch.stack([torch.linalg.slogdet(jacobian)[1] for jacobian in jacobians])
-    torch.testing.assert_close(flow.log_prob(flow(z)), GaussianPrior(6).log_prob(z) - log_det)
-
-
 def test_the_toys_log_partition_is_the_one_of_the_formula() -> None:
     """By importance sampling with 10⁶ draws, to five standard errors."""
     from gebm.partition import importance_sampling
@@ -183,17 +172,43 @@ def test_clocks_of_a_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 )
 def test_benchmarks_on_a_gpu(name: str) -> None:
     assert BY_NAME[name].work("cuda").check() == []
-    assert worker.timed(BY_NAME[name], "cuda")["peak"] > 0
+    process = session("cuda")
+    assert "error" not in process.answer("built", name=name)
+    assert process.answer("warmed", seconds=0.1, cores=[])["peak"] > 0
+    assert process.answer("timed", steps=2)["seconds"] > 0
 
 
-def test_a_result_has_what_rates_are_made_of() -> None:
-    found = worker.timed(BY_NAME["ula-flow-b256"], "cpu")
-    assert found["amount"] == found["gradient_evaluations"] == 256
-    assert found["forward_evaluations"] == 0
-    assert BY_NAME["ula-flow-b256"].samples <= len(found["seconds"]) <= worker.MOST_SAMPLES
-    assert min(found["seconds"]) > 0
-    assert found["flops"] > 0
-    assert found["peak"] > 0
+def session(device: str = "cpu") -> worker.Session:
+    """What a measuring process does, in this one."""
+    return worker.Session(BY_NAME, worker.Order(device, 1, str(ROOT), -1))
+
+
+def test_what_a_process_says_has_what_rates_are_made_of() -> None:
+    process = session()
+    built = process.answer("built", name="ula-flow-b256")
+    assert built["amount"] == built["gradient_evaluations"] == 256
+    assert built["forward_evaluations"] == 0
+    assert built["flops"] > 0
+    warmed = process.answer("warmed", seconds=0.01, cores=[])
+    assert warmed["peak"] > 0
+    assert warmed["step"] > 0
+    assert process.answer("timed", steps=3)["seconds"] > 0
+    assert process.answer("environment")["capability"]
+
+
+def test_a_process_answers_what_it_cannot_do_with_an_error() -> None:
+    process = session()
+    assert process.answer("timed", steps=1) == {"error": "LookupError: nothing was built"}
+    assert process.answer("built", name="unknown") == {"error": "KeyError: 'unknown'"}
+    assert process.answer("answer") == {"error": "LookupError: no request 'answer'"}
+
+
+def test_a_slice_of_several_steps_has_one_more_before_it() -> None:
+    process, done = session(), []
+    process.work = Work(lambda: done.append(1), 1.0, list)
+    for steps, in_all in ((1, 1), (5, 7)):
+        process.answer("timed", steps=steps)
+        assert len(done) == in_all
 
 
 SOURCE = '''
