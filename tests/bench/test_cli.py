@@ -287,7 +287,8 @@ def victims(parent: int) -> list[int]:
 def test_max_minutes_stops_cleanly_and_continues(tiny_path: Path, store: Store) -> None:
     endless = tiny_path.with_name("endless.toml")
     endless.write_text(tiny_path.read_text().replace("base_steps = 120", "base_steps = 1000000"))
-    options = ("--suite", endless, "--store", store.root, "--max-minutes", 0.15, "--jobs", 1, "--model", "gan-ns")
+    where = ("--suite", endless, "--store", store.root, "--model", "gan-ns", "--seeds", 0)
+    options = (*where, "--max-minutes", 0.2, "--jobs", 1)
 
     def steps_done() -> int:
         stopped = bench("run", *options, check=1)
