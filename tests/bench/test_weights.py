@@ -123,7 +123,9 @@ def test_an_unfinished_run_moves_too_and_says_so(tiny: Suite, store: Store, tmp_
 
 @pytest.mark.parametrize("size", ["16", "0MB", "MB", "16 potatoes", "-1MB"])
 def test_what_is_no_size_is_said(size: str, tmp_path: Path) -> None:
-    result = CliRunner().invoke(main, ["weights", "r", str(tmp_path), "--shard", size])
+    result = CliRunner().invoke(
+        main, ["weights", "r", str(tmp_path), "--store", str(tmp_path / "none"), "--shard", size]
+    )
     if size == "16":  # bytes: a size, but there is no store
         assert (result.exit_code, "no store at" in result.output) == (1, True)
     else:
