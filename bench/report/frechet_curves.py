@@ -11,7 +11,7 @@ from bench.report.blocks import Cell, Column, Table
 from bench.report.chapters import Chapter
 from bench.report.comparisons import headline_metric
 from bench.report.facts import DATA, ReadoutFacts
-from bench.report.text import number, readout_name
+from bench.report.text import number, readout_text
 
 __all__ = ["frechet_table"]
 
@@ -45,7 +45,7 @@ def frechet_table(chapter: Chapter) -> Table | None:
     cells = [
         [
             Cell("", code=line.label),
-            Cell(_name(line.readout)),
+            Cell(readout_text(line.readout.sampler, line.readout.beta, line.readout.step_size, line.readout.steps)),
             *(Cell(number(line.distances[i], line.distances[-1]), line.distances[i]) for i in shown),
             Cell(number(line.infinity, line.distances[-1]), line.infinity),
             Cell(number(line.bias), line.bias),
@@ -111,11 +111,6 @@ def _means(found: Sequence[tuple[str, ReadoutFacts]]) -> list[_Line]:
             line.readout.step_size or 0.0,
         ),
     )
-
-
-def _name(readout: ReadoutFacts) -> str:
-    name = readout_name(readout.sampler, readout.beta)
-    return f"{name}, step {readout.step_size:g}, {readout.steps:,} steps" if readout.step_size else name
 
 
 def _ranking(lines: Sequence[_Line], size: int) -> str:

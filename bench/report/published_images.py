@@ -19,7 +19,7 @@ from bench.report.facts import ReadoutFacts, RunFacts
 from bench.report.rows import Keys, read_keys
 from bench.report.scores import UNFINISHED
 from bench.report.summary import SummaryRow
-from bench.report.text import arrow, estimate_text, listed, readout_name
+from bench.report.text import arrow, estimate_text, listed, readout_text
 
 __all__ = [
     "Orientation",
@@ -116,7 +116,7 @@ def published_images_table(chapter: Chapter) -> Table | None:
             Cell(what),
             _paper_cell(cells) if row is first else Cell("the same" if cells.fid and _is_papers(row) else "—"),
             Cell("", code=row.label),
-            Cell(_readout_text(row)),
+            Cell(readout_text(row.sampler, row.beta, row.step_size, row.steps)),
             _our_cell(row, keys),
         ]
         for what, row in ours
@@ -200,11 +200,6 @@ def _is_papers(row: SummaryRow) -> bool:
 
 def _paper_cell(cells: PaperCells) -> Cell:
     return Cell(f"{listed([f'{value:g}' for value in cells.fid])} ({cells.networks})" if cells.fid else "—")
-
-
-def _readout_text(row: SummaryRow) -> str:
-    name = readout_name(row.sampler, row.beta)
-    return f"{name}, step {row.step_size:g}, {row.steps:,} steps" if row.steps and row.step_size else name
 
 
 def _our_cell(row: SummaryRow, keys: Keys) -> Cell:

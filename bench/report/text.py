@@ -107,6 +107,12 @@ def shortened_note(names: Sequence[str]) -> str:
     return f"{listed(short)} {'are' if len(short) > 1 else 'is'} in the features of {extractor}, too."
 
 
+def readout_text(sampler: str | None, beta: float | None, step_size: float | None, steps: int | None) -> str:
+    """A readout by its name, a chain also by its step size and length."""
+    name = readout_name(sampler, beta)
+    return f"{name}, step {step_size:g}, {steps:,} steps" if steps and step_size else name
+
+
 def listed(words: Sequence[str]) -> str:
     """Words in a row: "a", "a and b", "a, b and c"."""
     return " and ".join(part for part in (", ".join(words[:-1]), *words[-1:]) if part)

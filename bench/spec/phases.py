@@ -9,7 +9,22 @@ from bench.spec.fields import BatchSize, Count, Frozen, Moment, Positive, Rate, 
 __all__ = ["Likelihood", "Refit", "Training"]
 
 
-class Training(Frozen):
+class _EnergySteps(Frozen):
+    """What both phases that train an energy have, with the same defaults."""
+
+    learning_rate: Rate = 1e-4
+    log_partition_learning_rate: Rate = 1e-2
+    betas: tuple[Moment, Moment] = (0.5, 0.999)
+    clip_norm: Weight = 0.0
+    penalty: Weight = 1.0
+    penalty_every: Positive = 1
+    penalty_points: Literal["interpolates", "data", "both"] = "interpolates"
+    penalty_norm: Weight = 0.0
+    energy_l2: Weight = 0.0
+    weight_decay: Weight = 0.0
+
+
+class Training(_EnergySteps):
     """Settings of the alternating phase; see `gebm.training.TrainingSettings` for each."""
 
     base_steps: Positive
@@ -17,40 +32,20 @@ class Training(Frozen):
     n_critic: Positive = 1
     burst: Count = 0
     burst_every: Positive = 500
-    learning_rate: Rate = 1e-4
     energy_learning_rate: Rate = 1e-4
-    log_partition_learning_rate: Rate = 1e-2
-    betas: tuple[Moment, Moment] = (0.5, 0.999)
     decay: Literal["constant", "linear", "cosine"] = "constant"
-    clip_norm: Weight = 0.0
-    penalty: Weight = 1.0
-    penalty_every: Positive = 1
-    penalty_points: Literal["interpolates", "data", "both"] = "interpolates"
-    penalty_norm: Weight = 0.0
-    energy_l2: Weight = 0.0
     ema: Moment = 0.0
-    weight_decay: Weight = 0.0
 
 
-class Refit(Frozen):
+class Refit(_EnergySteps):
     """Settings of the energy's refit; see `gebm.training.RefitSettings` for each."""
 
     steps: Count
     batch_size: BatchSize = 128
-    learning_rate: Rate = 1e-4
-    log_partition_learning_rate: Rate = 1e-2
-    penalty: Weight = 1.0
-    penalty_every: Positive = 1
-    penalty_points: Literal["interpolates", "data", "both"] = "interpolates"
-    penalty_norm: Weight = 0.0
-    energy_l2: Weight = 0.0
     check_every: Positive = 100
     partition_samples: Positive = 2048
     patience: Count = 0
-    betas: tuple[Moment, Moment] = (0.5, 0.999)
     decay: Literal["constant", "linear", "cosine"] = "linear"
-    clip_norm: Weight = 0.0
-    weight_decay: Weight = 0.0
 
 
 class Likelihood(Frozen):

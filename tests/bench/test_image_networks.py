@@ -21,7 +21,7 @@ from bench.spec import Suite, SuiteError
 from bench.store import Store
 from bench.suite_files import load_suite
 
-from .test_runner import built, ignore, numbers
+from .test_runner import built, ignore, numbers, stops_until_done
 
 NETWORKS = {
     "sngan": 'family = "sngan"\nlatent = 4\nwidth = 2',
@@ -108,15 +108,7 @@ def test_an_interrupted_run_is_identical(suite_path: Path, tmp_path: Path) -> No
     expected = planned(suite, whole, "gebm").task
     assert execute(expected, ignore, lambda: False).state == "done"
     task = planned(suite, pieces, "gebm").task
-    stops = 0
-    while True:
-        looks = iter(range(10**9))
-        outcome = execute(task, ignore, lambda looks=looks: next(looks) >= 4)  # type: ignore[misc]
-        if outcome.state == "done":
-            break
-        assert outcome.state == "stopped", outcome
-        stops += 1
-    assert stops >= 2
+    assert stops_until_done(task, 4) >= 2
     assert numbers(pieces, task) == numbers(whole, expected)
 
 
