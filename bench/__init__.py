@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from bench.tidy import load
+    from bench.results.tidy import load
 
 __all__ = ["__version__", "load"]
 
@@ -18,7 +18,7 @@ __version__ = "0.1.0"
 def __getattr__(name: str) -> Any:
     """`load`, imported when it is asked for, so that the command line starts fast."""
     if name == "load":
-        from bench.tidy import load
+        from bench.results.tidy import load
 
         return load
     raise AttributeError(f"module 'bench' has no attribute '{name}'")

@@ -40,7 +40,7 @@ def small_store(folder: Path) -> Path:
     """What `bench run --suite example.toml --store runs` makes, in seconds."""
     suite = folder / "example.toml"
     suite.write_text(SUITE, encoding="utf-8")
-    command = [sys.executable, "-m", "bench.cli", "run", "--suite", str(suite), "--store", str(folder / "runs")]
+    command = [sys.executable, "-m", "bench", "run", "--suite", str(suite), "--store", str(folder / "runs")]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     return folder / "runs"
 

@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 
 from bench.report import RunFacts, SampleFile, write_report
-from bench.report.facts import PartitionFacts
-from bench.report.scores import COLUMNS
+from bench.results.facts import PartitionFacts
+from bench.results.scores import COLUMNS
 
 NAN = float("nan")
 FD, IS, GAIN = "fd[digits-cnn]", "is[digits-cnn]", "likelihood-gain"

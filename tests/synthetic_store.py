@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from bench.core.spec import ChainSpec, ImageReadout, MLPNetwork, RunSpec, Training, content_hash
+from bench.core.store import Store, fingerprint
 from bench.metrics.keys import ScoreKey
-from bench.spec import ChainSpec, ImageReadout, MLPNetwork, RunSpec, Training, content_hash
-from bench.store import Store, fingerprint
 
 CHAINS = (
     ChainSpec(sampler="ula", beta=1, step_size=1e-2, lengths=(10, 100)),

@@ -25,7 +25,7 @@ from bench.claims.select import (
     treatments,
 )
 from bench.report.comparisons import Readout, pair
-from bench.report.scores import Section
+from bench.results.scores import Section
 from bench.stats import Estimate, holm, mean_interval, sign_flip_p_value, simultaneous_confidence
 
 __all__ = ["Finding", "judge", "to_json"]

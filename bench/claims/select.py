@@ -10,7 +10,7 @@ from functools import cached_property
 from bench.claims.model import Claim, Reference
 from bench.metrics import base_name
 from bench.report.comparisons import Readout, readout_of
-from bench.report.scores import UNFINISHED, Score, Section
+from bench.results.scores import UNFINISHED, Score, Section
 
 __all__ = ["Lengths", "Rows", "SectionRows", "matches", "metrics_of", "missing", "references", "treatments"]
 

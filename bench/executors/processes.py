@@ -65,7 +65,7 @@ def run_jobs(
     to be done, under the same name.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["bench.runner"])
+    context.set_forkserver_preload(["bench.core.runner"])
     waiting, running = deque(jobs), list[Worker]()
     not_before: dict[str, float] = {}
     stopping = False

@@ -18,7 +18,7 @@ from torch_fidelity import register_feature_extractor
 from torch_fidelity.feature_extractor_base import FeatureExtractorBase
 from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY
 
-from bench.atomic import CorruptFileError, sha256_file
+from bench.core.files import CorruptFileError, sha256_file
 from bench.metrics import INCEPTION, INCEPTION_FILES, INCEPTION_SHA256, classifier
 from bench.metrics.sealed import content_digest, read_or_compute
 

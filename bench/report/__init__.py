@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from bench.report.facts import RunFacts, SampleFile
+from bench.results.facts import RunFacts, SampleFile
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,7 +29,7 @@ def write_report(frame: pd.DataFrame, facts: Sequence[RunFacts], out: Path, form
     """Write a report and, for Markdown, its figures beside it in `<name>-figures/`.
 
     Args:
-        frame: one row for each run × readout × metric, as `bench.report.scores.COLUMNS` has it.
+        frame: one row for each run × readout × metric, as `bench.results.scores.COLUMNS` has it.
         facts: what is known about the runs besides their scores; may be empty.
         out: the file to write, or a folder, in which it is then named `report.md` (`.html`, `.json`, `.csv`, `.tex`).
         format: one of `FORMATS`.
@@ -42,8 +42,8 @@ def write_report(frame: pd.DataFrame, facts: Sequence[RunFacts], out: Path, form
         ValueError: if the format is unknown or the frame breaks its contract.
     """
     _check_format(format)
-    from bench.atomic import write_bytes
-    from bench.machine import cores
+    from bench.core.files import write_bytes
+    from bench.core.machine import cores
     from bench.report.chapters import read_chapters
 
     chapters = read_chapters(frame, facts)
@@ -68,7 +68,7 @@ def render(frame: pd.DataFrame, facts: Sequence[RunFacts] = (), format: str = "m
         ValueError: if the format is unknown or the frame breaks its contract.
     """
     _check_format(format)
-    from bench.machine import no_collection
+    from bench.core.machine import no_collection
     from bench.report.chapters import read_chapters
 
     with no_collection():
@@ -107,6 +107,6 @@ def _text(chapters: list[Chapter], name: str, figures: list[list[Figure]] | None
         from bench.report.latex import render_latex
 
         return render_latex(chapters)
-    from bench.report.exports import render_csv, render_json
+    from bench.results.exports import render_csv, render_json
 
     return render_json(chapters) if name == "json" else render_csv(chapters)

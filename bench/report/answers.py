@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from statistics import fmean
 
 from bench import claims
+from bench.chains.blocks import CHAINS_QUESTION, chain_sentences
+from bench.densities.blocks import LIKELIHOOD_QUESTION, likelihood_sentences
 from bench.report.blocks import READING_TONES, Answer, Effect, Finding, Tone, Verdict
 from bench.report.certificate import Match
-from bench.report.chains import CHAINS_QUESTION, chain_sentences
 from bench.report.chapters import Chapter
 from bench.report.claims import CLAIMS_QUESTION, comparison, place, summary
 from bench.report.claims import footnote as footnote_of
 from bench.report.comparisons import Comparison, Readout, compare, headline_metric, likelihood_gains, step_text
-from bench.report.likelihoods import LIKELIHOOD_QUESTION, likelihood_sentences
 from bench.report.text import PAPER_BETA, arrow, beta_name, direction, estimate_text, number
 from bench.report.verdict import QUESTION, footnote, gain_reading, rivals_name, verdict
 from bench.stats import Estimate

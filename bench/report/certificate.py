@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from bench.report.facts import RunFacts
 from bench.report.text import escape, short_count, table
+from bench.results.facts import RunFacts
 
 __all__ = ["Match", "Networks", "check", "network_cells", "network_table"]
 

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bench import registry
-from bench.machine import no_collection
+from bench.core import registry
+from bench.core.machine import no_collection
 from bench.metrics import METRICS, base_name
 from bench.report.certificate import Match, check
-from bench.report.facts import DATA, RunFacts
-from bench.report.scores import Section, read_scores, split_sections
-from bench.report.summary import SummaryRow, summarise
+from bench.results.facts import DATA, RunFacts
+from bench.results.scores import Section, read_scores, split_sections
+from bench.results.summary import SummaryRow, summarise
 
 if TYPE_CHECKING:
     import pandas as pd

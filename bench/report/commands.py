@@ -6,8 +6,8 @@ import shlex
 import tomllib
 from collections.abc import Iterable, Sequence
 
-from bench import registry
-from bench.report.scores import Section
+from bench.core import registry
+from bench.results.scores import Section
 
 __all__ = ["report_command", "run_commands"]
 

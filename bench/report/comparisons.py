@@ -10,9 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from bench.report.facts import DATA
-from bench.report.scores import Score, Section
 from bench.report.text import about_density, direction, metric_order
+from bench.results.facts import DATA
+from bench.results.scores import Score, Section
 from bench.stats import Estimate, PairedDifference, mean_interval, paired_difference
 
 __all__ = [

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from bench.images.published import published_images_table
+from bench.images.sampler_table import sampler_tables
 from bench.report.blocks import Table
 from bench.report.chapters import Chapter
 from bench.report.comparisons import compare, headline_metric, metrics_of, step_text
-from bench.report.published_images import published_images_table
 from bench.report.rows import Keys, TableRow, read_keys, table_rows
-from bench.report.sampler_table import sampler_tables
-from bench.report.scores import UNFINISHED
 from bench.report.text import direction, estimate_text, readout_name, short_names, shortened_note
+from bench.results.scores import UNFINISHED
 
 __all__ = ["escape_latex", "render_latex"]
 

@@ -5,21 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bench.report.blocks import Cell, Table
-from bench.report.chains import CHAINS_QUESTION, chain_notes, chain_sentences, grids
-from bench.report.chapters import Chapter
-from bench.report.claims import CLAIMS_QUESTION, claims_table, findings_of
-from bench.report.facts import RunFacts
-from bench.report.frechet_curves import frechet_table
-from bench.report.likelihoods import (
+from bench.chains.blocks import CHAINS_QUESTION, chain_notes, chain_sentences, grids
+from bench.densities.blocks import (
     LIKELIHOOD_QUESTION,
     likelihood_difference_table,
     likelihood_sentences,
     likelihood_table,
     published_table,
 )
-from bench.report.published_images import orientation_table, published_images_table
-from bench.report.sampler_table import SAMPLERS_TITLE, sampler_tables
+from bench.images.frechet_curves import frechet_table
+from bench.images.published import orientation_table, published_images_table
+from bench.images.sampler_table import SAMPLERS_TITLE, sampler_tables
+from bench.report.blocks import Cell, Table
+from bench.report.chapters import Chapter
+from bench.report.claims import CLAIMS_QUESTION, claims_table, findings_of
 from bench.report.tables import (
     certificate_table,
     collapse_notes,
@@ -31,6 +30,7 @@ from bench.report.tables import (
 )
 from bench.report.text import escape, table
 from bench.report.verdict import QUESTION, footnote, verdict
+from bench.results.facts import RunFacts
 
 __all__ = ["Figure", "render"]
 

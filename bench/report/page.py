@@ -4,23 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bench.report.along_chain import chain_sheets, chain_sheets_chart
+from bench.chains.blocks import chain_notes, grids
+from bench.chains.figures import objectives_chart, trade_off_chart
+from bench.densities.blocks import likelihood_difference_table, likelihood_table, published_table
+from bench.densities.figures import corner_chart, likelihood_chart
+from bench.images.along_chain import chain_sheets, chain_sheets_chart
+from bench.images.frechet_curves import frechet_table
+from bench.images.published import orientation_table, published_images_table
+from bench.images.sampler_table import SAMPLERS_TITLE, sampler_tables
 from bench.report.answers import claims_block, verdict_block
 from bench.report.blocks import Block, Commands, Page, Part, Picture, Pictures, TextBlock
-from bench.report.chain_plots import objectives_chart, trade_off_chart
-from bench.report.chains import chain_notes, grids
 from bench.report.chapters import Chapter
 from bench.report.claims import findings_of
 from bench.report.commands import report_command, run_commands
 from bench.report.comparisons import headline_metric, metrics_of
 from bench.report.curves import read_curve
-from bench.report.frechet_curves import frechet_table
-from bench.report.likelihood_plots import corner_chart, likelihood_chart
-from bench.report.likelihoods import likelihood_difference_table, likelihood_table, published_table
 from bench.report.pictures import CORNER_TITLE, OTHER_PANELS, TRAINING_TITLE, sample_rows
 from bench.report.plots import DPI, Chart, chart_png, curves_chart, score_chart, sheet_png
-from bench.report.published_images import orientation_table, published_images_table
-from bench.report.sampler_table import SAMPLERS_TITLE, sampler_tables
 from bench.report.svg import legend_entries, svg_of
 from bench.report.tables import (
     certificate_table,

@@ -11,17 +11,17 @@ from itertools import repeat
 from pathlib import Path
 from urllib.parse import quote
 
-from bench.atomic import write_bytes
-from bench.report.along_chain import chain_sheets, chain_sheets_chart
-from bench.report.chain_plots import objectives_figure, trade_off_figure
+from bench.chains.figures import objectives_figure, trade_off_figure
+from bench.core.files import write_bytes
+from bench.densities.figures import corner_chart, likelihood_chart
+from bench.images.along_chain import chain_sheets, chain_sheets_chart
 from bench.report.chapters import Chapter
 from bench.report.comparisons import headline_metric, metrics_of
 from bench.report.curves import read_curve
-from bench.report.facts import DATA, RunFacts, SampleFile
-from bench.report.likelihood_plots import corner_chart, likelihood_chart
 from bench.report.markdown import Figure
 from bench.report.plots import SampleRow, chart_png, curves_figure, samples_figure, score_figure
 from bench.report.sample_files import chains_of, first_seed, load_images, title_of
+from bench.results.facts import DATA, RunFacts, SampleFile
 
 __all__ = ["sample_rows", "write_all_figures", "write_figures"]
 

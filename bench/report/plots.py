@@ -21,11 +21,11 @@ from matplotlib.ticker import FuncFormatter
 from numpy.typing import NDArray
 
 from bench.report.curves import Curve, median_bins
-from bench.report.facts import DATA
 from bench.report.rows import Keys, read_keys
-from bench.report.scores import NOT_COUNTED
-from bench.report.summary import SummaryRow
 from bench.report.text import arrow, beta_name
+from bench.results.facts import DATA
+from bench.results.scores import NOT_COUNTED
+from bench.results.summary import SummaryRow
 
 __all__ = [
     "DPI",

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from bench.metrics import base_name
-from bench.report.facts import DATA
-from bench.report.scores import NOT_COUNTED
-from bench.report.summary import SummaryRow
 from bench.report.text import about_density, estimate_text, metric_order, number
+from bench.results.facts import DATA
+from bench.results.scores import NOT_COUNTED
+from bench.results.summary import SummaryRow
 
 __all__ = ["Keys", "TableRow", "read_keys", "table_rows"]
 

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.report.chapters import Chapter
-from bench.report.facts import DATA, RunFacts, SampleFile
 from bench.report.text import readout_name
+from bench.results.facts import DATA, RunFacts, SampleFile
 
 __all__ = ["chains_of", "first_seed", "load_images", "title_of"]
 

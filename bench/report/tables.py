@@ -10,10 +10,10 @@ from bench.report.blocks import READING_TONES, Cell, Column, Table, Tone
 from bench.report.certificate import network_cells
 from bench.report.chapters import Chapter
 from bench.report.comparisons import Comparison, compare, headline_metric, metrics_of, step_text
-from bench.report.facts import DATA, RunFacts
 from bench.report.rows import Keys, TableRow, read_keys, table_rows
-from bench.report.summary import SummaryRow
 from bench.report.text import arrow, beta_note, estimate_text, number, readout_name, short_names, shortened_note
+from bench.results.facts import DATA, RunFacts
+from bench.results.summary import SummaryRow
 
 __all__ = [
     "certificate_table",

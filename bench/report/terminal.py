@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
+from bench.chains.blocks import chain_sentences, grids
+from bench.densities.blocks import LIKELIHOOD_QUESTION, likelihood_notes, likelihood_sentences, likelihood_table
+from bench.images.published import published_sentence
+from bench.images.sampler_table import SAMPLER_COSTS, sampler_tables
 from bench.metrics import base_name
-from bench.report.chains import chain_sentences, grids
 from bench.report.comparisons import headline_metric
-from bench.report.likelihoods import LIKELIHOOD_QUESTION, likelihood_notes, likelihood_sentences, likelihood_table
-from bench.report.published_images import published_sentence
 from bench.report.rows import Keys, TableRow, read_keys, table_rows
-from bench.report.sampler_table import SAMPLER_COSTS, sampler_tables
 from bench.report.text import PAPER_BETA, about_density, arrow, readout_name
 from bench.report.verdict import QUESTION, footnote, verdict
 

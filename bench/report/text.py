@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import cache
 
 from bench.metrics import METRICS, base_name, metric
-from bench.report.facts import DATA
+from bench.results.facts import DATA
 from bench.stats import Estimate
 
 __all__ = [

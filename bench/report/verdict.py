@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from bench.report.certificate import Match
 from bench.report.comparisons import Comparison, Readout, compare, headline_metric, likelihood_gains, step_text
-from bench.report.scores import Section
 from bench.report.text import beta_note, direction, estimate_text, number
+from bench.results.scores import Section
 from bench.stats import Estimate
 
 __all__ = ["QUESTION", "footnote", "gain_reading", "rivals_name", "verdict"]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bench.registry import UnknownNameError, closest
+from bench.core.registry import UnknownNameError, closest
 from bench.track.check import NEW, OLD, Budget, Check, Line, Timings, judge_laws, judge_versions, run_check, undecided
 from bench.track.decide import Design
 from bench.track.processes import Processes

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.atomic import write_json
+from bench.core.files import write_json
 
 __all__ = ["SCHEMA", "HistoryError", "Point", "add", "machine_name", "read", "series"]
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from bench.plan import Planned, Selection, make_plan
-from bench.spec import Suite
-from bench.store import Store
-from bench.suite_files import load_suite
+from bench.core.plan import Planned, Selection, make_plan
+from bench.core.spec import Suite
+from bench.core.store import Store
+from bench.core.suite_files import load_suite
 
 TINY = """
 name = "tiny"
@@ -70,8 +70,8 @@ def tiny(tiny_path: Path) -> Suite:
 @pytest.fixture(scope="session")
 def extractor_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A cache with the digits' extractor, trained once for all tests."""
-    from bench.datasets import load_dataset
-    from bench.evaluate import load_extractor
+    from bench.data import load_dataset
+    from bench.images.evaluation import load_extractor
 
     cache = tmp_path_factory.mktemp("cache")
     load_extractor("digits-cnn", load_dataset("digits", None), cache, None)

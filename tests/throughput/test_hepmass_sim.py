@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench.datasets.hepmass_sim import simulate
+from bench.data.hepmass_sim import simulate
 
 ROWS = 100_000
 

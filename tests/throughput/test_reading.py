@@ -13,16 +13,16 @@ from types import ModuleType
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
+from bench.core.store import Store
 from bench.report import render
-from bench.report.frame import scan
-from bench.store import Store
+from bench.results.frame import scan
 
 MEMORY = """
 import sys
 from pathlib import Path
 from bench.report import render
-from bench.report.frame import scan
-from bench.store import Store
+from bench.results.frame import scan
+from bench.core.store import Store
 render(*scan(Store(Path(sys.argv[1]))))
 peak = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
 print(int(peak.split()[1]) / 1024)

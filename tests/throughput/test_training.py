@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 from torch.utils.data import DataLoader, Dataset
 
-from bench.datasets.images import PixelCodec
+from bench.data.images import PixelCodec
 from gebm.base import Base, GaussianPrior
 from gebm.networks.sngan import SNGANDiscriminator, SNGANGenerator
 from gebm.objectives import Kale
@@ -41,7 +41,7 @@ def dequantised(data: Tensor, batch: int, dtype: torch.dtype) -> DataStream:
 
 
 def library(width: int, batch: int, data: Tensor, dtype: torch.dtype = torch.float32) -> AlternatingTraining:
-    """The library's loop, as `bench.models` sets it up."""
+    """The library's loop, as `bench.images.models` sets it up."""
     torch.manual_seed(0)
     base = Base(SNGANGenerator(LATENT, width=width), GaussianPrior(LATENT)).to(memory_format=torch.channels_last)
     energy = SNGANDiscriminator(width=width).to(memory_format=torch.channels_last)

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 import bench.claims.files
 from bench.claims import ClaimError, load_claims
 from bench.cli import main
-from bench.store import Store
+from bench.core.store import Store
 
 MINE = """
 [[claim]]

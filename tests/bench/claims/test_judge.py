@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from bench.claims import Claim, Finding, judge, load_claims, to_json
-from bench.report.scores import read_scores, split_sections
 from bench.report.verdict import verdict
+from bench.results.scores import read_scores, split_sections
 from bench.stats import holm, mean_interval, simultaneous_confidence
 
 FD = "fd[digits-cnn]"

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import TypeCheckError
 from torch_fidelity import FeatureExtractorInceptionV3, calculate_metrics
 
-from bench.atomic import CorruptFileError
+from bench.core.files import CorruptFileError
 from bench.metrics import classifier, extractors
 from bench.metrics.extractors import INCEPTION_FILES, inception, load_or_train, train_classifier
 from bench.metrics.scores import reference, score

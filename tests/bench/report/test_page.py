@@ -18,7 +18,7 @@ from bench.report.chapters import read_chapters
 from bench.report.commands import run_commands
 from bench.report.html import render_page
 from bench.report.page import make_page
-from bench.report.scores import read_scores, split_sections
+from bench.results.scores import read_scores, split_sections
 
 
 @pytest.fixture(scope="module")

@@ -21,8 +21,8 @@ from bench.report.chapters import read_chapters
 from bench.report.curves import read_curve
 from bench.report.pictures import sample_rows, write_all_figures
 from bench.report.plots import curves_figure, samples_figure, score_chart, score_figure
-from bench.report.scores import NothingToReportError
 from bench.report.text import estimate_text, number, short_names, shortened_note
+from bench.results.scores import NothingToReportError
 from bench.stats import Estimate
 
 HOSTILE = "energy|loss is NaN\n<script>*x*</script> [a](b) `c` [bold red]"

@@ -8,8 +8,8 @@ import pytest
 
 from bench.report.certificate import check, network_table
 from bench.report.comparisons import compare, longest_readouts
-from bench.report.scores import read_scores, split_sections
 from bench.report.verdict import verdict
+from bench.results.scores import read_scores, split_sections
 
 FD = "fd[digits-cnn]"
 

@@ -291,7 +291,7 @@ def test_interrupted_half_way_it_cleans_up(
     repository = commit("only")
     scratch = tmp_path / "scratch"
     scratch.mkdir()
-    command = [sys.executable, "-m", "bench.cli", "track", "check", "--repo", repository, "--benchmarks", benchmarks]
+    command = [sys.executable, "-m", "bench", "track", "check", "--repo", repository, "--benchmarks", benchmarks]
     environment = os.environ | {"TMPDIR": str(scratch)}
     command += ["--against", "HEAD", "--only", "long-nap"]
     heeding = functools.partial(signal.signal, number, signal.SIG_DFL)  # a shell's background jobs ignore SIGINT

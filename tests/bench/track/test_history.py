@@ -116,7 +116,7 @@ def test_interrupted_half_way_nothing_is_lost_and_nothing_half_written(
     repository, folder = commit("only"), tmp_path / "history"
     history.add(folder, made(1, 1.0))
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    command = [sys.executable, "-m", "bench.cli", "track", "record", "--repo", repository, "--benchmarks", benchmarks]
+    command = [sys.executable, "-m", "bench", "track", "record", "--repo", repository, "--benchmarks", benchmarks]
     command += ["--history", folder, "--processes", "100"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ.copy()) as process:
         assert process.stderr is not None

@@ -15,8 +15,8 @@ from click.testing import CliRunner
 from torch import Tensor, nn
 
 import bench
-from bench import registry
 from bench.cli import main
+from bench.core import registry
 from bench.track.timed import Benchmark, Work, clock, worker
 from bench.track.timed import version as versions
 from bench.track.timed.agreement import differing

@@ -1,0 +1,1 @@
+"""Latent chains judged against a known truth."""

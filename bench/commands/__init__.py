@@ -1,1 +1,0 @@
-"""Commands that read stores, a module each; `bench.cli` registers them. Nothing heavy is imported before a command is called."""

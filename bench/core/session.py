@@ -1,0 +1,159 @@
+"""One run's training session: it drives phases, keeps the curve, saves so that a killed run continues bit for bit, and stops when asked."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+from bench.core.files import CorruptFileError, read_sealed, write_bytes, write_sealed
+
+LOOKS = {"held_out_gain", "validation_log_likelihood"}
+"""Values that are seldom taken, and always kept."""
+
+__all__ = ["InterruptedRunError", "Phase", "Progress", "Session"]
+
+Progress = Callable[[dict[str, Any]], None]
+
+
+class InterruptedRunError(Exception):
+    """The run was asked to stop; what it had done is saved."""
+
+
+class Phase(Protocol):
+    """A resumable loop, such as `gebm.training.AlternatingTraining`."""
+
+    done: int
+
+    @property
+    def total(self) -> int: ...
+    def step(self) -> dict[str, Any]: ...
+    def state_dict(self) -> dict[str, Any]: ...
+    def load_state_dict(self, state: dict[str, Any], /) -> None: ...
+
+
+class Session:
+    """Drives the phases of one run.
+
+    Arguments:
+        folder: the run's directory; `resume.pt` and `curve.jsonl` are kept there.
+        fingerprint: of code, libraries and kind of device; a saved state of another is not continued.
+        progress: called with what is being done, a few times a second.
+        should_stop: asked after every step.
+        log_every: steps between two points of the curve.
+        save_every: seconds between two saves.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        fingerprint: str,
+        progress: Progress,
+        should_stop: Callable[[], bool],
+        log_every: int = 50,
+        save_every: float = 5.0,
+    ) -> None:
+        self.folder, self.fingerprint, self.progress, self.should_stop = folder, fingerprint, progress, should_stop
+        self.log_every, self.save_every = log_every, save_every
+        self.phases: dict[str, Any] = {}
+        self.curve: list[dict[str, Any]] = []
+        self.seconds = 0.0
+        self._clock = time.monotonic()
+        self._restore()
+
+    @property
+    def resume_path(self) -> Path:
+        """Where the state of an unfinished run is kept."""
+        return self.folder / "resume.pt"
+
+    def drive(self, name: str, phase: Phase) -> None:
+        """Run a phase to its end, from wherever a saved state left it.
+
+        Raises:
+            InterruptedRunError: if asked to stop; the state is saved.
+            DivergedError: if a loss is no longer finite.
+        """
+        if name in self.phases:
+            phase.load_state_dict(self.phases[name])
+        saved = shown = time.monotonic()
+        while phase.done < phase.total:
+            losses = phase.step()
+            if phase.done % self.log_every == 0 or phase.done == phase.total or losses.keys() & LOOKS:
+                self._log(name, phase.done, losses)
+            now = time.monotonic()
+            if now - shown > 0.2:
+                shown = now
+                self.progress({"phase": name, "step": phase.done, "total": phase.total, "losses": self._last_losses()})
+            stop = self.should_stop()
+            if stop or now - saved > self.save_every:
+                self._save(name, phase)
+                saved = now
+            if stop and phase.done < phase.total:
+                raise InterruptedRunError(f"stopped in {name} at step {phase.done} of {phase.total}")
+        self._save(name, phase)
+
+    def finish(self) -> None:
+        """Write the curve for good."""
+        self.seconds += time.monotonic() - self._clock
+        self._write_curve()
+
+    def forget(self) -> None:
+        """Drop the resume state; call when the checkpoint is safe."""
+        self.resume_path.unlink(missing_ok=True)
+
+    def _log(self, phase: str, step: int, losses: dict[str, Any]) -> None:
+        from gebm.training import DivergedError
+
+        values = {key: float(value) for key, value in losses.items()}
+        broken = sorted(key for key, value in values.items() if not math.isfinite(value))
+        if broken:
+            raise DivergedError(f"{', '.join(broken)} not finite in {phase} at step {step}")
+        self.curve.append({"phase": phase, "step": step} | values)
+
+    def _last_losses(self) -> dict[str, float]:
+        last = self.curve[-1] if self.curve else {}
+        return {key: value for key, value in last.items() if key not in ("phase", "step")}
+
+    def _save(self, name: str, phase: Phase) -> None:
+        import torch
+
+        now = time.monotonic()
+        self.seconds, self._clock = self.seconds + now - self._clock, now
+        self.phases[name] = phase.state_dict()
+        buffer = io.BytesIO()
+        state = {
+            "fingerprint": self.fingerprint,
+            "phases": self.phases,
+            "curve": self.curve,
+            "seconds": self.seconds,
+        }
+        torch.save(state, buffer)
+        write_sealed(self.resume_path, buffer.getvalue())
+        self._write_curve()
+
+    def _write_curve(self) -> None:
+        write_bytes(self.folder / "curve.jsonl", "".join(json.dumps(point) + "\n" for point in self.curve).encode())
+
+    def _restore(self) -> None:
+        import torch
+
+        if not self.resume_path.exists():
+            return
+        try:
+            state = torch.load(io.BytesIO(read_sealed(self.resume_path)), map_location="cpu", weights_only=True)
+        except CorruptFileError as error:
+            self.progress({"warning": f"{error}; this run starts again"})
+            return
+        except Exception as error:
+            self.progress({"warning": f"{self.resume_path} cannot be read ({error}); this run starts again"})
+            return
+        if state["fingerprint"] != self.fingerprint:
+            self.progress(
+                {"warning": f"{self.resume_path} was left by other code, libraries or device; this run starts again"}
+            )
+            return
+        self.phases, self.curve, self.seconds = state["phases"], state["curve"], state["seconds"]

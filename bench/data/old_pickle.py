@@ -1,0 +1,99 @@
+"""Data frames pickled by pandas of 2014 to 2020, read without running anything that the pickle names.
+
+A pickle is a program. This reader lets it name the classes that such a data frame is made of, and puts inert records in the place of all
+but NumPy's arrays; the columns are then taken out of the records. Whatever else a pickle names is refused. It works for files of Python 2,
+and does not depend on the pandas that is installed.
+"""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from bench.data import Array, DatasetError
+
+__all__ = ["read_frame"]
+
+
+class Record:
+    """Stands for an object of pandas: what it was made from, and its state, as data."""
+
+    arguments: tuple[Any, ...] = ()
+    state: Any = None
+
+    def __new__(cls, *arguments: Any) -> Record:
+        made = super().__new__(cls)
+        made.arguments = arguments
+        return made
+
+    def __setstate__(self, state: Any) -> None:
+        self.state = state
+
+
+def new_array(_kind: Any, _shape: Any, _code: Any) -> Array:
+    """An empty array for the pickle to fill, whatever class it asks for."""
+    return np.empty(0)
+
+
+def new_index(_kind: Any, made_from: Any) -> Record:
+    """An index: what it was made from, as data."""
+    return Record(made_from)
+
+
+def raw_bytes(text: str, _encoding: str) -> bytes:
+    """Bytes that Python 3 wrote as text, since protocol 2 has none."""
+    return text.encode("latin1")
+
+
+class FrameUnpickler(pickle.Unpickler):
+    """Resolves the names of a pickled data frame to inert records, and no others."""
+
+    PANDAS: ClassVar[dict[str, Any]] = {
+        "DataFrame": Record,
+        "BlockManager": Record,
+        "_new_Index": new_index,
+        "Index": Record,
+        "Int64Index": Record,
+        "RangeIndex": Record,
+    }
+    OTHERS: ClassVar[dict[tuple[str, str], Any]] = {
+        ("numpy", "ndarray"): np.ndarray,
+        ("numpy", "dtype"): np.dtype,
+        ("numpy.core.multiarray", "_reconstruct"): new_array,
+        ("numpy._core.multiarray", "_reconstruct"): new_array,
+        ("_codecs", "encode"): raw_bytes,
+        ("__builtin__", "slice"): slice,
+        ("builtins", "slice"): slice,
+    }
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) in self.OTHERS:
+            return self.OTHERS[module, name]
+        if module.partition(".")[0] == "pandas" and name in self.PANDAS:
+            return self.PANDAS[name]
+        raise pickle.UnpicklingError(f"it names {module}.{name}, which no data frame of numbers needs")
+
+
+def read_frame(path: Path) -> tuple[list[str], Array]:
+    """Names of the columns and the values (n, columns) of a pickled data frame of numbers.
+
+    Raises:
+        DatasetError: if the file is anything else; nothing that it names has been run.
+    """
+    try:
+        with path.open("rb") as file:
+            frame = FrameUnpickler(file, encoding="latin1").load()
+        blocks = frame.state.get("_data", frame.state.get("_mgr")).state[3]["0.14.1"]
+        names = [str(name) for name in blocks["axes"][0].arguments[0]["data"]]
+        length = {block["values"].shape[1] for block in blocks["blocks"]}.pop()
+        values = np.full((length, len(names)), np.nan)
+        for block in blocks["blocks"]:
+            values[:, block["mgr_locs"]] = block["values"].T
+    except (pickle.UnpicklingError, EOFError) as error:
+        raise DatasetError(f"{path} is not a pickled data frame that can be read safely: {error}") from error
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        raise DatasetError(f"{path} is not a data frame of numbers as pandas of 2014 to 2020 pickled it") from error
+    return names, values

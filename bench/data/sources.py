@@ -1,0 +1,94 @@
+"""What the name of a dataset says; loads nothing.
+
+`redwine`, `redwine@3` (split seed 3), `csv:PATH`, `npy:PATH@1`, `parquet:PATH`, and images of the user's own as `folder:PATH`, `tar:PATH`,
+or `folder:PATH#32@1` for those brought to 32×32, split by seed 1.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.core import registry
+
+__all__ = ["FILE_KINDS", "IMAGE_KINDS", "SIDES", "Source", "parse"]
+
+FILE_KINDS = ("csv", "npy", "parquet")
+IMAGE_KINDS = ("folder", "tar")
+SIDES = (8, 256)
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a dataset comes from.
+
+    Arguments:
+        kind: 'registered', or the kind of a user's own file or folder.
+        where: the registered name, or the absolute path.
+        split: seed of the shuffle that makes the splits.
+        side: for images, the height and width that they are brought to; 0 for their own.
+    """
+
+    kind: str
+    where: str
+    split: int = 0
+    side: int = 0
+
+    @property
+    def label(self) -> str:
+        """The dataset's name in tables and folders: short, and safe in paths."""
+        stem = self.where if self.kind == "registered" else f"{self.kind}-{Path(self.where).stem}"
+        stem = stem.removesuffix(".tar") + (f"-{self.side}" if self.side else "")
+        return re.sub(r"[^A-Za-z0-9_.-]", "_", stem) + (f"@{self.split}" if self.split else "")
+
+    def __str__(self) -> str:
+        """What `parse` takes, in any working directory."""
+        stem = self.where if self.kind == "registered" else f"{self.kind}:{self.where}"
+        stem += f"#{self.side}" if self.side else ""
+        return stem + (f"@{self.split}" if self.split else "")
+
+
+def parse(text: str) -> Source:
+    """Read the name of a dataset.
+
+    Raises:
+        UnknownNameError: if there is no dataset of that name, or it has one fixed split and another is asked for.
+    """
+    stem, at, number = text.rpartition("@")
+    split = 0
+    if at and number.isdecimal():
+        split = int(number)
+    else:
+        stem = text
+    kind, colon, path = stem.partition(":")
+    if colon:
+        known = (*FILE_KINDS, *IMAGE_KINDS)
+        if kind not in known:
+            raise registry.UnknownNameError(f"no kind of file '{kind}' in '{text}'; {registry.closest(kind, known)}")
+        path, side = read_side(path, text) if kind in IMAGE_KINDS else (path, 0)
+        if not path:
+            raise registry.UnknownNameError(f"'{text}' names no file; write {kind}:PATH")
+        return Source(kind, str(Path(path).expanduser().resolve()), split, side)
+    if "@" in stem:
+        raise registry.UnknownNameError(f"'{text}': a split is a whole number, such as {stem.partition('@')[0]}@1")
+    if split and not registry.get("datasets", stem).seeded:
+        raise registry.UnknownNameError(f"dataset '{stem}' has one fixed split; write {stem}")
+    return Source("registered", registry.get("datasets", stem).name, split)
+
+
+def read_side(path: str, text: str) -> tuple[str, int]:
+    """A path and the side asked for behind it, 0 for none.
+
+    Raises:
+        UnknownNameError: if networks have no such side.
+    """
+    stem, mark, number = path.rpartition("#")
+    if not mark or not number.isdecimal():
+        return path, 0
+    side = int(number)
+    if not SIDES[0] <= side <= SIDES[1] or side % 8:
+        raise registry.UnknownNameError(
+            f"'{text}': a side is a multiple of 8 between {SIDES[0]} and {SIDES[1]}, such as {stem}#32"
+        )
+    return stem, side

@@ -1,0 +1,220 @@
+"""Toys: data whose law is known, on or beside the support of a base that is given.
+
+Here are the laws and their draws. The base, the energy that is right for it and the quadrature that says what is true are in
+`bench.chains.truth`. A *coordinate* is where a point stands along the support; where data stand beside it (a support mismatch, as in the
+paper's first figure), the truth on the support is the law of the data's coordinate.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from bench.data import Array, Dataset
+
+__all__ = [
+    "GaussianPosterior",
+    "Mixture",
+    "Spherical",
+    "Toy",
+    "circle",
+    "gaussian_posterior",
+    "line",
+    "rings",
+    "sphere",
+    "toy",
+    "two_moons",
+]
+
+SIZES = {"train": 4000, "validation": 1000, "test": 4000}
+
+
+class Toy(ABC):
+    """A law of data and a base's support. `frame` (coordinates, ambient) is where coordinate axes point in data space."""
+
+    frame: Array
+
+    @property
+    @abstractmethod
+    def latent(self) -> int:
+        """Dimension of the base's latent, which is N(0, I)."""
+
+    @abstractmethod
+    def coordinates(self, count: int, rng: np.random.Generator) -> Array:
+        """Draws of the data's coordinate, (count, coordinates)."""
+
+    def on_support(self, coordinates: Array) -> Array:
+        """Points of the base's support, (count, ambient)."""
+        points: Array = coordinates @ self.frame
+        return points
+
+    @abstractmethod
+    def data(self, coordinates: Array) -> Array:
+        """The data with these coordinates; on the support, or beside it."""
+
+
+@dataclass(frozen=True)
+class GaussianPosterior(Toy):
+    """x = s ⊙ z[:k] on the first k latents and E(x) = ½‖x − y‖²: the latent posterior is Gaussian with variances 1/(1 + βs²).
+
+    Data are drawn from that very model (at β = 1).
+    """
+
+    scales: tuple[float, ...]
+    observed: tuple[float, ...]
+    dimension: int
+
+    @property
+    def latent(self) -> int:
+        return self.dimension
+
+    @property
+    def frame(self) -> Array:  # type: ignore[override]
+        return np.diag(self.scales)
+
+    def coordinates(self, count: int, rng: np.random.Generator) -> Array:
+        scales, observed = np.asarray(self.scales), np.asarray(self.observed)
+        variance = 1 / (1 + scales**2)
+        draws: Array = variance * scales * observed + np.sqrt(variance) * rng.standard_normal((count, len(scales)))
+        return draws
+
+    def data(self, coordinates: Array) -> Array:
+        return self.on_support(coordinates)
+
+
+@dataclass(frozen=True)
+class Mixture(Toy):
+    """The base is N(0, I) on a flat support, x = z·frame; data coordinates are an equal mixture of N(centre, width² I)."""
+
+    frame: Array
+    centres: Array
+    width: float
+    offset: Array
+
+    @property
+    def latent(self) -> int:
+        return int(self.centres.shape[1])
+
+    def coordinates(self, count: int, rng: np.random.Generator) -> Array:
+        chosen = rng.integers(len(self.centres), size=count)
+        draws: Array = self.centres[chosen] + self.width * rng.standard_normal((count, self.latent))
+        return draws
+
+    def data(self, coordinates: Array) -> Array:
+        points: Array = self.on_support(coordinates) + self.offset
+        return points
+
+
+@dataclass(frozen=True)
+class Spherical(Toy):
+    """The base is uniform on a unit circle or sphere, x = z/‖z‖·frame; data stand on one of another radius, von Mises(–Fisher) distributed
+    around the first axis: density ∝ exp(concentration · u₁).
+    """
+
+    frame: Array
+    concentration: float
+    radius: float
+    offset: Array
+
+    @property
+    def latent(self) -> int:
+        return int(self.frame.shape[0])
+
+    def coordinates(self, count: int, rng: np.random.Generator) -> Array:
+        from scipy.stats import vonmises_fisher
+
+        axis = np.eye(self.latent)[0]
+        draws: Array = vonmises_fisher(axis, self.concentration).rvs(count, random_state=rng)
+        return draws
+
+    def data(self, coordinates: Array) -> Array:
+        points: Array = self.radius * self.on_support(coordinates) + self.offset
+        return points
+
+
+def rotated(coordinates: int, ambient: int) -> tuple[Array, Array]:
+    """Fixed orthonormal axes (coordinates, ambient), and a unit vector orthogonal to them."""
+    axes = np.linalg.qr(np.random.default_rng(ambient).standard_normal((ambient, ambient)))[0]
+    return axes[:coordinates], axes[coordinates]
+
+
+def moons() -> Array:
+    """Centres along two interleaved half circles, around the origin."""
+    angle = np.linspace(0, np.pi, 32)
+    upper = np.stack([np.cos(angle), np.sin(angle)], 1)
+    return np.asarray(1.2 * (np.concatenate([upper, np.array([1.0, 0.5]) - upper]) - np.array([0.5, 0.25])))
+
+
+def circles(radii: tuple[float, ...]) -> Array:
+    """Centres along circles, as many on each as its length asks for."""
+    parts = [np.linspace(0, 2 * np.pi, int(40 * radius), endpoint=False) for radius in radii]
+    rows = [r * np.stack([np.cos(a), np.sin(a)], 1) for r, a in zip(radii, parts, strict=True)]
+    return np.asarray(np.concatenate(rows))
+
+
+def toy(name: str) -> Toy:
+    """The toy of that name.
+
+    Raises:
+        KeyError: if there is none.
+    """
+    return TOYS[name]
+
+
+LINE, BESIDE_LINE = rotated(1, 3)
+CIRCLE, BESIDE_CIRCLE = rotated(2, 3)
+SPHERE, BESIDE_SPHERE = rotated(3, 4)
+TOYS: dict[str, Toy] = {
+    "gaussian-posterior": GaussianPosterior((1.0, 8.0), (1.0, -4.0), 10),
+    "line": Mixture(LINE, np.array([[-1.5], [1.5]]), 0.4, 0.5 * BESIDE_LINE),
+    "circle": Spherical(CIRCLE, 2.0, 1.3, 0.3 * BESIDE_CIRCLE),
+    "sphere": Spherical(SPHERE, 3.0, 1.3, 0.3 * BESIDE_SPHERE),
+    "two-moons": Mixture(np.eye(2), moons(), 0.12, np.zeros(2)),
+    "rings": Mixture(np.eye(2), circles((0.6, 1.7)), 0.12, np.zeros(2)),
+}
+
+
+def dataset(name: str) -> Dataset:
+    """A toy's splits, drawn once with a fixed seed."""
+    found, rng = TOYS[name], np.random.default_rng(0)
+    splits = {split: found.data(found.coordinates(n, rng)).astype(np.float32) for split, n in SIZES.items()}
+    return Dataset(
+        name=name,
+        kind="toy",
+        splits=splits,
+        protocol="drawn once with seed 0: " + ", ".join(f"{n} {split}" for split, n in SIZES.items()),
+        provenance="made here from a law in closed form",
+    )
+
+
+def gaussian_posterior(root: Path | None) -> Dataset:  # noqa: ARG001 (made here: needs no folder)
+    """A Gaussian in the plane, the model of a linear base and a quadratic energy."""
+    return dataset("gaussian-posterior")
+
+
+def line(root: Path | None) -> Dataset:  # noqa: ARG001
+    """Two clusters on a line in R³ that runs beside the base's."""
+    return dataset("line")
+
+
+def circle(root: Path | None) -> Dataset:  # noqa: ARG001
+    """Von Mises data on a circle in R³, larger than the base's and beside it."""
+    return dataset("circle")
+
+
+def sphere(root: Path | None) -> Dataset:  # noqa: ARG001
+    """Von Mises–Fisher data on a sphere in R⁴, larger than the base's and beside it."""
+    return dataset("sphere")
+
+
+def two_moons(root: Path | None) -> Dataset:  # noqa: ARG001
+    """Two moons in the plane, on the support of a Gaussian base."""
+    return dataset("two-moons")
+
+
+def rings(root: Path | None) -> Dataset:  # noqa: ARG001
+    """Two rings in the plane, on the support of a Gaussian base."""
+    return dataset("rings")

@@ -1,0 +1,185 @@
+"""What is read out of a trained model of tables: its log-likelihood on held-out rows, exact or with what log Z is uncertain by.
+
+A likelihood is typed. A flow's is exact. A GEBM's is estimated: log q(x) = log g(x) − E(x) − A with A from draws that neither training nor
+the choice of the model has seen; by importance sampling, or where its weights have too heavy a tail by annealing. The value reported is the
+upper end of the bracket [LL_c, LL_IS] (`gebm.partition.likelihood_bracket`), the other end stands beside it.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bench.core.session import Progress
+from bench.core.spec import DensityReadout
+from bench.data.known_density import KnownDensity, known_density
+from bench.densities.models import DensityModel, ReweightedFlow
+from bench.images.evaluation import Result
+from bench.images.models import Model
+from gebm.diagnostics import usable_log_weights
+from gebm.model import LatentPotential
+from gebm.partition import (
+    LogPartition,
+    adaptive_schedule,
+    annealed_importance_sampling,
+    importance_sampling,
+    likelihood_bracket,
+)
+from gebm.samplers import MALA, chain
+
+__all__ = ["LikelihoodReader"]
+
+ROWS_AT_ONCE = 8192
+LATENT_STEP = 0.05  # of MALA under a standard normal prior
+MOVES = 50
+PILOT = 512  # particles that find the schedule
+RESAMPLED_FROM = 20
+
+
+class LikelihoodReader:
+    """Reads likelihoods out of one trained model.
+
+    Arguments:
+        model: one with a density.
+        progress: called with what is being done.
+
+    Raises:
+        TypeError: for a model without a density.
+    """
+
+    def __init__(self, model: Model, progress: Progress) -> None:
+        if not isinstance(model, DensityModel):
+            raise TypeError(f"do not know the likelihood of a {type(model).__name__}")
+        self.model, self.progress = model, progress
+
+    def read(self, readout: DensityReadout) -> Result:
+        """One row: the mean test log-likelihood and all that it depends on; the log-density of every test row; samples for the eye."""
+        self.progress({"phase": "likelihood"})
+        start, model = time.monotonic(), self.model
+        rows = model.rows("test")
+        if isinstance(model, ReweightedFlow):
+            scores, partition, points = self.estimated(model, readout, rows)
+            tensors = {"points": points, "base": batched(model.log_prob, rows)}
+        else:
+            points, partition = batched(model.log_prob, rows), None
+            scores, tensors = {"log-likelihood": float(points.mean())}, {"points": points}
+        if self.truth is not None and "log-likelihood" in scores:
+            scores["gap-to-truth"] = (
+                float(self.truth.log_prob(rows.double().cpu().numpy()).mean()) - scores["log-likelihood"]
+            )
+        scored = time.monotonic()
+        samples = self.samples(readout)
+        row = {
+            "steps": 0,
+            "gradient_evaluations": 0,
+            "forward_evaluations": 0,
+            "scores": scores,
+            "key": f"test split, n={len(rows)}; {model.dataset.protocol}",
+            "collapsed": "",
+            "log_partition": partition,
+            "likelihood": {
+                "exact": partition is None,
+                "rows": len(rows),
+                "points_error": standard_error(points),
+                "gain_points_error": 0.0 if partition is None else standard_error(points - tensors["base"]),
+                **self.about_the_data(),
+            },
+        }
+        head = {"sampler": "likelihood", "beta": 1.0, "step_size": None, "rows": [row]}
+        tensors |= {"samples": samples, "data": rows[: readout.shown_samples]}
+        arrays = {name: tensor.float().cpu().numpy() for name, tensor in tensors.items()}
+        return Result(head, [], {"sampling": time.monotonic() - scored, "scoring": scored - start}, arrays)
+
+    def about_the_data(self) -> dict[str, Any]:
+        """What must stand beside every likelihood on these data."""
+        dataset = self.model.dataset
+        table = dataset.table
+        if table is None:
+            return {"log_det": 0.0, "features": [f"x{i}" for i in range(dataset.shape[0])], "remarks": []}
+        remarks = [f"Data: {dataset.provenance}."]
+        if total := table.duplicates.total:
+            shared = table.duplicates.in_train.get("test", 0)
+            remarks.append(
+                f"{total} rows equal an earlier one; {shared} of {len(dataset.splits['test'])} test rows equal a training row."
+            )
+        return {"log_det": table.log_det, "features": list(table.features), "remarks": remarks}
+
+    @property
+    def truth(self) -> KnownDensity | None:
+        """The law that the data were drawn from, where it is known."""
+        table = self.model.dataset.table
+        return known_density(table.truth) if table and table.truth else None
+
+    def estimated(
+        self, model: ReweightedFlow, readout: DensityReadout, rows: Tensor
+    ) -> tuple[dict[str, float], dict[str, Any], Tensor]:
+        """Scores, facts about log Z, and log q of each row; without a usable log Z there is no likelihood among the scores."""
+        gebm = model.gebm
+        base, energy = batched(model.log_prob, rows), batched(gebm.energy, rows)
+        found = self.log_partition(gebm.potential(), readout.partition_samples)
+        bracket = likelihood_bracket(base, energy, found)
+        scores = {"base-log-likelihood": bracket.base, "ess-fraction": found.effective_fraction}
+        if found.reportable:
+            scores |= {
+                "log-likelihood": bracket.upper,
+                "log-likelihood-lower": bracket.lower,
+                "likelihood-gain": bracket.gain[1],
+            }
+        facts = {
+            "estimate": found.estimate,
+            "standard_error": found.standard_error,
+            "method": found.method,
+            "draws": found.draws,
+            "pareto_k": found.pareto_k if found.pareto_k is None or math.isfinite(found.pareto_k) else None,
+            "known": model.known_log_partition,
+            "bracket": [bracket.lower, bracket.upper] if found.reportable else None,
+            "reportable": found.reportable,
+            "warnings": list(found.warnings),
+        }
+        return scores, facts, base - energy - found.estimate
+
+    def log_partition(self, potential: LatentPotential, draws: int) -> LogPartition:
+        """log Ẑ by importance sampling; where its weights have too heavy a tail, by annealing with about four times the evaluations."""
+        model = self.model
+        first = importance_sampling(potential, draws, model.streams.generator("log-partition", model.device))
+        if first.reportable:
+            return first
+        generator = model.streams.generator("annealing", model.device)
+        sampler = MALA(LATENT_STEP)
+        schedule = adaptive_schedule(potential, sampler, PILOT, generator)
+        chains = max(4 * draws // len(schedule.fractions), 64)
+        second = annealed_importance_sampling(potential, sampler, schedule, chains, generator)
+        return second if second.reportable else first
+
+    @torch.no_grad()
+    def samples(self, readout: DensityReadout) -> Tensor:
+        """Draws of the model; of a GEBM by latent MCMC at β = 1: resampled from many prior draws, then moved by MALA, so that equal ones
+        part.
+        """
+        model, wanted = self.model, readout.shown_samples
+        generator = model.streams.generator("shown-samples", model.device)
+        if not isinstance(model, ReweightedFlow):
+            return model.sample(wanted, generator)
+        potential, sampler = model.gebm.potential(), MALA(LATENT_STEP)
+        pool = model.flow.prior.sample(RESAMPLED_FROM * wanted, generator)
+        weights = usable_log_weights(-batched(potential.energy, pool)).softmax(0)
+        z = pool[torch.multinomial(weights, wanted, replacement=True, generator=generator)]
+        for _, state, _ in chain(sampler, potential, z, (MOVES,), generator):
+            z = state.position.z
+        return batched(model.flow, z)
+
+
+@torch.no_grad()
+def batched(function: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:
+    """The values of a function at rows, in double precision."""
+    return torch.cat([function(part).double() for part in torch.split(rows, ROWS_AT_ONCE)])
+
+
+def standard_error(values: Tensor) -> float:
+    """Of the mean of independent values."""
+    return float(values.std()) / math.sqrt(len(values))

@@ -1,0 +1,1 @@
+"""Stored runs as one tidy frame; comparisons of stores, exports."""

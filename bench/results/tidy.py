@@ -1,0 +1,70 @@
+"""Scores as one tidy table for programs: `load` for Python, `export` for files with a page that explains their columns."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.core.files import write_bytes
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["ENDINGS", "ExportError", "export", "load"]
+
+ENDINGS = (".csv", ".parquet")
+
+
+class ExportError(ValueError):
+    """A table that cannot be written as asked."""
+
+
+def load(store: str | Path, suite: str | None = None, profile: str | None = None) -> pd.DataFrame:
+    """Every score of a store, a row each; runs without scores are rows too, with a status and a reason.
+
+    Columns, units and meanings are in `bench.results.schema.COLUMN_MEANINGS`.
+
+    Arguments:
+        store: folder of a store, as `bench run --store` makes it.
+        suite: only runs of this suite.
+        profile: only runs of this profile.
+
+    Raises:
+        StoreError: if there is no store, or none of that suite and profile in it.
+
+    Example:
+        frame = bench.load("runs")
+        frame[frame["status"] == "done"].groupby(["model", "sampler", "beta", "metric"])["value"].mean()
+    """
+    from bench.core.store import Store
+    from bench.results.frame import scan
+
+    frame, _ = scan(Store(Path(store)).require(), suite, profile)
+    return frame
+
+
+def export(frame: pd.DataFrame, path: Path) -> Path:
+    """Write the table as CSV or Parquet, by the ending of `path`, and the schema page beside it; returns the page's path.
+
+    Raises:
+        ExportError: for another ending, or for Parquet without pyarrow.
+    """
+    if path.suffix not in ENDINGS:
+        raise ExportError(f"'{path}': end the name in {' or '.join(ENDINGS)}")
+    from bench.results.schema import schema_page
+
+    is_csv = path.suffix == ".csv"
+    content = frame.to_csv(index=False, lineterminator="\n").encode() if is_csv else _parquet(frame)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_bytes(path, content)
+    page = path.with_name(f"{path.stem}-schema.md")
+    write_bytes(page, schema_page().encode())
+    return page
+
+
+def _parquet(frame: pd.DataFrame) -> bytes:
+    try:
+        content = frame.to_parquet(index=False)
+    except ImportError as error:
+        raise ExportError("Parquet needs pyarrow: pip install pyarrow; CSV needs nothing") from error
+    return bytes(content)

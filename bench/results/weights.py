@@ -1,0 +1,143 @@
+"""A run's weights in files small enough to move: safetensors shards under a given size, and an index that vouches for them.
+
+    OUT/weights-00001-of-00003.safetensors …      tensors by name
+    OUT/weights.index.json                        which tensor is where, hashes of the shards, the run and its spec; written last
+
+`read_weights` gives the tensors back; `bench.images.models.Model.load` takes them, in whatever precision they are.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.core.files import sha256_file, write_bytes, write_json
+from bench.core.spec import content_hash
+from bench.core.store import RunFolder, Store
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["INDEX", "WeightsError", "checkpoint_of", "halved", "read_weights", "write_weights"]
+
+INDEX = "weights.index.json"
+_ENTRY = 256  # bytes that a tensor takes of a shard's header besides its name, at most
+
+
+class WeightsError(ValueError):
+    """Weights that cannot be had or are not what was written."""
+
+
+def checkpoint_of(store: Store, run: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The tensors of a run's checkpoint, and what there is to say of them: the run, its spec, and of an unfinished one how far it is.
+
+    Raises:
+        WeightsError: if there is no such run, it has no checkpoint yet, or that is damaged.
+        StoreError: if a file of the run is damaged.
+    """
+    from safetensors.torch import load_file
+
+    folder = RunFolder(store.root / "runs" / run)
+    spec = folder.read_json("spec.json")
+    if spec is None:
+        raise WeightsError(f"no run '{run}' in {store.root}; `bench status` lists the runs")
+    for place in (folder, folder.unfinished):
+        if training := place.read_json("training.json"):
+            if damage := place.damaged({"checkpoint.safetensors": training["checkpoint"]}):
+                raise WeightsError(damage)
+            about = {"run": run, "spec": spec} | ({"after": training["progress"]} if "progress" in training else {})
+            return load_file(place / "checkpoint.safetensors"), about
+    raise WeightsError(f"{run} has no checkpoint yet; `bench run --max-minutes` leaves one of a run that is not done")
+
+
+def halved(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """float32 tensors as float16, rounded by 2⁻¹¹ at most; those with values beyond its range, and all others, as they are."""
+    import torch
+
+    largest = torch.finfo(torch.float16).max
+    return {
+        name: value.half() if value.dtype == torch.float32 and bool((value.abs() <= largest).all()) else value
+        for name, value in state.items()
+    }
+
+
+def write_weights(state: Mapping[str, Tensor], about: Mapping[str, Any], out: Path, largest: int) -> list[Path]:
+    """Write shards of at most `largest` bytes, tensors in the order of their names, and the index last.
+
+    Arguments:
+        state: tensors by name.
+        about: kept in the index.
+        out: an existing folder; weights that are there already are replaced.
+        largest: bytes a shard.
+
+    Returns:
+        The files.
+
+    Raises:
+        WeightsError: if a single tensor is larger.
+    """
+    from safetensors.torch import save
+
+    shards: list[dict[str, Tensor]] = []
+    room = 0
+    for name, value in sorted(state.items()):
+        needed = value.numel() * value.element_size() + len(name.encode()) + _ENTRY
+        if needed + _ENTRY > largest:
+            raise WeightsError(f"{name} alone takes {needed:,} bytes; a shard must be allowed more than {largest:,}")
+        if needed > room:
+            shards.append({})
+            room = largest - _ENTRY
+        shards[-1][name] = value
+        room -= needed
+    for old in (out / INDEX, *out.glob("weights-*-of-*.safetensors")):
+        old.unlink(missing_ok=True)
+    names = [f"weights-{number:05}-of-{len(shards):05}.safetensors" for number in range(1, len(shards) + 1)]
+    for file, shard in zip(names, shards, strict=True):
+        write_bytes(out / file, save(shard))
+    index = {
+        "about": dict(about),
+        "weight_map": {name: file for file, shard in zip(names, shards, strict=True) for name in shard},
+        "files": {file: sha256_file(out / file) for file in names},
+    }
+    write_json(out / INDEX, index | {"sha256": content_hash(index)})
+    return [out / INDEX, *(out / file for file in names)]
+
+
+def read_weights(folder: str | Path) -> dict[str, Tensor]:
+    """The tensors that were written to a folder, every shard held against its hash.
+
+    Raises:
+        WeightsError: if the index or a shard is missing, damaged, or lacks a tensor.
+
+    Example:
+        model.load(read_weights("weights"))
+    """
+    from safetensors.torch import load
+
+    folder = Path(folder)
+    try:
+        index = json.loads((folder / INDEX).read_text())
+        seal = index.pop("sha256")
+    except FileNotFoundError:
+        raise WeightsError(
+            f"no {INDEX} in {folder}: not a folder of weights, or writing them was interrupted"
+        ) from None
+    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+        raise WeightsError(f"{folder / INDEX} is corrupt or cannot be read") from error
+    if seal != content_hash(index):
+        raise WeightsError(f"{folder / INDEX} is corrupt: its content does not match its own checksum")
+    state: dict[str, Tensor] = {}
+    for number, (file, digest) in enumerate(index["files"].items(), start=1):
+        try:
+            content = (folder / file).read_bytes()
+        except OSError:
+            raise WeightsError(f"{folder / file} is missing: shard {number} of {len(index['files'])}") from None
+        if hashlib.sha256(content).hexdigest() != digest:
+            raise WeightsError(
+                f"{folder / file} is corrupt: its content does not match the hash in {INDEX}; copy it again"
+            )
+        state |= load(content)
+    return state

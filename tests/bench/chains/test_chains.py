@@ -1,0 +1,267 @@
+"""Suites of chains: truths in closed form and by quadrature, runs shared with the suite that trains, tiny runs to the report."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from scipy.special import i0
+
+from bench.chains.judge import cost_of_a_step, sliced_wasserstein
+from bench.chains.samplers import gradient_equivalents, make_sampler
+from bench.chains.truth import closed_form, energies_at, importance_truth, known_model, quadrature, quadrature_truth
+from bench.core import registry
+from bench.core.campaign import Campaign
+from bench.core.plan import Planned, Selection, make_plan
+from bench.core.runner import execute
+from bench.core.spec import ChainsProfile, Suite, SuiteError
+from bench.core.store import Store
+from bench.core.suite_files import load_suite
+from bench.data import load_dataset
+from bench.data.toys import TOYS, GaussianPosterior
+from bench.report import render, write_report
+from bench.results.frame import scan
+from gebm.model import LatentPotential
+
+LOG_Z = {"line": 0.0, "two-moons": 0.0, "rings": 0.0, "circle": math.log(i0(2.0)), "sphere": math.log(math.sinh(3) / 3)}
+
+CHAINS = """
+name = "tiny-chains"
+summary = "chains, too short to mean anything"
+kind = "chains"
+
+[profiles.quick]
+datasets = ["line", "digits"]
+models = ["toy-known", "toy-kale", "gebm"]
+seeds = [0]
+minutes_per_run = 0.02
+trained_as = "TINY"
+
+[profiles.quick.network]
+widths = [8]
+
+[profiles.quick.refit]
+steps = 30
+batch_size = 16
+
+[profiles.quick.evaluation]
+chains = 4
+warmup = 20
+budgets = [40, 60]
+reference_samples = 2000
+law_samples = 100
+
+[[profiles.quick.evaluation.samplers]]
+sampler = "mala"
+
+[[profiles.quick.evaluation.samplers]]
+sampler = "tempering"
+settings = { ladder = [0.0, 1.0] }
+
+[[profiles.quick.evaluation.samplers]]
+sampler = "independent"
+"""
+
+
+def ignore(_: Any) -> None:
+    """A progress callback."""
+
+
+@pytest.fixture
+def chains_path(tmp_path: Path, tiny_path: Path) -> Path:
+    """The tiny suite of chains, whose models of images are those of the tiny suite of images."""
+    path = tmp_path / "tiny-chains.toml"
+    path.write_text(CHAINS.replace("TINY", str(tiny_path)))
+    return path
+
+
+def potential_of(name: str, beta: float = 1.0) -> LatentPotential:
+    """The toy's right model."""
+    return LatentPotential(*known_model(TOYS[name]), beta)
+
+
+@pytest.mark.parametrize("beta", [0.0, 0.5, 1.0, 3.0])
+def test_quadrature_agrees_with_the_closed_form(beta: float) -> None:
+    toy = TOYS["gaussian-posterior"]
+    assert isinstance(toy, GaussianPosterior)
+    exact = closed_form(toy, beta)
+    found = quadrature_truth(potential_of("gaussian-posterior", beta), quadrature(toy))
+    torch.testing.assert_close(found.latent_mean, exact.latent_mean, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(found.latent_variance, exact.latent_variance, rtol=1e-5, atol=1e-5)
+    for part in ("energy_mean", "energy_variance", "log_partition"):
+        assert getattr(found, part) == pytest.approx(getattr(exact, part), rel=1e-5, abs=1e-5)
+
+
+@pytest.mark.parametrize("name", LOG_Z)
+def test_log_partitions_are_those_of_the_laws(name: str) -> None:
+    found = quadrature_truth(potential_of(name), quadrature(TOYS[name]))
+    assert found.log_partition == pytest.approx(LOG_Z[name], abs=1e-5)
+
+
+@pytest.mark.parametrize("name", TOYS)
+def test_quadrature_agrees_with_monte_carlo_within_its_stated_error(name: str) -> None:
+    """Two numbers a toy at 4.5 standard errors: false alarm rate 1e-4 over all; seeds are fixed."""
+    potential = potential_of(name)
+    exact = quadrature_truth(potential, quadrature(TOYS[name]))
+    sampled = importance_truth(potential, 40000, torch.Generator().manual_seed(1))
+    energy_error, latent_error = sampled.standard_error
+    assert energy_error > 0
+    assert abs(sampled.energy_mean - exact.energy_mean) < 4.5 * energy_error * math.sqrt(exact.energy_variance)
+    shift = (sampled.latent_mean - exact.latent_mean) / exact.latent_variance.sqrt()
+    assert float(shift.square().mean().sqrt()) < 4.5 * latent_error
+
+
+@pytest.mark.parametrize("name", TOYS)
+def test_the_right_energy_gives_the_law_of_the_data(name: str) -> None:
+    """Moments of the base's points under the right model are those of the data carried to the support; 5 standard errors."""
+    toy, nodes = TOYS[name], quadrature(TOYS[name])
+    potential = potential_of(name)
+    weights = torch.softmax(nodes.log_weights - energies_at(potential, nodes.z), 0)
+    points = potential.base(nodes.z.float()).double()
+    draws = torch.from_numpy(toy.on_support(toy.coordinates(20000, np.random.default_rng(3))))
+    for power in (1, 2):
+        error = draws.pow(power).std(0) / math.sqrt(len(draws))
+        assert ((draws.pow(power).mean(0) - weights @ points.pow(power)).abs() <= 5 * error + 1e-5).all()
+
+
+def test_toys_are_the_same_every_time() -> None:
+    first, again = load_dataset("circle", None), load_dataset("circle", None)
+    assert first.digest == again.digest
+    assert first.kind == "toy"
+    assert len({load_dataset(name, None).digest for name in TOYS}) == len(TOYS)
+
+
+def test_sliced_wasserstein_sees_a_shift_and_nothing_else() -> None:
+    rng = np.random.default_rng(0)
+    points = rng.standard_normal((3000, 2))
+    assert sliced_wasserstein(points, points) < 1e-3
+    assert sliced_wasserstein(points + np.array([1.0, 0.0]), points) == pytest.approx(2 / math.pi, rel=0.15)
+
+
+@pytest.mark.parametrize("name", [entry.name for entry in registry.BUILT_IN["samplers"]])
+def test_every_sampler_of_the_registry_steps_at_a_cost(name: str) -> None:
+    potential = potential_of("rings")
+    cost = cost_of_a_step(make_sampler(name, {}), potential, torch.zeros(2, 2))
+    assert gradient_equivalents(cost) >= 0.5
+
+
+def test_identities_of_the_images_suite_have_not_moved() -> None:
+    """Whoever changes them makes every store stale, and changes these numbers on purpose."""
+    (plan,) = make_plan(load_suite("images"), Selection(models=["gebm"], seeds=[0]), Store(Path("nowhere")))
+    assert plan.task.spec.run_id == "digits/gebm/9be8dc29fd1a-s0"
+    readouts = [readout.identity("0" * 64) for readout in plan.task.readouts]
+    assert readouts == ["8512a9fb41d4261b", "2a39449c161bd4a6", "4ddb63a221349deb", "f5a7b97e23fb2bf0"]
+
+
+def test_samplers_reads_out_the_runs_of_images() -> None:
+    nowhere = Store(Path("nowhere"))
+    suites = {
+        name: make_plan(load_suite(name), Selection(datasets=["digits"], models=["gebm"]), nowhere)
+        for name in ("images", "samplers")
+    }
+    runs = {name: {plan.task.spec.run_id for plan in plans} for name, plans in suites.items()}
+    assert runs["samplers"] <= runs["images"]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        ('kind = "chains"', 'kind = "chain"', ["kind: no kind of suite 'chain'", "did you mean 'chains'?"]),
+        ("ladder = ", "lader = ", ["samplers.1: sampler 'tempering' has no setting 'lader'", "did you mean 'ladder'?"]),
+        ('sampler = "mala"', 'sampler = "malla"', ["evaluation.samplers.0.sampler", "did you mean 'mala'?"]),
+        ("budgets = [40, 60]", "budgets = []", ["profiles.quick.evaluation.budgets"]),
+        ("warmup = 20", "warm_up = 20", ["evaluation.warm_up", "did you mean 'warmup'?"]),
+        ('trained_as = "TINY"', 'trained_as = "imges"', ["trained_as", "did you mean 'images'?"]),
+        ("widths = [8]", "widths = [0]", ["network.widths.0", "greater than or equal to 1"]),
+    ],
+)
+def test_a_bad_suite_of_chains_names_file_key_and_what_is_allowed(
+    tmp_path: Path, tiny_path: Path, before: str, after: str, expected: list[str]
+) -> None:
+    assert before in CHAINS
+    path = tmp_path / "mine.toml"
+    path.write_text(CHAINS.replace(before, after, 1).replace("TINY", str(tiny_path)))
+    with pytest.raises(SuiteError) as caught:
+        load_suite(str(path))
+    for part in ["mine.toml", *expected]:
+        assert part in str(caught.value)
+
+
+def test_a_sampler_without_a_step_size_cannot_stand_in_a_suite_of_images(tiny_path: Path) -> None:
+    tiny_path.write_text(tiny_path.read_text().replace('sampler = "ula"', 'sampler = "independent"'))
+    with pytest.raises(SuiteError, match=r"chains\.0: sampler 'independent' has no setting 'step_size'; it has none"):
+        load_suite(str(tiny_path))
+
+
+def test_a_model_that_fits_no_dataset_is_said(chains_path: Path) -> None:
+    with pytest.raises(SuiteError, match="none of gebm can be fitted to line"):
+        make_plan(load_suite(str(chains_path)), Selection(datasets=["line"], models=["gebm"]), Store(Path("nowhere")))
+
+
+def do(plans: list[Planned]) -> None:
+    """Execute a plan in this process."""
+    for planned in plans:
+        outcome = execute(planned.task, ignore, lambda: False)
+        assert outcome.state == "done", outcome
+
+
+def test_from_suite_to_report_on_shared_runs(
+    tiny: Suite, chains_path: Path, make_store: Callable[[str], Store], tmp_path: Path
+) -> None:
+    store, chains = make_store("store"), load_suite(str(chains_path))
+    only = Selection(models=["gebm"], seeds=[0])
+    images = make_plan(tiny, only, store)
+    Campaign(tiny, "quick", images, store, 1).remember()
+    do(images)
+    before = render(*scan(store, "tiny"))
+
+    plans = make_plan(chains, Selection(), store)
+    Campaign(chains, "quick", plans, store, 1).remember()
+    assert [(p.task.spec.dataset, p.task.spec.model, p.found.state) for p in plans] == [
+        ("line", "toy-known", "missing"),
+        ("line", "toy-kale", "missing"),
+        ("digits", "gebm", "partial"),
+    ]
+    checkpoint = store.folder(images[0].task.spec).read_json("training.json")
+    do(plans)
+    assert store.folder(images[0].task.spec).read_json("training.json") == checkpoint
+    assert {p.found.state for p in make_plan(chains, Selection(), store)} == {"hit"}
+    assert {p.found.state for p in make_plan(tiny, only, store)} == {"hit"}
+
+    assert render(*scan(store, "tiny")) == before
+    frame, facts = scan(store, "tiny-chains")
+    text = write_report(frame, facts, tmp_path / "report").read_text()
+    for part in (
+        "mean-error[E] ↓ at β=1, the model: objective × sampler",
+        "The learned density, by quadrature",
+        "gebm at β=1",
+    ):
+        assert part in text
+    assert {path.name for path in (tmp_path / "report" / "report-figures").iterdir()} == {
+        "tiny-chains-quick-digits-trade-off.png",
+        "tiny-chains-quick-line-errors.png",
+    }
+    known = frame[(frame.model == "toy-known") & (frame.metric == "kl-divergence")]
+    assert known.value.tolist() == pytest.approx([0.0], abs=1e-6)
+
+
+def test_a_chain_that_diverges_is_a_row_beside_the_others(
+    chains_path: Path, make_store: Callable[[str], Store]
+) -> None:
+    text = chains_path.read_text().replace('sampler = "mala"', 'sampler = "ula"\nsettings = { step_size = 0.1 }')
+    chains_path.write_text(text.replace('"line"', '"gaussian-posterior"').replace("warmup =", "betas = [30]\nwarmup ="))
+    suite, store = load_suite(str(chains_path)), make_store("store")
+    assert isinstance(suite.profiles["quick"], ChainsProfile)
+    plans = make_plan(suite, Selection(datasets=["gaussian-posterior"], models=["toy-known"]), store)
+    Campaign(suite, "quick", plans, store, 1).remember()
+    with pytest.warns(RuntimeWarning, match="not a number"):
+        do(plans)
+    frame, _ = scan(store)
+    assert set(frame[frame.sampler == "ula"].status) == {"collapsed"}
+    assert set(frame[frame.sampler == "independent"].status) == {"done"}
+    assert "diverged: ula" in render(frame)

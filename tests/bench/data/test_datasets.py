@@ -1,0 +1,67 @@
+"""Datasets: splits are disjoint and sound, pixels survive the round trip, content is what counts."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench.core import registry
+from bench.data import KNOWN_DIGESTS, Dataset, load_dataset
+from bench.data.images import PixelCodec
+
+
+@pytest.fixture(scope="module")
+def digits() -> Dataset:
+    """The real digits."""
+    return load_dataset("digits", None)
+
+
+def test_digits_are_scikit_learns(digits: Dataset) -> None:
+    from sklearn.datasets import load_digits
+
+    everything = np.concatenate([digits.splits[name] for name in ("train", "validation", "test")])
+    original = load_digits().images.astype(np.uint8)[:, None]
+    assert digits.shape == (1, 8, 8)
+    assert sorted(map(bytes, everything)) == sorted(map(bytes, original))
+    assert {name: len(rows) for name, rows in digits.splits.items()} == {"train": 1197, "validation": 200, "test": 400}
+    assert all(len(digits.labels[name]) == len(rows) for name, rows in digits.splits.items())
+    assert digits.digest == KNOWN_DIGESTS["digits"]
+
+
+def test_digest_is_of_the_content(digits: Dataset) -> None:
+    changed = {name: rows.copy() for name, rows in digits.splits.items()}
+    changed["test"][0, 0, 0, 0] += 1
+    assert dataclasses.replace(digits, splits=changed).digest != digits.digest
+    assert dataclasses.replace(digits, name="other").digest == digits.digest
+    swapped = digits.splits | {"train": digits.splits["test"], "test": digits.splits["train"]}
+    assert dataclasses.replace(digits, splits=swapped).digest != digits.digest
+
+
+@given(st.integers(2, 256), st.integers(0, 2**32))
+def test_dequantisation_is_undone_exactly(levels: int, seed: int) -> None:
+    codec = PixelCodec(levels)
+    generator = torch.Generator().manual_seed(seed)
+    pixels = torch.randint(0, levels, (64,), generator=generator).to(torch.uint8)
+    x = codec.dequantise(pixels, generator)
+    assert x.min() >= -1
+    assert x.max() <= 1
+    assert torch.equal(codec.quantise(x), pixels)
+
+
+def test_generated_values_outside_the_range_are_clamped_not_rescaled() -> None:
+    codec = PixelCodec(17)
+    pixels = codec.quantise(torch.tensor([-3.0, -1.0, 0.0, 1.0, 3.0]))
+    assert pixels.tolist() == [0, 0, 8, 16, 16]
+    assert codec.to_bytes(pixels).tolist() == [0, 0, 128, 255, 255]
+
+
+def test_unknown_names_get_the_nearest() -> None:
+    with pytest.raises(registry.UnknownNameError, match="did you mean 'digits'"):
+        load_dataset("digit", None)
+    with pytest.raises(registry.UnknownNameError, match=r"there are: .*digits"):
+        load_dataset("zzz", None)

@@ -1,0 +1,377 @@
+"""Downloads against a server on this machine: whole and right, or nothing under the name."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import io
+import shutil
+import tarfile
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from bench.cli import main
+from bench.core.registry import UnknownNameError
+from bench.data import DatasetError, downloads, load_dataset
+from bench.data import files as catalogue
+from bench.data.downloads import download, fetch, place
+from bench.data.files import MAF, Official, states, write_receipt
+from bench.metrics import INCEPTION, INCEPTION_FILES
+
+CONTENT = np.random.default_rng(0).bytes(300_000)
+
+
+@dataclass
+class Server:
+    """What it serves, and how badly: `breaks` are the bytes after which the next connections break off."""
+
+    address: str = ""
+    content: bytes = CONTENT
+    ranges: bool = True
+    status: int = 200
+    breaks: list[int] = field(default_factory=list)
+    asked: list[str] = field(default_factory=list)
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    state = Server()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked = self.headers.get("Range", "")
+            state.asked.append(asked)
+            start = int(asked.removeprefix("bytes=").rstrip("-")) if asked and state.ranges else 0
+            if state.status != 200:
+                self.send_error(state.status)
+                return
+            if start >= len(state.content):
+                self.send_response(416)
+                self.send_header("Content-Range", f"bytes */{len(state.content)}")
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+                return
+            body = state.content[start:]
+            self.send_response(206 if start else 200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body[: state.breaks.pop(0)] if state.breaks else body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
+        thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        state.address = f"http://127.0.0.1:{http.server_address[1]}/file.csv"
+        yield state
+        http.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def official(server: Server) -> Official:
+    return Official("folder/file.csv", server.address, "sha256:" + hashlib.sha256(CONTENT).hexdigest(), ("some",))
+
+
+@pytest.fixture(autouse=True)
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(downloads, "PAUSE", 0.0)
+
+
+@pytest.fixture
+def register(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Put files into the catalogue for the time of a test."""
+
+    def enter(*officials: Official) -> None:
+        found = {**catalogue.CATALOGUE, **{each.name: each for each in officials}}
+        monkeypatch.setattr(catalogue, "CATALOGUE", found)
+        monkeypatch.setattr(downloads, "CATALOGUE", found)
+
+    return enter
+
+
+def silent(_name: str, _there: int, _total: int) -> None:
+    pass
+
+
+def left(root: Path) -> list[str]:
+    return sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file())
+
+
+def test_a_file_comes_whole_and_progress_is_told(official: Official, tmp_path: Path) -> None:
+    told: list[tuple[str, int, int]] = []
+    download(official, tmp_path, lambda *news: told.append(news))
+    assert (tmp_path / "folder/file.csv").read_bytes() == CONTENT
+    assert told[-1] == ("folder/file.csv", len(CONTENT), len(CONTENT))
+    assert left(tmp_path) == ["folder/file.csv"]
+
+
+def test_a_broken_connection_is_resumed_where_it_broke(server: Server, official: Official, tmp_path: Path) -> None:
+    server.breaks = [100_000, 80_000]
+    download(official, tmp_path, silent)
+    assert (tmp_path / "folder/file.csv").read_bytes() == CONTENT
+    assert server.asked == ["", f"bytes={downloads.CHUNK}-", f"bytes={2 * downloads.CHUNK}-"]
+
+
+def test_a_server_without_ranges_is_asked_from_the_start(server: Server, official: Official, tmp_path: Path) -> None:
+    server.ranges, server.breaks = False, [100_000]
+    download(official, tmp_path, silent)
+    assert (tmp_path / "folder/file.csv").read_bytes() == CONTENT
+
+
+def test_what_came_is_kept_for_the_next_try_under_another_name(
+    server: Server, official: Official, tmp_path: Path
+) -> None:
+    server.breaks = [70_000] + [0] * downloads.ATTEMPTS
+    with pytest.raises(DatasetError, match="the same command continues"):
+        download(official, tmp_path, silent)
+    assert left(tmp_path) == ["folder/.file.csv.part"]
+    server.asked.clear()
+    download(official, tmp_path, silent)
+    assert server.asked == [f"bytes={downloads.CHUNK}-"]
+    assert left(tmp_path) == ["folder/file.csv"]
+    assert (tmp_path / "folder/file.csv").read_bytes() == CONTENT
+
+
+def test_a_part_that_was_whole_already_is_used(server: Server, official: Official, tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder/.file.csv.part").write_bytes(CONTENT)
+    download(official, tmp_path, silent)
+    assert (tmp_path / "folder/file.csv").read_bytes() == CONTENT
+
+
+def test_a_part_longer_than_the_file_is_started_again(server: Server, official: Official, tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder/.file.csv.part").write_bytes(CONTENT + b"more")
+    download(official, tmp_path, silent)
+    assert (tmp_path / "folder/file.csv").read_bytes() == CONTENT
+
+
+def test_a_wrong_checksum_leaves_nothing_and_the_next_try_starts_again(
+    server: Server, official: Official, tmp_path: Path
+) -> None:
+    server.content = CONTENT[::-1]
+    with pytest.raises(DatasetError, match=r"another checksum.*nothing was kept"):
+        download(official, tmp_path, silent)
+    assert left(tmp_path) == []
+    server.content = CONTENT
+    download(official, tmp_path, silent)
+    assert left(tmp_path) == ["folder/file.csv"]
+
+
+def test_a_refusal_is_said_in_a_line(server: Server, official: Official, tmp_path: Path) -> None:
+    server.status = 404
+    with pytest.raises(DatasetError, match="404") as caught:
+        download(official, tmp_path, silent)
+    assert "\n" not in str(caught.value)
+    nowhere = replace(official, url="http://127.0.0.1:9/file.csv")
+    with pytest.raises(DatasetError, match="cannot be reached"):
+        download(nowhere, tmp_path, silent)
+    assert left(tmp_path) == []
+
+
+def test_a_full_disk_is_said_in_a_line(official: Official, tmp_path: Path) -> None:
+    def full(_name: str, _there: int, _total: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(DatasetError, match=r"cannot write to .*No space left on device"):
+        download(official, tmp_path, full)
+    assert "folder/file.csv" not in left(tmp_path)
+
+
+def test_two_at_once_do_not_write_one_file(official: Official, tmp_path: Path) -> None:
+    def second(_name: str, _there: int, _total: int) -> None:
+        download(official, tmp_path, silent)
+
+    with pytest.raises(DatasetError, match="another process is downloading"):
+        download(official, tmp_path, second)
+
+
+def test_fetch_brings_what_is_missing_and_no_more(
+    server: Server, official: Official, register: Callable[..., None], tmp_path: Path
+) -> None:
+    register(official)
+    assert fetch("some", tmp_path, silent) == ["folder/file.csv"]
+    assert fetch("some", tmp_path, silent) == []
+    assert len(server.asked) == 1
+    for other in (False, True):
+        (tmp_path / "folder/file.csv").write_bytes(b"another")
+        if other:  # accepted, and now the official one is asked for
+            write_receipt(tmp_path / "folder/file.csv", "a test", verified=False)
+        assert fetch("some", tmp_path, silent) == ["folder/file.csv"]
+        assert left(tmp_path) == ["folder/file.csv"]
+
+
+def test_names_without_address_and_unknown_names(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="bench data fetch miniboone-small --from FOLDER"):
+        fetch("miniboone-small", tmp_path, silent)
+    with pytest.raises(UnknownNameError, match="did you mean 'redwine'"):
+        fetch("redwin", tmp_path, silent)
+    assert fetch("hepmass-sim", tmp_path, silent) == []
+
+
+def archive(rows: np.ndarray, path: Path) -> Path:
+    """A small archive in MAF's layout, with something in it that is not wanted and would be harmful if it were extracted."""
+    buffer = io.BytesIO()
+    np.save(buffer, rows)
+    members = {"data/mnist/mnist.pkl.gz": b"x", "data/miniboone/data.npy": buffer.getvalue(), "../../outside": b"harm"}
+    members |= {f"data/{name}": b"" for name in ("power/data.npy", "gas/ethylene_CO.pickle", "BSDS300/BSDS300.hdf5")}
+    members |= {f"data/hepmass/1000_{part}.csv": b"" for part in ("train", "test")}
+    with tarfile.open(path, "w:gz") as tar:
+        for name, content in members.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            tar.addfile(entry, io.BytesIO(content))
+    return path
+
+
+def test_an_official_archive_is_unpacked_with_receipts_and_vouches_for_its_files(
+    server: Server, register: Callable[..., None], tmp_path: Path
+) -> None:
+    rows = np.random.default_rng(1).standard_normal((300, 43))
+    server.content = archive(rows, tmp_path / "made.tar.gz").read_bytes()
+    register(Official(MAF, server.address, "md5:" + hashlib.md5(server.content).hexdigest(), ()))
+    root = tmp_path / "data"
+    assert fetch("miniboone", root, silent) == ["maf/miniboone/data.npy"]
+    dataset = load_dataset("miniboone", root)
+    assert dataset.table is not None
+    assert not dataset.table.unverified
+    assert states(["miniboone", "gas", "redwine", "digits"], root) == {
+        "miniboone": "verified",
+        "gas": "verified",
+        "redwine": "absent",
+        "digits": "embedded",
+    }
+    assert not (root / MAF).exists()
+    assert not (tmp_path / "outside").exists()
+    assert fetch("miniboone", root, silent) == []
+    (root / "maf/miniboone/data.npy").write_bytes(b"changed")
+    with pytest.raises(DatasetError, match=r"not the official file .*no valid receipt"):
+        load_dataset("miniboone", root)
+
+
+def test_from_an_archive_on_disk(register: Callable[..., None], tmp_path: Path) -> None:
+    made = archive(np.random.default_rng(1).standard_normal((300, 43)), tmp_path / "made.tar.gz")
+    root = tmp_path / "data"
+    with pytest.raises(DatasetError, match=r"not the official maf/data\.tar\.gz .*--accept-unverified"):
+        place("miniboone", made, root, accept_unverified=False)
+    assert not root.exists()
+    place("miniboone", made, root, accept_unverified=True)
+    dataset = load_dataset("miniboone", root)
+    assert dataset.table is not None
+    assert dataset.table.unverified
+    assert "NOT the official file" in dataset.provenance
+    assert states(["gas"], root) == {"gas": "absent"}  # only what was asked for is accepted
+    register(Official(MAF, "", "md5:" + hashlib.md5(made.read_bytes()).hexdigest(), ()))
+    place("miniboone", made, root, accept_unverified=False)
+    assert states(["miniboone"], root) == {"miniboone": "verified"}
+    made.write_bytes(made.read_bytes()[:2000])
+    with pytest.raises(DatasetError, match=r"archive that can be read|has no"):
+        place("gas", made, root, accept_unverified=True)
+
+
+def wine(path: Path) -> Path:
+    rows = np.random.default_rng(2).gamma(3.0, 1.0, (200, 12)).round(1)
+    np.savetxt(path, rows, "%.1f", ";", header="names", comments="")
+    return path
+
+
+def test_from_a_file_on_disk(tmp_path: Path, register: Callable[..., None]) -> None:
+    root, mine = tmp_path / "data", wine(tmp_path / "mine.csv")
+    with pytest.raises(DatasetError, match=r"mine\.csv is not the official winequality-red\.csv"):
+        place("redwine", mine, root, accept_unverified=False)
+    assert not root.exists()
+    assert place("redwine", mine, root, accept_unverified=True) == ["winequality-red.csv"]
+    assert states(["redwine", "redwine-original"], root) == {"redwine": "UNVERIFIED", "redwine-original": "UNVERIFIED"}
+    dataset = load_dataset("redwine", root)
+    assert dataset.table is not None
+    assert dataset.table.unverified
+    shutil.copy(wine(tmp_path / "other.csv"), root / "winequality-red.csv")
+    with (root / "winequality-red.csv").open("a") as file:
+        file.write("\n")
+    with pytest.raises(DatasetError, match="not the official file"):  # what was accepted was another content
+        load_dataset("redwine", root)
+    assert states(["redwine"], root) == {"redwine": "refused"}
+    known = replace(
+        catalogue.CATALOGUE["winequality-red.csv"], checksum="md5:" + hashlib.md5(mine.read_bytes()).hexdigest()
+    )
+    register(known)
+    place("redwine", mine, root, accept_unverified=False)
+    assert states(["redwine"], root) == {"redwine": "verified"}
+    assert left(root) == ["winequality-red.csv"]  # no receipt is needed any more
+
+
+def test_from_a_folder_on_disk(tmp_path: Path) -> None:
+    folder, root = tmp_path / "mine", tmp_path / "data"
+    folder.mkdir()
+    for name in ("val.npy", "test.npy"):
+        np.save(folder / name, np.random.default_rng(3).standard_normal((200, 43)))
+    with pytest.raises(DatasetError, match=r"needs val\.npy and test\.npy; name a folder"):
+        place("miniboone-small", folder / "val.npy", root, accept_unverified=True)
+    place("miniboone-small", folder, root, accept_unverified=True)
+    assert load_dataset("miniboone-small", root).table.unverified  # type: ignore[union-attr]
+    (folder / "test.npy").unlink()
+    with pytest.raises(DatasetError, match=r"there is no test\.npy"):
+        place("miniboone-small", folder, root, accept_unverified=True)
+    with pytest.raises(DatasetError, match=r"there is no .*nowhere"):
+        place("miniboone-small", tmp_path / "nowhere", root, accept_unverified=True)
+    with pytest.raises(DatasetError, match="comes with the harness"):
+        place("digits", folder, root, accept_unverified=True)
+
+
+def test_a_folder_that_is_the_data_folder_is_accepted_in_place(tmp_path: Path) -> None:
+    path = wine(tmp_path / "winequality-red.csv")
+    place("redwine", tmp_path, tmp_path, accept_unverified=True)
+    assert path.exists()
+    assert states(["redwine"], tmp_path) == {"redwine": "UNVERIFIED"}
+
+
+def test_a_receipt_that_vouches_cannot_stand_in_for_a_checksum(tmp_path: Path) -> None:
+    """A file with a checksum in the catalogue is official by that alone."""
+    write_receipt(wine(tmp_path / "winequality-red.csv"), "claims to be official", verified=True)
+    assert states(["redwine"], tmp_path) == {"redwine": "UNVERIFIED"}
+
+
+def test_the_real_files_are_official(tmp_path: Path) -> None:
+    import os
+
+    if not os.environ.get("BENCH_DATA"):
+        pytest.skip("BENCH_DATA is not set: no real files here")
+    found = states(["redwine", "miniboone-small"], Path(os.environ["BENCH_DATA"]))
+    assert found == {"redwine": "verified", "miniboone-small": "verified"}
+
+
+def test_every_entry_of_the_catalogue_can_be_used() -> None:
+    for official in catalogue.CATALOGUE.values():
+        assert official.used_by or any(each.archive == official.name for each in catalogue.CATALOGUE.values())
+        if official.archive:
+            assert catalogue.CATALOGUE[official.archive].checksum
+            continue
+        algorithm, _, digest = official.checksum.partition(":")
+        assert len(digest) == hashlib.new(algorithm).digest_size * 2
+
+
+def test_inceptions_weights_come_where_they_are_looked_for(
+    tmp_path: Path, register: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = tmp_path / "copy.pth"
+    copy.write_bytes(b"weights")
+    name = INCEPTION_FILES[0]
+    register(replace(catalogue.CATALOGUE[name], checksum=f"sha256:{hashlib.sha256(b'weights').hexdigest()}"))
+    monkeypatch.setenv("BENCH_DATA", str(tmp_path / "data"))
+    for folder, wanted in (("data", None), ("weights", tmp_path / "weights")):
+        if wanted:
+            monkeypatch.setenv("BENCH_WEIGHTS", str(wanted))
+        result = CliRunner().invoke(main, ["data", "fetch", INCEPTION, "--from", str(copy)])
+        assert result.exit_code == 0, result.output
+        assert (tmp_path / folder / name).read_bytes() == b"weights"
+        (line,) = [each for each in CliRunner().invoke(main, ["data", "list"]).output.splitlines() if INCEPTION in each]
+        assert "verified" in line

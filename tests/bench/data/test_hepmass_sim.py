@@ -1,0 +1,160 @@
+"""The collider simulation: physics that must hold exactly before the detector, peaks where they belong after it.
+
+Kolmogorov–Smirnov tests fail at p < 1e-4; seeds are fixed.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from bench.data import load_dataset
+from bench.data.hepmass_sim import FEATURES, TOP, Events, W, decay, generate, invariant_mass, simulate
+
+ALARM = 1e-4
+DECAYS = (
+    ("resonance", "top", "antitop"),
+    ("top", "w_leptonic", "bottom"),
+    ("antitop", "w_hadronic", "antibottom"),
+    ("w_leptonic", "lepton", "neutrino"),
+    ("w_hadronic", "quark", "antiquark"),
+)
+COLUMN = {name: i for i, name in enumerate(FEATURES)}
+
+
+@pytest.fixture(scope="module", params=[1, 0], ids=["signal", "background"])
+def events(request: pytest.FixtureRequest) -> Events:
+    return generate(20_000, np.random.default_rng(0), label=request.param)
+
+
+@pytest.fixture(scope="module")
+def features() -> dict[int, np.ndarray]:
+    return {label: simulate(40_000, np.random.default_rng(label), label=label) for label in (0, 1)}
+
+
+@pytest.mark.parametrize(("parent", "first", "second"), DECAYS)
+def test_four_momentum_is_conserved_at_every_decay(events: Events, parent: str, first: str, second: str) -> None:
+    before = getattr(events, parent)
+    after = getattr(events, first) + getattr(events, second)
+    assert np.abs(before - after).max() < 1e-9 * before[0].max()
+
+
+def test_particles_are_on_their_shells(events: Events) -> None:
+    for name in ("lepton", "neutrino", "quark", "antiquark"):
+        p = getattr(events, name)
+        assert np.abs(p[0] - np.linalg.norm(p[1:], axis=0)).max() < 1e-9 * p[0].max()
+    for name in ("bottom", "antibottom"):
+        np.testing.assert_allclose(invariant_mass(getattr(events, name)), 4.7, atol=1e-3)
+    for name, mass, width in (
+        ("top", TOP, 1.41),
+        ("antitop", TOP, 1.41),
+        ("w_leptonic", W, 2.085),
+        ("w_hadronic", W, 2.085),
+    ):
+        found = invariant_mass(getattr(events, name))
+        assert np.median(found) == pytest.approx(mass, abs=0.1)
+        quartiles = np.percentile(found, [25, 75])
+        assert quartiles[1] - quartiles[0] == pytest.approx(
+            width, rel=0.1
+        )  # a Breit–Wigner's quartiles are its half maxima
+
+
+def test_decays_are_isotropic_in_the_rest_frame() -> None:
+    rng = np.random.default_rng(1)
+    mass = np.full(20_000, 500.0)
+    at_rest = np.stack([mass, *np.zeros((3, len(mass)))])
+    first, second = decay(at_rest, mass, 172.5, 80.4, rng)
+    np.testing.assert_allclose(first[1:], -second[1:], atol=1e-9)
+    size = np.linalg.norm(first[1:], axis=0)
+    for axis in (1, 2, 3):  # the projection of an isotropic direction on any axis is uniform
+        assert stats.kstest(first[axis] / size, "uniform", args=(-1, 2)).pvalue > ALARM
+    np.testing.assert_allclose(invariant_mass(first), 172.5, rtol=1e-9)
+    np.testing.assert_allclose(invariant_mass(second), 80.4, rtol=1e-9)
+
+
+def test_isotropy_survives_the_boost(events: Events) -> None:
+    """The cosine of the angle between the lepton, seen in the W's frame, and the W's flight is uniform."""
+    w, lepton = events.w_leptonic, events.lepton
+    momentum = np.linalg.norm(w[1:], axis=0)
+    cosine = (2 * lepton[0] - w[0]) / momentum  # E_ℓ = (E_W + |p_W| cos θ*)/2 for massless children
+    assert stats.kstest(cosine, "uniform", args=(-1, 2)).pvalue > ALARM
+
+
+def peak(values: np.ndarray, width: float) -> float:
+    """Where a histogram of bins of that width is highest."""
+    edges = np.arange(values.min(), values.max() + width, width)
+    counts, _ = np.histogram(values, edges)
+    top = counts.argmax()
+    return float(edges[top] + width / 2)
+
+
+def test_reconstructed_masses_peak_where_they_should(features: dict[int, np.ndarray]) -> None:
+    x = features[1]
+    assert x[:, COLUMN["m_lv"]].min() == W  # exactly m_W wherever the neutrino has a solution, above it elsewhere
+    assert (x[:, COLUMN["m_lv"]] == W).mean() > 0.6
+    for name, mass, tolerance, bin_width in (
+        ("m_jj", W, 3, 2),
+        ("m_jlv", TOP, 8, 5),
+        ("m_jjb", TOP, 5, 4),
+        ("m_WWbb", 1000, 30, 20),
+    ):
+        assert peak(x[:, COLUMN[name]], bin_width) == pytest.approx(mass, abs=tolerance), name
+    inner = np.abs(x[:, COLUMN["m_WWbb"]] - 1000) < 100
+    assert inner.mean() > 0.6
+
+
+def test_the_mass_parameter_moves_the_peak_and_background_has_none(features: dict[int, np.ndarray]) -> None:
+    light = simulate(20_000, np.random.default_rng(3), mass=750)
+    assert peak(light[:, COLUMN["m_WWbb"]], 20) == pytest.approx(750, abs=30)
+    background = features[0][:, COLUMN["m_WWbb"]]
+    assert peak(background, 20) < 600
+    counts = np.histogram(background, [800, 900, 1000, 1100, 1200])[0]
+    assert (np.diff(counts) < 0).all()  # it falls through where the signal peaks
+    assert (np.abs(background - 1000) < 100).mean() < 0.05
+    assert peak(features[0][:, COLUMN["m_jj"]], 2) == pytest.approx(W, abs=3)  # it has W's and tops all the same
+
+
+def test_features_are_what_a_detector_gives(features: dict[int, np.ndarray]) -> None:
+    for x in features.values():
+        assert np.isfinite(x).all()
+        pts = x[:, [COLUMN[f"jet {i} pT"] for i in range(1, 5)]]
+        assert (np.diff(pts, axis=1) <= 0).all()
+        assert pts.min() > 20
+        assert np.abs(x[:, [COLUMN[f"jet {i} η"] for i in range(1, 5)]]).max() < 2.5
+        tags = x[:, [COLUMN[f"jet {i} b-tag"] for i in range(1, 5)]]
+        assert set(np.unique(tags)) == {0.0, 1.0}
+        assert tags.sum(axis=1).min() >= 1
+        for name in FEATURES:
+            if name.endswith("φ"):
+                assert stats.kstest(x[:, COLUMN[name]], "uniform", args=(-np.pi, 2 * np.pi)).pvalue > ALARM, name
+        assert x[:, COLUMN["jets"]].min() == 4
+
+
+def test_dataset_has_hepmass_21_columns_and_follows_its_seed() -> None:
+    dataset = load_dataset("hepmass-sim", None)
+    assert {split: rows.shape for split, rows in dataset.splits.items()} == {
+        "train": (20_000, 21),
+        "validation": (2_000, 21),
+        "test": (10_000, 21),
+    }
+    assert dataset.table is not None
+    dropped = {"jets", "m_lv", *(f"jet {i} b-tag" for i in range(1, 5))}
+    assert dataset.table.features == tuple(name for name in FEATURES if name not in dropped)
+    fitted = np.concatenate([dataset.splits["train"], dataset.splits["validation"]])
+    np.testing.assert_allclose(fitted.mean(axis=0), 0, atol=1e-4)
+    np.testing.assert_allclose(fitted.std(axis=0, ddof=1), 1, atol=1e-4)
+    raw = simulate(32_000, np.random.default_rng(0))[:22_000, [COLUMN[name] for name in dataset.table.features]]
+    assert dataset.table.log_det == pytest.approx(-np.log(raw.std(axis=0, ddof=1)).sum(), abs=1e-6)
+    assert dataset.digest == load_dataset("hepmass-sim", None).digest
+    assert dataset.digest != load_dataset("hepmass-sim@1", None).digest
+
+
+@pytest.mark.parametrize(("mass", "label", "message"), [(300, 1, "at least 450 GeV"), (1000, 2, "label must be")])
+def test_events_that_cannot_be_are_refused(mass: float, label: int, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        simulate(10, np.random.default_rng(0), mass, label)
+
+
+def test_any_number_of_rows() -> None:
+    assert [len(simulate(count, np.random.default_rng(0))) for count in (0, 1, 20_001)] == [0, 1, 20_001]

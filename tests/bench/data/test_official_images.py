@@ -1,0 +1,244 @@
+"""Published images from files of their documented form; real files where there are any."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import tarfile
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from bench.core import registry
+from bench.core.plan import Selection, make_plan
+from bench.core.spec import SuiteError
+from bench.core.store import Store
+from bench.core.suite_files import load_suite
+from bench.data import KNOWN_DIGESTS, DatasetError, files, load_dataset
+from bench.data import official_images as official
+from bench.data.files import FASHION_DEBIAN, write_receipt
+
+RNG = np.random.default_rng(0)
+
+
+def accept(root: Path, name: str, content: bytes) -> Path:
+    """A file of that name as one that the user accepted."""
+    path = root / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    write_receipt(path, "made for a test", verified=False)
+    return path
+
+
+def test_all_are_registered_as_images_that_need_files() -> None:
+    for name, _, _ in registry.IMAGES:
+        entry = registry.get("datasets", name)
+        assert (entry.kind, entry.decoded, bool(files.needed_by(name))) == ("image", True, True)
+        assert callable(entry.load())
+        if name != "fashion-mnist":  # which may be at hand without a folder
+            with pytest.raises(DatasetError, match=f"{name} needs .*bench data fetch {name}"):
+                load_dataset(name, None)
+
+
+@pytest.fixture
+def small_batches(monkeypatch: pytest.MonkeyPatch) -> int:
+    """CIFAR batches of 2,500 images, so that a test writes little."""
+    monkeypatch.setattr(official, "CIFAR_BATCH", (2500, 3073))
+    return 2500
+
+
+def cifar_archive(size: int, spoil: str = "") -> tuple[bytes, np.ndarray]:
+    rows = RNG.integers(0, 256, (6, size, 3073), dtype=np.uint8)
+    rows[:, :, 0] %= 10
+    if spoil == "label":
+        rows[0, 0, 0] = 10
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz", compresslevel=1) as tar:
+        order = ["test_batch.bin", *(f"data_batch_{i}.bin" for i in (2, 1, 3, 4, 5))]
+        for name in order:
+            number = 5 if name.startswith("test") else int(name[-5]) - 1
+            content = rows[number].tobytes()[: -1 if spoil == "short" else None]
+            if spoil == "missing" and number == 3:
+                continue
+            info = tarfile.TarInfo(f"cifar-10-batches-bin/{name}")
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    return buffer.getvalue(), rows
+
+
+def test_cifar_batches_in_their_order_whatever_the_archives(tmp_path: Path, small_batches: int) -> None:
+    content, rows = cifar_archive(small_batches)
+    accept(tmp_path, "cifar-10-binary.tar.gz", content)
+    dataset = load_dataset("cifar10", tmp_path, tmp_path / "cache")
+    assert {split: len(values) for split, values in dataset.splits.items()} == {
+        "train": 5 * small_batches,
+        "validation": 2000,
+        "test": small_batches - 2000,
+    }
+    assert np.array_equal(dataset.splits["train"].reshape(-1, 3072), rows[:5, :, 1:].reshape(-1, 3072))
+    assert np.array_equal(dataset.labels["test"], rows[5, 2000:, 0])
+    assert "accepted unverified" in dataset.provenance
+    whole = load_dataset("cifar10-test", tmp_path, tmp_path / "cache")
+    assert np.array_equal(whole.splits["test"].reshape(-1, 3072), rows[5, :, 1:])
+    assert "validation" not in whole.splits
+    selection = Selection(datasets=["cifar10-test"], models=["gebm"])
+    with pytest.raises(SuiteError, match="cifar10-test has no validation split, which picks the energy of gebm"):
+        make_plan(load_suite("cifar10"), selection, Store(tmp_path / "none"), tmp_path, cache=tmp_path / "cache")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        ("missing", "has no data_batch_4.bin; is it the binary version"),
+        ("short", "bytes; expected"),
+        ("label", "a label above 9"),
+    ],
+)
+def test_another_cifar_is_refused(tmp_path: Path, small_batches: int, spoil: str, message: str) -> None:
+    accept(tmp_path, "cifar-10-binary.tar.gz", cifar_archive(small_batches, spoil)[0])
+    with pytest.raises(DatasetError, match=message):
+        load_dataset("cifar10", tmp_path)
+
+
+def idx(values: np.ndarray) -> bytes:
+    header = np.array([0x800 | values.ndim, *values.shape], ">u4")
+    return gzip.compress(header.tobytes() + values.tobytes(), 1)
+
+
+def test_fashion_is_framed_and_its_test_images_split(tmp_path: Path) -> None:
+    images = {
+        name: RNG.integers(1, 256, (size, 28, 28), dtype=np.uint8) for name, size in (("train", 30), ("t10k", 10))
+    }
+    for name, values in images.items():
+        accept(tmp_path, f"fashion-mnist/{name}-images-idx3-ubyte.gz", idx(values))
+        labels = np.arange(len(values), dtype=np.uint8) % 10
+        accept(tmp_path, f"fashion-mnist/{name}-labels-idx1-ubyte.gz", idx(labels))
+    dataset = load_dataset("fashion-mnist", tmp_path)
+    assert np.array_equal(dataset.splits["train"][:, 0, 2:30, 2:30], images["train"])
+    assert dataset.splits["train"].sum() == images["train"].sum(dtype=np.int64), "the frame is black"
+    assert np.array_equal(dataset.splits["test"][:, 0, 2:30, 2:30], images["t10k"][2:])
+    assert dataset.labels["validation"].tolist() == [0, 1]
+    accept(tmp_path, "fashion-mnist/train-images-idx3-ubyte.gz", idx(np.zeros(30, np.uint8)))
+    with pytest.raises(DatasetError, match="is not an idx file of images"):
+        load_dataset("fashion-mnist", tmp_path)
+
+
+def test_the_debian_package_is_found_where_the_folder_has_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = tmp_path / "package.gz"
+    place.write_bytes(b"published")
+    listed = files.Official(
+        "a", "", "md5:none", ("x",), also=(f"md5:{files.file_digest(place, 'md5')}",), elsewhere=str(place)
+    )
+    monkeypatch.setattr(files, "CATALOGUE", {"a": listed})
+    found = files.find("x", tmp_path)
+    assert (found.paths, found.unverified) == ((place,), False)
+    assert files.states(["x"], tmp_path) == {"x": "verified"}
+    place.write_bytes(b"another")
+    with pytest.raises(DatasetError, match="is not the official file"):
+        files.find("x", tmp_path)
+
+
+@pytest.mark.skipif(not Path(FASHION_DEBIAN).is_dir(), reason="the package dataset-fashion-mnist is not installed")
+def test_the_debian_package_is_fashion_mnist(tmp_path: Path) -> None:
+    dataset = load_dataset("fashion-mnist", None, tmp_path)
+    assert {split: values.shape for split, values in dataset.splits.items()} == {
+        "train": (60000, 1, 32, 32),
+        "validation": (2000, 1, 32, 32),
+        "test": (8000, 1, 32, 32),
+    }
+    assert np.bincount(dataset.labels["train"]).tolist() == [6000] * 10
+    assert dataset.digest == KNOWN_DIGESTS["fashion-mnist"]
+
+
+def npz_zip(**members: dict[str, np.ndarray]) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, arrays in members.items():
+            inner = io.BytesIO()
+            np.savez(inner, **arrays)
+            archive.writestr(f"{name}.npz", inner.getvalue())
+    return buffer.getvalue()
+
+
+def test_imagenet_batches_by_number_and_classes_from_zero(tmp_path: Path) -> None:
+    batches = {f"train_data_batch_{i}": RNG.integers(0, 256, (4, 3072), dtype=np.uint8) for i in (1, 10, 2)}
+    members = {name: {"data": data, "labels": np.arange(1, 5)} for name, data in batches.items()}
+    accept(tmp_path, "imagenet32/Imagenet32_train_npz.zip", npz_zip(**members))
+    held_out = RNG.integers(0, 256, (10, 3072), dtype=np.uint8)
+    accept(
+        tmp_path,
+        "imagenet32/Imagenet32_val_npz.zip",
+        npz_zip(val_data={"data": held_out, "labels": np.full(10, 1000)}),
+    )
+    dataset = load_dataset("imagenet32", tmp_path)
+    expected = np.concatenate([batches[f"train_data_batch_{i}"] for i in (1, 2, 10)])
+    assert np.array_equal(dataset.splits["train"].reshape(-1, 3072), expected)
+    assert dataset.labels["train"].tolist() == [0, 1, 2, 3] * 3
+    assert np.array_equal(dataset.splits["test"].reshape(-1, 3072), held_out[2:])
+    assert set(dataset.labels["test"]) == {999}
+    pickled = npz_zip(train_data_batch_1={"data": np.array([{}], object), "labels": np.array([1])})
+    accept(tmp_path, "imagenet32/Imagenet32_train_npz.zip", pickled)
+    with pytest.raises(DatasetError, match="no array 'data' that can be read"):
+        load_dataset("imagenet32", tmp_path)
+
+
+def jpeg(grey: int) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (178, 218), (grey, grey, grey)).save(buffer, "jpeg", quality=95)
+    return buffer.getvalue()
+
+
+def test_celeba_has_its_published_splits(tmp_path: Path) -> None:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for i in range(6):
+            archive.writestr(f"img_align_celeba/{i:06}.jpg", jpeg(40 * i))
+    accept(tmp_path, "celeba/img_align_celeba.zip", buffer.getvalue())
+    lines = [f"{i:06}.jpg {split}\n" for i, split in enumerate([0, 0, 1, 0, 2, 0])]
+    accept(tmp_path, "celeba/list_eval_partition.txt", "".join(lines).encode())
+    small, large = (load_dataset(f"celeba-{side}", tmp_path, tmp_path / "cache") for side in (32, 64))
+    assert (small.shape, large.shape, small.labels) == ((3, 32, 32), (3, 64, 64), {})
+    assert small.splits["train"].mean(axis=(1, 2, 3)).round().tolist() == [0, 40, 120, 200]
+    assert small.splits["validation"].mean().round() == 80
+    accept(tmp_path, "celeba/list_eval_partition.txt", b"000009.jpg 0\n")
+    with pytest.raises(DatasetError, match=r"line 1 names 000009\.jpg"):
+        load_dataset("celeba-32", tmp_path)
+
+
+def test_lsun_is_read_from_its_database(tmp_path: Path) -> None:
+    lmdb = pytest.importorskip("lmdb")
+    made = tmp_path / "made.mdb"
+    with (
+        lmdb.open(str(made), subdir=False, map_size=2**24, lock=False) as environment,
+        environment.begin(write=True) as t,
+    ):
+        for i in range(30):
+            buffer = io.BytesIO()
+            Image.new("RGB", (48, 40), (8 * i, 8 * i, 8 * i)).save(buffer, "webp", lossless=True)
+            t.put(f"{i:040x}".encode(), buffer.getvalue())
+    accept(tmp_path, "lsun/bedroom_train_lmdb/data.mdb", made.read_bytes())
+    dataset = load_dataset("lsun-bedroom", tmp_path, tmp_path / "cache")
+    brightness = {split: values.mean(axis=(1, 2, 3)).tolist() for split, values in dataset.splits.items()}
+    assert brightness["train"] == [8 * i for i in range(24)]
+    assert brightness["test"] == [8 * i for i in range(27, 30)]
+    accept(tmp_path, "lsun/bedroom_train_lmdb/data.mdb", b"no database")
+    with pytest.raises(DatasetError, match="is not an LMDB file"):
+        load_dataset("lsun-bedroom", tmp_path)
+
+
+def test_cifar_as_jpeg_is_complete(real_data: Path, tmp_path: Path) -> None:
+    if not (real_data / "cifar10_jpeg75.tar.xz").is_file():
+        pytest.skip("BENCH_DATA has no cifar10_jpeg75.tar.xz")
+    told: list[tuple[str, int, int]] = []
+    dataset = load_dataset("cifar10-jpeg75", real_data, tmp_path, lambda *said: told.append(said))
+    assert {split: values.shape for split, values in dataset.splits.items()} == {
+        "train": (50000, 3, 32, 32),
+        "validation": (2000, 3, 32, 32),
+        "test": (8000, 3, 32, 32),
+    }
+    assert np.bincount(dataset.labels["train"]).tolist() == [5000] * 10
+    assert told[-1][1:] == (60000, 60000)
+    assert dataset.digest == dataset.computed_digest() == KNOWN_DIGESTS["cifar10-jpeg75"]

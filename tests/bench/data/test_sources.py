@@ -1,0 +1,194 @@
+"""What a dataset may be called, and that the name reaches whoever loads it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from bench.cli import main
+from bench.cli.usage import complete, own_files
+from bench.core import registry
+from bench.core.campaign import Campaign
+from bench.core.plan import Selection, make_plan
+from bench.core.registry import UnknownNameError
+from bench.core.spec import Suite, SuiteError
+from bench.core.store import Store
+from bench.core.suite_files import load_suite
+from bench.data.sources import parse
+
+
+@pytest.mark.parametrize(
+    ("text", "label", "canonical"),
+    [
+        ("redwine", "redwine", "redwine"),
+        ("redwine@0", "redwine", "redwine"),
+        ("redwine@12", "redwine@12", "redwine@12"),
+        ("digits", "digits", "digits"),
+        ("digits@0", "digits", "digits"),
+        ("csv:/data/my wine.csv", "csv-my_wine", "csv:/data/my wine.csv"),
+        ("parquet:/data/../a@b.parquet@4", "parquet-a_b@4", "parquet:/a@b.parquet@4"),
+        ("folder:/data/birds", "folder-birds", "folder:/data/birds"),
+        ("folder:/data/birds#32@2", "folder-birds-32@2", "folder:/data/birds#32@2"),
+        ("tar:/data/a#b.tar.xz", "tar-a_b", "tar:/data/a#b.tar.xz"),
+        ("csv:/data/x#1", "csv-x_1", "csv:/data/x#1"),
+    ],
+)
+def test_names_are_read_and_written(text: str, label: str, canonical: str) -> None:
+    source = parse(text)
+    assert (source.label, str(source)) == (label, canonical)
+    assert parse(str(source)) == source
+
+
+def test_a_relative_path_holds_in_any_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert str(parse("npy:x.npy")) == f"npy:{tmp_path}/x.npy"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("redwin", "did you mean 'redwine'"),
+        ("redwine@x", "'redwine@x': a split is a whole number, such as redwine@1"),
+        ("redwine@-1", "a split is a whole number"),
+        ("digits@3", "'digits' has one fixed split; write digits"),
+        ("cvs:x.csv", "no kind of file 'cvs' in 'cvs:x.csv'; did you mean 'csv'"),
+        ("csv:", "names no file; write csv:PATH"),
+        ("folder:birds#30", "a side is a multiple of 8 between 8 and 256, such as birds#32"),
+        ("tar:#32", "names no file; write tar:PATH"),
+    ],
+)
+def test_wrong_names_are_said_with_the_right_one(text: str, message: str) -> None:
+    with pytest.raises(UnknownNameError) as caught:
+        parse(text)
+    assert message in str(caught.value)
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    path = tmp_path / "mine.csv"
+    np.savetxt(path, np.random.default_rng(0).random((200, 2)), delimiter=",", header="a,b", comments="")
+    return path
+
+
+@pytest.fixture
+def fits_tables(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if the first model could be fitted to tables."""
+    get = registry.get
+
+    def changed(kind: registry.Kind, name: str) -> registry.Entry:
+        found = get(kind, name)
+        return replace(found, fits=("tabular",)) if kind == "models" else found
+
+    monkeypatch.setattr(registry, "get", changed)
+
+
+@pytest.mark.usefixtures("fits_tables")
+def test_a_file_reaches_the_worker_and_the_next_campaign(
+    table: Path, tiny: Suite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(table.parent / "store").create()
+    monkeypatch.chdir(table.parent)
+    selection = Selection(datasets=["csv:mine.csv", "csv:mine.csv@2"], models=["gan-ns"], seeds=[0])
+    plans = make_plan(tiny, selection, store)
+    assert [(p.task.spec.dataset, p.task.dataset_source) for p in plans] == [
+        ("csv-mine", f"csv:{table}"),
+        ("csv-mine@2", f"csv:{table}@2"),
+    ]
+    assert plans[0].task.spec.identity != plans[1].task.spec.identity
+    Campaign(tiny, "quick", plans[:1], store, 1).remember()
+    monkeypatch.chdir("/")
+    Campaign(tiny, "quick", plans[1:], store, 1).remember()
+    runs = store.read_manifest("tiny", "quick")["runs"]
+    assert [run["source"] for run in runs] == [f"csv:{table}", f"csv:{table}@2"]
+
+
+@pytest.mark.usefixtures("fits_tables")
+def test_two_files_of_one_name_are_refused_together(table: Path, tiny: Suite) -> None:
+    twin = table.parent / "other" / "mine.csv"
+    twin.parent.mkdir()
+    twin.write_bytes(table.read_bytes())
+    with pytest.raises(SuiteError, match="both called csv-mine"):
+        make_plan(
+            tiny,
+            Selection(datasets=[f"csv:{table}", f"csv:{twin}"], models=["gan-ns"]),
+            Store(table.parent / "store").create(),
+        )
+
+
+def test_suites_may_name_files_and_splits(tiny_path: Path) -> None:
+    text = tiny_path.read_text()
+    tiny_path.write_text(text.replace('["digits"]', '["redwine@3", "csv:mine.csv"]'))
+    assert load_suite(str(tiny_path)).profiles["quick"].datasets == ("redwine@3", "csv:mine.csv")
+    tiny_path.write_text(text.replace('["digits"]', '["digits@3"]'))
+    with pytest.raises(SuiteError, match=r"profiles\.quick\.datasets: dataset 'digits' has one fixed split"):
+        load_suite(str(tiny_path))
+
+
+def test_completion_knows_files(table: Path) -> None:
+    (table.parent / "folder").mkdir()
+    assert own_files(f"csv:{table.parent}/") == [f"csv:{table.parent}/folder/", f"csv:{table}"]
+    assert own_files(f"csv:{table.parent}/mi") == [f"csv:{table}"]
+    assert own_files(f"npy:{table.parent}/mi") == []
+    (table.parent / "mine.tar.gz").touch()
+    assert own_files(f"tar:{table.parent}/mi") == [f"tar:{table.parent}/mine.tar.gz"]
+    names = complete("datasets")(None, None, "")  # type: ignore[arg-type]
+    assert "redwine" in names
+    assert complete("datasets")(None, None, "pa") == ["parkinsons", "parkinsons-original", "parquet:"]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["plan", "--dataset", "csv:nowhere.csv"], 1, "no file"),
+        (["plan", "--dataset", "digits@1"], 2, "one fixed split"),
+        (["plan", "--dataset", "redwine"], 1, "redwine needs winequality-red.csv: bench data fetch redwine"),
+        (["plan", "--dataset", "known-density-8"], 2, "can be fitted to known-density-8"),
+        (["data", "fetch", "redwin"], 2, "did you mean 'redwine'?"),
+        (["data", "fetch", "redwine", "--accept-unverified"], 2, "--from PATH"),
+        (["data", "fetch", "redwine", "--from", "nowhere"], 1, "there is no nowhere"),
+        (["data", "fetch", "miniboone-small"], 1, "--from FOLDER"),
+        (["data", "fetch", "hepmass-sim"], 0, "nothing to fetch"),
+        (["data", "list"], 0, "absent"),
+    ],
+)
+def test_the_command_line_says_it_in_a_line(
+    arguments: list[str], code: int, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("BENCH_DATA", str(tmp_path / "data"))
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == code, result.output
+    assert code == 0 or isinstance(result.exception, SystemExit)
+    assert message in result.output
+
+
+def test_files_from_disk_are_taken_and_marked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BENCH_DATA", str(tmp_path / "data"))
+    np.savetxt(tmp_path / "w.csv", np.random.default_rng(0).random((200, 12)), "%.2f", ";", header="names", comments="")
+    run = CliRunner().invoke
+    refused = run(main, ["data", "fetch", "redwine", "--from", str(tmp_path / "w.csv")])
+    assert refused.exit_code == 1
+    assert "not the official" in refused.output
+    taken = run(main, ["data", "fetch", "redwine", "--from", str(tmp_path / "w.csv"), "--accept-unverified"])
+    assert taken.exit_code == 0, taken.output
+    lines = {line.split()[0]: line for line in run(main, ["data", "list"]).output.splitlines()}
+    assert "UNVERIFIED" in lines["redwine"]
+    assert "absent" in lines["whitewine"]
+    assert "embedded" in lines["digits"]
+    assert "redwine" in run(main, ["data", "verify", "redwine"]).output
+
+
+def test_data_are_in_a_cache_of_the_user_unless_the_environment_says_where(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bench.cli import data_root
+
+    monkeypatch.setenv("BENCH_DATA", str(tmp_path))
+    assert data_root() == tmp_path
+    monkeypatch.delenv("BENCH_DATA")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    assert "gebm-bench" in str(data_root())

@@ -1,0 +1,312 @@
+"""The density suite: the same flow under every model of a comparison, likelihoods that are what they say, and a report of them."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from baselines.flows import FlowSettings, MaximumLikelihoodSettings
+from bench.core import registry
+from bench.core.campaign import entry
+from bench.core.plan import Planned, Selection, make_plan
+from bench.core.runner import execute
+from bench.core.spec import DensityReadout, FlowNetwork, Likelihood, Suite, SuiteError
+from bench.core.store import Store
+from bench.core.suite_files import load_suite
+from bench.data import load_dataset
+from bench.densities.blocks import compare_likelihoods, likelihood_sentences, likelihood_table, published_table
+from bench.densities.likelihoods import LikelihoodReader
+from bench.images.models import build_model
+from bench.report import write_report
+from bench.report.chapters import read_chapters
+from bench.results.frame import scan
+from gebm.partition.estimate import log_partition_from_weights
+
+SUITE = """
+name = "tiny-density"
+summary = "the density suite, too small to mean anything"
+kind = "density"
+
+[profiles.quick]
+datasets = ["known-density-8"]
+models = ["gmm", "kde", "flow-gaussian", "flow-realnvp", "flow-maf", "gebm-frozen-kale", "gebm-flow-kale", "gebm-critic"]
+seeds = [0, 1]
+minutes_per_run = 0.02
+
+[profiles.quick.flows]
+gaussian = { family = "gaussian" }
+realnvp = { family = "realnvp", layers = 2, hidden = 8 }
+maf = { family = "maf", layers = 1, hidden = 8 }
+
+[profiles.quick.energy]
+widths = [16]
+
+[profiles.quick.likelihood]
+steps = 60
+check_every = 20
+
+[profiles.quick.training]
+base_steps = 20
+batch_size = 32
+penalty_every = 4
+
+[profiles.quick.refit]
+steps = 60
+batch_size = 64
+check_every = 20
+learning_rate = 3e-3
+partition_samples = 512
+
+[profiles.quick.evaluation]
+partition_samples = 4000
+shown_samples = 200
+"""
+FLOWS = ("flow-gaussian", "flow-realnvp", "flow-maf")
+GEBMS = ("gebm-frozen-kale", "gebm-flow-kale", "gebm-critic")
+
+
+@pytest.fixture(scope="module")
+def suite(tmp_path_factory: pytest.TempPathFactory) -> Suite:
+    path = tmp_path_factory.mktemp("suite") / "tiny-density.toml"
+    path.write_text(SUITE)
+    return load_suite(str(path))
+
+
+@pytest.fixture(scope="module")
+def plan(suite: Suite, tmp_path_factory: pytest.TempPathFactory) -> list[Planned]:
+    """Every run but the slow kernel density and mixture of the second seed, done."""
+    store = Store(tmp_path_factory.mktemp("store")).create()
+    planned = make_plan(suite, Selection(models=["gmm"], seeds=[0]), store)
+    planned += make_plan(suite, Selection(models=[*FLOWS, *GEBMS]), store)
+    for each in planned:
+        outcome = execute(each.task, lambda _: None, lambda: False)
+        assert outcome.state == "done", outcome.reason
+    store.write_manifest({"suite": suite.name, "profile": "quick", "runs": [entry(each) for each in planned]})
+    return planned
+
+
+def one(plan: list[Planned], model: str, seed: int = 0) -> Planned:
+    return next(each for each in plan if (each.task.spec.model, each.task.spec.seed) == (model, seed))
+
+
+def folder(planned: Planned) -> Path:
+    return Store(planned.task.store).folder(planned.task.spec).path
+
+
+def evaluation(planned: Planned) -> dict[str, Any]:
+    (path,) = (folder(planned) / "evals").glob("*.json")
+    value: dict[str, Any] = json.loads(path.read_text())
+    return value
+
+
+def array(planned: Planned, name: str) -> np.ndarray:
+    (path,) = (folder(planned) / "evals").glob(f"*-{name}.npy")
+    return np.load(path)
+
+
+def scores(planned: Planned) -> dict[str, float]:
+    found: dict[str, float] = evaluation(planned)["rows"][0]["scores"]
+    return found
+
+
+@pytest.mark.parametrize(("spec", "settings"), [(FlowNetwork, FlowSettings), (Likelihood, MaximumLikelihoodSettings)])
+def test_suites_have_the_settings_of_the_library(spec: Any, settings: Any) -> None:
+    ours = {name: field.default for name, field in spec.model_fields.items() if not field.is_required()}
+    theirs = {f.name: f.default for f in dataclasses.fields(settings) if f.default is not dataclasses.MISSING}
+    assert ours == theirs
+    assert set(spec.model_fields) == {f.name for f in dataclasses.fields(settings)}
+
+
+def test_a_gebm_on_the_frozen_flow_stands_on_the_very_flow_it_is_compared_with(plan: list[Planned]) -> None:
+    flow = load_file(folder(one(plan, "flow-realnvp")) / "checkpoint.safetensors")
+    for model in ("gebm-frozen-kale", "gebm-critic"):
+        base = load_file(folder(one(plan, model)) / "checkpoint.safetensors")
+        assert all(torch.equal(value, base[name]) for name, value in flow.items())
+        assert np.array_equal(array(one(plan, model), "base"), array(one(plan, "flow-realnvp"), "points"))
+    joint = load_file(folder(one(plan, "gebm-flow-kale")) / "checkpoint.safetensors")
+    assert not all(torch.equal(value, joint[name]) for name, value in flow.items())
+
+
+def test_joint_training_starts_from_the_same_initial_flow(plan: list[Planned]) -> None:
+    facts = {
+        model: json.loads((folder(one(plan, model)) / "training.json").read_text())["facts"]
+        for model in ("flow-realnvp", *GEBMS)
+    }
+    assert len({each["initial_weights"]["flow"] for each in facts.values()}) == 1
+    assert len({each["architecture"]["flow"] for each in facts.values()}) == 1
+
+
+def test_an_exact_likelihood_is_the_mean_over_test_rows(plan: list[Planned]) -> None:
+    for model in ("gmm", *FLOWS):
+        found = evaluation(one(plan, model))
+        points = array(one(plan, model), "points")
+        assert found["rows"][0]["log_partition"] is None
+        assert found["rows"][0]["scores"]["log-likelihood"] == pytest.approx(points.mean(), abs=1e-4)
+        error = found["rows"][0]["likelihood"]["points_error"]
+        assert error == pytest.approx(points.std(ddof=1) / len(points) ** 0.5, rel=1e-4)
+
+
+def test_an_estimated_likelihood_is_base_plus_gain_within_its_bracket(plan: list[Planned]) -> None:
+    for model in GEBMS:
+        found = evaluation(one(plan, model))["rows"][0]
+        values = found["scores"]
+        assert values["log-likelihood"] == pytest.approx(values["base-log-likelihood"] + values["likelihood-gain"])
+        assert values["log-likelihood-lower"] <= values["log-likelihood"]
+        assert found["log_partition"]["bracket"] == [values["log-likelihood-lower"], values["log-likelihood"]]
+        assert found["log_partition"]["draws"] == 4000
+
+
+def test_the_critic_tells_how_far_log_z_can_be_trusted(plan: list[Planned]) -> None:
+    """Its density is flow-maf's, its log Z is 0; six standard errors, so a false alarm is rarer than 1e-8 where the estimate is normal."""
+    for seed in (0, 1):
+        partition = evaluation(one(plan, "gebm-critic", seed))["rows"][0]["log_partition"]
+        assert partition["known"] == 0.0
+        assert abs(partition["estimate"]) < 6 * partition["standard_error"]
+        truth = scores(one(plan, "flow-maf", seed))["log-likelihood"]
+        estimated = scores(one(plan, "gebm-critic", seed))["log-likelihood"]
+        assert estimated - truth == pytest.approx(-partition["estimate"], abs=1e-3)
+
+
+def test_the_gap_to_a_known_truth_is_measured_on_the_same_rows(plan: list[Planned]) -> None:
+    gaps = {model: scores(one(plan, model))["gap-to-truth"] for model in ("flow-gaussian", "gmm", "flow-maf")}
+    likelihoods = {model: scores(one(plan, model))["log-likelihood"] for model in gaps}
+    assert len({round(gaps[model] + likelihoods[model], 6) for model in gaps}) == 1
+    assert 0 < gaps["gmm"] < gaps["flow-gaussian"]
+
+
+def test_a_run_stopped_anywhere_ends_the_same(suite: Suite, plan: list[Planned], tmp_path: Path) -> None:
+    store = Store(tmp_path / "other").create()
+    (again,) = make_plan(suite, Selection(models=["gebm-flow-kale"], seeds=[0]), store)
+    outcomes, looks = [], 0
+
+    def sometimes() -> bool:
+        nonlocal looks
+        looks += 1
+        return looks % 29 == 0
+
+    while not outcomes or outcomes[-1] == "stopped":
+        outcomes.append(execute(again.task, lambda _: None, sometimes).state)
+    assert outcomes[-1] == "done"
+    assert len(outcomes) > 2
+    first, second = (
+        load_file(folder(each) / "checkpoint.safetensors") for each in (one(plan, "gebm-flow-kale"), again)
+    )
+    assert all(torch.equal(value, second[name]) for name, value in first.items())
+    assert scores(again) == scores(one(plan, "gebm-flow-kale"))
+
+
+def heavy_tailed(method: str) -> Any:
+    """A stand-in for an estimator whose weights are not to be averaged."""
+    weights = torch.from_numpy(np.random.default_rng(0).standard_cauchy(400)).abs().log() * 3
+    return lambda *_, **__: log_partition_from_weights(weights, method, 0, 400)
+
+
+def test_weights_of_too_heavy_a_tail_are_annealed_and_if_that_fails_give_no_likelihood(
+    plan: list[Planned], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = one(plan, "gebm-frozen-kale").task
+    dataset = load_dataset("known-density-8", None)
+    model = build_model(task.spec, registry.get("models", task.spec.model).load(), dataset, torch.device("cpu"))
+    model.load(load_file(folder(one(plan, "gebm-frozen-kale")) / "checkpoint.safetensors"))
+    reader, readout = LikelihoodReader(model, lambda _: None), DensityReadout(partition_samples=400, shown_samples=10)
+    monkeypatch.setattr("bench.densities.likelihoods.importance_sampling", heavy_tailed("importance sampling"))
+    annealed = reader.read(readout).values["rows"][0]
+    assert annealed["log_partition"]["method"].startswith("annealed importance sampling")
+    expected = scores(one(plan, "gebm-frozen-kale"))["log-likelihood"]
+    error = annealed["log_partition"]["standard_error"]
+    assert annealed["scores"]["log-likelihood"] == pytest.approx(expected, abs=6 * error + 0.02)
+    monkeypatch.setattr("bench.densities.likelihoods.annealed_importance_sampling", heavy_tailed("AIS"))
+    row = reader.read(readout).values["rows"][0]
+    assert not row["log_partition"]["reportable"]
+    assert not {"log-likelihood", "log-likelihood-lower", "likelihood-gain"} & row["scores"].keys()
+    assert "base-log-likelihood" in row["scores"]
+
+
+def test_the_report_compares_over_seeds_and_rows(plan: list[Planned], tmp_path: Path) -> None:
+    frame, facts = scan(Store(plan[0].task.store))
+    (chapter,) = read_chapters(frame, facts)
+    assert chapter.about_likelihoods
+    found = {(each.treatment, each.reference): each for each in compare_likelihoods(chapter)}
+    assert ("gebm-flow-kale", "its own base") in found
+    assert ("gebm-frozen-kale", "its own base") not in found  # its base is flow-realnvp
+    difference = found["gebm-frozen-kale", "flow-realnvp"].difference
+    assert difference is not None
+    gains = [scores(one(plan, "gebm-frozen-kale", seed))["likelihood-gain"] for seed in (0, 1)]
+    assert difference.estimate.mean == pytest.approx(np.mean(gains), abs=1e-4)
+    table = likelihood_table(chapter)
+    assert table is not None
+    assert [row[0].code for row in table.rows] == ["gmm", *FLOWS, *GEBMS]
+    assert all(len(row) == len(table.columns) for row in table.rows)
+    assert any("log Z is known" in sentence for sentence in likelihood_sentences(chapter))
+    assert published_table(chapter) is None
+    for form in ("markdown", "html"):
+        text = write_report(frame, facts, tmp_path / form, form).read_text()
+        assert "Held-out log-likelihood" in text
+        assert "drawn with seed 0" in text
+    assert len(list((tmp_path / "markdown" / "report-figures").iterdir())) == 3
+
+
+def test_what_a_density_suite_must_say(suite: Suite, tmp_path: Path) -> None:
+    path = tmp_path / "own.toml"
+    store = Store(tmp_path / "none")
+    for before, after, expected in (
+        ("maf = {", "mfa = {", "flows.maf must say what the flow of flow-maf is"),
+        ('family = "realnvp"', 'family = "realnpv"', "profiles.quick.flows.realnvp.family"),
+        ("seeds = [0, 1]", 'seeds = [0, 1]\noptional = ["redwine"]', "optional names redwine"),
+        (
+            "[profiles.quick.flows]",
+            "[profiles.quick.overrides.redwine.refit]\nstepz = 3\n[profiles.quick.flows]",
+            "stepz",
+        ),
+    ):
+        assert before in SUITE
+        path.write_text(SUITE.replace(before, after, 1))
+        with pytest.raises(SuiteError, match=expected):
+            make_plan(load_suite(str(path)), Selection(), store)
+
+
+def test_a_small_table_of_ones_own_is_one_batch(suite: Suite, tmp_path: Path) -> None:
+    path = tmp_path / "own.csv"
+    np.savetxt(path, np.random.default_rng(0).normal(size=(200, 3)), delimiter=",")
+    chosen = Selection(datasets=[f"csv:{path}"], models=["flow-realnvp", "gebm-frozen-kale"], seeds=[0])
+    flow, gebm = (each.task.spec for each in make_plan(suite, chosen, Store(tmp_path / "none")))
+    assert flow.dataset == "csv-own"
+    assert flow.likelihood is not None
+    assert flow.likelihood.batch_size == 160
+    assert gebm.likelihood == flow.likelihood
+    assert gebm.refit is not None
+    assert gebm.refit.batch_size == 64
+
+
+def test_overrides_change_one_dataset_only(tmp_path: Path) -> None:
+    path = tmp_path / "own.toml"
+    path.write_text(SUITE + "\n[profiles.quick.overrides.known-density-8.likelihood]\nnoise = 0.1\n")
+    profile = load_suite(str(path)).profiles["quick"]
+    assert profile.on("known-density-8@3").likelihood.noise == 0.1
+    assert profile.on("known-density-8").likelihood.steps == 60
+    assert profile.on("redwine").likelihood.noise == 0.0
+
+
+def test_an_optional_dataset_that_is_not_at_hand_is_left_out_aloud(tmp_path: Path) -> None:
+    path = tmp_path / "own.toml"
+    text = SUITE.replace(
+        'datasets = ["known-density-8"]', 'datasets = ["redwine", "known-density-8"]\noptional = ["redwine"]'
+    )
+    path.write_text(text)
+    said: list[str] = []
+    found = make_plan(
+        load_suite(str(path)), Selection(models=["gmm"]), Store(tmp_path / "none"), tmp_path, remark=said.append
+    )
+    assert {each.task.spec.dataset for each in found} == {"known-density-8"}
+    assert "redwine needs winequality-red.csv" in said[0]
+    with pytest.raises(ValueError, match="redwine needs"):
+        make_plan(
+            load_suite(str(path)), Selection(datasets=["redwine"], models=["gmm"]), Store(tmp_path / "none"), tmp_path
+        )
