@@ -5,7 +5,20 @@ potential), `objectives` and `penalties`, `training` (Algorithm 1) and `refit` (
 `samplers`, `partition` (log Z), `diagnostics`, `networks`.
 """
 
-from gebm.base import Base, FlowBase, GaussianPrior, Prior, UniformPrior
-from gebm.model import GEBM, LatentPotential
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gebm.base import Base, FlowBase, GaussianPrior, Prior, UniformPrior
+    from gebm.model import GEBM, LatentPotential
 
 __all__ = ["GEBM", "Base", "FlowBase", "GaussianPrior", "LatentPotential", "Prior", "UniformPrior"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a class when it is first used, so that settings and names can be read without loading torch."""
+    if name not in __all__:
+        raise AttributeError(f"module 'gebm' has no attribute '{name}'")
+    return getattr(importlib.import_module("gebm.model" if name in ("GEBM", "LatentPotential") else "gebm.base"), name)

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 from bench.core import registry
 from bench.core.spec import KINDS, ChainsProfile, ImagesProfile, Profile, Suite, SuiteError
 from bench.data import sources
+from gebm.components import ComponentKind
 
 __all__ = ["explain", "find_suite", "load_suite"]
 
@@ -61,7 +62,7 @@ def load_suite(name: str) -> Suite:
 
 def check_names(path: Path, where: str, profile: Profile) -> None:
     """Raise SuiteError for a component that does not exist, or a sampler's setting that it does not have."""
-    named: list[tuple[str, registry.Kind, str]] = [
+    named: list[tuple[str, ComponentKind, str]] = [
         *((f"{where}.datasets", "datasets", name) for name in profile.datasets),
         *((f"{where}.models", "models", name) for name in profile.models),
     ]

@@ -79,7 +79,7 @@ def fits_tables(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if the first model could be fitted to tables."""
     get = registry.get
 
-    def changed(kind: registry.Kind, name: str) -> registry.Entry:
+    def changed(kind: str, name: str) -> registry.Entry:
         found = get(kind, name)
         return replace(found, fits=("tabular",)) if kind == "models" else found
 

@@ -1,0 +1,545 @@
+"""Registrations that have not yet moved beside their code."""
+
+from gebm.components import component
+
+_0 = component(
+    "datasets",
+    "digits",
+    "scikit-learn's 1,797 real 8×8 digits; embedded",
+    kind="image",
+    target="bench.data.images:digits",
+)(None)
+_1 = component(
+    "datasets",
+    "gaussian-posterior",
+    "linear base, quadratic energy; the latent posterior is Gaussian in closed form",
+    kind="toy",
+    target="bench.data.toys:gaussian_posterior",
+)(None)
+_2 = component(
+    "datasets",
+    "line",
+    "base on a line in R³, bimodal data on a line beside it",
+    kind="toy",
+    target="bench.data.toys:line",
+)(None)
+_3 = component(
+    "datasets",
+    "circle",
+    "base on a circle in R³, von Mises data on a larger circle beside it",
+    kind="toy",
+    target="bench.data.toys:circle",
+)(None)
+_4 = component(
+    "datasets",
+    "sphere",
+    "base on a sphere in R⁴, von Mises–Fisher data on a larger sphere beside it",
+    kind="toy",
+    target="bench.data.toys:sphere",
+)(None)
+_5 = component(
+    "datasets",
+    "two-moons",
+    "Gaussian base in the plane, data on two moons",
+    kind="toy",
+    target="bench.data.toys:two_moons",
+)(None)
+_6 = component(
+    "datasets", "rings", "Gaussian base in the plane, data on two rings", kind="toy", target="bench.data.toys:rings"
+)(None)
+_7 = component(
+    "datasets",
+    "cifar10",
+    "CIFAR-10, 32×32: 50,000 train, 2,000 validate, 8,000 test",
+    kind="image",
+    decoded=True,
+    target="bench.data.official_images:cifar10",
+)(None)
+_8 = component(
+    "datasets",
+    "cifar10-test",
+    "CIFAR-10, all 10,000 test images test: what real images score",
+    kind="image",
+    decoded=True,
+    target="bench.data.official_images:cifar10_test",
+)(None)
+_9 = component(
+    "datasets",
+    "cifar10-jpeg75",
+    "CIFAR-10 as JPEG of quality 75: real images, not the official bits",
+    kind="image",
+    decoded=True,
+    target="bench.data.official_images:cifar10_jpeg75",
+)(None)
+_10 = component(
+    "datasets",
+    "fashion-mnist",
+    "Fashion-MNIST, grey, framed to 32×32",
+    kind="image",
+    decoded=True,
+    target="bench.data.official_images:fashion_mnist",
+)(None)
+_11 = component(
+    "datasets",
+    "imagenet32",
+    "ImageNet at 32×32, npz form",
+    kind="image",
+    decoded=True,
+    target="bench.data.official_images:imagenet32",
+)(None)
+_12 = component(
+    "datasets",
+    "celeba-32",
+    "CelebA, aligned, centred square at 32×32; no classes",
+    kind="image",
+    decoded=True,
+    target="bench.data.official_images:CELEBA_32",
+)(None)
+_13 = component(
+    "datasets",
+    "celeba-64",
+    "CelebA, aligned, centred square at 64×64; no classes",
+    kind="image",
+    decoded=True,
+    target="bench.data.official_images:CELEBA_64",
+)(None)
+_14 = component(
+    "datasets",
+    "lsun-bedroom",
+    "LSUN bedrooms at 32×32; no classes; needs lmdb",
+    kind="image",
+    decoded=True,
+    target="bench.data.official_images:lsun_bedroom",
+)(None)
+_15 = component(
+    "datasets",
+    "redwine",
+    "UCI red wine, D = 11, DKEF protocol",
+    kind="tabular",
+    seeded=True,
+    target="bench.data.dkef:REDWINE",
+)(None)
+_16 = component(
+    "datasets",
+    "whitewine",
+    "UCI white wine, D = 11, DKEF protocol",
+    kind="tabular",
+    seeded=True,
+    target="bench.data.dkef:WHITEWINE",
+)(None)
+_17 = component(
+    "datasets",
+    "parkinsons",
+    "UCI Parkinsons telemonitoring, D = 15, DKEF protocol",
+    kind="tabular",
+    seeded=True,
+    target="bench.data.dkef:PARKINSONS",
+)(None)
+_18 = component(
+    "datasets",
+    "hepmass-dkef",
+    "HEPMASS, D = 22, DKEF protocol",
+    kind="tabular",
+    seeded=True,
+    target="bench.data.dkef:HEPMASS",
+)(None)
+_19 = component(
+    "datasets",
+    "miniboone-dkef",
+    "MINIBOONE, D = 43, DKEF protocol",
+    kind="tabular",
+    seeded=True,
+    target="bench.data.dkef:MINIBOONE",
+)(None)
+_20 = component(
+    "datasets",
+    "redwine-original",
+    "as redwine, whitened with all rows, test included, as published",
+    kind="tabular",
+    seeded=True,
+    target="bench.data.dkef:REDWINE_ORIGINAL",
+)(None)
+_21 = component(
+    "datasets",
+    "whitewine-original",
+    "as whitewine, whitened with all rows, test included, as published",
+    kind="tabular",
+    seeded=True,
+    target="bench.data.dkef:WHITEWINE_ORIGINAL",
+)(None)
+_22 = component(
+    "datasets",
+    "parkinsons-original",
+    "as parkinsons, whitened with all rows, test included, as published",
+    kind="tabular",
+    seeded=True,
+    target="bench.data.dkef:PARKINSONS_ORIGINAL",
+)(None)
+_23 = component(
+    "datasets",
+    "hepmass-dkef-original",
+    "as hepmass-dkef, whitened with all rows, test included, as published",
+    kind="tabular",
+    seeded=True,
+    target="bench.data.dkef:HEPMASS_ORIGINAL",
+)(None)
+_24 = component(
+    "datasets",
+    "miniboone-dkef-original",
+    "as miniboone-dkef, whitened with all rows, test included, as published",
+    kind="tabular",
+    seeded=True,
+    target="bench.data.dkef:MINIBOONE_ORIGINAL",
+)(None)
+_25 = component("datasets", "power", "POWER, D = 6, MAF protocol", kind="tabular", target="bench.data.maf:power")(None)
+_26 = component("datasets", "gas", "GAS, D = 8, MAF protocol", kind="tabular", target="bench.data.maf:gas")(None)
+_27 = component(
+    "datasets", "hepmass", "HEPMASS, D = 21, MAF protocol", kind="tabular", target="bench.data.maf:hepmass"
+)(None)
+_28 = component(
+    "datasets", "miniboone", "MINIBOONE, D = 43, MAF protocol", kind="tabular", target="bench.data.maf:miniboone"
+)(None)
+_29 = component(
+    "datasets", "bsds300", "BSDS300 patches, D = 63, MAF protocol", kind="tabular", target="bench.data.maf:bsds300"
+)(None)
+_30 = component(
+    "datasets",
+    "miniboone-small",
+    "MINIBOONE, D = 43: MAF's validation split trains, its test split tests",
+    kind="tabular",
+    target="bench.data.maf:miniboone_small",
+)(None)
+_31 = component(
+    "datasets",
+    "hepmass-sim",
+    "simulated collider events in HEPMASS's form, D = 21; made here",
+    kind="tabular",
+    seeded=True,
+    target="bench.data.hepmass_sim:HEPMASS_SIM",
+)(None)
+_32 = component(
+    "datasets",
+    "hepmass-sim-full",
+    "as hepmass-sim, as many rows as HEPMASS",
+    kind="tabular",
+    seeded=True,
+    target="bench.data.hepmass_sim:HEPMASS_SIM_FULL",
+)(None)
+_33 = component(
+    "datasets",
+    "known-density-8",
+    "a law of exact density and entropy, D = 8; made here",
+    kind="tabular",
+    seeded=True,
+    target="bench.data.known_density:KNOWN_DENSITY_8",
+)(None)
+_34 = component(
+    "datasets",
+    "known-density-21",
+    "a law of exact density and entropy, D = 21; made here",
+    kind="tabular",
+    seeded=True,
+    target="bench.data.known_density:KNOWN_DENSITY_21",
+)(None)
+_35 = component(
+    "datasets",
+    "known-density-43",
+    "a law of exact density and entropy, D = 43; made here",
+    kind="tabular",
+    seeded=True,
+    target="bench.data.known_density:KNOWN_DENSITY_43",
+)(None)
+_36 = component(
+    "models",
+    "gebm",
+    "GEBM by KALE on an implicit base; energy refitted on the frozen base",
+    objective="gebm.objectives:Kale",
+    has_energy=True,
+    fits=("image",),
+    target="bench.images.models:LatentModel",
+)(None)
+_37 = component(
+    "models",
+    "gebm-dv",
+    "GEBM by the Donsker–Varadhan objective on an implicit base",
+    objective="gebm.objectives:DonskerVaradhan",
+    has_energy=True,
+    fits=("image",),
+    target="bench.images.models:LatentModel",
+)(None)
+_38 = component(
+    "models",
+    "gebm-dv-ma",
+    "likewise, with a moving average of Z in the gradient",
+    objective="gebm.objectives:MovingAverageDonskerVaradhan",
+    has_energy=True,
+    fits=("image",),
+    target="bench.images.models:LatentModel",
+)(None)
+_39 = component(
+    "models",
+    "gebm-cd",
+    "GEBM by contrastive divergence on an implicit base, 10 steps of ULA an energy step",
+    objective="gebm.objectives:ContrastiveDivergence",
+    has_energy=True,
+    fits=("image",),
+    target="bench.images.models:LatentModel",
+)(None)
+_40 = component(
+    "models",
+    "gan-hinge",
+    "GAN with the hinge loss, the GEBM's own networks",
+    objective="baselines.gan:Hinge",
+    has_energy=False,
+    fits=("image",),
+    target="bench.images.models:LatentModel",
+)(None)
+_41 = component(
+    "models",
+    "gan-ns",
+    "GAN with the non-saturating loss, the GEBM's own networks",
+    objective="baselines.gan:NonSaturating",
+    has_energy=False,
+    fits=("image",),
+    target="bench.images.models:LatentModel",
+)(None)
+_42 = component(
+    "models",
+    "wgan-gp",
+    "Wasserstein GAN, gradient penalty around 1 of weight 10, the GEBM's own networks",
+    objective="baselines.gan:Wasserstein",
+    has_energy=False,
+    training={"penalty": 10.0, "penalty_norm": 1.0, "penalty_points": "interpolates"},
+    fits=("image",),
+    target="bench.images.models:LatentModel",
+)(None)
+_43 = component(
+    "models",
+    "data",
+    "held-out real data in a model's place: the floor of every score",
+    has_energy=False,
+    one_seed=True,
+    fits=("image",),
+    target="bench.images.models:HeldOutData",
+)(None)
+_44 = component(
+    "models",
+    "toy-known",
+    "the toy's base with the energy that is right for it",
+    has_energy=True,
+    fits=("toy",),
+    target="bench.chains.models:ToyModel",
+)(None)
+_45 = component(
+    "models",
+    "toy-kale",
+    "the toy's base with an energy learned by KALE",
+    objective="gebm.objectives:Kale",
+    has_energy=True,
+    fits=("toy",),
+    target="bench.chains.models:ToyModel",
+)(None)
+_46 = component(
+    "models",
+    "toy-dv",
+    "the toy's base with an energy learned by the Donsker–Varadhan objective",
+    objective="gebm.objectives:DonskerVaradhan",
+    has_energy=True,
+    fits=("toy",),
+    target="bench.chains.models:ToyModel",
+)(None)
+_47 = component(
+    "models",
+    "toy-cd",
+    "the toy's base with an energy learned by contrastive divergence, persistent chains of ULA",
+    objective="bench.chains.models:persistent_contrastive_divergence",
+    has_energy=True,
+    fits=("toy",),
+    target="bench.chains.models:ToyModel",
+)(None)
+_48 = component(
+    "models",
+    "kde",
+    "Gaussian kernels, bandwidth by validation",
+    density="kernel",
+    has_energy=False,
+    fits=("tabular",),
+    target="bench.densities.models:EstimatedDensity",
+)(None)
+_49 = component(
+    "models",
+    "gmm",
+    "mixture of full-covariance Gaussians, their number by validation",
+    density="mixture",
+    has_energy=False,
+    fits=("tabular",),
+    target="bench.densities.models:EstimatedDensity",
+)(None)
+_50 = component(
+    "models",
+    "flow-gaussian",
+    "full-covariance Gaussian by maximum likelihood",
+    flow="gaussian",
+    has_energy=False,
+    fits=("tabular",),
+    target="bench.densities.models:FlowModel",
+)(None)
+_51 = component(
+    "models",
+    "flow-realnvp",
+    "RealNVP by maximum likelihood",
+    flow="realnvp",
+    has_energy=False,
+    fits=("tabular",),
+    target="bench.densities.models:FlowModel",
+)(None)
+_52 = component(
+    "models",
+    "flow-maf",
+    "masked autoregressive flow by maximum likelihood",
+    flow="maf",
+    has_energy=False,
+    fits=("tabular",),
+    target="bench.densities.models:FlowModel",
+)(None)
+_53 = component(
+    "models",
+    "flow-nsf",
+    "rational-quadratic neural spline flow, coupling by maximum likelihood",
+    flow="nsf",
+    has_energy=False,
+    fits=("tabular",),
+    target="bench.densities.models:FlowModel",
+)(None)
+_54 = component(
+    "models",
+    "flow-nsf-ar",
+    "rational-quadratic neural spline flow, autoregressive by maximum likelihood",
+    flow="nsf-ar",
+    has_energy=False,
+    fits=("tabular",),
+    target="bench.densities.models:FlowModel",
+)(None)
+_55 = component(
+    "models",
+    "gebm-flow-kale",
+    "GEBM on a RealNVP, flow and energy trained jointly by KALE",
+    flow="realnvp",
+    objective="gebm.objectives:Kale",
+    joint=True,
+    has_energy=True,
+    fits=("tabular",),
+    target="bench.densities.models:FlowGEBM",
+)(None)
+_56 = component(
+    "models",
+    "gebm-flow-dv",
+    "likewise by the Donsker–Varadhan objective",
+    flow="realnvp",
+    objective="gebm.objectives:DonskerVaradhan",
+    joint=True,
+    has_energy=True,
+    fits=("tabular",),
+    target="bench.densities.models:FlowGEBM",
+)(None)
+_57 = component(
+    "models",
+    "gebm-flow-cd",
+    "likewise by contrastive divergence",
+    flow="realnvp",
+    objective="gebm.objectives:ContrastiveDivergence",
+    joint=True,
+    has_energy=True,
+    fits=("tabular",),
+    target="bench.densities.models:FlowGEBM",
+)(None)
+_58 = component(
+    "models",
+    "gebm-frozen-kale",
+    "GEBM on the frozen maximum-likelihood RealNVP, energy by KALE",
+    flow="realnvp",
+    objective="gebm.objectives:Kale",
+    joint=False,
+    has_energy=True,
+    fits=("tabular",),
+    target="bench.densities.models:FlowGEBM",
+)(None)
+_59 = component(
+    "models",
+    "gebm-frozen-dv",
+    "likewise, energy by Donsker–Varadhan",
+    flow="realnvp",
+    objective="gebm.objectives:DonskerVaradhan",
+    joint=False,
+    has_energy=True,
+    fits=("tabular",),
+    target="bench.densities.models:FlowGEBM",
+)(None)
+_60 = component(
+    "models",
+    "gebm-critic",
+    "GEBM on the frozen RealNVP with a flow critic: log Z known, density that of flow-maf",
+    flow="realnvp",
+    critic="maf",
+    has_energy=True,
+    fits=("tabular",),
+    target="bench.densities.models:CriticGEBM",
+)(None)
+_61 = component(
+    "samplers",
+    "ula",
+    "unadjusted Langevin: biased, at first order in its step",
+    step_size=0.01,
+    target="gebm.samplers:ULA",
+)(None)
+_62 = component("samplers", "mala", "Metropolis-adjusted Langevin", step_size=0.01, target="gebm.samplers:MALA")(None)
+_63 = component(
+    "samplers", "hmc", "Hamiltonian Monte Carlo", step_size=0.1, leapfrog_steps=10, target="gebm.samplers:HMC"
+)(None)
+_64 = component(
+    "samplers",
+    "kinetic",
+    "kinetic (underdamped) Langevin, ABOBA: biased, at first order in its step",
+    step_size=0.01,
+    friction=1.0,
+    target="gebm.samplers:KineticLangevin",
+)(None)
+_65 = component(
+    "samplers",
+    "kinetic-adjusted",
+    "kinetic Langevin with a Metropolis correction",
+    step_size=0.01,
+    friction=10.0,
+    target="gebm.samplers:AdjustedKineticLangevin",
+)(None)
+_66 = component("samplers", "rwm", "random-walk Metropolis", step_size=0.1, target="gebm.samplers:RandomWalk")(None)
+_67 = component(
+    "samplers",
+    "pcn",
+    "preconditioned Crank–Nicolson",
+    step_size=0.1,
+    target="gebm.samplers:PreconditionedCrankNicolson",
+)(None)
+_68 = component(
+    "samplers", "independent", "independent Metropolis–Hastings from the prior", target="gebm.samplers:IndependentMH"
+)(None)
+_69 = component(
+    "samplers", "i-sir", "iterated sampling–importance resampling", candidates=16, target="gebm.samplers:IteratedSIR"
+)(None)
+_70 = component(
+    "samplers",
+    "ex2",
+    "Ex²MCMC: an i-SIR step, then MALA moves",
+    candidates=16,
+    step_size=0.01,
+    moves=4,
+    target="gebm.samplers:Ex2MCMC",
+)(None)
+_71 = component(
+    "samplers",
+    "tempering",
+    "parallel tempering over β with MALA moves of one step size",
+    step_size=0.01,
+    ladder=(0.0, 0.1, 0.3, 1.0),
+    target="bench.chains.samplers:parallel_tempering",
+)(None)
