@@ -249,242 +249,6 @@ _35 = component(
     seeded=True,
     target="bench.data.known_density:KNOWN_DENSITY_43",
 )(None)
-_36 = component(
-    "models",
-    "gebm",
-    "GEBM by KALE on an implicit base; energy refitted on the frozen base",
-    objective="gebm.objectives:Kale",
-    has_energy=True,
-    fits=("image",),
-    target="bench.images.models:LatentModel",
-)(None)
-_37 = component(
-    "models",
-    "gebm-dv",
-    "GEBM by the Donsker–Varadhan objective on an implicit base",
-    objective="gebm.objectives:DonskerVaradhan",
-    has_energy=True,
-    fits=("image",),
-    target="bench.images.models:LatentModel",
-)(None)
-_38 = component(
-    "models",
-    "gebm-dv-ma",
-    "likewise, with a moving average of Z in the gradient",
-    objective="gebm.objectives:MovingAverageDonskerVaradhan",
-    has_energy=True,
-    fits=("image",),
-    target="bench.images.models:LatentModel",
-)(None)
-_39 = component(
-    "models",
-    "gebm-cd",
-    "GEBM by contrastive divergence on an implicit base, 10 steps of ULA an energy step",
-    objective="gebm.objectives:ContrastiveDivergence",
-    has_energy=True,
-    fits=("image",),
-    target="bench.images.models:LatentModel",
-)(None)
-_40 = component(
-    "models",
-    "gan-hinge",
-    "GAN with the hinge loss, the GEBM's own networks",
-    objective="baselines.gan:Hinge",
-    has_energy=False,
-    fits=("image",),
-    target="bench.images.models:LatentModel",
-)(None)
-_41 = component(
-    "models",
-    "gan-ns",
-    "GAN with the non-saturating loss, the GEBM's own networks",
-    objective="baselines.gan:NonSaturating",
-    has_energy=False,
-    fits=("image",),
-    target="bench.images.models:LatentModel",
-)(None)
-_42 = component(
-    "models",
-    "wgan-gp",
-    "Wasserstein GAN, gradient penalty around 1 of weight 10, the GEBM's own networks",
-    objective="baselines.gan:Wasserstein",
-    has_energy=False,
-    training={"penalty": 10.0, "penalty_norm": 1.0, "penalty_points": "interpolates"},
-    fits=("image",),
-    target="bench.images.models:LatentModel",
-)(None)
-_43 = component(
-    "models",
-    "data",
-    "held-out real data in a model's place: the floor of every score",
-    has_energy=False,
-    one_seed=True,
-    fits=("image",),
-    target="bench.images.models:HeldOutData",
-)(None)
-_44 = component(
-    "models",
-    "toy-known",
-    "the toy's base with the energy that is right for it",
-    has_energy=True,
-    fits=("toy",),
-    target="bench.chains.models:ToyModel",
-)(None)
-_45 = component(
-    "models",
-    "toy-kale",
-    "the toy's base with an energy learned by KALE",
-    objective="gebm.objectives:Kale",
-    has_energy=True,
-    fits=("toy",),
-    target="bench.chains.models:ToyModel",
-)(None)
-_46 = component(
-    "models",
-    "toy-dv",
-    "the toy's base with an energy learned by the Donsker–Varadhan objective",
-    objective="gebm.objectives:DonskerVaradhan",
-    has_energy=True,
-    fits=("toy",),
-    target="bench.chains.models:ToyModel",
-)(None)
-_47 = component(
-    "models",
-    "toy-cd",
-    "the toy's base with an energy learned by contrastive divergence, persistent chains of ULA",
-    objective="bench.chains.models:persistent_contrastive_divergence",
-    has_energy=True,
-    fits=("toy",),
-    target="bench.chains.models:ToyModel",
-)(None)
-_48 = component(
-    "models",
-    "kde",
-    "Gaussian kernels, bandwidth by validation",
-    density="kernel",
-    has_energy=False,
-    fits=("tabular",),
-    target="bench.densities.models:EstimatedDensity",
-)(None)
-_49 = component(
-    "models",
-    "gmm",
-    "mixture of full-covariance Gaussians, their number by validation",
-    density="mixture",
-    has_energy=False,
-    fits=("tabular",),
-    target="bench.densities.models:EstimatedDensity",
-)(None)
-_50 = component(
-    "models",
-    "flow-gaussian",
-    "full-covariance Gaussian by maximum likelihood",
-    flow="gaussian",
-    has_energy=False,
-    fits=("tabular",),
-    target="bench.densities.models:FlowModel",
-)(None)
-_51 = component(
-    "models",
-    "flow-realnvp",
-    "RealNVP by maximum likelihood",
-    flow="realnvp",
-    has_energy=False,
-    fits=("tabular",),
-    target="bench.densities.models:FlowModel",
-)(None)
-_52 = component(
-    "models",
-    "flow-maf",
-    "masked autoregressive flow by maximum likelihood",
-    flow="maf",
-    has_energy=False,
-    fits=("tabular",),
-    target="bench.densities.models:FlowModel",
-)(None)
-_53 = component(
-    "models",
-    "flow-nsf",
-    "rational-quadratic neural spline flow, coupling by maximum likelihood",
-    flow="nsf",
-    has_energy=False,
-    fits=("tabular",),
-    target="bench.densities.models:FlowModel",
-)(None)
-_54 = component(
-    "models",
-    "flow-nsf-ar",
-    "rational-quadratic neural spline flow, autoregressive by maximum likelihood",
-    flow="nsf-ar",
-    has_energy=False,
-    fits=("tabular",),
-    target="bench.densities.models:FlowModel",
-)(None)
-_55 = component(
-    "models",
-    "gebm-flow-kale",
-    "GEBM on a RealNVP, flow and energy trained jointly by KALE",
-    flow="realnvp",
-    objective="gebm.objectives:Kale",
-    joint=True,
-    has_energy=True,
-    fits=("tabular",),
-    target="bench.densities.models:FlowGEBM",
-)(None)
-_56 = component(
-    "models",
-    "gebm-flow-dv",
-    "likewise by the Donsker–Varadhan objective",
-    flow="realnvp",
-    objective="gebm.objectives:DonskerVaradhan",
-    joint=True,
-    has_energy=True,
-    fits=("tabular",),
-    target="bench.densities.models:FlowGEBM",
-)(None)
-_57 = component(
-    "models",
-    "gebm-flow-cd",
-    "likewise by contrastive divergence",
-    flow="realnvp",
-    objective="gebm.objectives:ContrastiveDivergence",
-    joint=True,
-    has_energy=True,
-    fits=("tabular",),
-    target="bench.densities.models:FlowGEBM",
-)(None)
-_58 = component(
-    "models",
-    "gebm-frozen-kale",
-    "GEBM on the frozen maximum-likelihood RealNVP, energy by KALE",
-    flow="realnvp",
-    objective="gebm.objectives:Kale",
-    joint=False,
-    has_energy=True,
-    fits=("tabular",),
-    target="bench.densities.models:FlowGEBM",
-)(None)
-_59 = component(
-    "models",
-    "gebm-frozen-dv",
-    "likewise, energy by Donsker–Varadhan",
-    flow="realnvp",
-    objective="gebm.objectives:DonskerVaradhan",
-    joint=False,
-    has_energy=True,
-    fits=("tabular",),
-    target="bench.densities.models:FlowGEBM",
-)(None)
-_60 = component(
-    "models",
-    "gebm-critic",
-    "GEBM on the frozen RealNVP with a flow critic: log Z known, density that of flow-maf",
-    flow="realnvp",
-    critic="maf",
-    has_energy=True,
-    fits=("tabular",),
-    target="bench.densities.models:CriticGEBM",
-)(None)
 _61 = component(
     "samplers",
     "ula",
@@ -535,11 +299,25 @@ _70 = component(
     moves=4,
     target="gebm.samplers:Ex2MCMC",
 )(None)
-_71 = component(
+
+_o1 = component("objectives", "kale", "KALE", target="gebm.objectives:Kale")(None)
+_o2 = component("objectives", "donsker-varadhan", "DV", target="gebm.objectives:DonskerVaradhan")(None)
+_o3 = component(
+    "objectives", "moving-average-donsker-varadhan", "DV", target="gebm.objectives:MovingAverageDonskerVaradhan"
+)(None)
+_o4 = component("objectives", "contrastive-divergence", "CD", target="gebm.objectives:ContrastiveDivergence")(None)
+_o5 = component("objectives", "hinge", "hinge", target="baselines.gan:Hinge")(None)
+_o6 = component("objectives", "non-saturating", "ns", target="baselines.gan:NonSaturating")(None)
+_o7 = component("objectives", "wasserstein", "w", target="baselines.gan:Wasserstein")(None)
+_o8 = component(
+    "objectives",
+    "persistent-contrastive-divergence",
+    "pcd",
+    target="bench.transitional_networks:persistent_contrastive_divergence",
+)(None)
+_t1 = component(
     "samplers",
     "tempering",
     "parallel tempering over β with MALA moves of one step size",
-    step_size=0.01,
-    ladder=(0.0, 0.1, 0.3, 1.0),
-    target="bench.chains.samplers:parallel_tempering",
+    target="bench.transitional_networks:parallel_tempering",
 )(None)

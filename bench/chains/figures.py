@@ -16,7 +16,7 @@ from bench.results.summary import SummaryRow
 
 __all__ = ["objectives_chart", "objectives_figure", "trade_off_chart", "trade_off_figure"]
 
-FORWARD_COST = 0.5  # as `bench.chains.samplers` counts, which needs torch
+FORWARD_COST = 0.5  # as `bench.chains.cost` counts, which needs torch
 _PANELS = {
     "mean-error[E]": "error of the mean of E (true std. dev.)",
     "variance-error[z]": "error of the latents' variances",

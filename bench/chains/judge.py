@@ -16,21 +16,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bench.chains.cost import FORWARD_COST, gradient_equivalents
 from bench.chains.models import ToyModel
-from bench.chains.samplers import FORWARD_COST, gradient_equivalents, make_sampler
+from bench.chains.suite import LawReadout, TraceReadout
 from bench.chains.truth import Truth, closed_form, energies_at, importance_truth, quadrature, quadrature_truth
-from bench.core.session import Progress
-from bench.core.spec import LawReadout, TraceReadout
+from bench.core.model import LatentChains, Model
+from bench.core.readout import Context, Result, result_row
+from bench.core.settings import make
 from bench.data.toys import GaussianPosterior
-from bench.images.evaluation import Result
-from bench.images.models import LatentModel, Model
 from gebm.diagnostics import Trace, bulk_ess, record, rhat
 from gebm.model import LatentPotential
 from gebm.objectives import likelihood_gain
 from gebm.partition import importance_sampling
 from gebm.samplers import Cost, ParallelTempering, Sampler, StepSizeAdaptation, chain
 
-__all__ = ["ChainJudge", "sliced_wasserstein"]
+__all__ = ["ChainJudge", "read_law", "read_trace", "sliced_wasserstein"]
 
 MOST_DRAWS = 1000  # kept a chain; longer traces are thinned
 FEWEST_DRAWS = 8
@@ -51,32 +51,46 @@ class Recorded:
     tuned: float | None
 
 
+def read_trace(readout: TraceReadout, context: Context) -> Result:
+    """Judge one sampler's chains at several budgets.
+
+    Raises:
+        TypeError: for a model without an energy.
+        ValueError: if a budget is too small for a trace to be judged.
+    """
+    context.progress({"phase": f"chains: {readout.sampler}"})
+    start, judge = time.monotonic(), context.once("judge", lambda: ChainJudge(context.model))
+    head, rows = judge.trace(readout)
+    return Result(head | {"rows": rows}, {"sampling": time.monotonic() - start, "scoring": 0.0})
+
+
+def read_law(readout: LawReadout, context: Context) -> Result:
+    """Judge a law without a chain.
+
+    Raises:
+        TypeError: for a model without an energy.
+    """
+    context.progress({"phase": f"chains: {readout.law}"})
+    start, judge = time.monotonic(), context.once("judge", lambda: ChainJudge(context.model))
+    head, rows = judge.law(readout)
+    return Result(head | {"rows": rows}, {"sampling": time.monotonic() - start, "scoring": 0.0})
+
+
 class ChainJudge:
     """Judges chains on one trained model.
 
     Arguments:
         model: one with an energy.
-        progress: called with what is being done.
 
     Raises:
-        TypeError: for a model without latent chains.
+        TypeError: for a model without one.
     """
 
-    def __init__(self, model: Model, progress: Progress) -> None:
-        if not isinstance(model, ToyModel | LatentModel):
-            raise TypeError(f"do not know how to run latent chains on a {type(model).__name__}")
-        self.model, self.progress = model, progress
+    def __init__(self, model: Model) -> None:
+        if not isinstance(model, LatentChains):
+            raise TypeError(f"{model.spec.model} has no energy that a chain could follow")
+        self.model: Any = model
         self.truths: dict[tuple[float, int], Truth] = {}
-
-    def read(self, readout: TraceReadout | LawReadout) -> Result:
-        """One readout: rows of scores, no images."""
-        self.progress({"phase": f"chains: {readout.sampler if isinstance(readout, TraceReadout) else readout.law}"})
-        start = time.monotonic()
-        if isinstance(readout, TraceReadout):
-            head, rows = self.trace(readout)
-        else:
-            head, rows = self.law(readout)
-        return Result(head | {"rows": rows}, [], {"sampling": time.monotonic() - start, "scoring": 0.0})
 
     def truth(self, beta: float, samples: int) -> Truth:
         """The truth at β: closed form, quadrature, or importance sampling with so many samples."""
@@ -90,13 +104,14 @@ class ChainJudge:
         model = self.model
         if not isinstance(model, ToyModel):
             return importance_truth(model.gebm.potential(beta), samples, self.generator("truth"))
-        if isinstance(model.toy, GaussianPosterior) and model.spec.network is None:
+        if isinstance(model.toy, GaussianPosterior) and "network" not in model.spec.config:
             return closed_form(model.toy, beta)
         return quadrature_truth(model.gebm.potential(beta), quadrature(model.toy))
 
     def generator(self, stream: str) -> torch.Generator:
         """A random stream of the run."""
-        return self.model.streams.generator(stream, self.model.device)
+        found: torch.Generator = self.model.streams.generator(stream, self.model.device)
+        return found
 
     def trace(self, readout: TraceReadout) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         """One sampler at several budgets."""
@@ -127,7 +142,7 @@ class ChainJudge:
         Raises:
             ValueError: if a budget is too small for a trace to be judged.
         """
-        sampler = make_sampler(readout.sampler, readout.settings)
+        sampler = make("samplers", readout.sampler, readout.settings)
         potential = self.model.gebm.potential(readout.beta)
         z = potential.prior.sample(readout.chains, self.generator("evaluation-latents"))
         step = cost_of_a_step(sampler, potential, z)
@@ -285,16 +300,9 @@ def finite_row(steps: int, cost: Cost, scores: dict[str, float], key: str) -> di
     """One line of a chain's result; a chain that ran away keeps what is a number and says so."""
     kept = {name: value for name, value in scores.items() if math.isfinite(value)}
     lost = "diverged: energies or latents beyond all bounds" if len(kept) < len(scores) else ""
-    return row(steps, cost, kept, key) | {"collapsed": lost}
+    return row(steps, cost, kept, key, lost)
 
 
-def row(steps: int, cost: Cost, scores: dict[str, float], key: str) -> dict[str, Any]:
+def row(steps: int, cost: Cost, scores: dict[str, float], key: str, collapsed: str = "") -> dict[str, Any]:
     """One line of a result."""
-    return {
-        "steps": steps,
-        "gradient_evaluations": cost.gradient_evaluations,
-        "forward_evaluations": cost.forward_evaluations,
-        "scores": scores,
-        "key": key,
-        "collapsed": "",
-    }
+    return result_row(steps, scores, key, (cost.gradient_evaluations, cost.forward_evaluations), collapsed)

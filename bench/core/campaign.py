@@ -10,11 +10,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from bench.core.plan import Planned, Selection, extractors, make_plan, wants_work
+from bench.core.manifests import read_manifest, write_manifest, write_tag
+from bench.core.plan import Planned, Selection, make_plan
 from bench.core.registry import UnknownNameError
-from bench.core.spec import Suite, SuiteError
 from bench.core.store import Store
-from bench.core.task import Outcome, record_death
+from bench.core.suite import Suite, SuiteError
+from bench.core.task import Outcome, Task
 from bench.data import DatasetError, load_dataset
 from bench.executors.processes import Job, JobEvent, run_jobs
 
@@ -23,8 +24,8 @@ __all__ = ["Campaign"]
 LEAST = 0.05  # of the time: what is left over is given out again as long as it is more
 
 
-class Shares:
-    """Parts of the time until a deadline, as long as the runs are expected to take; what one leaves over goes to the next ones.
+class TimeBudget:
+    """The time until a deadline, given out to runs as they start, in proportion to how long each is expected to take.
 
     Arguments:
         seconds: how long each run is expected to take.
@@ -60,7 +61,7 @@ class Campaign:
         tag: a name under which these runs are remembered besides; none if empty.
     """
 
-    suite: Suite
+    suite: Suite[Any]
     profile: str
     planned: Sequence[Planned]
     store: Store
@@ -80,25 +81,23 @@ class Campaign:
         def stop() -> bool:
             return self.aborted or should_stop() or time.monotonic() > deadline
 
-        todo = [p for p in self.planned if wants_work(p)]
+        todo = {p.task.spec.run_id: p for p in self.planned if p.wants_work}
         for p in self.planned:
-            if not wants_work(p):
-                self.outcomes[p.task.spec.run_id] = Outcome(
-                    "hit" if p.found.state == "hit" else "failed", p.found.reason
-                )
-        by_name = {p.task.spec.run_id: p for p in todo}
-        first, runs = self.preparations(todo), dict(by_name)
+            if not p.wants_work:
+                state: Any = "hit" if p.found.state == "hit" else "failed"
+                self.outcomes[p.task.spec.run_id] = Outcome(state, p.found.reason)
+        first, runs = preparations(list(todo.values())), dict(todo)
         while runs and not stop():
-            shares = Shares({name: p.seconds for name, p in runs.items()}, self.workers, deadline)
+            budget = TimeBudget({name: p.seconds for name, p in runs.items()}, self.workers, deadline)
             jobs = [Job(name, "bench.core.runner:execute", (p.task,)) for name, p in runs.items()]
-            for event in run_jobs([*first, *jobs], self.workers, stop, shares.assign):
-                yield self.recorded(event, by_name) if event.kind in ("done", "killed") else event
+            for event in run_jobs([*first, *jobs], self.workers, stop, budget.assign):
+                yield self.recorded(event, todo) if event.kind in ("done", "killed") else event
             late = {name for name in runs if name in self.outcomes and self.outcomes[name].state == "stopped"}
             runs = {name: replace(p, task=replace(p.task, fresh=False)) for name, p in runs.items() if name in late}
             first = []
             if deadline == math.inf or deadline - time.monotonic() < least:
                 break
-        for name in by_name:
+        for name in todo:
             self.outcomes.setdefault(name, Outcome("stopped", "not started"))
 
     def recorded(self, event: JobEvent, runs: Mapping[str, Planned]) -> JobEvent:
@@ -106,6 +105,8 @@ class Campaign:
         name = event.job.name
         outcome: Outcome = event.value if event.kind == "done" else Outcome("failed", str(event.value))
         if event.kind == "killed" and name in runs:
+            from bench.core.runner import record_death
+
             outcome = record_death(runs[name].task, outcome.reason)
         if outcome.state == "abort" or (name in runs and outcome.state != "busy"):
             self.outcomes[name] = outcome
@@ -116,63 +117,54 @@ class Campaign:
         """Whether nothing can go on, such as when the store is full."""
         return any(outcome.state == "abort" for outcome in self.outcomes.values())
 
-    def preparations(self, todo: Sequence[Planned]) -> list[Job]:
-        """Jobs that train the extractors, so that no run waits for one."""
-        return [
-            Job(
-                f"extractor {extractor}",
-                "bench.core.runner:prepare_extractor",
-                (dataset, extractor, todo[0].task),
-            )
-            for dataset, extractor in extractors(todo)
-        ]
-
     def remember(self) -> None:
         """Tell the store which runs make up this suite: these, and earlier ones that it still resolves to."""
+        place = {"suite": self.suite.name, "profile": self.profile, "kind": self.suite.kind}
         with self.store.lock_manifest():
-            manifest = self.store.read_manifest(self.suite.name, self.profile)
-            runs = {p.task.spec.run_id: entry(p) for p in [*earlier(self, manifest["runs"]), *self.planned]}
+            before = read_manifest(self.store, self.suite.name, self.profile)["runs"]
+            runs = {p.task.spec.run_id: listed(p) for p in [*self.earlier(before), *self.planned]}
             ordered = sorted(runs.values(), key=lambda run: (run["dataset"], run["seed"]))
-            place = {"suite": self.suite.name, "profile": self.profile}
-            self.store.write_manifest({**place, "runs": ordered})
+            write_manifest(self.store, {**place, "runs": ordered})
             if self.tag:
-                self.store.write_tag(self.tag, {**place, "runs": [entry(p) for p in self.planned]})
+                write_tag(self.store, self.tag, {**place, "runs": [listed(p) for p in self.planned]})
+
+    def earlier(self, runs: Sequence[Mapping[str, Any]]) -> list[Planned]:
+        """Runs of an earlier manifest that the suite, as it is now, would do just so."""
+        kept, places = [], self.planned[0].task.places
+        load = functools.cache(lambda source: load_dataset(source, places.data, places.cache))
+        for run in runs:
+            selection = Selection(self.profile, [run["source"]], [run["model"]], [run["seed"]])
+            try:
+                found = make_plan(self.suite, selection, places, load)
+            except (SuiteError, UnknownNameError, DatasetError):
+                continue
+            kept += [p for p in found if p.task.spec.run_id == run["run"]]
+        return kept
 
     def counts(self) -> Counter[str]:
         """How many runs ended in each state."""
         return Counter(outcome.state for outcome in self.outcomes.values())
 
 
-def entry(planned: Planned) -> dict[str, Any]:
+def preparations(todo: Sequence[Planned]) -> list[Job]:
+    """Jobs that train the extractors, so that no run waits for one."""
+    wanted: dict[tuple[str, str], Task] = {}
+    for p in todo:
+        for readout in p.task.readouts:
+            if extractor := getattr(readout, "extractor", None):
+                wanted.setdefault((p.task.source, extractor), p.task)
+    return [
+        Job(f"extractor {extractor}", "bench.core.runner:prepare_extractor", (task, extractor))
+        for (_, extractor), task in wanted.items()
+    ]
+
+
+def listed(planned: Planned) -> dict[str, Any]:
     """A run as a manifest lists it."""
     spec, readouts = planned.task.spec, planned.task.readouts
-    listed: dict[str, Any] = {key: getattr(spec, key) for key in ("dataset", "model", "seed", "identity")}
-    return listed | {
+    head: dict[str, Any] = {key: getattr(spec, key) for key in ("dataset", "model", "seed", "identity")}
+    return head | {
         "run": spec.run_id,
-        "source": planned.task.dataset_source,
+        "source": planned.task.source,
         "readouts": [readout.model_dump(mode="json") for readout in readouts],
     }
-
-
-def earlier(campaign: Campaign, runs: Sequence[Mapping[str, Any]]) -> list[Planned]:
-    """Runs of an earlier manifest that the suite, as it is now, would do just so."""
-    kept = []
-    load = functools.cache(functools.partial(load_dataset, cache=campaign.planned[0].task.cache))
-    for run in runs:
-        selection = Selection(campaign.profile, [run.get("source", run["dataset"])], [run["model"]], [run["seed"]])
-        task = campaign.planned[0].task
-        try:
-            found = make_plan(
-                campaign.suite,
-                selection,
-                campaign.store,
-                task.data,
-                task.weights,
-                task.device,
-                cache=task.cache,
-                load=load,
-            )
-        except (SuiteError, UnknownNameError, DatasetError):
-            continue
-        kept += [p for p in found if p.task.spec.run_id == run["run"]]
-    return kept

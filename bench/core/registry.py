@@ -60,7 +60,11 @@ class Entry:
     @property
     def settings(self) -> dict[str, Any]:
         """The facts that are settings of the component rather than of the registration."""
-        return {key: value for key, value in self.facts.items() if key not in ("fits", "kind", "seeded", "decoded")}
+        return {
+            key: value
+            for key, value in self.facts.items()
+            if key not in ("fits", "kind", "seeded", "decoded", "one_seed")
+        }
 
     @property
     def fits(self) -> tuple[str, ...]:

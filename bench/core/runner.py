@@ -7,7 +7,6 @@ a run that fails is a row with its reason.
 from __future__ import annotations
 
 import errno
-import functools
 import io
 import math
 import os
@@ -15,7 +14,9 @@ import platform
 import resource
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -23,44 +24,228 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save
 
-from bench.chains.judge import ChainJudge
 from bench.core import registry
 from bench.core.files import write_bytes
+from bench.core.machine import cpu_name
+from bench.core.model import Model, build_model, capabilities
+from bench.core.readout import Context, Result
 from bench.core.session import InterruptedRunError, Progress, Session
-from bench.core.spec import DensityReadout, ImageReadout, Readout
-from bench.core.store import RunFolder, Store, fingerprint, versions
-from bench.core.task import Outcome, Task, record_failure
-from bench.data import Dataset, load_dataset
+from bench.core.store import Store, progress_words, unfinished
+from bench.core.task import Outcome, Task
+from bench.data import load_dataset
 from bench.data.decoded import Tell
-from bench.densities.likelihoods import LikelihoodReader
-from bench.images.evaluation import Evaluator, Result, load_extractor
-from bench.images.models import Model, build_model
 from gebm.training import DivergedError
 
-__all__ = ["execute", "prepare_extractor"]
-
-fingerprint()  # taken on import, while the code on disk is the code in memory; workers inherit it
+__all__ = ["execute", "prepare_extractor", "record_death"]
 
 
 def execute(task: Task, progress: Progress, should_stop: Callable[[], bool]) -> Outcome:
     """Do what is missing of a run, and only that."""
-    store = Store(task.store)
+    run = Run(task, progress, should_stop)
+    with run.held() as wanted:
+        if wanted:
+            model = run.build()
+            training = run.trained(model)
+            if training is None:
+                facts, session = model.facts(), run.session()
+                try:
+                    model.fit(session)
+                    steps, session.seconds = model.steps(), session.finish()
+                except InterruptedRunError:
+                    if should_stop() or not model.leave_off():
+                        raise
+                    steps = session.done
+                training = run.record_training(model, facts, session.seconds, steps)
+                if not unfinished(training):
+                    session.forget()
+            run.read_out(model, training)
+    return run.outcome
+
+
+class Run:
+    """One run being done.
+
+    Arguments:
+        task: what to do.
+        progress: told what is being done.
+        should_stop: asked whether the user wants to stop.
+    """
+
+    def __init__(self, task: Task, progress: Progress, should_stop: Callable[[], bool]) -> None:
+        self.task, self.progress, self.should_stop = task, progress, should_stop
+        self.store = Store(task.places.store)
+        self.folder = self.store.folder(task.spec)
+        self.device = resolve_device(task.places.device)
+        self.deadline = math.inf if task.deadline is None else task.deadline
+        self.outcome = Outcome("busy", "another process works on this run")
+        torch.set_num_threads(task.spec.threads)
+
+    @contextmanager
+    def held(self) -> Iterator[bool]:
+        """Hold the run; yields whether there is something to do. What goes wrong meanwhile becomes the outcome, and is recorded."""
+        task = self.task
+        with self.store.lock(task.spec) as mine:
+            try:
+                yield mine and self.wanted()
+            except InterruptedRunError as stop:
+                self.outcome = Outcome("stopped", str(stop), stop.scored)
+            except OSError as error:
+                full = unwritable(task.places.store, error)
+                self.outcome = full or failure(task, f"error: {error}", traceback.format_exc())
+            except DivergedError as error:
+                self.outcome = failure(task, f"diverged: {error}")
+            except (MemoryError, torch.OutOfMemoryError):
+                self.outcome = failure(task, "out of memory")
+            except Exception as error:
+                self.outcome = failure(task, f"error: {type(error).__name__}: {error}", traceback.format_exc())
+
+    def wanted(self) -> bool:
+        """Whether there is something to do; what may not be used is set aside, and the run is marked as being worked on."""
+        task, found = self.task, self.store.lookup(self.task)
+        if not task.fresh and (found.state == "hit" or found.diverged):
+            self.outcome = Outcome("hit" if found.state == "hit" else "failed", found.reason)
+            return False
+        if task.fresh or found.state in ("stale", "corrupt"):
+            self.store.set_aside(task.spec)
+        self.store.prepare(task.spec)
+        return True
+
+    def build(self) -> Model:
+        """The untrained model, on the dataset that the run was planned with.
+
+        Raises:
+            ValueError: if the dataset's content has changed since.
+        """
+        places, spec = self.task.places, self.task.spec
+        dataset = load_dataset(self.task.source, places.data, places.cache, decoding(self.progress))
+        if dataset.digest != spec.dataset_digest:
+            raise ValueError(f"dataset '{spec.dataset}' changed since the run was planned")
+        return build_model(spec, dataset, self.device)
+
+    def trained(self, model: Model) -> dict[str, Any] | None:
+        """The finished training of the run, loaded into the model; None if there is none."""
+        training = self.folder.training()
+        if training is None or unfinished(training):
+            return None
+        model.load(load_file(self.folder / "checkpoint.safetensors", device=str(self.device)))
+        return training
+
+    def session(self) -> Session:
+        """A training session, from wherever the last one was left; it stops in time for what is unfinished to be scored."""
+        self.folder.write_json("env.json", environment(self.device))
+        leave_off = self.deadline - scoring_time(self.deadline - time.monotonic())
+        code = f"{self.task.training.digest} {self.device.type}"
+        return Session(
+            self.folder.path, code, self.progress, lambda: self.should_stop() or time.monotonic() > leave_off
+        )
+
+    def read_out(self, model: Model, training: Mapping[str, Any]) -> None:
+        """Every readout, then the status. A run whose time is up before it is trained is scored as it stands, slow readouts last.
+
+        Raises:
+            InterruptedRunError: if it was stopped; `scored` says whether there are scores of it all the same.
+            DivergedError: if a score is not finite.
+        """
+        task, partly = self.task, unfinished(training)
+        context = Context(model, model.dataset, self.store.cache, task.places.weights, self.progress, self.must_stop)
+        seconds = {"training": float(training["seconds"]), "sampling": 0.0, "scoring": 0.0}
+        for number in sorted(range(len(task.readouts)), key=lambda i: partly and task.readouts[i].slow):
+            try:
+                result = self.evaluation(number, training["checkpoint"], context)
+            except InterruptedRunError:
+                if self.should_stop() or not partly:
+                    raise
+                break  # what is scored by now counts
+            except DivergedError as error:
+                if not partly:
+                    raise
+                self.progress({"warning": f"after {progress_words(training)}: {error}"})
+                continue
+            for part in ("sampling", "scoring"):
+                seconds[part] += result["seconds"][part]
+        if partly:
+            self.store.finish(task, "unfinished", progress_words(training), seconds)
+            scored = any((self.folder / "evals").glob("*.json"))
+            words = f"{'scored' if scored else 'stopped'} after {progress_words(training)}"
+            raise InterruptedRunError(words, scored=scored)
+        self.store.finish(task, "done", "", seconds)
+        self.outcome = Outcome("done", memory_words(training["peak_memory"]))
+
+    def must_stop(self) -> bool:
+        """Whether the user wants to stop or the time is up."""
+        return self.should_stop() or time.monotonic() > self.deadline
+
+    def record_training(self, model: Model, facts: Mapping[str, Any], seconds: float, done: int) -> dict[str, Any]:
+        """Keep the model as it is now, drop what was read out of an earlier checkpoint, and say how far training is."""
+        folder, asked = self.folder, model.steps()
+        write_bytes(folder / "checkpoint.safetensors", save(dict(model.state())))
+        lasting = ("checkpoint.safetensors", "curve.jsonl")[
+            : 2 if done == asked else 1
+        ]  # the curve of an unfinished run grows
+        files = folder.hashes(*lasting)
+        training = {
+            "stage": self.task.training.to_json(),
+            "device": self.device.type,
+            "checkpoint": files["checkpoint.safetensors"],
+            "files": files,
+            "facts": dict(facts),
+            "capabilities": capabilities(model),
+            "seconds": seconds,
+            "peak_memory": peak_memory(self.device),
+            "steps_done": done,
+            "steps_asked": asked,
+        }
+        folder.write_json("training.json", training)
+        for path in list((folder / "evals").iterdir()):
+            path.unlink()
+        return training
+
+    def evaluation(self, number: int, checkpoint: str, context: Context) -> dict[str, Any]:
+        """One readout of a trained model; if it is already there by the same checkpoint and code it is kept."""
+        readout, code = self.task.readouts[number], self.task.reading[number]
+        identity = readout.identity(checkpoint)
+        if found := self.folder.current_evaluation(identity, code):
+            return found
+        if self.must_stop():
+            raise InterruptedRunError("stopped between evaluations")
+        result: Result = registry.Entry(identity, "", readout.reader).load()(readout, context)
+        check_finite(result)
+        names = []
+        for name, array in result.arrays.items():
+            names.append(f"evals/{identity}-{name}.npy")
+            buffer = io.BytesIO()
+            np.save(buffer, array, allow_pickle=False)
+            write_bytes(self.folder / names[-1], buffer.getvalue())
+        value = {
+            "identity": identity,
+            "readout": readout.model_dump(mode="json"),
+            "stage": code.to_json(),
+            "files": self.folder.hashes(*names),
+            "seconds": dict(result.seconds),
+            **result.values,
+        }
+        self.folder.write_json(f"evals/{identity}.json", value)
+        return value
+
+
+def failure(task: Task, reason: str, details: str = "") -> Outcome:
+    """Make a failed run a row with its reason, and keep a traceback for whoever looks into it; the caller holds the run."""
+    try:
+        Store(task.places.store).fail(task, reason, details)
+    except OSError as error:
+        return Outcome(
+            "abort", f"cannot write to the store {task.places.store}: {error.strerror}; and before that: {reason}"
+        )
+    return Outcome("failed", reason)
+
+
+def record_death(task: Task, reason: str) -> Outcome:
+    """Record a worker that was killed, unless it had just finished or another process has taken the run over."""
+    store = Store(task.places.store)
     with store.lock(task.spec) as mine:
         if not mine:
             return Outcome("busy", "another process works on this run")
-        try:
-            return _execute(task, store, progress, should_stop)
-        except InterruptedRunError as stop:
-            scored = store.folder(task.spec).scored_so_far()
-            return Outcome("stopped", str(stop), scored is not None)
-        except OSError as error:
-            return unwritable(task.store, error) or record_failure(task, f"error: {error}", traceback.format_exc())
-        except DivergedError as error:
-            return record_failure(task, f"diverged: {error}")
-        except (MemoryError, torch.OutOfMemoryError):
-            return record_failure(task, "out of memory")
-        except Exception as error:
-            return record_failure(task, f"error: {type(error).__name__}: {error}", traceback.format_exc())
+        return Outcome("done") if store.lookup(task).state == "hit" else failure(task, reason)
 
 
 def unwritable(store: Path, error: OSError) -> Outcome | None:
@@ -71,177 +256,9 @@ def unwritable(store: Path, error: OSError) -> Outcome | None:
     return None
 
 
-def _execute(task: Task, store: Store, progress: Progress, should_stop: Callable[[], bool]) -> Outcome:
-    spec = task.spec
-    torch.set_num_threads(spec.threads)
-    found = store.lookup(spec, task.readouts, task.device)
-    if not task.fresh and found.state == "hit":
-        return Outcome("hit")
-    if not task.fresh and found.diverged:
-        return Outcome("failed", found.reason)
-    if task.fresh or found.state in ("stale", "corrupt"):
-        store.set_aside(spec)
-    folder = store.prepare(spec)
-    device = resolve_device(task.device)
-    if not folder.training():
-        folder.write_json("env.json", environment(device))
-    dataset = load_dataset(task.dataset_source, task.data, task.cache, decoding(progress))
-    if dataset.digest != spec.dataset_digest:
-        raise ValueError(f"dataset '{spec.dataset}' changed since the run was planned")
-    model = build_model(spec, registry.get("models", spec.model).load(), dataset, device)
-    deadline = math.inf if task.deadline is None else task.deadline
-    leave_off = deadline - scoring_time(deadline - time.monotonic())
-
-    def must_stop() -> bool:
-        return should_stop() or time.monotonic() > deadline
-
-    read = reader(task, store, model, dataset, progress, must_stop)
-    try:
-        training = train(model, folder, progress, lambda: should_stop() or time.monotonic() > leave_off)
-    except InterruptedRunError as stop:
-        if should_stop() or not (words := model.stand()):
-            raise
-        scored = score_unfinished(task, folder.unfinished, model, words, read, progress, must_stop)
-        raise InterruptedRunError(f"{'scored' if scored else 'stopped'} after {words}") from stop
-    seconds = {"training": float(training["seconds"]), "sampling": 0.0, "scoring": 0.0}
-    for result in evaluate(task, folder, training["checkpoint"], read, must_stop):
-        for part in ("sampling", "scoring"):
-            seconds[part] += result["seconds"][part]
-    store.finish(spec, "done", "", seconds)
-    return Outcome("done", peak_words(training["peak_memory"]))
-
-
 def scoring_time(seconds: float) -> float:
     """How much of the time that a run has is kept for scoring it unfinished: a quarter, and half an hour at most."""
     return min(seconds / 4, 1800.0)
-
-
-def train(model: Model, folder: RunFolder, progress: Progress, should_stop: Callable[[], bool]) -> dict[str, Any]:
-    """The finished training of a run: loaded if it is there, else done, from wherever it was left."""
-    if training := folder.training():
-        model.load(load_file(folder / "checkpoint.safetensors", device=str(model.device)))
-        return training
-    facts = model.facts()
-    session = Session(folder.path, f"{fingerprint()} {model.device.type}", progress, should_stop)
-    model.fit(session)
-    write_bytes(folder / "checkpoint.safetensors", save(model.state()))
-    session.finish()
-    files = folder.hashes("checkpoint.safetensors", "curve.jsonl")
-    training = {
-        "fingerprint": fingerprint(),
-        "device": model.device.type,
-        "checkpoint": files["checkpoint.safetensors"],
-        "files": files,
-        "facts": facts,
-        "seconds": session.seconds,
-        "peak_memory": peak_memory(model.device),
-    }
-    folder.write_json("training.json", training)
-    session.forget()
-    return training
-
-
-def score_unfinished(
-    task: Task,
-    folder: RunFolder,
-    model: Model,
-    words: str,
-    read: Callable[[Readout], Result],
-    progress: Progress,
-    should_stop: Callable[[], bool],
-) -> bool:
-    """Keep a model that had to leave off, say how far it is, and score it while there is time: chains last.
-
-    These files vouch for one another but for no run: its status is not written, and its state for going on is not touched.
-
-    Returns:
-        Whether there is a score.
-    """
-    (folder / "evals").mkdir(parents=True, exist_ok=True)
-    write_bytes(folder / "checkpoint.safetensors", save(model.state()))
-    files = folder.hashes("checkpoint.safetensors")
-    checkpoint = files["checkpoint.safetensors"]
-    stamp = {"fingerprint": fingerprint(), "device": model.device.type, "checkpoint": checkpoint}
-    folder.write_json("training.json", stamp | {"files": files, "progress": words})
-    kept = {readout.identity(checkpoint) for readout in task.readouts}
-    for path in list((folder / "evals").iterdir()):
-        if path.name[:16] not in kept:  # of an earlier checkpoint
-            path.unlink()
-    for readout in sorted(task.readouts, key=lambda each: each.kind in ("chain", "trace")):
-        try:
-            evaluation(folder, checkpoint, readout, read)
-        except DivergedError as error:
-            progress({"warning": f"after {words}: {error}"})
-        except InterruptedRunError:
-            break
-        if should_stop():
-            break
-    return any((folder / "evals").glob("*.json"))
-
-
-def evaluate(
-    task: Task, folder: RunFolder, checkpoint: str, read: Callable[[Readout], Result], should_stop: Callable[[], bool]
-) -> list[dict[str, Any]]:
-    """Every readout of a trained model; those already there by the same checkpoint and code are kept."""
-    results: list[dict[str, Any]] = []
-    for readout in task.readouts:
-        if results and should_stop():
-            raise InterruptedRunError("stopped between evaluations")
-        results.append(evaluation(folder, checkpoint, readout, read))
-    return results
-
-
-def reader(
-    task: Task, store: Store, model: Model, dataset: Dataset, progress: Progress, should_stop: Callable[[], bool]
-) -> Callable[[Readout], Result]:
-    """What reads out a model, loading for it what it needs, once."""
-
-    @functools.cache
-    def evaluator(extractor: str) -> Evaluator:
-        progress({"phase": "scoring"})
-        loaded = load_extractor(extractor, dataset, store.cache, task.weights).to(model.device)
-        return Evaluator(dataset, loaded, store.cache, progress, should_stop)
-
-    judge = functools.cache(lambda: ChainJudge(model, progress))
-
-    def read(readout: Readout) -> Result:
-        if isinstance(readout, ImageReadout):
-            return evaluator(readout.extractor).read(model, readout)
-        if isinstance(readout, DensityReadout):
-            return LikelihoodReader(model, progress).read(readout)
-        return judge().read(readout)
-
-    return read
-
-
-def evaluation(
-    folder: RunFolder, checkpoint: str, readout: Readout, read: Callable[[Readout], Result]
-) -> dict[str, Any]:
-    """One readout of a trained model; if it is already there by the same checkpoint and code it is kept."""
-    identity = readout.identity(checkpoint)
-    return folder.evaluation(identity) or keep(folder, identity, readout, read(readout))
-
-
-def keep(folder: RunFolder, identity: str, readout: Readout, result: Result) -> dict[str, Any]:
-    """Write one evaluation: its images and arrays first, then the values that list their hashes."""
-    check_finite(result)
-    arrays = {f"{row['steps']:06}": images for row, images in zip(result.values["rows"], result.images, strict=False)}
-    names = []
-    for name, array in (arrays | result.arrays).items():
-        names.append(f"evals/{identity}-{name}.npy")
-        buffer = io.BytesIO()
-        np.save(buffer, array, allow_pickle=False)
-        write_bytes(folder / names[-1], buffer.getvalue())
-    value = {
-        "identity": identity,
-        "readout": readout.model_dump(mode="json"),
-        "fingerprint": fingerprint(),
-        "files": folder.hashes(*names),
-        "seconds": result.seconds,
-        **result.values,
-    }
-    folder.write_json(f"evals/{identity}.json", value)
-    return value
 
 
 def check_finite(result: Result) -> None:
@@ -277,11 +294,11 @@ def resolve_device(name: str) -> torch.device:
 
 def environment(device: torch.device) -> dict[str, Any]:
     """What made the numbers: versions and the machine in words, no names or paths."""
-    name = torch.cuda.get_device_name() if device.type == "cuda" else cpu_name()
+    libraries = ("torch", "numpy", "scipy", "torch-fidelity", "scikit-learn")
     return {
-        "versions": versions() | {"python": platform.python_version()},
+        "versions": {name: version(name) for name in libraries} | {"python": platform.python_version()},
         "platform": f"{platform.system()} {platform.machine()}",
-        "device": name,
+        "device": torch.cuda.get_device_name() if device.type == "cuda" else cpu_name(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "threads": torch.get_num_threads(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
@@ -297,30 +314,24 @@ def peak_memory(device: torch.device) -> dict[str, int]:
     return found
 
 
-def peak_words(peak: Mapping[str, int]) -> str:
+def memory_words(peak: Mapping[str, int]) -> str:
     """Such as "peak memory 1,204 MiB on the device, 812 MiB resident"."""
     places = {"device": "on the device", "resident": "resident"}
     return "peak memory " + ", ".join(f"{peak[key] / 2**20:,.0f} MiB {at}" for key, at in places.items() if key in peak)
 
 
-def cpu_name() -> str:
-    """The processor's model name, where the system tells it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
-
-
-def prepare_extractor(dataset: str, extractor: str, task: Task, progress: Progress, _stop: Any) -> Outcome:
+def prepare_extractor(task: Task, extractor: str, progress: Progress, _stop: Any) -> Outcome:
     """Train or load an extractor ahead of the runs that will ask for it, of which `task` is one."""
+    from bench.metrics.extractors import load_extractor
+
     torch.set_num_threads(1)
     progress({"phase": "extractor"})
+    places = task.places
     try:
-        loaded = load_dataset(dataset, task.data, task.cache, decoding(progress))
-        load_extractor(extractor, loaded, Store(task.store).cache, task.weights)
+        dataset = load_dataset(task.source, places.data, places.cache, decoding(progress))
+        load_extractor(extractor, dataset, Store(places.store).cache, places.weights)
     except OSError as error:
-        return unwritable(task.store, error) or Outcome("abort", f"no extractor {extractor}: {error}")
+        return unwritable(places.store, error) or Outcome("abort", f"no extractor {extractor}: {error}")
     except Exception as error:
         return Outcome("abort", f"no extractor {extractor}: {error}")
     return Outcome("done")

@@ -12,8 +12,7 @@ from typing import Any, Protocol
 
 from bench.core.files import CorruptFileError, read_sealed, write_bytes, write_sealed
 
-LOOKS = {"held_out_gain", "validation_log_likelihood"}
-"""Values that are seldom taken, and always kept."""
+ALWAYS_LOGGED = {"held_out_gain", "validation_log_likelihood"}
 
 __all__ = ["InterruptedRunError", "Phase", "Progress", "Session"]
 
@@ -21,7 +20,11 @@ Progress = Callable[[dict[str, Any]], None]
 
 
 class InterruptedRunError(Exception):
-    """The run was asked to stop; what it had done is saved."""
+    """The run was asked to stop; what it had done is saved. `scored`: there are scores of what was done."""
+
+    def __init__(self, message: str, *, scored: bool = False) -> None:
+        super().__init__(message)
+        self.scored = scored
 
 
 class Phase(Protocol):
@@ -41,7 +44,7 @@ class Session:
 
     Arguments:
         folder: the run's directory; `resume.pt` and `curve.jsonl` are kept there.
-        fingerprint: of code, libraries and kind of device; a saved state of another is not continued.
+        code: digest of code, libraries and kind of device; a saved state of another is not continued.
         progress: called with what is being done, a few times a second.
         should_stop: asked after every step.
         log_every: steps between two points of the curve.
@@ -51,17 +54,18 @@ class Session:
     def __init__(
         self,
         folder: Path,
-        fingerprint: str,
+        code: str,
         progress: Progress,
         should_stop: Callable[[], bool],
         log_every: int = 50,
         save_every: float = 5.0,
     ) -> None:
-        self.folder, self.fingerprint, self.progress, self.should_stop = folder, fingerprint, progress, should_stop
+        self.folder, self.code, self.progress, self.should_stop = folder, code, progress, should_stop
         self.log_every, self.save_every = log_every, save_every
         self.phases: dict[str, Any] = {}
         self.curve: list[dict[str, Any]] = []
         self.seconds = 0.0
+        self._done: dict[str, int] = {}
         self._clock = time.monotonic()
         self._restore()
 
@@ -69,6 +73,11 @@ class Session:
     def resume_path(self) -> Path:
         """Where the state of an unfinished run is kept."""
         return self.folder / "resume.pt"
+
+    @property
+    def done(self) -> int:
+        """Steps done so far, over all phases."""
+        return sum(self._done.values())
 
     def drive(self, name: str, phase: Phase) -> None:
         """Run a phase to its end, from wherever a saved state left it.
@@ -79,10 +88,12 @@ class Session:
         """
         if name in self.phases:
             phase.load_state_dict(self.phases[name])
+        self._done[name] = phase.done
         saved = shown = time.monotonic()
         while phase.done < phase.total:
             losses = phase.step()
-            if phase.done % self.log_every == 0 or phase.done == phase.total or losses.keys() & LOOKS:
+            self._done[name] = phase.done
+            if phase.done % self.log_every == 0 or phase.done == phase.total or losses.keys() & ALWAYS_LOGGED:
                 self._log(name, phase.done, losses)
             now = time.monotonic()
             if now - shown > 0.2:
@@ -96,10 +107,10 @@ class Session:
                 raise InterruptedRunError(f"stopped in {name} at step {phase.done} of {phase.total}")
         self._save(name, phase)
 
-    def finish(self) -> None:
-        """Write the curve for good."""
-        self.seconds += time.monotonic() - self._clock
+    def finish(self) -> float:
+        """Write the curve for good; returns the seconds that training took, over all sessions."""
         self._write_curve()
+        return self.seconds + time.monotonic() - self._clock
 
     def forget(self) -> None:
         """Drop the resume state; call when the checkpoint is safe."""
@@ -126,7 +137,7 @@ class Session:
         self.phases[name] = phase.state_dict()
         buffer = io.BytesIO()
         state = {
-            "fingerprint": self.fingerprint,
+            "code": self.code,
             "phases": self.phases,
             "curve": self.curve,
             "seconds": self.seconds,
@@ -151,7 +162,7 @@ class Session:
         except Exception as error:
             self.progress({"warning": f"{self.resume_path} cannot be read ({error}); this run starts again"})
             return
-        if state["fingerprint"] != self.fingerprint:
+        if state["code"] != self.code:
             self.progress(
                 {"warning": f"{self.resume_path} was left by other code, libraries or device; this run starts again"}
             )

@@ -1,96 +1,65 @@
-"""The store: one directory a run, every file whole or absent, `status.json` last.
+"""The store: one directory per run, every file whole or absent, `status.json` last.
 
+    store.json                        its schema
     runs/<dataset>/<model>/<identity>-s<seed>/
         spec.json  env.json  curve.jsonl  checkpoint.safetensors  training.json  evals/*.json|npy  status.json
         resume.pt                     only while training is unfinished
-        unfinished/checkpoint.safetensors, training.json, evals/   what was scored of a run that had to leave off; gone once it is done
     suites/<suite>-<profile>.json     what a `bench run` planned: the report's list of rows
     tags/<tag>/<suite>-<profile>.json what a `bench run --tag` planned, kept when the suite changes
     cache/                            extractors and reference statistics, by content
-    locks/                            one a run, held by the process that works on it
-    attic/                            runs set aside: stale, corrupt, or replaced by --fresh
+    locks/                            one per run, held by the process that works on it
+    aside/                            runs set aside: corrupt, trained again, or replaced by --fresh
 
 `training.json` vouches for the checkpoint, `status.json` for everything; both list sha256 hashes. What does not match is never used.
+Training and every evaluation record the code behind them (`bench.core.digests`). An unfinished run that
+was scored as it stands has the same files, with fewer steps done than asked for.
 """
 
 from __future__ import annotations
 
 import fcntl
-import functools
-import hashlib
 import json
 import os
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
+from bench.core.digests import Stage, difference
+from bench.core.fields import content_hash
 from bench.core.files import sha256_file, write_bytes, write_json
-from bench.core.spec import Readout, RunSpec, content_hash
+from bench.core.spec import SCHEMA_VERSION, RunSpec
+from bench.core.task import Task
 
-__all__ = ["Found", "RunFolder", "Store", "StoreError", "fingerprint", "versions"]
+__all__ = ["Found", "RunFolder", "Store", "StoreError", "unfinished"]
 
 State = Literal["hit", "stale", "partial", "missing", "failed", "corrupt"]
-NUMBERS = (
-    *(
-        "gebm",
-        "baselines",
-        "bench/core/seeds.py",
-        "bench/core/session.py",
-        "bench/core/registry.py",
-        "bench/core/runner.py",
-    ),
-    *(
-        "bench/images/models.py",
-        "bench/images/evaluation.py",
-        "bench/densities/models.py",
-        "bench/densities/likelihoods.py",
-    ),
-    *("bench/chains/models.py", "bench/chains/samplers.py", "bench/chains/judge.py", "bench/chains/truth.py"),
-)
-_MANIFEST = frozenset({"suite", "profile", "runs"})
-_STATUS = frozenset({"state", "reason", "fingerprint", "device", "seconds", "files"})
-_LISTED = frozenset({"dataset", "model", "seed", "run", "identity", "readouts"})
-NUMBERS_FOLDERS = ("bench/data", "bench/metrics")
 
 
 class StoreError(RuntimeError):
     """The store cannot be used."""
 
 
-@functools.cache
-def fingerprint() -> str:
-    """Short sha256 of the code that makes numbers and of the libraries under it; other code (report, CLI) may change freely."""
-    root = Path(__file__).parents[2]
-    content = hashlib.sha256(json.dumps(versions(), sort_keys=True).encode())
-    for part in (*NUMBERS, *NUMBERS_FOLDERS):
-        path = root / part
-        for file in [path] if path.is_file() else sorted(path.rglob("*.py")):
-            content.update(str(file.relative_to(root)).encode() + b"\0" + file.read_bytes())
-    return content.hexdigest()[:16]
-
-
-@functools.cache
-def versions() -> dict[str, str]:
-    """Versions of the libraries that make numbers."""
-    return {name: version(name) for name in ("torch", "numpy", "scipy", "torch-fidelity", "scikit-learn")}
-
-
 @dataclass(frozen=True)
 class Found:
-    """What the store has of a run, and why it is not more."""
+    """What the store has of a run, and why it is not more; `stale` says in what way its training is of other code, if it is kept."""
 
     state: State
     reason: str = ""
+    stale: str = ""
 
     @property
     def diverged(self) -> bool:
         """Whether the run failed in a way that the same seed and code will repeat."""
         return self.state == "failed" and self.reason.startswith("diverged")
+
+
+def unfinished(record: Mapping[str, Any]) -> bool:
+    """Whether a training or status record is of a run that had to leave off."""
+    return bool(record["steps_done"] < record["steps_asked"])
 
 
 class RunFolder:
@@ -101,23 +70,6 @@ class RunFolder:
 
     def __truediv__(self, name: str) -> Path:
         return self.path / name
-
-    @property
-    def unfinished(self) -> RunFolder:
-        """Where the scores of a run that had to leave off are kept, laid out like a run; it may not exist."""
-        return RunFolder(self.path / "unfinished")
-
-    def words_so_far(self) -> str:
-        """What to add where a run is said to be unfinished: how far it was when it was scored, if it was."""
-        scored = self.scored_so_far()
-        return f"; scored after {scored[1]['progress']}" if scored and "progress" in scored[1] else ""
-
-    def scored_so_far(self) -> tuple[RunFolder, dict[str, Any]] | None:
-        """Where scores of a run without a status are, with the training that they belong to; None if there are none by this code."""
-        for folder in (self, self.unfinished):
-            if training := folder.training():
-                return (folder, training) if any((folder / "evals").glob("*.json")) else None
-        return None
 
     def read_json(self, name: str) -> dict[str, Any] | None:
         """A JSON file of the run; None if absent.
@@ -140,7 +92,7 @@ class RunFolder:
         """Write a JSON file of the run, with a checksum of itself in it."""
         write_json(self.path / name, value | {"sha256": content_hash(value)})
 
-    def damaged(self, files: dict[str, str]) -> str:
+    def damaged(self, files: Mapping[str, str]) -> str:
         """The first of the listed files that is absent or differs from its hash, as a sentence; '' if all are sound."""
         for name, digest in files.items():
             path = self.path / name
@@ -155,24 +107,25 @@ class RunFolder:
         return {name: sha256_file(self.path / name) for name in names}
 
     def training(self) -> dict[str, Any] | None:
-        """What `training.json` says of a finished, sound training by this code; None otherwise."""
+        """What `training.json` says of a sound training, finished or not; None if there is none."""
         try:
             training = self.read_json("training.json")
         except StoreError:
             return None
-        if not training or training["fingerprint"] != fingerprint() or self.damaged(training["files"]):
-            return None
-        return training
+        return None if not training or self.damaged(training["files"]) else training
 
     def evaluation(self, identity: str) -> dict[str, Any] | None:
-        """A sound evaluation of that identity; None otherwise."""
+        """A sound evaluation of that identity, by whatever code; None if there is none."""
         try:
             found = self.read_json(f"evals/{identity}.json")
         except StoreError:
             return None
-        if not found or found.get("fingerprint") != fingerprint() or self.damaged(found["files"]):
-            return None
-        return found
+        return None if not found or self.damaged(found["files"]) else found
+
+    def current_evaluation(self, identity: str, code: Stage) -> dict[str, Any] | None:
+        """A sound evaluation by the present code; None if there is none."""
+        found = self.evaluation(identity)
+        return found if found and not difference(found["stage"], code) else None
 
 
 class Store:
@@ -185,23 +138,31 @@ class Store:
         """This store, if it is one.
 
         Raises:
-            StoreError: if there is nothing to read.
+            StoreError: if there is nothing to read, or it is of another version.
         """
         if not (self.root / "runs").is_dir():
             raise StoreError(f"no store at {self.root}; `bench run --store {self.root}` makes one")
+        schema = (RunFolder(self.root).read_json("store.json") or {}).get("schema_version", 1)
+        if schema != SCHEMA_VERSION:
+            raise StoreError(
+                f"the store {self.root} has schema {schema}, this version reads {SCHEMA_VERSION}; name another one with --store"
+            )
         return self
 
     def create(self) -> Store:
         """This store, made if need be and tried for writing.
 
         Raises:
-            StoreError: if the directory cannot be made or written.
+            StoreError: if the directory cannot be made or written, or is a store of another version.
         """
         root = self.root
+        if (root / "runs").is_dir():
+            self.require()
         try:
-            for name in ("runs", "suites", "cache", "locks", "attic"):
+            for name in ("runs", "suites", "cache", "locks", "aside"):
                 (root / name).mkdir(parents=True, exist_ok=True)
             write_bytes(root / "locks" / "probe", bytes(4096))  # an empty file fits on a full disk
+            RunFolder(root).write_json("store.json", {"schema_version": SCHEMA_VERSION})
         except OSError as error:
             raise StoreError(f"cannot write to the store {root}: {error.strerror or error}") from error
         return self
@@ -216,102 +177,104 @@ class Store:
         return RunFolder(self.root / "runs" / spec.run_id)
 
     def prepare(self, spec: RunSpec) -> RunFolder:
-        """The directory of a run, made, with its spec in it."""
+        """The directory of a run, made, with its spec in it and without a status: it is being worked on."""
         folder = self.folder(spec)
         (folder / "evals").mkdir(parents=True, exist_ok=True)
+        (folder / "status.json").unlink(missing_ok=True)
         folder.write_json("spec.json", spec.model_dump(mode="json"))
         return folder
 
-    def lookup(self, spec: RunSpec, readouts: Sequence[Readout], device: str = "auto") -> Found:
-        """What there is of a run with these readouts, trained on this kind of device if it is not 'auto'.
+    def lookup(self, task: Task) -> Found:
+        """What there is of a run with its readouts.
 
-        Hit: done, sound, by this code and these libraries. Stale: by others. Partial: some of it is there and will be continued.
+        Hit: done and sound; `Found.stale` says if it was trained by other code, or on another device than the one asked for.
+        Stale: likewise, and the task asks to train such runs again. Partial: some of it is there and will be continued.
         """
-        folder = self.folder(spec)
+        folder = self.folder(task.spec)
         try:
-            status = folder.read_json("status.json")
+            status, training = folder.read_json("status.json"), folder.read_json("training.json")
         except StoreError as error:
             return Found("corrupt", str(error))
-        if status is None:
-            return self._lookup_unfinished(folder)
-        if not status.keys() >= _STATUS:
-            return Found("stale", "written by another version")
-        if status["fingerprint"] != fingerprint():
-            return Found("stale", "made by other code or library versions")
-        if status["device"] not in (device, "") and device != "auto":
-            return Found("stale", f"made on {status['device']}, asked for on {device}")
-        if damage := folder.damaged(status["files"]):
+        if training is None:
+            return self._untrained(folder, status, task)
+        if damage := folder.damaged(status["files"] if status else training["files"]):
             return Found("corrupt", damage)
-        if status["state"] == "failed":
-            return Found("failed", status["reason"])
-        checkpoint = status["files"].get("checkpoint.safetensors", "")
-        absent = [r for r in readouts if f"evals/{r.identity(checkpoint)}.json" not in status["files"]]
-        if absent:
-            return Found("partial", f"trained; {len(absent)} evaluations to do")
-        return Found("hit")
+        if unfinished(training):
+            return Found("partial", f"{progress_words(training)}{'; scored' if status else ''}")
+        stale = stale_training(training, task)
+        if stale and task.retrain:
+            return Found("stale", f"training: {stale}")
+        if status and status["state"] == "failed":
+            return Found("failed", status["reason"], stale)
+        old, absent = self._readouts(folder, training["checkpoint"], task)
+        words = [f"training is stale ({stale}) and kept; --retrain redoes it"] if stale else []
+        words += [f"{len(absent)} evaluations to do"] if absent else []
+        words += [f"{len(old)} evaluations are stale ({next(iter(old))})"] if old else []
+        state: State = "partial" if absent or old or not status else "hit"
+        return Found(state, "; ".join(words) or ("" if state == "hit" else "trained; evaluations to do"), stale)
 
-    def _lookup_unfinished(self, folder: RunFolder) -> Found:
-        try:
-            training = folder.read_json("training.json")
-        except StoreError as error:
-            return Found("corrupt", str(error))
-        if training is not None:
-            if training["fingerprint"] != fingerprint():
-                return Found("stale", "trained by other code or library versions")
-            if damage := folder.damaged(training["files"]):
-                return Found("corrupt", damage)
-            return Found("partial", "trained; evaluations to do")
+    @staticmethod
+    def _untrained(folder: RunFolder, status: dict[str, Any] | None, task: Task) -> Found:
+        if status and status["state"] == "failed" and not difference(status["stage"], task.training):
+            return Found("failed", status["reason"])
         if (folder / "resume.pt").exists():
-            return Found("partial", f"training unfinished{folder.words_so_far()}")
-        return Found("missing")
+            return Found("partial", "training unfinished")
+        return Found("missing", f"failed with other code: {status['reason']}" if status else "")
+
+    @staticmethod
+    def _readouts(folder: RunFolder, checkpoint: str, task: Task) -> tuple[list[str], list[str]]:
+        """What changed under each stale readout, and the identities of those that are absent."""
+        old, absent = [], []
+        for readout, code in zip(task.readouts, task.reading, strict=True):
+            identity = readout.identity(checkpoint)
+            try:
+                found = folder.read_json(f"evals/{identity}.json")
+            except StoreError:
+                found = None
+            if found is None:
+                absent.append(identity)
+            elif words := difference(found["stage"], code):
+                old.append(words)
+        return old, absent
 
     def set_aside(self, spec: RunSpec) -> None:
-        """Move what there is of a run to the attic."""
+        """Move what there is of a run out of the way."""
         folder = self.folder(spec).path
         if folder.exists():
-            target = self.root / "attic" / f"{spec.run_id.replace('/', '_')}-{time.time_ns()}"
-            shutil.move(folder, target)
+            shutil.move(folder, self.root / "aside" / f"{spec.run_id.replace('/', '_')}-{time.time_ns()}")
 
-    def finish(self, spec: RunSpec, state: Literal["done", "failed"], reason: str, seconds: dict[str, float]) -> None:
+    def finish(
+        self, task: Task, state: Literal["done", "failed", "unfinished"], reason: str, seconds: Mapping[str, float]
+    ) -> None:
         """Write the status, last of all files, with the hashes of those that are sound."""
-        folder = self.folder(spec)
-        training = folder.training()
+        folder = self.folder(task.spec)
+        training = folder.training() or {"files": {}, "device": "", "checkpoint": "", "steps_done": 0, "steps_asked": 0}
         names = [name for name in ("spec.json", "env.json", "training.json") if (folder / name).is_file()]
-        names += training["files"] if training else []
+        names += training["files"]
         for path in sorted((folder / "evals").glob("*.json")):
             if result := folder.evaluation(path.stem):
                 names += [f"evals/{path.name}", *result["files"]]
         if state == "done":
-            for left_over in ("error.txt", "failure.json"):
-                (folder / left_over).unlink(missing_ok=True)
-            shutil.rmtree(folder.unfinished.path, ignore_errors=True)
-        folder.write_json(
-            "status.json",
-            {
-                "state": state,
-                "reason": reason,
-                "identity": spec.identity,
-                "seed": spec.seed,
-                "fingerprint": fingerprint(),
-                "device": training["device"] if training else "",
-                "seconds": seconds,
-                "files": folder.hashes(*names),
-            },
-        )
+            (folder / "error.txt").unlink(missing_ok=True)
+        status = {
+            "state": state,
+            "reason": reason,
+            "identity": task.spec.identity,
+            "seed": task.spec.seed,
+            "device": training["device"],
+            "seconds": dict(seconds),
+            "stage": task.training.to_json(),
+            "steps_done": training["steps_done"],
+            "steps_asked": training["steps_asked"],
+        }
+        folder.write_json("status.json", status | {"files": folder.hashes(*names)})
 
-    def fail(self, spec: RunSpec, reason: str, details: str) -> None:
-        """Make a failed run a row with its reason; what was finished before for other readouts stays finished."""
-        folder = self.prepare(spec)
+    def fail(self, task: Task, reason: str, details: str) -> None:
+        """Make a failed run a row with its reason; what was finished stays finished."""
+        folder = self.prepare(task.spec)
         if details:
             write_bytes(folder / "error.txt", details.encode())
-        try:
-            status = folder.read_json("status.json")
-        except StoreError:
-            status = None
-        if status and status["state"] == "done" and status["fingerprint"] == fingerprint():
-            folder.write_json("failure.json", {"reason": reason})
-        else:
-            self.finish(spec, "failed", reason, {})
+        self.finish(task, "failed", reason, {})
 
     @contextmanager
     def lock_manifest(self) -> Iterator[None]:
@@ -335,86 +298,15 @@ class Store:
         finally:
             os.close(handle)
 
-    def read_manifest(self, suite: str, profile: str) -> dict[str, Any]:
-        """What was planned of a suite so far; no runs if nothing was, or if it cannot be read."""
-        try:
-            found = RunFolder(self.root / "suites").read_json(f"{suite}-{profile}.json")
-        except StoreError:
-            found = None
-        return found if found and _is_listing(found) else {"suite": suite, "profile": profile, "runs": []}
 
-    def write_manifest(self, manifest: dict[str, Any]) -> None:
-        """Remember what a suite is made of.
-
-        Raises:
-            StoreError: if it cannot be written.
-        """
-        try:
-            RunFolder(self.root / "suites").write_json(f"{manifest['suite']}-{manifest['profile']}.json", manifest)
-        except OSError as error:
-            raise StoreError(f"cannot write to the store {self.root}: {error.strerror}") from error
-
-    def manifests(self, suite: str | None = None, profile: str | None = None) -> list[dict[str, Any]]:
-        """What suites are made of, a dictionary a suite and profile.
-
-        Raises:
-            StoreError: if one of them is damaged, or if there is none of that suite and profile.
-        """
-        found = _listings(self.root / "suites")
-        wanted = [m for m in found if suite in (None, m["suite"]) and profile in (None, m["profile"])]
-        if found and not wanted:
-            there = ", ".join(f"{m['suite']} ({m['profile']})" for m in found)
-            raise StoreError(
-                f"no runs of suite '{suite or 'any'}', profile '{profile or 'any'}' here; there are: {there}"
-            )
-        return wanted
-
-    def write_tag(self, tag: str, manifest: dict[str, Any]) -> None:
-        """Remember runs under a name, with what was tagged so before; they stay listed when their suite changes.
-
-        Raises:
-            StoreError: if it cannot be written.
-        """
-        folder = RunFolder(self.root / "tags" / tag)
-        name = f"{manifest['suite']}-{manifest['profile']}.json"
-        try:
-            folder.path.mkdir(parents=True, exist_ok=True)
-            before = folder.read_json(name) or {"runs": []}
-            runs = {run["run"]: run for run in (*before["runs"], *manifest["runs"])}
-            folder.write_json(name, manifest | {"runs": list(runs.values())})
-        except OSError as error:
-            raise StoreError(f"cannot write to the store {self.root}: {error.strerror}") from error
-
-    def tagged(self, tag: str) -> list[dict[str, Any]]:
-        """The runs under a tag, a dictionary a suite and profile.
-
-        Raises:
-            StoreError: if one of them is damaged, or if there is no such tag; the message names those there are.
-        """
-        if found := _listings(self.root / "tags" / tag):
-            return found
-        there = ", ".join(sorted(path.name for path in (self.root / "tags").glob("*") if path.is_dir()))
-        raise StoreError(
-            f"no runs tagged '{tag}' in {self.root}; " + (f"tags: {there}" if there else "`bench run --tag` makes tags")
-        )
+def stale_training(training: Mapping[str, Any], task: Task) -> str:
+    """In what way a training is not what would be trained now, in words; '' if it is."""
+    if words := difference(training["stage"], task.training):
+        return words
+    device = training["device"]
+    return "" if task.places.device in ("auto", device) else f"made on {device}, asked for on {task.places.device}"
 
 
-def _is_listing(manifest: dict[str, Any]) -> bool:
-    """Whether a manifest has what this version reads."""
-    return manifest.keys() >= _MANIFEST and all(run.keys() >= _LISTED for run in manifest["runs"])
-
-
-def _listings(folder: Path) -> list[dict[str, Any]]:
-    """All manifests of a folder.
-
-    Raises:
-        StoreError: if one is damaged or of another version.
-    """
-    files = RunFolder(folder)
-    found = []
-    for path in sorted(folder.glob("*.json")):
-        manifest = files.read_json(path.name) or {}
-        if not _is_listing(manifest):
-            raise StoreError(f"{path} was written by another version; the same `bench run` as before writes it anew")
-        found.append(manifest)
-    return found
+def progress_words(record: Mapping[str, Any]) -> str:
+    """Such as "1,200 of 2,500 steps"."""
+    return f"{record['steps_done']:,} of {record['steps_asked']:,} steps"

@@ -15,14 +15,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bench.core.session import Progress
-from bench.core.spec import DensityReadout
+from bench.core.model import LatentChains, LogProb, Samples, tensors
+from bench.core.readout import Context, Result, result_row
+from bench.data import Dataset
 from bench.data.known_density import KnownDensity, known_density
-from bench.densities.models import DensityModel, ReweightedFlow
-from bench.images.evaluation import Result
-from bench.images.models import Model
+from bench.densities.suite import LikelihoodReadout
 from gebm.diagnostics import usable_log_weights
-from gebm.model import LatentPotential
 from gebm.partition import (
     LogPartition,
     adaptive_schedule,
@@ -32,7 +30,7 @@ from gebm.partition import (
 )
 from gebm.samplers import MALA, chain
 
-__all__ = ["LikelihoodReader"]
+__all__ = ["read_likelihood"]
 
 ROWS_AT_ONCE = 8192
 LATENT_STEP = 0.05  # of MALA under a standard normal prior
@@ -41,137 +39,127 @@ PILOT = 512  # particles that find the schedule
 RESAMPLED_FROM = 20
 
 
-class LikelihoodReader:
-    """Reads likelihoods out of one trained model.
-
-    Arguments:
-        model: one with a density.
-        progress: called with what is being done.
+def read_likelihood(readout: LikelihoodReadout, context: Context) -> Result:
+    """One row: the mean test log-likelihood and all that it depends on; the log-density of every test row; samples for the eye.
 
     Raises:
         TypeError: for a model without a density.
     """
+    context.progress({"phase": "likelihood"})
+    start, model = time.monotonic(), context.model
+    if not isinstance(model, LogProb):
+        raise TypeError(f"{model.spec.model} has no density that could be evaluated")
+    rows = tensors(context.dataset, "test", model.device)
+    base = batched(model.log_prob, rows)
+    if isinstance(model, LatentChains):
+        scores, partition, points = estimated(context, readout, base, rows)
+        held = {"points": points, "base": base}
+    else:
+        points, partition, held = base, None, {"points": base}
+        scores = {"log-likelihood": float(points.mean())}
+    if (truth := known_truth(context.dataset)) is not None and "log-likelihood" in scores:
+        known = float(truth.log_prob(rows.double().cpu().numpy()).mean())
+        scores["gap-to-truth"] = known - scores["log-likelihood"]
+    scored = time.monotonic()
+    held |= samples(context, readout.shown_samples) | {"data": rows[: readout.shown_samples]}
+    row = result_row(
+        0,
+        scores,
+        f"test split, n={len(rows)}; {context.dataset.protocol}",
+        log_partition=partition,
+        likelihood={
+            "exact": partition is None,
+            "rows": len(rows),
+            "points_error": standard_error(points),
+            "gain_points_error": 0.0 if partition is None else standard_error(points - base),
+            **about_the_data(context.dataset),
+        },
+    )
+    values = {"sampler": "likelihood", "beta": 1.0, "step_size": None, "rows": [row]}
+    arrays = {name: tensor.float().cpu().numpy() for name, tensor in held.items()}
+    return Result(values, {"sampling": time.monotonic() - scored, "scoring": scored - start}, arrays)
 
-    def __init__(self, model: Model, progress: Progress) -> None:
-        if not isinstance(model, DensityModel):
-            raise TypeError(f"do not know the likelihood of a {type(model).__name__}")
-        self.model, self.progress = model, progress
 
-    def read(self, readout: DensityReadout) -> Result:
-        """One row: the mean test log-likelihood and all that it depends on; the log-density of every test row; samples for the eye."""
-        self.progress({"phase": "likelihood"})
-        start, model = time.monotonic(), self.model
-        rows = model.rows("test")
-        if isinstance(model, ReweightedFlow):
-            scores, partition, points = self.estimated(model, readout, rows)
-            tensors = {"points": points, "base": batched(model.log_prob, rows)}
-        else:
-            points, partition = batched(model.log_prob, rows), None
-            scores, tensors = {"log-likelihood": float(points.mean())}, {"points": points}
-        if self.truth is not None and "log-likelihood" in scores:
-            scores["gap-to-truth"] = (
-                float(self.truth.log_prob(rows.double().cpu().numpy()).mean()) - scores["log-likelihood"]
-            )
-        scored = time.monotonic()
-        samples = self.samples(readout)
-        row = {
-            "steps": 0,
-            "gradient_evaluations": 0,
-            "forward_evaluations": 0,
-            "scores": scores,
-            "key": f"test split, n={len(rows)}; {model.dataset.protocol}",
-            "collapsed": "",
-            "log_partition": partition,
-            "likelihood": {
-                "exact": partition is None,
-                "rows": len(rows),
-                "points_error": standard_error(points),
-                "gain_points_error": 0.0 if partition is None else standard_error(points - tensors["base"]),
-                **self.about_the_data(),
-            },
+def about_the_data(dataset: Dataset) -> dict[str, Any]:
+    """What must stand beside every likelihood on these data."""
+    table = dataset.table
+    if table is None:
+        return {"log_det": 0.0, "features": [f"x{i}" for i in range(dataset.shape[0])], "remarks": []}
+    remarks = [f"Data: {dataset.provenance}."]
+    if total := table.duplicates.total:
+        shared = table.duplicates.in_train.get("test", 0)
+        remarks.append(
+            f"{total} rows equal an earlier one; {shared} of {len(dataset.splits['test'])} test rows equal a training row."
+        )
+    return {"log_det": table.log_det, "features": list(table.features), "remarks": remarks}
+
+
+def known_truth(dataset: Dataset) -> KnownDensity | None:
+    """The law that the data were drawn from, where it is known."""
+    return known_density(dataset.table.truth) if dataset.table and dataset.table.truth else None
+
+
+def estimated(
+    context: Context, readout: LikelihoodReadout, base: Tensor, rows: Tensor
+) -> tuple[dict[str, float], dict[str, Any], Tensor]:
+    """Scores, facts about log Z, and log q of each row; without a usable log Z there is no likelihood among the scores."""
+    model: Any = context.model
+    energy = batched(model.gebm.energy, rows)
+    found = log_partition(context, readout.partition_samples)
+    bracket = likelihood_bracket(base, energy, found)
+    scores = {"base-log-likelihood": bracket.base, "ess-fraction": found.effective_fraction}
+    if found.reportable:
+        scores |= {
+            "log-likelihood": bracket.upper,
+            "log-likelihood-lower": bracket.lower,
+            "likelihood-gain": bracket.gain[1],
         }
-        head = {"sampler": "likelihood", "beta": 1.0, "step_size": None, "rows": [row]}
-        tensors |= {"samples": samples, "data": rows[: readout.shown_samples]}
-        arrays = {name: tensor.float().cpu().numpy() for name, tensor in tensors.items()}
-        return Result(head, [], {"sampling": time.monotonic() - scored, "scoring": scored - start}, arrays)
+    facts = {
+        "estimate": found.estimate,
+        "standard_error": found.standard_error,
+        "method": found.method,
+        "draws": found.draws,
+        "pareto_k": found.pareto_k if found.pareto_k is None or math.isfinite(found.pareto_k) else None,
+        "known": getattr(model, "known_log_partition", None),
+        "bracket": [bracket.lower, bracket.upper] if found.reportable else None,
+        "reportable": found.reportable,
+        "warnings": list(found.warnings),
+    }
+    return scores, facts, base - energy - found.estimate
 
-    def about_the_data(self) -> dict[str, Any]:
-        """What must stand beside every likelihood on these data."""
-        dataset = self.model.dataset
-        table = dataset.table
-        if table is None:
-            return {"log_det": 0.0, "features": [f"x{i}" for i in range(dataset.shape[0])], "remarks": []}
-        remarks = [f"Data: {dataset.provenance}."]
-        if total := table.duplicates.total:
-            shared = table.duplicates.in_train.get("test", 0)
-            remarks.append(
-                f"{total} rows equal an earlier one; {shared} of {len(dataset.splits['test'])} test rows equal a training row."
-            )
-        return {"log_det": table.log_det, "features": list(table.features), "remarks": remarks}
 
-    @property
-    def truth(self) -> KnownDensity | None:
-        """The law that the data were drawn from, where it is known."""
-        table = self.model.dataset.table
-        return known_density(table.truth) if table and table.truth else None
+def log_partition(context: Context, draws: int) -> LogPartition:
+    """log Ẑ by importance sampling; where its weights have too heavy a tail, by annealing with about four times the evaluations."""
+    model: Any = context.model
+    potential = model.gebm.potential()
+    first = importance_sampling(potential, draws, model.streams.generator("log-partition", model.device))
+    if first.reportable:
+        return first
+    generator = model.streams.generator("annealing", model.device)
+    sampler = MALA(LATENT_STEP)
+    schedule = adaptive_schedule(potential, sampler, PILOT, generator)
+    chains = max(4 * draws // len(schedule.fractions), 64)
+    second = annealed_importance_sampling(potential, sampler, schedule, chains, generator)
+    return second if second.reportable else first
 
-    def estimated(
-        self, model: ReweightedFlow, readout: DensityReadout, rows: Tensor
-    ) -> tuple[dict[str, float], dict[str, Any], Tensor]:
-        """Scores, facts about log Z, and log q of each row; without a usable log Z there is no likelihood among the scores."""
-        gebm = model.gebm
-        base, energy = batched(model.log_prob, rows), batched(gebm.energy, rows)
-        found = self.log_partition(gebm.potential(), readout.partition_samples)
-        bracket = likelihood_bracket(base, energy, found)
-        scores = {"base-log-likelihood": bracket.base, "ess-fraction": found.effective_fraction}
-        if found.reportable:
-            scores |= {
-                "log-likelihood": bracket.upper,
-                "log-likelihood-lower": bracket.lower,
-                "likelihood-gain": bracket.gain[1],
-            }
-        facts = {
-            "estimate": found.estimate,
-            "standard_error": found.standard_error,
-            "method": found.method,
-            "draws": found.draws,
-            "pareto_k": found.pareto_k if found.pareto_k is None or math.isfinite(found.pareto_k) else None,
-            "known": model.known_log_partition,
-            "bracket": [bracket.lower, bracket.upper] if found.reportable else None,
-            "reportable": found.reportable,
-            "warnings": list(found.warnings),
-        }
-        return scores, facts, base - energy - found.estimate
 
-    def log_partition(self, potential: LatentPotential, draws: int) -> LogPartition:
-        """log Ẑ by importance sampling; where its weights have too heavy a tail, by annealing with about four times the evaluations."""
-        model = self.model
-        first = importance_sampling(potential, draws, model.streams.generator("log-partition", model.device))
-        if first.reportable:
-            return first
-        generator = model.streams.generator("annealing", model.device)
-        sampler = MALA(LATENT_STEP)
-        schedule = adaptive_schedule(potential, sampler, PILOT, generator)
-        chains = max(4 * draws // len(schedule.fractions), 64)
-        second = annealed_importance_sampling(potential, sampler, schedule, chains, generator)
-        return second if second.reportable else first
-
-    @torch.no_grad()
-    def samples(self, readout: DensityReadout) -> Tensor:
-        """Draws of the model; of a GEBM by latent MCMC at β = 1: resampled from many prior draws, then moved by MALA, so that equal ones
-        part.
-        """
-        model, wanted = self.model, readout.shown_samples
-        generator = model.streams.generator("shown-samples", model.device)
-        if not isinstance(model, ReweightedFlow):
-            return model.sample(wanted, generator)
-        potential, sampler = model.gebm.potential(), MALA(LATENT_STEP)
-        pool = model.flow.prior.sample(RESAMPLED_FROM * wanted, generator)
-        weights = usable_log_weights(-batched(potential.energy, pool)).softmax(0)
-        z = pool[torch.multinomial(weights, wanted, replacement=True, generator=generator)]
-        for _, state, _ in chain(sampler, potential, z, (MOVES,), generator):
-            z = state.position.z
-        return batched(model.flow, z)
+@torch.no_grad()
+def samples(context: Context, wanted: int) -> dict[str, Tensor]:
+    """Draws of the model, if it can be sampled; of a GEBM by latent MCMC at β = 1: resampled from many prior draws, then moved by MALA, so
+    that equal ones part.
+    """
+    model = context.model
+    generator = model.streams.generator("shown-samples", model.device)
+    if not isinstance(model, LatentChains):
+        return {"samples": model.sample(wanted, generator)} if isinstance(model, Samples) else {}
+    gebm = model.gebm
+    potential, sampler = gebm.potential(), MALA(LATENT_STEP)
+    pool = gebm.base.prior.sample(RESAMPLED_FROM * wanted, generator)
+    weights = usable_log_weights(-batched(potential.energy, pool)).softmax(0)
+    z = pool[torch.multinomial(weights, wanted, replacement=True, generator=generator)]
+    for _, state, _ in chain(sampler, potential, z, (MOVES,), generator):
+        z = state.position.z
+    return {"samples": batched(gebm.base, z)}
 
 
 @torch.no_grad()

@@ -1,272 +1,191 @@
-"""Models under one contract: fit in a session, keep weights as named tensors, and say what can be read out of them.
+"""Models of images: a generator and a discriminator trained in alternation, as a GAN or as a GEBM; and real data in a model's place.
 
 GEBM and GANs of a comparison are the same `LatentModel` with another objective: the very same generator and discriminator classes, initial
-weights, data order and evaluation latents. What is done with a trained model is in `bench.images.evaluation`.
+weights, data order and evaluation latents. What is read out of a trained model is in `bench.images.evaluation`.
 """
 
 from __future__ import annotations
 
-import hashlib
-import importlib
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from functools import partial
-from typing import Any
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
+from bench.core.model import Model, load_objective, seeded, tensors
 from bench.core.seeds import Streams
 from bench.core.session import Session
-from bench.core.spec import MLPNetwork, RunSpec, SNGANNetwork
+from bench.core.settings import make
+from bench.core.spec import RunSpec
 from bench.data import Dataset
 from bench.data.images import PixelCodec
 from gebm.base import Base, GaussianPrior
+from gebm.components import component
 from gebm.model import GEBM
-from gebm.networks.mlp import MLPDiscriminator, MLPGenerator
-from gebm.networks.sngan import SNGANDiscriminator, SNGANGenerator
-from gebm.networks.sngan_resnet import SNGANResNetDiscriminator, SNGANResNetGenerator
-from gebm.objectives import Objective
-from gebm.training import AlternatingTraining, DataStream, EnergyRefit, RefitSettings, TrainingSettings
+from gebm.refit import EnergyRefit
+from gebm.settings import RefitSettings, TrainingSettings
+from gebm.stream import DataStream
+from gebm.training import AlternatingTraining
 
-__all__ = ["HeldOutData", "LatentModel", "Model", "build_model"]
+__all__ = ["AT_ONCE", "HeldOutData", "LatentModel", "prepared"]
+
+AT_ONCE = 2000  # images that a network makes or sees together
 
 
-class Model(ABC):
-    """What the runner needs of a model.
+@component(
+    "models",
+    "wgan-gp",
+    "Wasserstein GAN, gradient penalty around 1 of weight 10, the GEBM's own networks",
+    objective="wasserstein",
+    has_energy=False,
+    training={"penalty": 10.0, "penalty_norm": 1.0, "penalty_points": "interpolates"},
+)
+@component(
+    "models",
+    "gan-ns",
+    "GAN with the non-saturating loss, the GEBM's own networks",
+    objective="non-saturating",
+    has_energy=False,
+)
+@component(
+    "models", "gan-hinge", "GAN with the hinge loss, the GEBM's own networks", objective="hinge", has_energy=False
+)
+@component(
+    "models",
+    "gebm-cd",
+    "GEBM by contrastive divergence on an implicit base, 10 steps of ULA per energy step",
+    objective="contrastive-divergence",
+    has_energy=True,
+)
+@component(
+    "models",
+    "gebm-dv-ma",
+    "likewise, with a moving average of Z in the gradient",
+    objective="moving-average-donsker-varadhan",
+    has_energy=True,
+)
+@component(
+    "models",
+    "gebm-dv",
+    "GEBM by the Donsker–Varadhan objective on an implicit base",
+    objective="donsker-varadhan",
+    has_energy=True,
+)
+@component(
+    "models",
+    "gebm",
+    "GEBM by KALE on an implicit base; energy refitted on the frozen base",
+    objective="kale",
+    has_energy=True,
+)
+class LatentModel(Model):
+    """A base and an energy (or discriminator) trained in alternation; a GEBM's energy is then refitted on the frozen base.
 
-    Arguments:
-        spec: the resolved run.
-        dataset: real data.
-        streams: the run's random streams.
-        device: where to compute.
+    Settings: `objective`, `has_energy` (whether the second network is an energy, which chains may follow), `network`, `training`, `refit`.
     """
 
     def __init__(self, spec: RunSpec, dataset: Dataset, streams: Streams, device: torch.device) -> None:
-        self.spec, self.dataset, self.streams, self.device = spec, dataset, streams, device
-
-    @abstractmethod
-    def fit(self, session: Session) -> None:
-        """Train to the end, or raise InterruptedRunError with everything saved."""
-
-    def stand(self) -> str:
-        """After an interrupted `fit`: become what training has made so far, frozen in evaluation mode, and say how far that is.
-
-        Fit no further afterwards: what is to be continued is in the session. Empty if an unfinished model cannot be read out.
-        """
-        return ""
-
-    @abstractmethod
-    def state(self) -> dict[str, Tensor]:
-        """The trained weights."""
-
-    @abstractmethod
-    def load(self, state: dict[str, Tensor]) -> None:
-        """Take weights that `state` gave, in evaluation mode and frozen."""
-
-    @abstractmethod
-    def facts(self) -> dict[str, Any]:
-        """Before training: parameters, FLOPs, architecture and initial weights of each network, for the certificate."""
-
-
-def build_model(spec: RunSpec, target: Callable[..., Model], dataset: Dataset, device: torch.device) -> Model:
-    """The untrained model of a run."""
-    streams = Streams(spec.base_seed, spec.dataset, spec.seed, spec.model)
-    return target(spec, dataset, streams, device)
-
-
-class LatentModel(Model):
-    """A base and an energy (or discriminator) trained in alternation; with `has_energy`, the energy is refitted and kept as a GEBM's."""
-
-    def __init__(self, spec: RunSpec, dataset: Dataset, streams: Streams, device: torch.device) -> None:
         super().__init__(spec, dataset, streams, device)
-        network = spec.network
-        if not isinstance(network, MLPNetwork | SNGANNetwork):
-            raise TypeError(f"{spec.model} needs a generator and a discriminator, the suite gives {network}")
         self.codec = PixelCodec(dataset.levels)
-        self.phase: AlternatingTraining | EnergyRefit | None = None
-        generator, discriminator = build_networks(network, dataset.shape, streams)
-        self.base = Base(generator, GaussianPrior(network.latent)).to(device)
+        network = dict(spec.config["network"])
+        self.latent = int(network["latent"])
+        family = make("networks", network.pop("family"), network)
+        with seeded(streams.seed("generator-init")):
+            generator = family.generator(dataset.shape)
+        with seeded(streams.seed("discriminator-init")):
+            discriminator = family.discriminator(dataset.shape)
+        self.base = Base(generator, GaussianPrior(self.latent)).to(device)
         self.energy = discriminator.to(device)
         for module in (self.base, self.energy):
             module.to(memory_format=torch.channels_last)  # activations follow the convolutions' weights
-        self.initial = network_facts(
-            {"generator": (self.base.network, (network.latent,)), "discriminator": (self.energy, dataset.shape)}
-        )
-
-    @property
-    def has_energy(self) -> bool:
-        """Whether the second network is kept and its chains are sampled."""
-        return bool(self.spec.settings["has_energy"])
+        self.phase: AlternatingTraining | EnergyRefit | None = None
 
     @property
     def gebm(self) -> GEBM:
-        """Base and energy together."""
+        """Base and energy together.
+
+        Raises:
+            AttributeError: if the second network is a discriminator rather than an energy.
+        """
+        if not self.spec.config["has_energy"]:
+            raise AttributeError(f"{self.spec.model} has a discriminator and no energy")
         return GEBM(self.base, self.energy)
 
+    def sample(self, count: int, generator: torch.Generator) -> Tensor:
+        latents = self.base.prior.sample(count, generator)
+        return torch.cat([self.base(z) for z in torch.split(latents, AT_ONCE)])
+
+    def modules(self) -> Mapping[str, nn.Module]:
+        return {"base": self.base, "energy": self.energy}
+
+    def certified(self) -> Mapping[str, tuple[nn.Module, tuple[int, ...] | None]]:
+        return {"generator": (self.base.network, (self.latent,)), "discriminator": (self.energy, self.dataset.shape)}
+
+    def steps(self) -> int:
+        refit = self.spec.config["refit"]
+        return int(self.spec.config["training"]["base_steps"]) + (int(refit["steps"]) if refit else 0)
+
     def fit(self, session: Session) -> None:
-        spec = self.spec
-        if spec.training is None:
-            raise ValueError(f"{spec.model} needs settings of the alternating phase")
-        objective = load_objective(spec.settings["objective"]).to(self.device)
-        settings = TrainingSettings(**spec.training.model_dump(), precision=spec.precision)
-        data = self.data_stream("data-order", settings.batch_size)
+        config = self.spec.config
+        objective = load_objective(config, self.device)
+        settings = TrainingSettings(**config["training"])
         training = self.phase = AlternatingTraining(
-            self.base, self.energy, objective, data, self.streams.generator("training", self.device), settings
+            self.base,
+            self.energy,
+            objective,
+            self.data_stream("data-order", settings.batch_size),
+            self.streams.generator("training", self.device),
+            settings,
         )
         session.drive("training", training)
         self.base = training.finish()
-        if spec.refit is not None:
+        if config["refit"]:
+            refit_settings = RefitSettings(**config["refit"])
             refit = self.phase = EnergyRefit(
                 self.base,
                 self.energy,
                 objective,
-                self.data_stream("refit-order", spec.refit.batch_size),
-                self.prepared("validation"),
+                self.data_stream("refit-order", refit_settings.batch_size),
+                prepared(self, "validation"),
                 self.streams.generator("refit", self.device),
-                RefitSettings(**spec.refit.model_dump(), precision=spec.precision),
+                refit_settings,
             )
             session.drive("refit", refit)
             refit.finish()
         self.freeze()
 
-    def stand(self) -> str:
-        phase, training = self.phase, self.spec.training
-        if phase is None or training is None:
-            return ""
-        if isinstance(phase, AlternatingTraining):
-            self.base = phase.finish()
-            words = f"{phase.done:,} of {phase.total:,} base steps"
-            words += ", the energy not refitted on the frozen base" if self.spec.refit else ""
-        else:
-            phase.finish()
-            words = f"all {training.base_steps:,} base steps and {phase.done:,} of {phase.total:,} steps of the energy's refit"
+    def leave_off(self) -> bool:
+        if isinstance(self.phase, AlternatingTraining):
+            self.base = self.phase.finish()
+        elif self.phase is not None:
+            self.phase.finish()
         self.freeze()
-        return words
-
-    def freeze(self) -> None:
-        """Evaluation mode, no gradients to weights."""
-        self.base.eval().requires_grad_(False)
-        self.energy.eval().requires_grad_(False)
+        return self.phase is not None
 
     def data_stream(self, stream: str, batch_size: int) -> DataStream:
         """Prepared minibatches of the training split, on the device."""
-        pixels = torch.from_numpy(self.dataset.splits["train"]).to(self.device)
+        pixels = tensors(self.dataset, "train", self.device)
         return DataStream(pixels, batch_size, self.streams.generator(stream, self.device), self.codec.dequantise)
 
-    def prepared(self, split: str) -> Tensor:
-        """A whole split as the networks see it, with the same noise for every model."""
-        pixels = torch.from_numpy(self.dataset.splits[split]).to(self.device)
-        return self.codec.dequantise(pixels, self.streams.generator(f"{split}-noise", self.device))
 
-    def state(self) -> dict[str, Tensor]:
-        tensors = {f"base.{name}": value for name, value in self.base.state_dict().items()}
-        if self.has_energy:
-            tensors |= {f"energy.{name}": value for name, value in self.energy.state_dict().items()}
-        return {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-
-    def load(self, state: dict[str, Tensor]) -> None:
-        for part, module in (("base.", self.base), ("energy.", self.energy)):
-            if part == "base." or self.has_energy:
-                module.load_state_dict({k.removeprefix(part): v for k, v in state.items() if k.startswith(part)})
-        self.freeze()
-
-    def facts(self) -> dict[str, Any]:
-        return self.initial
-
-
+@component(
+    "models", "data", "held-out real data in a model's place: the floor of every score", has_energy=False, one_seed=True
+)
 class HeldOutData(Model):
-    """The test split in a model's place: nothing is trained, and its scores are the floor of everybody's."""
+    """Real data that are not the reference, in a model's place: nothing is trained, and their scores are the floor of everybody's."""
 
     def fit(self, session: Session) -> None:
         """Nothing to train."""
 
-    def state(self) -> dict[str, Tensor]:
-        return {"pixels": torch.from_numpy(self.dataset.splits["test"])}
+    def modules(self) -> Mapping[str, nn.Module]:
+        return {}
 
-    def load(self, state: dict[str, Tensor]) -> None:
-        """Nothing to load: the data are at hand."""
-
-    def facts(self) -> dict[str, Any]:
-        return {"parameters": {}, "flops": {}, "architecture": {}, "initial_weights": {}}
+    def real(self, reference: str) -> Tensor:
+        """Held-out pixels: the test split, or where that is the reference the validation split."""
+        return tensors(self.dataset, "validation" if reference == "test" else "test", self.device)
 
 
-def build_networks(
-    network: MLPNetwork | SNGANNetwork, shape: tuple[int, ...], streams: Streams
-) -> tuple[nn.Module, nn.Module]:
-    """Generator and discriminator with the initial weights of the streams that all models share.
-
-    Raises:
-        ValueError: if the family has no networks for images of this shape.
-    """
-    make_generator, make_discriminator = constructors(network, shape)
-    with seeded(streams.seed("generator-init")):
-        generator = make_generator()
-    with seeded(streams.seed("discriminator-init")):
-        discriminator = make_discriminator()
-    return generator, discriminator
-
-
-def constructors(
-    network: MLPNetwork | SNGANNetwork, shape: tuple[int, ...]
-) -> tuple[Callable[[], nn.Module], Callable[[], nn.Module]]:
-    """What makes a family's generator and discriminator; weights are drawn from the global generator."""
-    if isinstance(network, MLPNetwork):
-        return (
-            partial(MLPGenerator, network.latent, shape, network.generator_widths),
-            partial(MLPDiscriminator, shape, network.discriminator_widths),
-        )
-    if network.family == "sngan":
-        return (
-            partial(SNGANGenerator, network.latent, shape, network.width),
-            partial(SNGANDiscriminator, shape, network.width),
-        )
-    return (
-        partial(SNGANResNetGenerator, network.latent, shape, network.width),
-        partial(SNGANResNetDiscriminator, shape, network.width),
-    )
-
-
-@contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Seed the global generator, which constructors of layers draw from, and restore it afterwards."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        yield
-
-
-def load_objective(target: str) -> Objective:
-    """The objective named by `module:Class`."""
-    module, _, name = target.partition(":")
-    objective: Objective = getattr(importlib.import_module(module), name)()
-    return objective
-
-
-def network_facts(networks: Mapping[str, tuple[nn.Module, tuple[int, ...]]]) -> dict[str, Any]:
-    """The certificate of networks, given with the shape of one input: parameters, forward FLOPs a sample, digests of layer structure and
-    of current weights.
-    """
-    facts: dict[str, Any] = {"parameters": {}, "flops": {}, "architecture": {}, "initial_weights": {}}
-    for name, (network, sample_shape) in networks.items():
-        state = network.state_dict()
-        structure = str(network) + str([(key, tuple(value.shape)) for key, value in state.items()])
-        weights = hashlib.sha256()
-        for key, value in sorted(state.items()):
-            weights.update(key.encode() + value.detach().cpu().numpy().tobytes())
-        facts["parameters"][name] = sum(p.numel() for p in network.parameters())
-        facts["flops"][name] = forward_flops(network, sample_shape)
-        facts["architecture"][name] = hashlib.sha256(structure.encode()).hexdigest()[:16]
-        facts["initial_weights"][name] = weights.hexdigest()[:16]
-    return facts
-
-
-def forward_flops(network: nn.Module, sample_shape: tuple[int, ...]) -> int:
-    """FLOPs of one sample's forward pass in evaluation mode (a multiply-add is two)."""
-    training = network.training
-    device = next(network.parameters()).device
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        network.eval()(torch.zeros(1, *sample_shape, device=device))
-    network.train(training)
-    return int(counter.get_total_flops())
+def prepared(model: Model, split: str) -> Tensor:
+    """A whole split as the networks see it, with the same noise for every model."""
+    codec = PixelCodec(model.dataset.levels)
+    pixels = tensors(model.dataset, split, model.device)
+    return codec.dequantise(pixels, model.streams.generator(f"{split}-noise", model.device))

@@ -19,10 +19,12 @@ from torch_fidelity.feature_extractor_base import FeatureExtractorBase
 from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY
 
 from bench.core.files import CorruptFileError, sha256_file
+from bench.data import Dataset
+from bench.data.images import PixelCodec
 from bench.metrics import INCEPTION, INCEPTION_FILES, INCEPTION_SHA256, classifier
 from bench.metrics.sealed import content_digest, read_or_compute
 
-__all__ = ["Extractor", "Features", "inception", "load_or_train", "train_classifier"]
+__all__ = ["Extractor", "Features", "inception", "load_extractor", "load_or_train", "train_classifier"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -205,3 +207,20 @@ def inception(directory: Path, device: str = "cpu") -> Extractor | None:
     create = FEATURE_EXTRACTORS_REGISTRY[INCEPTION]
     module = create(INCEPTION, ["2048", "logits_unbiased"], feature_extractor_weights_path=str(path)).to(device)
     return Extractor(INCEPTION, digest, "bilinear-tensorflow1-299", "float32", module, path, batch_size=64)
+
+
+def load_extractor(name: str, dataset: Dataset, cache: Path, weights: Path | None) -> Extractor:
+    """The extractor of that name: Inception from the folder of weights, or the dataset's own classifier.
+
+    Raises:
+        FileNotFoundError: if Inception's weights are not there.
+    """
+    if name == INCEPTION:
+        found = inception(weights) if weights else None
+        if found is None:
+            raise FileNotFoundError(f"the weights of {INCEPTION} are no longer in {weights}")
+        return found
+    codec = PixelCodec(dataset.levels)
+    images, held_out = (codec.to_bytes(torch.from_numpy(dataset.splits[split])) for split in ("train", "test"))
+    labels, known = (torch.from_numpy(dataset.labels[split]) for split in ("train", "test"))
+    return load_or_train(cache, dataset.name, dataset.digest, images, labels, seed=0, held_out=(held_out, known))

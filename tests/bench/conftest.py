@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from bench.core.plan import Planned, Selection, make_plan
-from bench.core.spec import Suite
 from bench.core.store import Store
-from bench.core.suite_files import load_suite
+from bench.core.suite import Suite, load_suite
+from bench.core.task import Places
 
 TINY = """
 name = "tiny"
@@ -71,7 +71,7 @@ def tiny(tiny_path: Path) -> Suite:
 def extractor_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A cache with the digits' extractor, trained once for all tests."""
     from bench.data import load_dataset
-    from bench.images.evaluation import load_extractor
+    from bench.metrics.extractors import load_extractor
 
     cache = tmp_path_factory.mktemp("cache")
     load_extractor("digits-cnn", load_dataset("digits", None), cache, None)
@@ -98,5 +98,5 @@ def store(make_store: Callable[[str], Store]) -> Store:
 
 def plan_one(suite: Suite, store: Store, model: str = "gebm", seed: int = 0) -> Planned:
     """The plan of a single run."""
-    (planned,) = make_plan(suite, Selection(models=[model], seeds=[seed]), store)
+    (planned,) = make_plan(suite, Selection(models=[model], seeds=[seed]), Places(store.root, device="cpu"))
     return planned

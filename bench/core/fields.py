@@ -1,4 +1,4 @@
-"""What fields of a specification may hold, and how a specification is hashed."""
+"""What settings may hold, and how they are hashed."""
 
 from __future__ import annotations
 
@@ -8,27 +8,14 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-__all__ = [
-    "BatchSize",
-    "Beta",
-    "Count",
-    "Distinct",
-    "Frozen",
-    "Lengths",
-    "Moment",
-    "Positive",
-    "Rate",
-    "Weight",
-    "content_hash",
-]
+__all__ = ["Beta", "Count", "Distinct", "Frozen", "Lengths", "Positive", "Rate", "content_hash"]
 
-Positive = Annotated[int, Field(ge=1, strict=True)]
-Count = Annotated[int, Field(ge=0, strict=True)]
-Rate = Annotated[float, Field(gt=0)]
-Weight = Annotated[float, Field(ge=0)]
-Beta = Annotated[float, Field(ge=0)]
-Moment = Annotated[float, Field(ge=0, lt=1)]
-BatchSize = Annotated[int, Field(ge=2, strict=True)]
+MOST = 10**9  # of anything that is counted
+
+Positive = Annotated[int, Field(ge=1, le=MOST)]
+Count = Annotated[int, Field(ge=0, le=MOST)]
+Rate = Annotated[float, Field(gt=0, le=1e6)]
+Beta = Annotated[float, Field(ge=0, le=1e6)]
 
 
 def _distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -48,5 +35,5 @@ class Frozen(BaseModel):
 
 
 def content_hash(value: Any) -> str:
-    """Hex sha256 of canonical JSON."""
+    """Return the hex sha256 of a value's canonical JSON."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

@@ -1,0 +1,81 @@
+"""Components made from settings, as a suite gives them; what is wrong with settings is said in one line."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from typing import Any, get_args
+
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from bench.core import registry
+from gebm.components import ComponentKind
+
+__all__ = ["make", "problem"]
+
+
+def make(kind: ComponentKind, name: str, settings: Mapping[str, Any]) -> Any:
+    """Construct a component from its settings, as JSON has them.
+
+    Raises:
+        UnknownNameError: if there is no such component.
+        ValueError: for settings that it does not take, in one line.
+    """
+    entry = registry.get(kind, name)
+    target = entry.load()
+    resolved = {key: tuple(value) if isinstance(value, list) else value for key, value in settings.items()}
+    try:
+        if dataclasses.is_dataclass(target) and isinstance(target, type):
+            return TypeAdapter(target).validate_json(json.dumps(resolved), strict=True)
+        return target(**resolved)
+    except ValidationError as error:
+        keys, message = problem(error, target)
+        raise ValueError(
+            f"{kind.removesuffix('s')} '{name}': {'.'.join(keys)}: {message}".replace("'': ", "")
+        ) from error
+    except TypeError as error:
+        raise ValueError(f"{kind.removesuffix('s')} '{name}': {error}") from error
+
+
+def problem(error: ValidationError, model: type[Any]) -> tuple[list[str], str]:
+    """The keys on the way to the first problem, and what is wrong there."""
+    unknown = ("extra_forbidden", "unexpected_keyword_argument")
+    first = min(error.errors(), key=lambda each: each["type"] not in unknown)  # a typo explains a gap
+    keys, allowed = walk(first["loc"], model)
+    message = first["msg"][:1].lower() + first["msg"][1:]
+    if first["type"] in unknown:
+        message = f"unknown key; {registry.closest(keys[-1], allowed)}" if allowed else "it is not allowed here"
+    elif first["type"] == "missing":
+        message = "required key is missing"
+    elif first["type"] == "value_error":  # worded here, and naming what it was given
+        message = str(first["ctx"]["error"])
+    else:
+        message += f", got {first['input']!r}"
+    return keys, message
+
+
+def walk(location: tuple[int | str, ...], root: type[Any]) -> tuple[list[str], set[str]]:
+    """The keys of a file on the way to a problem, without pydantic's own marks, and what could stand where the last one does."""
+    models, keys = [root], []
+    for part in location:
+        if part != "[key]":
+            keys.append(str(part))
+        if part != location[-1]:
+            inner = [found for model in models for found in inner_models(field_types(model).get(str(part)))]
+            models = inner or models
+    return keys, {name for model in models for name in field_types(model)}
+
+
+def field_types(model: type[Any]) -> dict[str, Any]:
+    """The fields of a pydantic model or a dataclass with their annotations."""
+    if isinstance(model, type) and issubclass(model, BaseModel):
+        return {name: field.annotation for name, field in model.model_fields.items()}
+    return {each.name: each.type for each in dataclasses.fields(model)} if dataclasses.is_dataclass(model) else {}
+
+
+def inner_models(annotation: Any) -> list[type[Any]]:
+    """The classes with fields inside an annotation such as tuple[ChainSettings, ...]."""
+    if isinstance(annotation, type) and (issubclass(annotation, BaseModel) or dataclasses.is_dataclass(annotation)):
+        return [annotation]
+    return [found for part in get_args(annotation) for found in inner_models(part)]

@@ -1,0 +1,61 @@
+"""One training run, resolved, and what is to be read out of the trained model; both with an identity."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from bench.core.fields import Count, Frozen, Positive, content_hash
+
+__all__ = ["SCHEMA_VERSION", "Readout", "RunSpec"]
+
+SCHEMA_VERSION = 2
+
+
+class RunSpec(Frozen):
+    """One training run, resolved. `seed` stays outside the identity, so that repeats group.
+
+    `config` holds what the model is built and trained by: its registered facts, networks and settings of each phase, as its kind of suite
+    resolves them.
+    """
+
+    schema_version: int = SCHEMA_VERSION
+    kind: str
+    dataset: str
+    dataset_digest: str
+    model: str
+    config: dict[str, Any]
+    base_seed: int
+    threads: Positive
+    seed: Count
+
+    @property
+    def identity(self) -> str:
+        """Hex sha256 of the canonical JSON of everything but the seed."""
+        return content_hash(self.model_dump(mode="json", exclude={"seed"}))
+
+    @property
+    def run_id(self) -> str:
+        """A readable, unique name: dataset, model, identity, seed."""
+        return f"{self.dataset}/{self.model}/{self.identity[:12]}-s{self.seed}"
+
+
+class Readout(Frozen):
+    """Something to read out of a trained model.
+
+    Every kind of suite has subclasses. `reader` names the function `(readout, context) -> Result` that does it, see `bench.core.readout`.
+    """
+
+    reader: ClassVar[str]
+
+    def identity(self, checkpoint: str) -> str:
+        """Short sha256 of checkpoint and readout; the name of the evaluation's file."""
+        return content_hash({"checkpoint": checkpoint} | self.model_dump(mode="json"))[:16]
+
+    def roots(self, model: str) -> list[str]:
+        """The code that the values rest on, as `module:name`; `model` is the model's class."""
+        return [self.reader, model]
+
+    @property
+    def slow(self) -> bool:
+        """Whether it is left for last when time runs out."""
+        return False

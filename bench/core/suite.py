@@ -1,0 +1,151 @@
+"""Suites: what every kind of suite says, read from TOML files by name or path; where one is wrong, the file, the key and what is allowed
+are named.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Generic, TypeVar
+
+from pydantic import BaseModel, Field, ValidationError, model_validator
+
+from bench.core import registry
+from bench.core.fields import Count, Distinct, Frozen, Rate
+from bench.core.settings import problem
+from bench.data import sources
+from gebm.components import ComponentKind
+
+__all__ = ["KINDS", "Profile", "Suite", "SuiteError", "explain", "find_suite", "kind_of", "load_suite"]
+
+KINDS = {"images": "bench.images.suite", "chains": "bench.chains.suite", "density": "bench.densities.suite"}
+"""Kinds of suites, and the module of each that has `PROFILE`, `resolve` and `readouts` (see `bench.core.plan`)."""
+
+
+class SuiteError(ValueError):
+    """A suite that cannot be found or does not say what a suite must say."""
+
+
+class Profile(Frozen):
+    """One size of a suite: what every kind of suite says.
+
+    Datasets that are `optional` are left out, with a word, where their files are not at hand.
+    """
+
+    datasets: Annotated[tuple[str, ...], Field(min_length=1), Distinct]
+    optional: tuple[str, ...] = ()
+    models: Annotated[tuple[str, ...], Field(min_length=1), Distinct]
+    seeds: Annotated[tuple[Count, ...], Field(min_length=1), Distinct]
+    threads: Annotated[int, Field(ge=1, le=4096)] = 1
+    minutes_per_run: Rate
+
+    @model_validator(mode="after")
+    def _optional_datasets_are_datasets(self) -> Profile:
+        if strange := [name for name in self.optional if name not in self.datasets]:
+            raise ValueError(f"optional names {strange[0]}, which is not among datasets")
+        return self
+
+    def components(self) -> list[tuple[str, ComponentKind, str]]:
+        """The components that a kind's profile names besides datasets and models, as (key, kind, name)."""
+        return []
+
+    def check(self) -> None:
+        """Raise ValueError, starting with a key and a colon, for settings that a component does not take."""
+
+
+P = TypeVar("P", bound=Profile)
+
+
+class Suite(Frozen, Generic[P]):
+    """A named set of comparisons, in one or more profiles of one kind."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+    summary: str
+    base_seed: int = 0
+    kind: str = "images"
+    profiles: Mapping[str, P] = Field(min_length=1)
+
+    def profile(self, name: str) -> P:
+        """The profile of that name.
+
+        Raises:
+            SuiteError: if there is none.
+        """
+        if name not in self.profiles:
+            raise SuiteError(f"suite '{self.name}' has no profile '{name}'; it has: {', '.join(self.profiles)}")
+        return self.profiles[name]
+
+
+def kind_of(name: str) -> Any:
+    """The module that says how suites of a kind resolve to runs and readouts."""
+    return importlib.import_module(KINDS[name])
+
+
+def find_suite(name: str) -> Path:
+    """The file of a suite given by name or by path.
+
+    Raises:
+        SuiteError: if there is none, with the nearest name.
+    """
+    shipped = registry.suite_files()
+    if name in shipped:
+        return shipped[name]
+    path = Path(name)
+    if path.suffix == ".toml" or "/" in name:
+        if path.is_file():
+            return path
+        raise SuiteError(f"no suite file '{name}'")
+    raise SuiteError(f"no suite '{name}'; {registry.closest(name, shipped)}")
+
+
+def load_suite(name: str) -> Suite[Any]:
+    """Read and validate a suite, its components' names and settings included.
+
+    Raises:
+        SuiteError: naming the file, the key and what is allowed.
+    """
+    path = find_suite(name)
+    model: Any = Suite
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        kind = str(content.get("kind", "images"))
+        if kind not in KINDS:
+            raise SuiteError(f"{path}: kind: no kind of suite '{kind}'; {registry.closest(kind, KINDS)}")
+        model = Suite[kind_of(kind).PROFILE]
+        suite = model.model_validate_json(
+            json.dumps(content, default=str), strict=True
+        )  # strict JSON: a list may be a tuple
+    except (OSError, UnicodeDecodeError) as error:
+        raise SuiteError(f"{path}: cannot be read: {error}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise SuiteError(f"{path}: not valid TOML: {error}") from error
+    except ValidationError as error:
+        raise SuiteError(explain(path, error, model)) from error
+    for profile_name, profile in suite.profiles.items():
+        check_components(f"{path}: profiles.{profile_name}", profile)
+    return suite  # type: ignore[no-any-return]
+
+
+def check_components(where: str, profile: Profile) -> None:
+    """Raise SuiteError for a component that does not exist, or settings that it does not take."""
+    named: list[tuple[str, ComponentKind, str]] = [("datasets", "datasets", name) for name in profile.datasets]
+    named += [("models", "models", name) for name in profile.models] + profile.components()
+    for key, kind, name in named:
+        try:
+            sources.parse(name) if kind == "datasets" else registry.get(kind, name)
+        except registry.UnknownNameError as error:
+            raise SuiteError(f"{where}.{key}: {error}") from error
+    try:
+        profile.check()
+    except ValueError as error:
+        raise SuiteError(f"{where}.{error}") from error
+
+
+def explain(path: Path, error: ValidationError, model: type[BaseModel]) -> str:
+    """One line for the first problem of a file that should hold a `model`, and how many more there are."""
+    keys, message = problem(error, model)
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    return f"{path}: {'.'.join(keys) or 'the file'}: {message}{more}"

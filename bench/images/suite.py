@@ -1,0 +1,215 @@
+"""How a suite of images resolves to runs, and what is read out of their models."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from bench.core import registry
+from bench.core.fields import Beta, Frozen, Lengths, Positive, Rate
+from bench.core.settings import make
+from bench.core.spec import Readout
+from bench.core.suite import Profile, Suite, SuiteError
+from bench.data import Dataset
+from bench.metrics import INCEPTION, INCEPTION_FILES
+from gebm.components import ComponentKind
+from gebm.settings import RefitSettings, TrainingSettings
+
+__all__ = [
+    "PROFILE",
+    "BaseReadout",
+    "Chain",
+    "ChainReadout",
+    "Evaluation",
+    "GainReadout",
+    "ImagesProfile",
+    "readouts",
+    "resolve",
+]
+
+
+class Chain(Frozen):
+    """One latent chain at one inverse temperature, scored at several lengths; settings left out are the sampler's own."""
+
+    sampler: str
+    beta: Beta
+    step_size: Rate
+    settings: dict[str, int | float | tuple[float, ...]] = Field(default={})
+    lengths: Lengths
+    decay_factor: Annotated[float, Field(gt=0, le=1)] = 1.0
+    decay_every: Positive = 200
+
+    @model_validator(mode="after")
+    def _step_size_stands_alone(self) -> Chain:
+        if "step_size" in self.settings:
+            raise ValueError(f"the step_size of {self.sampler} stands beside its settings, not among them")
+        return self
+
+
+class Evaluation(Frozen):
+    """How trained models of images are scored."""
+
+    samples: Annotated[int, Field(ge=10, le=10**7)]
+    reference: Literal["train", "test"] = "train"
+    extractor: str = "auto"
+    chains: tuple[Chain, ...] = ()
+    partition_samples: Annotated[int, Field(ge=4, le=10**9)] = 20000
+
+    @model_validator(mode="after")
+    def _chains_can_be_told_apart(self) -> Evaluation:
+        if len({(chain.sampler, chain.beta, chain.step_size) for chain in self.chains}) < len(self.chains):
+            raise ValueError("two chains have the same sampler, beta and step_size; rows could not be told apart")
+        return self
+
+
+class ImagesProfile(Profile):
+    """Models of images of one architecture, scored by their samples; `precision` is of training, see `gebm.precision`."""
+
+    precision: Literal["float32", "bf16"] = "float32"
+    network: dict[str, Any]
+    training: TrainingSettings
+    refit: RefitSettings
+    evaluation: Evaluation
+
+    def components(self) -> list[tuple[str, ComponentKind, str]]:
+        chains = enumerate(self.evaluation.chains)
+        return [
+            ("network.family", "networks", str(self.network.get("family"))),
+            *((f"evaluation.chains.{i}.sampler", "samplers", chain.sampler) for i, chain in chains),
+        ]
+
+    def check(self) -> None:
+        try:
+            build_family(self.network)
+        except ValueError as error:
+            raise ValueError(f"network: {error}") from error
+        for i, chain in enumerate(self.evaluation.chains):
+            try:
+                make("samplers", chain.sampler, {"step_size": chain.step_size} | chain.settings)
+            except ValueError as error:
+                raise ValueError(f"evaluation.chains.{i}: {error}") from error
+
+
+PROFILE = ImagesProfile
+
+
+def build_family(network: dict[str, Any]) -> Any:
+    """The family of networks that a `network` table describes."""
+    return make("networks", network["family"], {k: v for k, v in network.items() if k != "family"})
+
+
+class ImagesReadout(Readout):
+    """What all readouts of images share: how many, compared with what, in whose features."""
+
+    extractor: str
+    samples: Positive
+    reference: Literal["train", "test"]
+
+
+class BaseReadout(ImagesReadout):
+    """Samples without a chain, scored."""
+
+    reader: ClassVar[str] = "bench.images.evaluation:read_base"
+    kind: Literal["base"] = "base"
+
+    def roots(self, model: str) -> list[str]:
+        return [self.reader, f"{model}.sample", *extractor_roots(self.extractor)]
+
+
+class ChainReadout(ImagesReadout):
+    """A latent chain's images, scored at several lengths."""
+
+    reader: ClassVar[str] = "bench.images.evaluation:read_chain"
+    kind: Literal["chain"] = "chain"
+    chain: Chain
+
+    def roots(self, model: str) -> list[str]:
+        sampler = registry.get("samplers", self.chain.sampler).target
+        return [self.reader, f"{model}.gebm", sampler, *extractor_roots(self.extractor)]
+
+    @property
+    def slow(self) -> bool:
+        return True
+
+
+class GainReadout(ImagesReadout):
+    """What the energy adds to the base on held-out images, in nats; `samples` are draws for log Z."""
+
+    reader: ClassVar[str] = "bench.images.evaluation:read_gain"
+    kind: Literal["likelihood"] = "likelihood"
+
+    def roots(self, model: str) -> list[str]:
+        return [self.reader, f"{model}.gebm"]
+
+
+def extractor_roots(name: str) -> list[str]:
+    """The code that makes an extractor's features."""
+    return ["bench.metrics.extractors:inception" if name == INCEPTION else "bench.metrics.extractors:load_or_train"]
+
+
+def resolve(suite: Suite[ImagesProfile], profile_name: str, dataset: Dataset, entry: registry.Entry) -> dict[str, Any]:
+    """The settings of one model of images: what it was registered with, and what of the profile it uses.
+
+    A model with an `objective` is trained adversarially on the suite's networks; one with `has_energy` has its energy refitted.
+
+    Raises:
+        SuiteError: if the dataset is too small for the batches, or of a shape that the networks do not take.
+    """
+    profile, config = suite.profile(profile_name), dict(entry.settings)
+    if "objective" not in config:
+        return config
+    refit = profile.refit if config.get("has_energy") and profile.refit.steps else None
+    rows = len(dataset.splits["train"])
+    if (largest := max(profile.training.batch_size, profile.refit.batch_size)) > rows:
+        raise SuiteError(f"suite '{suite.name}': batch_size {largest} is more than the {rows} images of {dataset.name}")
+    try:
+        family = build_family(profile.network)
+        family.check(dataset.shape)
+    except ValueError as error:
+        raise SuiteError(
+            f"suite '{suite.name}': {error}; {dataset.name} is {'×'.join(map(str, dataset.shape))}"
+        ) from error
+    if refit is not None and "validation" not in dataset.splits:
+        raise SuiteError(
+            f"{dataset.name} has no validation split, which picks the energy of {entry.name}; leave that model out"
+        )
+    training = asdict(profile.training) | {"precision": profile.precision} | config.pop("training", {})
+    return config | {
+        "network": {"family": profile.network["family"]} | asdict(family),
+        "training": asdict(TrainingSettings(**training)),
+        "refit": refit and asdict(refit) | {"precision": profile.precision},
+    }
+
+
+def readouts(
+    profile: ImagesProfile, dataset: Dataset, entry: registry.Entry, weights: Path | None
+) -> tuple[Readout, ...]:
+    """The base for all models; chains and likelihood gain where there is an energy."""
+    asked = profile.evaluation
+    extractor = choose_extractor(dataset, weights, asked.extractor)
+    common: dict[str, Any] = {"extractor": extractor, "reference": asked.reference}
+    found: list[Readout] = [BaseReadout(samples=asked.samples, **common)]
+    if entry.facts.get("has_energy"):
+        found += [ChainReadout(samples=asked.samples, chain=chain, **common) for chain in asked.chains]
+        found.append(GainReadout(samples=asked.partition_samples, **common))
+    return tuple(found)
+
+
+def choose_extractor(dataset: Dataset, weights: Path | None, wanted: str) -> str:
+    """For "auto" Inception where its weights are at hand; else the dataset's own classifier.
+
+    Raises:
+        SuiteError: if that is wanted, or all there is, and the dataset has no classes to train it on.
+    """
+    if wanted == "auto" and weights is not None and any((weights / name).is_file() for name in INCEPTION_FILES):
+        return INCEPTION
+    if dataset.kind == "image" and "train" not in dataset.labels:
+        remedy = "set extractor to auto; " if wanted == "in-domain" else ""
+        raise SuiteError(
+            f"{dataset.name} has no classes to train an in-domain extractor on; {remedy}bench data fetch {INCEPTION}, or BENCH_WEIGHTS="
+            f"folder that has {INCEPTION_FILES[0]}"
+        )
+    return f"{dataset.name}-cnn"
