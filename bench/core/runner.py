@@ -55,7 +55,7 @@ def execute(task: Task, progress: Progress, should_stop: Callable[[], bool]) -> 
                     if should_stop() or not model.leave_off():
                         raise
                     steps = session.done
-                training = run.record_training(model, facts, session.seconds, steps)
+                training = run.record_training(model, facts, session.seconds, steps, session.phase)
                 if not unfinished(training):
                     session.forget()
             run.read_out(model, training)
@@ -175,7 +175,9 @@ class Run:
         """Whether the user wants to stop or the time is up."""
         return self.should_stop() or time.monotonic() > self.deadline
 
-    def record_training(self, model: Model, facts: Mapping[str, Any], seconds: float, done: int) -> dict[str, Any]:
+    def record_training(
+        self, model: Model, facts: Mapping[str, Any], seconds: float, done: int, phase: str
+    ) -> dict[str, Any]:
         """Keep the model as it is now, drop what was read out of an earlier checkpoint, and say how far training is."""
         folder, asked = self.folder, model.steps()
         write_bytes(folder / "checkpoint.safetensors", save(dict(model.state())))
@@ -194,6 +196,7 @@ class Run:
             "peak_memory": peak_memory(self.device),
             "steps_done": done,
             "steps_asked": asked,
+            "phase": phase,
         }
         folder.write_json("training.json", training)
         for path in list((folder / "evals").iterdir()):

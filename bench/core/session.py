@@ -65,6 +65,7 @@ class Session:
         self.phases: dict[str, Any] = {}
         self.curve: list[dict[str, Any]] = []
         self.seconds = 0.0
+        self.phase = ""
         self._done: dict[str, int] = {}
         self._clock = time.monotonic()
         self._restore()
@@ -88,7 +89,7 @@ class Session:
         """
         if name in self.phases:
             phase.load_state_dict(self.phases[name])
-        self._done[name] = phase.done
+        self.phase, self._done[name] = name, phase.done
         saved = shown = time.monotonic()
         while phase.done < phase.total:
             losses = phase.step()

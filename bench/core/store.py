@@ -308,5 +308,5 @@ def stale_training(training: Mapping[str, Any], task: Task) -> str:
 
 
 def progress_words(record: Mapping[str, Any]) -> str:
-    """Such as "1,200 of 2,500 steps"."""
-    return f"{record['steps_done']:,} of {record['steps_asked']:,} steps"
+    """Such as "1,200 of 2,500 steps, in training"."""
+    return f"{record['steps_done']:,} of {record['steps_asked']:,} steps, in {record['phase']}"
