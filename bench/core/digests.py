@@ -2,7 +2,7 @@
 
 A stage (training, or one readout) names its *roots*, functions and classes as `module:name`. From them all definitions that they refer to
 are followed through gebm, baselines, bench and the packages of the roots themselves, name by name, so that a definition that nothing
-reached counts for nothing. Docstrings, comments, formatting, signatures' annotations and registrations are left out. Libraries that the
+reached counts for nothing. Docstrings, comments, formatting, annotations of functions and registrations are left out. Libraries that the
 reached code imports count by their version. Nothing is imported: the source is read.
 """
 
@@ -214,9 +214,9 @@ class Source:
             found = {(self.module, "")} if name else set()
             for node in self.definitions[name]:
                 found |= self._referred(node)
-            if "." in name:  # a method: what it uses of its own object
+            if "." in name:  # a method: what it uses of its own object, and what that object is made of
                 owner = name.partition(".")[0]
-                own = {each.attr for each in ast.walk(self.definitions[name][0]) if is_own(each)}  # type: ignore[attr-defined]
+                own = {each.attr for each in ast.walk(self.definitions[name][0]) if is_own(each)} | {"__init__"}  # type: ignore[attr-defined]
                 found |= {there for each in sorted(own) if "." in (there := self.method(owner, each))[1]}
             self._references[name] = sorted(found - {(self.module, name)})
         return self._references[name]
@@ -255,13 +255,16 @@ def source_is_ours(module: str) -> bool:
 
 
 def stripped(tree: ast.Module) -> ast.Module:
-    """The tree without docstrings, registrations and the annotations of signatures."""
+    """The tree without docstrings, registrations and the annotations of functions."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             documented = [i for i, each in enumerate(node.body) if is_text(each)]
             node.body = [each for i, each in enumerate(node.body) if i not in documented] or [ast.Pass()]
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             node.returns = None
+            for each in ast.walk(node):
+                if isinstance(each, ast.AnnAssign):
+                    each.annotation = ast.Constant(None)
         if isinstance(node, ast.arg):
             node.annotation = None
         if isinstance(node, ast.ClassDef | ast.FunctionDef):
