@@ -114,7 +114,7 @@ def load_suite(name: str) -> Suite[Any]:
         kind = str(content.get("kind", "images"))
         if kind not in KINDS:
             raise SuiteError(f"{path}: kind: no kind of suite '{kind}'; {registry.closest(kind, KINDS)}")
-        model = Suite[kind_of(kind).PROFILE]
+        model = Suite[kind_of(kind).PROFILE]  # type: ignore[misc]
         suite = model.model_validate_json(
             json.dumps(content, default=str), strict=True
         )  # strict JSON: a list may be a tuple
