@@ -14,7 +14,7 @@ from gebm.objectives import Objective
 from gebm.optimisation import descend
 from gebm.penalties import gradient_penalty, mean_square, penalty_points
 from gebm.precision import mixed_precision, widened
-from gebm.settings import RefitSettings, TrainingSettings
+from gebm.settings import EnergySettings
 from gebm.stream import DataStream
 
 __all__ = ["EnergySteps", "Losses", "energies"]
@@ -61,7 +61,7 @@ class EnergySteps:
         data: DataStream,
         generator: torch.Generator,
         optimizer: torch.optim.Optimizer,
-        settings: TrainingSettings | RefitSettings,
+        settings: EnergySettings,
     ) -> None:
         if data.batch_size != settings.batch_size:
             raise ValueError(

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal, get_args
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["DECAYS", "Decay", "adam", "descend", "descend_if_finite", "learning_rate_factor", "scale_learning_rate"]
+from gebm.settings import Decay
 
-Decay = Literal["constant", "linear", "cosine"]
-DECAYS: tuple[str, ...] = get_args(Decay)
+__all__ = ["adam", "descend", "descend_if_finite", "learning_rate_factor", "scale_learning_rate"]
 
 
 def adam(

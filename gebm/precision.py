@@ -10,16 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-__all__ = ["PRECISIONS", "Precision", "mixed_precision", "widened"]
+from gebm.settings import Precision
 
-Precision = Literal["float32", "bf16"]
-PRECISIONS: tuple[str, ...] = get_args(Precision)
+__all__ = ["mixed_precision", "widened"]
 
 
 @contextmanager

@@ -9,8 +9,7 @@ import copy
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -20,8 +19,8 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from baselines.flows.gaussian import AffineNetwork
 from baselines.flows.network import Flow
 from baselines.flows.normalisation import set_normalisation
+from baselines.flows.settings import MaximumLikelihoodSettings
 from gebm.base import evaluation_mode
-from gebm.checks import decay_of_average, one_of, pair_of_betas, positive, weight, whole
 from gebm.energy_steps import Losses
 from gebm.optimisation import adam, descend_if_finite, learning_rate_factor, scale_learning_rate
 from gebm.stream import DataStream
@@ -29,57 +28,8 @@ from gebm.training import DivergedError
 
 __all__ = ["MaximumLikelihood", "MaximumLikelihoodSettings", "mean_log_likelihood"]
 
-FlowDecay = Literal["constant", "linear", "cosine", "plateau"]
 ROWS_AT_ONCE = 8192
 """Rows evaluated in one pass; only speed and memory depend on it."""
-
-
-@dataclass(frozen=True)
-class MaximumLikelihoodSettings:
-    """Settings of maximum-likelihood training.
-
-    Arguments:
-        steps: optimizer steps at most.
-        batch_size: rows a step.
-        learning_rate: Adam's.
-        betas: Adam's.
-        weight_decay: decoupled (AdamW); 0 for none.
-        decay: learning rate constant, decayed to 0 over the steps, or halved at a `plateau`, after `plateau_patience` looks
-            without a better validation value.
-        plateau_patience: see `decay`.
-        clip_norm: largest gradient norm; 0 for no clipping.
-        noise: standard deviation of Gaussian noise added to the training rows, fresh at every step; 0 for none.
-        check_every: steps between two looks at the validation rows; the best weights seen are kept.
-        patience: looks without a better value after which training ends; 0 for all steps.
-        ema: decay of the moving average of the weights, which is then what is looked at and kept; 0 for none.
-        most_skipped: steps that may be skipped because loss or gradient was not finite.
-
-    Raises:
-        ValueError: for a value no run could have, naming the argument and what would be right.
-    """
-
-    steps: int
-    batch_size: int = 256
-    learning_rate: float = 1e-3
-    betas: tuple[float, float] = (0.9, 0.999)
-    weight_decay: float = 0.0
-    decay: FlowDecay = "cosine"
-    plateau_patience: int = 5
-    clip_norm: float = 5.0
-    noise: float = 0.0
-    check_every: int = 100
-    patience: int = 0
-    ema: float = 0.0
-    most_skipped: int = 20
-
-    def __post_init__(self) -> None:
-        whole(self, 1, "steps", "batch_size", "check_every", "plateau_patience")
-        whole(self, 0, "patience", "most_skipped")
-        positive(self, "learning_rate")
-        weight(self, "weight_decay", "clip_norm", "noise")
-        pair_of_betas(self.betas)
-        one_of("decay", self.decay, get_args(FlowDecay))
-        decay_of_average(self.ema)
 
 
 class MaximumLikelihood:

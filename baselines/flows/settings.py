@@ -1,25 +1,21 @@
-"""What a flow is built from, complained about when it is written down rather than when it is used."""
+"""What a flow is built from and how it is trained, checked when it is written down rather than when it is used."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal, get_args
+from dataclasses import KW_ONLY, dataclass
+from typing import Annotated, Literal
 
-from gebm.checks import one_of, positive, whole
+from gebm.checks import Count, Flag, Moment, Positive, Range, Rate, Settings, Weight
+from gebm.settings import BatchSize
 
-__all__ = ["Activation", "Backend", "Family", "FlowSettings", "Linear", "Normalisation"]
+__all__ = ["FlowSettings", "MaximumLikelihoodSettings"]
 
-Family = Literal["gaussian", "realnvp", "maf", "iaf", "nsf-coupling", "nsf-ar"]
-Backend = Literal["nflows", "zuko"]
-Activation = Literal["relu", "tanh", "elu", "silu"]
-Normalisation = Literal["none", "batch", "act"]
-Linear = Literal["none", "reverse", "permutation", "lu"]
-
-SPLINES = ("nsf-coupling", "nsf-ar")
+Width = Annotated[int, Range(1, 10**5)]
+Bound = Annotated[float, Range(0, 1000, "low")]
 
 
 @dataclass(frozen=True)
-class FlowSettings:
+class FlowSettings(Settings):
     """Architecture of a flow; each family reads the settings it has a use for.
 
     Arguments:
@@ -43,54 +39,81 @@ class FlowSettings:
         tail_bound: splines act on [−tail_bound, tail_bound] and are the identity outside.
 
     Raises:
-        ValueError: for a value no flow could have, or a combination the backend does not have, saying what would be right.
+        ValueError: for a value out of range, or a combination the backend does not have, saying what would be right.
 
     Example:
         >>> FlowSettings("realnvp", layers=0)
         Traceback (most recent call last):
         ...
-        ValueError: layers must be a whole number >= 1, got 0
+        ValueError: layers must be a whole number from 1 to 100,000, got 0
     """
 
-    family: Family
-    backend: Backend = "nflows"
-    layers: int = 5
-    hidden: int = 100
-    blocks: int = 1
-    residual: bool = False
-    activation: Activation = "relu"
-    dropout: float = 0.0
-    normalisation: Normalisation = "none"
-    linear: Linear = "none"
-    log_scale_bound: float = 3.0
-    bins: int = 8
-    tail_bound: float = 3.0
+    family: Literal["gaussian", "realnvp", "maf", "iaf", "nsf-coupling", "nsf-ar"]
+    backend: Literal["nflows", "zuko"] = "nflows"
+    layers: Width = 5
+    hidden: Width = 100
+    blocks: Width = 1
+    residual: Flag = False
+    activation: Literal["relu", "tanh", "elu", "silu"] = "relu"
+    dropout: Moment = 0.0
+    normalisation: Literal["none", "batch", "act"] = "none"
+    linear: Literal["none", "reverse", "permutation", "lu"] = "none"
+    log_scale_bound: Bound = 3.0
+    bins: Annotated[int, Range(2, 1000)] = 8
+    tail_bound: Bound = 3.0
 
     def __post_init__(self) -> None:
-        one_of("family", self.family, get_args(Family))
-        one_of("backend", self.backend, get_args(Backend))
-        one_of("activation", self.activation, get_args(Activation))
-        one_of("normalisation", self.normalisation, get_args(Normalisation))
-        one_of("linear", self.linear, get_args(Linear))
-        whole(self, 1, "layers", "hidden", "blocks")
-        whole(self, 2, "bins")
-        positive(self, "log_scale_bound", "tail_bound")
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout must be a probability in [0, 1), got {self.dropout!r}")
-        if self.backend == "zuko":
-            self._check_zuko()
+        super().__post_init__()
+        lacking = {
+            f"family={self.family!r}": self.family in ("gaussian", "iaf"),
+            f"normalisation={self.normalisation!r}": self.normalisation != "none",
+            "residual=True": self.residual,
+        }
+        for what, wanted in lacking.items():
+            if wanted and self.backend == "zuko":
+                raise ValueError(f"{what} is not there with backend='zuko'; use backend='nflows' or leave it out")
 
     @property
     def is_spline(self) -> bool:
         """Whether its layers are splines, else they are affine."""
-        return self.family in SPLINES
+        return self.family in ("nsf-coupling", "nsf-ar")
 
-    def _check_zuko(self) -> None:
-        lacking: list[tuple[bool, str]] = [
-            (self.family in ("gaussian", "iaf"), f"family={self.family!r}"),
-            (self.normalisation != "none", f"normalisation={self.normalisation!r}"),
-            (self.residual, "residual=True"),
-        ]
-        for wanted, what in lacking:
-            if wanted:
-                raise ValueError(f"{what} is not there with backend='zuko'; use backend='nflows' or leave it out")
+
+@dataclass(frozen=True)
+class MaximumLikelihoodSettings(Settings):
+    """Settings of maximum-likelihood training.
+
+    Arguments:
+        steps: optimizer steps at most.
+        batch_size: rows per step.
+        learning_rate: Adam's.
+        betas: Adam's.
+        weight_decay: decoupled (AdamW); 0 for none.
+        decay: learning rate constant, decayed to 0 over the steps, or halved at a `plateau`, after `plateau_patience` looks
+            without a better validation value.
+        plateau_patience: see `decay`.
+        clip_norm: largest gradient norm; 0 for no clipping.
+        noise: standard deviation of Gaussian noise added to the training rows, fresh at every step; 0 for none.
+        check_every: steps between two looks at the validation rows; the best weights seen are kept.
+        patience: looks without a better value after which training ends; 0 to take all steps.
+        ema: decay of the moving average of the weights, which is then what is looked at and kept; 0 for none.
+        most_skipped: steps that may be skipped because loss or gradient was not finite.
+
+    Raises:
+        ValueError: for a value out of range, naming the field, the range and the value.
+    """
+
+    steps: Positive
+    _: KW_ONLY
+    batch_size: BatchSize = 256
+    learning_rate: Rate = 1e-3
+    betas: tuple[Moment, Moment] = (0.9, 0.999)
+    weight_decay: Weight = 0.0
+    decay: Literal["constant", "linear", "cosine", "plateau"] = "cosine"
+    plateau_patience: Positive = 5
+    clip_norm: Weight = 5.0
+    noise: Weight = 0.0
+    check_every: Positive = 100
+    patience: Count = 0
+    ema: Moment = 0.0
+    most_skipped: Count = 20

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from gebm.checks import Positive, Range
 from gebm.model import LatentPotential
 from gebm.samplers.kernel import DualAverages, Info, Sampler, State
 
@@ -31,7 +32,7 @@ class StepSizeAdaptation(Sampler):
     Arguments:
         sampler: one with a `step_size` that can reject.
         warmup: steps that adapt, >= 1.
-        target: wanted mean acceptance in (0, 1); None takes the sampler's own.
+        target: wanted mean acceptance, from 0.001 to 0.999; None takes the sampler's own.
 
     Raises:
         ValueError: if the sampler has no step size, or never rejects and so cannot be tuned by acceptance.
@@ -43,11 +44,12 @@ class StepSizeAdaptation(Sampler):
     """
 
     sampler: Sampler
-    warmup: int
-    target: float | None = None
+    warmup: Positive
+    target: Annotated[float, Range(0.001, 0.999)] | None = None
     temperable: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         name = type(self.sampler).__name__
         if not hasattr(self.sampler, "step_size"):
             raise ValueError(f"sampler must have a step_size to adapt, {name} has none")
@@ -55,10 +57,6 @@ class StepSizeAdaptation(Sampler):
             raise ValueError(
                 f"sampler must be able to reject, {name} cannot: its acceptance says nothing about the step size"
             )
-        if self.warmup < 1:
-            raise ValueError(f"warmup must be >= 1 step, got {self.warmup}")
-        if self.target is not None and not 0 < self.target < 1:
-            raise ValueError(f"target must be an acceptance in (0, 1), got {self.target}")
 
     @property
     def goal(self) -> float:
@@ -88,7 +86,7 @@ class StepSizeAdaptation(Sampler):
         steps = averages.steps + 1
         shortfall = averages.shortfall + self.goal - acceptance
         anchor = math.log(10 * _step_size(self.sampler))
-        ceiling = min(math.log(self.sampler.largest_step), 50.0)
+        ceiling = math.log(self.sampler.largest_step)
         log_step = min(anchor - math.sqrt(steps) / GAIN * shortfall / (steps + DELAY), ceiling)
         weight = steps**-FORGETTING
         return DualAverages(steps, shortfall, log_step, weight * log_step + (1 - weight) * averages.log_average)

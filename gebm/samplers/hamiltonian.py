@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from gebm.checks import Flag, Range, StepSize
+from gebm.components import component
 from gebm.model import LatentPotential, Position
 from gebm.samplers.kernel import Info, Sampler, State, start
 from gebm.samplers.moves import bounce, gradient_at, metropolis, not_a_number, select, standard_normal
 
 __all__ = ["HMC", "AdjustedKineticLangevin", "KineticLangevin"]
 
+Scale = Annotated[float, Range(0, 10**6, "low")]
 
+
+@component("samplers", "hmc", "Hamiltonian Monte Carlo", step_size=0.1, leapfrog_steps=10)
 @dataclass(frozen=True)
 class HMC(Sampler):
     """Hamiltonian Monte Carlo (Duane et al., 1987; Neal, 2011): p ~ N(0, M), L leapfrog steps, log α = H − H′ with
@@ -32,19 +37,10 @@ class HMC(Sampler):
         mass: M, one positive number or the diagonal, d positive numbers.
     """
 
-    step_size: float
-    leapfrog_steps: int = 10
-    mass: float | tuple[float, ...] = 1.0
+    step_size: StepSize = 0.1
+    leapfrog_steps: Annotated[int, Range(1, 10**5)] = 10
+    mass: Scale | tuple[Scale, ...] = 1.0
     target_acceptance: ClassVar[float | None] = 0.7
-
-    def __post_init__(self) -> None:
-        if not self.step_size > 0:
-            raise ValueError(f"step_size must be > 0, got {self.step_size}")
-        if self.leapfrog_steps < 1:
-            raise ValueError(f"leapfrog_steps must be >= 1, got {self.leapfrog_steps}")
-        masses = self.mass if isinstance(self.mass, tuple) else (self.mass,)
-        if not masses or not all(mass > 0 for mass in masses):
-            raise ValueError(f"mass must be positive, got {self.mass}")
 
     def init(self, potential: LatentPotential, z: Float[Tensor, "batch latent"]) -> State:
         if isinstance(self.mass, tuple) and len(self.mass) != potential.prior.dimension:
@@ -91,15 +87,9 @@ class _Kinetic(Sampler):
     `step`.
     """
 
-    step_size: float
-    friction: float = 100.0
+    step_size: StepSize = 0.01
+    friction: Scale = 1.0
     temperable: ClassVar[bool] = False
-
-    def __post_init__(self) -> None:
-        if not self.step_size > 0:
-            raise ValueError(f"step_size must be > 0, got {self.step_size}")
-        if not self.friction > 0:
-            raise ValueError(f"friction must be > 0, got {self.friction}")
 
     @property
     def time_step(self) -> float:
@@ -121,6 +111,13 @@ class _Kinetic(Sampler):
         return standard_normal(state.position.z, generator) if state.velocity is None else state.velocity
 
 
+@component(
+    "samplers",
+    "kinetic",
+    "kinetic (underdamped) Langevin, ABOBA: biased, at first order in its step",
+    step_size=0.01,
+    friction=1.0,
+)
 @dataclass(frozen=True)
 class KineticLangevin(_Kinetic):
     """Kinetic Langevin in the ABOBA splitting (Leimkuhler & Matthews, 2013), with h = 2√λ and C = exp(−κh):
@@ -139,7 +136,7 @@ class KineticLangevin(_Kinetic):
             of the state are NaN after the first step, and a step costs one gradient evaluation and nothing else.
     """
 
-    track_energy: bool = True
+    track_energy: Flag = True
     exact: ClassVar[bool] = False
 
     def step(self, potential: LatentPotential, state: State, generator: torch.Generator) -> tuple[State, Info]:
@@ -162,6 +159,9 @@ class KineticLangevin(_Kinetic):
         return State(position, velocity), info
 
 
+@component(
+    "samplers", "kinetic-adjusted", "kinetic Langevin with a Metropolis correction", step_size=0.01, friction=10.0
+)
 @dataclass(frozen=True)
 class AdjustedKineticLangevin(_Kinetic):
     """Kinetic Langevin with a Metropolis correction: v ← Cv + √(1−C²) ξ with C = exp(−κh) and h = 2√λ, which is exact, then one
@@ -178,6 +178,7 @@ class AdjustedKineticLangevin(_Kinetic):
         friction: κ > 0.
     """
 
+    friction: Scale = 10.0
     target_acceptance: ClassVar[float | None] = 0.9
 
     def step(self, potential: LatentPotential, state: State, generator: torch.Generator) -> tuple[State, Info]:

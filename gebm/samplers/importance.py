@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import Annotated, ClassVar, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from gebm.checks import Range, StepSize
+from gebm.components import component
 from gebm.model import LatentPotential, Position
 from gebm.samplers.kernel import Info, Sampler, State, start
 from gebm.samplers.langevin import MALA
@@ -21,6 +23,7 @@ from gebm.samplers.moves import not_a_number, select
 
 __all__ = ["SIR", "Ex2MCMC", "IteratedSIR"]
 
+Candidates = Annotated[int, Range(2, 10**6)]
 ROWS_AT_ONCE = 8192
 """Candidates evaluated in one pass, all chains together; only speed and memory depend on it."""
 
@@ -76,13 +79,9 @@ class SIR(Sampler):
         candidates: N >= 1.
     """
 
-    candidates: int
+    candidates: Annotated[int, Range(1, 10**6)] = 16
     exact: ClassVar[bool] = False
     temperable: ClassVar[bool] = False
-
-    def __post_init__(self) -> None:
-        if self.candidates < 1:
-            raise ValueError(f"candidates must be >= 1, got {self.candidates}")
 
     def init(self, potential: LatentPotential, z: Float[Tensor, "batch latent"]) -> State:
         return start(potential, z, gradient=False)
@@ -94,6 +93,7 @@ class SIR(Sampler):
         return State(choice.winner), Info(torch.ones_like(nothing), 0, self.candidates, choice.invalid)
 
 
+@component("samplers", "i-sir", "iterated sampling–importance resampling", candidates=16)
 @dataclass(frozen=True)
 class IteratedSIR(Sampler):
     """i-SIR (Andrieu, Lee & Vihola, 2018): keep the current latent or move to one of N−1 prior draws, with
@@ -105,12 +105,8 @@ class IteratedSIR(Sampler):
         candidates: N >= 2, the current latent included.
     """
 
-    candidates: int
+    candidates: Candidates = 16
     temperable: ClassVar[bool] = False
-
-    def __post_init__(self) -> None:
-        if self.candidates < 2:
-            raise ValueError(f"candidates must be >= 2 (the current latent is one of them), got {self.candidates}")
 
     def init(self, potential: LatentPotential, z: Float[Tensor, "batch latent"]) -> State:
         return start(potential, z, gradient=False)
@@ -125,6 +121,7 @@ class IteratedSIR(Sampler):
         return State(choice.winner), Info(leave, 0, self.candidates - 1, choice.invalid)
 
 
+@component("samplers", "ex2", "Ex²MCMC: an i-SIR step, then MALA moves", candidates=16, step_size=0.01, moves=4)
 @dataclass(frozen=True)
 class Ex2MCMC(Sampler):
     """Ex2MCMC (Samsonov et al., 2022): one i-SIR step, then local MALA moves. Exact, as both parts are.
@@ -139,17 +136,11 @@ class Ex2MCMC(Sampler):
         moves: MALA moves a step, >= 1.
     """
 
-    candidates: int
-    step_size: float
-    moves: int = 1
+    candidates: Candidates = 16
+    step_size: StepSize = 0.01
+    moves: Annotated[int, Range(1, 10**5)] = 4
     temperable: ClassVar[bool] = False
     target_acceptance: ClassVar[float | None] = MALA.target_acceptance
-
-    def __post_init__(self) -> None:
-        IteratedSIR(self.candidates)  # its complaints are these
-        MALA(self.step_size)
-        if self.moves < 1:
-            raise ValueError(f"moves must be >= 1, got {self.moves}; with none use IteratedSIR")
 
     def init(self, potential: LatentPotential, z: Float[Tensor, "batch latent"]) -> State:
         return start(potential, z, gradient=False)

@@ -22,6 +22,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from gebm.checks import Settings
 from gebm.model import LatentPotential, Position
 
 __all__ = ["Cost", "DualAverages", "Info", "InvalidEnergyWarning", "Sampler", "State", "StepDecay", "chain", "start"]
@@ -69,7 +70,7 @@ class Info(NamedTuple):
     swap_acceptance: Float[Tensor, " batch"] | None = None
 
 
-class Sampler(ABC):
+class Sampler(Settings, ABC):
     """A Markov kernel on latents, aimed at ν(z) ∝ exp(−U(z)).
 
     Class attributes: `target_acceptance`, the acceptance that step-size adaptation aims at (None where acceptance
@@ -79,7 +80,7 @@ class Sampler(ABC):
     """
 
     target_acceptance: ClassVar[float | None] = None
-    largest_step: ClassVar[float] = float("inf")
+    largest_step: ClassVar[float] = 100.0
     temperable: ClassVar[bool] = True
     exact: ClassVar[bool] = True
 

@@ -10,6 +10,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from gebm.checks import StepSize
+from gebm.components import component
 from gebm.model import LatentPotential
 from gebm.samplers.kernel import Info, Sampler, State, start
 from gebm.samplers.moves import gradient_at, metropolis, not_a_number, reflect, select, standard_normal
@@ -17,6 +19,7 @@ from gebm.samplers.moves import gradient_at, metropolis, not_a_number, reflect, 
 __all__ = ["MALA", "ULA"]
 
 
+@component("samplers", "ula", "unadjusted Langevin: biased, at first order in its step", step_size=0.01)
 @dataclass(frozen=True)
 class ULA(Sampler):
     """Unadjusted Langevin: z′ = z − γ∇U(z) + √(2γ) ξ (Roberts & Tweedie, 1996).
@@ -30,12 +33,8 @@ class ULA(Sampler):
         step_size: γ > 0.
     """
 
-    step_size: float
+    step_size: StepSize = 0.01
     exact: ClassVar[bool] = False
-
-    def __post_init__(self) -> None:
-        if not self.step_size > 0:
-            raise ValueError(f"step_size must be > 0, got {self.step_size}")
 
     def init(self, potential: LatentPotential, z: Float[Tensor, "batch latent"]) -> State:
         return start(potential, z, gradient=True)
@@ -50,6 +49,7 @@ class ULA(Sampler):
         return State(select(~invalid, proposed, state.position)), info
 
 
+@component("samplers", "mala", "Metropolis-adjusted Langevin", step_size=0.01)
 @dataclass(frozen=True)
 class MALA(Sampler):
     """Metropolis-adjusted Langevin (Roberts & Tweedie, 1996): ULA's proposal, accepted with
@@ -61,12 +61,8 @@ class MALA(Sampler):
         step_size: γ > 0; tuned to an acceptance of 0.574 (Roberts & Rosenthal, 1998).
     """
 
-    step_size: float
+    step_size: StepSize = 0.01
     target_acceptance: ClassVar[float | None] = 0.574
-
-    def __post_init__(self) -> None:
-        if not self.step_size > 0:
-            raise ValueError(f"step_size must be > 0, got {self.step_size}")
 
     def init(self, potential: LatentPotential, z: Float[Tensor, "batch latent"]) -> State:
         return start(potential, z, gradient=True)

@@ -6,13 +6,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from gebm.base import GaussianPrior, Prior, UniformPrior
+from gebm.checks import Range, StepSize
+from gebm.components import component
 from gebm.model import LatentPotential, Position
 from gebm.samplers.kernel import Info, Sampler, State, start
 from gebm.samplers.moves import metropolis, select, standard_normal
@@ -28,6 +30,7 @@ def _settle(
     return State(select(decision.accept, proposed, current)), Info(decision.acceptance, 0, 1, decision.invalid)
 
 
+@component("samplers", "rwm", "random-walk Metropolis", step_size=0.1)
 @dataclass(frozen=True)
 class RandomWalk(Sampler):
     """Random-walk Metropolis: z′ = z + σξ, log α = U(z) − U(z′) (Metropolis et al., 1953).
@@ -38,12 +41,8 @@ class RandomWalk(Sampler):
         step_size: σ > 0; tuned to an acceptance of 0.234 (Roberts, Gelman & Gilks, 1997).
     """
 
-    step_size: float
+    step_size: StepSize = 0.1
     target_acceptance: ClassVar[float | None] = 0.234
-
-    def __post_init__(self) -> None:
-        if not self.step_size > 0:
-            raise ValueError(f"step_size must be > 0, got {self.step_size}")
 
     def init(self, potential: LatentPotential, z: Float[Tensor, "batch latent"]) -> State:
         return start(potential, z, gradient=False)
@@ -54,6 +53,7 @@ class RandomWalk(Sampler):
         return _settle(current, proposed, current.potential - proposed.potential, generator)
 
 
+@component("samplers", "pcn", "preconditioned Crank–Nicolson", step_size=0.1)
 @dataclass(frozen=True)
 class PreconditionedCrankNicolson(Sampler):
     """pCN: z′ = √(1−ρ²) z + ρξ, log α = β(E(z) − E(z′)): the proposal is reversible for the prior, whatever d
@@ -69,13 +69,9 @@ class PreconditionedCrankNicolson(Sampler):
         TypeError: at init, under a prior that is neither Gaussian nor uniform.
     """
 
-    step_size: float
+    step_size: Annotated[float, Range(0, 1, "low")] = 0.1
     target_acceptance: ClassVar[float | None] = 0.234
     largest_step: ClassVar[float] = 1.0
-
-    def __post_init__(self) -> None:
-        if not 0 < self.step_size <= 1:
-            raise ValueError(f"step_size must be in (0, 1], got {self.step_size}")
 
     def init(self, potential: LatentPotential, z: Float[Tensor, "batch latent"]) -> State:
         _to_gaussian(potential.prior, z[:0])
@@ -90,6 +86,7 @@ class PreconditionedCrankNicolson(Sampler):
         return _settle(current, proposed, log_alpha, generator)
 
 
+@component("samplers", "independent", "independent Metropolis–Hastings from the prior")
 @dataclass(frozen=True)
 class IndependentMH(Sampler):
     """Independent Metropolis–Hastings with proposals from the prior: z′ ~ η, log α = β(E(z) − E(z′)) (Tierney, 1994).

@@ -10,18 +10,21 @@ import copy
 import itertools
 import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from gebm.base import Prior
+from gebm.checks import Range
+from gebm.components import component
 from gebm.model import LatentPotential, Position
 from gebm.samplers.kernel import Info, Sampler, State
+from gebm.samplers.langevin import MALA
 from gebm.samplers.moves import not_a_number
 
-__all__ = ["ParallelTempering", "prior_score", "retemper", "tempered"]
+__all__ = ["ParallelTempering", "parallel_tempering", "prior_score", "retemper", "tempered"]
 
 
 def tempered(potential: LatentPotential, inverse_temperature: float) -> LatentPotential:
@@ -107,10 +110,11 @@ class ParallelTempering(Sampler):
     """
 
     sampler: Sampler
-    ladder: tuple[float, ...]
+    ladder: tuple[Annotated[float, Range(0, 1)], ...]
     temperable: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         ordered = all(low < high for low, high in itertools.pairwise(self.ladder))
         if len(self.ladder) < 2 or not ordered or self.ladder[0] < 0 or self.ladder[-1] != 1.0:
             raise ValueError(
@@ -170,6 +174,18 @@ class ParallelTempering(Sampler):
                 invalid=torch.cat([none[:hot_rows], info.invalid]),
             )
         return _stack(parts), info
+
+
+@component(
+    "samplers",
+    "tempering",
+    "parallel tempering over β with MALA moves of one step size",
+    step_size=0.01,
+    ladder=(0.0, 0.1, 0.3, 1.0),
+)
+def parallel_tempering(step_size: float = 0.01, ladder: tuple[float, ...] = (0.0, 0.1, 0.3, 1.0)) -> ParallelTempering:
+    """Return parallel tempering that moves by MALA with one step size at every level."""
+    return ParallelTempering(MALA(step_size), ladder)
 
 
 def _swap(

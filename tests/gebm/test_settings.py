@@ -4,70 +4,119 @@ from __future__ import annotations
 
 import itertools
 import math
+import subprocess
+import sys
+from collections.abc import Iterator
 from typing import Any
 
 import jaxtyping
 import pytest
+from pydantic import TypeAdapter, ValidationError
 
-from gebm.optimisation import Decay, learning_rate_factor
-from gebm.settings import RefitSettings, TrainingSettings
+from baselines.flows import FlowSettings, MaximumLikelihoodSettings
+from gebm.optimisation import learning_rate_factor
+from gebm.settings import Decay, RefitSettings, TrainingSettings
 
-COMMON = [
-    ("batch_size", 0, "a whole number >= 1, got 0"),
-    ("batch_size", 2.5, "a whole number >= 1, got 2.5"),
-    ("penalty_every", 0, "a whole number >= 1, got 0"),
-    ("learning_rate", 0.0, "a number > 0, got 0.0"),
-    ("learning_rate", -1e-4, "a number > 0, got -0.0001"),
-    ("learning_rate", math.nan, "a number > 0, got nan"),
-    ("betas", (0.5, 1.0), r"two numbers in \[0, 1\), got \(0.5, 1.0\)"),
-    ("betas", (-0.1, 0.9), r"two numbers in \[0, 1\)"),
-    ("betas", (0.9,), r"two numbers in \[0, 1\)"),
-    ("clip_norm", -1.0, r"a number >= 0 \(0 for none\), got -1.0"),
-    ("penalty", math.inf, r"a number >= 0 \(0 for none\), got inf"),
-    ("penalty_norm", -1.0, r"a number >= 0 \(0 for none\), got -1.0"),
-    ("energy_l2", -0.5, r"a number >= 0 \(0 for none\)"),
-    ("weight_decay", -0.5, r"a number >= 0 \(0 for none\)"),
-    ("decay", "linaer", "one of 'constant', 'linear', 'cosine', got 'linaer'"),
-    ("penalty_points", "base", "one of 'interpolates', 'data', 'both', got 'base'"),
-    ("precision", "fp16", "one of 'float32', 'bf16', got 'fp16'"),
+FIRST: dict[Any, dict[str, Any]] = {
+    TrainingSettings: {"base_steps": 10},
+    RefitSettings: {"steps": 10},
+    MaximumLikelihoodSettings: {"steps": 10},
+    FlowSettings: {"family": "realnvp"},
+}
+IMPOSSIBLE: dict[str, list[Any]] = {
+    "base_steps": [0, -3, 2.5, True, 10**10],
+    "steps": [-1, True, 1e3],
+    "batch_size": [1, 2.5, "64", 10**9],
+    "penalty_every": [0],
+    "n_critic": [0, False],
+    "burst": [-1],
+    "check_every": [0],
+    "partition_samples": [0],
+    "patience": [-1],
+    "learning_rate": [0.0, -1e-4, 1e9, math.nan, math.inf, True],
+    "betas": [(0.5, 1.0), (-0.1, 0.9), (0.9,), (0.5, math.nan)],
+    "clip_norm": [-1.0, math.inf],
+    "penalty": [math.inf, 1e7],
+    "ema": [1.0, -0.1],
+    "decay": ["linaer"],
+    "precision": ["fp16"],
+    "noise": [-1.0],
+    "family": ["glow"],
+    "hidden": [0, 10**6],
+    "bins": [1],
+    "tail_bound": [0.0],
+    "dropout": [1.0],
+    "residual": [1],
+}
+CASES = [
+    (kind, name, value)
+    for kind in FIRST
+    for name, values in IMPOSSIBLE.items()
+    for value in values
+    if name in kind.__dataclass_fields__
 ]
-TRAINING = [
-    ("base_steps", 0, "a whole number >= 1, got 0"),
-    ("base_steps", -3, "a whole number >= 1, got -3"),
-    ("n_critic", 0, "a whole number >= 1, got 0"),
-    ("burst", -1, "a whole number >= 0, got -1"),
-    ("burst_every", 0, "a whole number >= 1, got 0"),
-    ("energy_learning_rate", 0.0, "a number > 0, got 0.0"),
-    ("log_partition_learning_rate", math.inf, "a number > 0, got inf"),
-    ("ema", 1.0, r"a decay in \[0, 1\), got 1.0"),
-    ("ema", -0.1, r"a decay in \[0, 1\), got -0.1"),
-]
-REFIT = [
-    ("steps", -1, "a whole number >= 0, got -1"),
-    ("check_every", 0, "a whole number >= 1, got 0"),
-    ("partition_samples", 0, "a whole number >= 1, got 0"),
-    ("patience", -1, "a whole number >= 0, got -1"),
-]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def unchecked() -> Iterator[None]:
+    """The library as its users run it, without type checks at every call, which would speak before its own errors."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.mark.parametrize(("kind", "name", "value"), CASES)
+def test_impossible_values_are_named_in_one_line_with_the_range(kind: Any, name: str, value: Any) -> None:
+    with pytest.raises(ValueError, match=f"^{name} must be .*, got ") as caught:
+        kind(**FIRST[kind] | {name: value})
+    assert "\n" not in str(caught.value)
+    with pytest.raises(ValidationError):
+        TypeAdapter(kind).validate_python(FIRST[kind] | {name: value})
 
 
 @pytest.mark.parametrize(
-    ("kind", "name", "value", "right"),
-    [(TrainingSettings, *case) for case in COMMON + TRAINING] + [(RefitSettings, *case) for case in COMMON + REFIT],
+    ("values", "message"),
+    [
+        ({"batch_size": 1}, "batch_size must be a whole number from 2 to 1,000,000, got 1"),
+        ({"learning_rate": 0.0}, "learning_rate must be a number in (0, 1000], got 0.0"),
+        ({"betas": (0.5, 1.0)}, "betas must be a tuple of 2, each a number in [0, 1), got (0.5, 1.0)"),
+        ({"clip_norm": -1}, "clip_norm must be a number from 0 to 1,000,000, got -1"),
+        ({"penalty_points": "base"}, "penalty_points must be one of 'interpolates', 'data', 'both', got 'base'"),
+    ],
 )
-def test_impossible_values_are_named_in_one_line(kind: Any, name: str, value: Any, right: str) -> None:
-    first = {"base_steps": 10} if kind is TrainingSettings else {"steps": 10}
-    jaxtyping.config.update("jaxtyping_disable", True)  # as users run it
-    try:
-        with pytest.raises(ValueError, match=f"^{name} must be {right}") as caught:
-            kind(**first | {name: value})
-    finally:
-        jaxtyping.config.update("jaxtyping_disable", False)
-    assert "\n" not in str(caught.value)
+def test_what_would_be_right_is_said(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match="must be") as caught:
+        TrainingSettings(10, **values)
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize("kind", FIRST)
+def test_the_dataclasses_are_a_schema_for_pydantic(kind: Any) -> None:
+    """Lists become tuples and whole numbers floats, as TOML and JSON need it; unknown keys are refused."""
+    adapter = TypeAdapter(kind)
+    values = FIRST[kind] | ({"dropout": 0} if kind is FlowSettings else {"betas": [0, 0.9], "learning_rate": 1})
+    made = adapter.validate_python(values)
+    assert adapter.validate_json(adapter.dump_json(made)) == made
+    assert made == kind(**values | ({"betas": (0.0, 0.9)} if "betas" in values else {}))
+    with pytest.raises(ValidationError, match="typo"):
+        adapter.validate_python(values | {"typo": 1})
+
+
+def test_settings_need_no_torch() -> None:
+    script = "import sys, gebm.settings, baselines.flows.settings; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
 
 
 def test_edges_that_mean_something_are_allowed() -> None:
     TrainingSettings(base_steps=1, burst=0, clip_norm=0.0, penalty=0.0, energy_l2=0.0, ema=0.0, betas=(0.0, 0.0))
     RefitSettings(steps=0, patience=0)
+
+
+@pytest.mark.parametrize("lacking", [{"residual": True}, {"normalisation": "act"}, {"family": "iaf"}])
+def test_what_zuko_lacks_is_named(lacking: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="is not there with backend='zuko'"):
+        FlowSettings(**{"family": "realnvp", "backend": "zuko"} | lacking)
 
 
 @pytest.mark.parametrize("decay", ["constant", "linear", "cosine"])

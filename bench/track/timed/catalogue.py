@@ -37,7 +37,7 @@ RULES = {
     "pcn": Rule("PreconditionedCrankNicolson", {"step_size": 0.6}, 60),
     "independent": Rule("IndependentMH", {}, 60),
     "i-sir": Rule("IteratedSIR", {"candidates": 4}, 30),
-    "ex2": Rule("Ex2MCMC", {"candidates": 4, "step_size": 0.3}, 20),
+    "ex2": Rule("Ex2MCMC", {"candidates": 4, "step_size": 0.3, "moves": 1}, 20),
     "tempering": Rule("ParallelTempering", {"ladder": (0.0, 0.5, 1.0)}, 40),
 }
 

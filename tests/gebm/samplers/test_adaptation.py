@@ -61,7 +61,7 @@ def test_a_bounded_step_stays_in_bounds(targets) -> None:
 def test_an_unreachable_start_is_survived(targets) -> None:
     """Every proposal is refused at a step this large; adaptation still comes back."""
     potential = targets.potential(targets.double_well, GaussianPrior(2))
-    adaptive = StepSizeAdaptation(RandomWalk(1e6), warmup=200)
+    adaptive = StepSizeAdaptation(RandomWalk(100.0), warmup=200)
     generator = torch.Generator().manual_seed(0)
     state = adaptive.init(potential, torch.zeros(50, 2))
     for _ in range(250):

@@ -63,7 +63,7 @@ EXACT: dict[str, Settings] = {
     "PreconditionedCrankNicolson": Settings(PCN(0.7), PCN(0.7), PCN(0.5)),
     "IndependentMH": Settings(IndependentMH(), IndependentMH(), IndependentMH()),
     "IteratedSIR": Settings(IteratedSIR(4), IteratedSIR(8), IteratedSIR(4)),
-    "Ex2MCMC": Settings(Ex2MCMC(3, 0.8), Ex2MCMC(3, 0.25), Ex2MCMC(3, 0.2, moves=2)),
+    "Ex2MCMC": Settings(Ex2MCMC(3, 0.8, moves=1), Ex2MCMC(3, 0.25, moves=1), Ex2MCMC(3, 0.2, moves=2)),
     "ParallelTempering": Settings(
         ParallelTempering(MALA(0.8), (0.0, 0.5, 1.0)),
         ParallelTempering(HMC(0.5, 2), (0.1, 1.0)),

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+import re
 
+import jaxtyping
 import pytest
 import torch
 from torch import nn
 
+from bench.core import registry
 from gebm.base import Base, GaussianPrior, Prior, UniformPrior
 from gebm.model import LatentPotential
 from gebm.samplers import (
@@ -30,6 +33,7 @@ from gebm.samplers import (
     chain,
 )
 from gebm.samplers.moves import bounce, reflect
+from gebm.samplers.tempering import parallel_tempering
 
 
 def cliff(x: torch.Tensor) -> torch.Tensor:
@@ -129,50 +133,56 @@ def test_reflection_is_a_billiard() -> None:
     assert torch.equal(reflect(GaussianPrior(3), 9 * z), 9 * z)
 
 
-STEPPING = [
-    ULA,
-    MALA,
-    HMC,
-    KineticLangevin,
-    AdjustedKineticLangevin,
-    RandomWalk,
-    PreconditionedCrankNicolson,
-    lambda value: Ex2MCMC(3, value),
-]
-
-
-@pytest.mark.parametrize("value", [0.0, -0.1, math.nan])
-@pytest.mark.parametrize("build", STEPPING)
-def test_a_step_size_must_be_positive(build, value: float) -> None:
-    with pytest.raises(ValueError, match="step_size must be"):
-        build(value)
+NAN = math.nan
+STEPPING = [ULA, MALA, HMC, KineticLangevin, AdjustedKineticLangevin, RandomWalk, PreconditionedCrankNicolson, Ex2MCMC]
 
 
 @pytest.mark.parametrize(
     ("build", "complaint"),
     [
-        (lambda: HMC(0.1, 0), "leapfrog_steps must be >= 1, got 0"),
-        (lambda: HMC(0.1, 3, -1.0), "mass must be positive"),
-        (lambda: HMC(0.1, 3, (1.0, 0.0)), "mass must be positive"),
-        (lambda: KineticLangevin(0.1, friction=0.0), "friction must be > 0"),
-        (lambda: PreconditionedCrankNicolson(1.5), r"step_size must be in \(0, 1\]"),
-        (lambda: SIR(0), "candidates must be >= 1"),
-        (lambda: IteratedSIR(1), "candidates must be >= 2"),
-        (lambda: Ex2MCMC(1, 0.1), "candidates must be >= 2"),
-        (lambda: Ex2MCMC(3, 0.1, moves=0), "moves must be >= 1"),
+        *(
+            (lambda value=value: ULA(value), "step_size must be a number in (0, 100], got")
+            for value in (0.0, -1.0, NAN, 101.0)
+        ),
+        *((lambda build=build: build(step_size=0.0), "step_size must be") for build in STEPPING),
+        (lambda: HMC(0.1, 0), "leapfrog_steps must be a whole number from 1 to 100,000, got 0"),
+        (lambda: HMC(0.1, True), "leapfrog_steps must be"),
+        (
+            lambda: HMC(0.1, 3, -1.0),
+            "mass must be a number in (0, 1e+06] or a tuple, each a number in (0, 1e+06], got -1.0",
+        ),
+        (lambda: HMC(0.1, 3, (1.0, 0.0)), "mass must be"),
+        (lambda: KineticLangevin(0.1, friction=0.0), "friction must be a number in (0, 1e+06], got 0.0"),
+        (lambda: PreconditionedCrankNicolson(1.5), "step_size must be a number in (0, 1], got 1.5"),
+        (lambda: SIR(0), "candidates must be a whole number from 1 to 1,000,000, got 0"),
+        (lambda: IteratedSIR(1), "candidates must be a whole number from 2 to 1,000,000, got 1"),
+        (lambda: Ex2MCMC(10**7, 0.1), "candidates must be"),
+        (lambda: Ex2MCMC(3, 0.1, moves=0), "moves must be"),
+        (lambda: parallel_tempering(step_size=0.0), "step_size must be"),
         (lambda: ParallelTempering(MALA(0.1), (0.0, 0.5)), "ladder must increase"),
         (lambda: ParallelTempering(MALA(0.1), (0.5, 0.2, 1.0)), "ladder must increase"),
+        (lambda: ParallelTempering(MALA(0.1), (0.5, NAN, 1.0)), "ladder must be"),
         (lambda: ParallelTempering(KineticLangevin(0.1), (0.0, 1.0)), "KineticLangevin is not; use MALA"),
         (lambda: ParallelTempering(ULA(0.1), (0.0, 1.0)), "ULA is not; use MALA"),
         (lambda: StepSizeAdaptation(ULA(0.1), 10), "sampler must be able to reject, ULA cannot"),
         (lambda: StepSizeAdaptation(IndependentMH(), 10), "sampler must have a step_size"),
-        (lambda: StepSizeAdaptation(MALA(0.1), 0), "warmup must be >= 1"),
-        (lambda: StepSizeAdaptation(MALA(0.1), 5, target=1.5), "target must be an acceptance"),
+        (lambda: StepSizeAdaptation(MALA(0.1), 0), "warmup must be"),
+        (lambda: StepSizeAdaptation(MALA(0.1), 5, target=1.5), "target must be"),
     ],
 )
-def test_bad_settings_name_the_argument(build, complaint: str) -> None:
-    with pytest.raises(ValueError, match=complaint):
-        build()
+def test_bad_settings_name_the_argument_and_its_range(build, complaint: str) -> None:
+    jaxtyping.config.update("jaxtyping_disable", True)  # as users run it
+    try:
+        with pytest.raises(ValueError, match=re.escape(complaint)):
+            build()
+    finally:
+        jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.mark.parametrize("name", registry.entries("samplers"))
+def test_a_registered_sampler_is_made_with_the_settings_it_was_registered_with(name: str) -> None:
+    entry = registry.get("samplers", name)
+    assert entry.load()() == entry.load()(**entry.settings)
 
 
 def test_bad_starts_name_the_argument(sampler: Sampler, targets) -> None:
