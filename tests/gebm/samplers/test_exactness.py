@@ -195,7 +195,7 @@ class ForgetfulHMC(HMC):
 
 @pytest.mark.parametrize("name", EXACT)
 def test_gaussian_posterior_in_two_latents(name: str, targets) -> None:
-    check_gaussian(EXACT[name].two, targets.gaussian(2), draws=1500)
+    check_gaussian(EXACT[name].two, targets.gaussian(2), draws=500)
 
 
 @pytest.mark.parametrize("name", EXACT)
@@ -224,7 +224,7 @@ def test_one_step_is_reversible(name: str, targets) -> None:
 
 def test_misplaced_mala_fails_every_check(targets) -> None:
     with pytest.raises(AssertionError, match="standard errors"):
-        check_gaussian(MisplacedMALA(0.8), targets.gaussian(2), draws=1500)
+        check_gaussian(MisplacedMALA(0.8), targets.gaussian(2), draws=500)
     with pytest.raises(AssertionError, match="standard errors"):
         check_gaussian(MisplacedMALA(0.25), targets.gaussian(50), draws=400)
     with pytest.raises(AssertionError, match="has moved"):
