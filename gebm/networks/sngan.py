@@ -102,7 +102,7 @@ class SNGANDiscriminator(nn.Module):
 def _square(shape: Sequence[int]) -> tuple[int, int]:
     """Return channels and side of an image that there are networks for."""
     if len(shape) != 3 or shape[0] < 1 or shape[1] != shape[2] or shape[1] < 8 or shape[1] % 8:
-        raise ValueError(f"sngan takes images of a side that is a multiple of 8, not {'×'.join(map(str, shape))}")
+        raise ValueError("sngan takes images of a side that is a multiple of 8")
     return shape[0], shape[1]
 
 

@@ -165,7 +165,7 @@ def _glorot(layer: nn.Conv2d | nn.Linear, gain: float = 1.0) -> nn.Conv2d | nn.L
 def _known(shape: Sequence[int]) -> tuple[int, int]:
     """Return channels and side of an image that there are networks for."""
     if len(shape) != 3 or shape[0] < 1 or shape[1] != shape[2] or shape[1] not in SIDES:
-        raise ValueError(f"sngan-resnet takes images of side 32 or 64, not {'×'.join(map(str, shape))}")
+        raise ValueError("sngan-resnet takes images of side 32 or 64")
     return shape[0], shape[1]
 
 

@@ -21,7 +21,7 @@ __all__ = ["HMC", "AdjustedKineticLangevin", "KineticLangevin"]
 Scale = Annotated[float, Range(0, 10**6, "low")]
 
 
-@component("samplers", "hmc", "Hamiltonian Monte Carlo", step_size=0.1, leapfrog_steps=10)
+@component("samplers", "hmc", "Hamiltonian Monte Carlo")
 @dataclass(frozen=True)
 class HMC(Sampler):
     """Hamiltonian Monte Carlo (Duane et al., 1987; Neal, 2011): p ~ N(0, M), L leapfrog steps, log α = H − H′ with
@@ -115,8 +115,6 @@ class _Kinetic(Sampler):
     "samplers",
     "kinetic",
     "kinetic (underdamped) Langevin, ABOBA: biased, at first order in its step",
-    step_size=0.01,
-    friction=1.0,
 )
 @dataclass(frozen=True)
 class KineticLangevin(_Kinetic):
@@ -159,9 +157,7 @@ class KineticLangevin(_Kinetic):
         return State(position, velocity), info
 
 
-@component(
-    "samplers", "kinetic-adjusted", "kinetic Langevin with a Metropolis correction", step_size=0.01, friction=10.0
-)
+@component("samplers", "kinetic-adjusted", "kinetic Langevin with a Metropolis correction")
 @dataclass(frozen=True)
 class AdjustedKineticLangevin(_Kinetic):
     """Kinetic Langevin with a Metropolis correction: v ← Cv + √(1−C²) ξ with C = exp(−κh) and h = 2√λ, which is exact, then one

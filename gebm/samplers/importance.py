@@ -93,7 +93,7 @@ class SIR(Sampler):
         return State(choice.winner), Info(torch.ones_like(nothing), 0, self.candidates, choice.invalid)
 
 
-@component("samplers", "i-sir", "iterated sampling–importance resampling", candidates=16)
+@component("samplers", "i-sir", "iterated sampling–importance resampling")
 @dataclass(frozen=True)
 class IteratedSIR(Sampler):
     """i-SIR (Andrieu, Lee & Vihola, 2018): keep the current latent or move to one of N−1 prior draws, with
@@ -121,7 +121,7 @@ class IteratedSIR(Sampler):
         return State(choice.winner), Info(leave, 0, self.candidates - 1, choice.invalid)
 
 
-@component("samplers", "ex2", "Ex²MCMC: an i-SIR step, then MALA moves", candidates=16, step_size=0.01, moves=4)
+@component("samplers", "ex2", "Ex²MCMC: an i-SIR step, then MALA moves")
 @dataclass(frozen=True)
 class Ex2MCMC(Sampler):
     """Ex2MCMC (Samsonov et al., 2022): one i-SIR step, then local MALA moves. Exact, as both parts are.

@@ -19,7 +19,7 @@ from gebm.samplers.moves import gradient_at, metropolis, not_a_number, reflect, 
 __all__ = ["MALA", "ULA"]
 
 
-@component("samplers", "ula", "unadjusted Langevin: biased, at first order in its step", step_size=0.01)
+@component("samplers", "ula", "unadjusted Langevin: biased, at first order in its step")
 @dataclass(frozen=True)
 class ULA(Sampler):
     """Unadjusted Langevin: z′ = z − γ∇U(z) + √(2γ) ξ (Roberts & Tweedie, 1996).
@@ -49,7 +49,7 @@ class ULA(Sampler):
         return State(select(~invalid, proposed, state.position)), info
 
 
-@component("samplers", "mala", "Metropolis-adjusted Langevin", step_size=0.01)
+@component("samplers", "mala", "Metropolis-adjusted Langevin")
 @dataclass(frozen=True)
 class MALA(Sampler):
     """Metropolis-adjusted Langevin (Roberts & Tweedie, 1996): ULA's proposal, accepted with

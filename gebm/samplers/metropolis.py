@@ -30,7 +30,7 @@ def _settle(
     return State(select(decision.accept, proposed, current)), Info(decision.acceptance, 0, 1, decision.invalid)
 
 
-@component("samplers", "rwm", "random-walk Metropolis", step_size=0.1)
+@component("samplers", "rwm", "random-walk Metropolis")
 @dataclass(frozen=True)
 class RandomWalk(Sampler):
     """Random-walk Metropolis: z′ = z + σξ, log α = U(z) − U(z′) (Metropolis et al., 1953).
@@ -53,7 +53,7 @@ class RandomWalk(Sampler):
         return _settle(current, proposed, current.potential - proposed.potential, generator)
 
 
-@component("samplers", "pcn", "preconditioned Crank–Nicolson", step_size=0.1)
+@component("samplers", "pcn", "preconditioned Crank–Nicolson")
 @dataclass(frozen=True)
 class PreconditionedCrankNicolson(Sampler):
     """pCN: z′ = √(1−ρ²) z + ρξ, log α = β(E(z) − E(z′)): the proposal is reversible for the prior, whatever d

@@ -180,8 +180,6 @@ class ParallelTempering(Sampler):
     "samplers",
     "tempering",
     "parallel tempering over β with MALA moves of one step size",
-    step_size=0.01,
-    ladder=(0.0, 0.1, 0.3, 1.0),
 )
 def parallel_tempering(step_size: float = 0.01, ladder: tuple[float, ...] = (0.0, 0.1, 0.3, 1.0)) -> ParallelTempering:
     """Return parallel tempering that moves by MALA with one step size at every level."""

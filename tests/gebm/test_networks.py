@@ -120,9 +120,7 @@ def test_a_shape_that_a_family_has_no_networks_for_is_named(name: str) -> None:
     family, _, impossible = FAMILIES[name]
     for shape in impossible:
         for build in (family.check, family.generator, family.discriminator):
-            with pytest.raises(
-                ValueError, match=f"^{name} takes images of .*side .*, not {'×'.join(map(str, shape))}$"
-            ):
+            with pytest.raises(ValueError, match=f"^{name} takes images of .*side"):
                 build(shape)
 
 

