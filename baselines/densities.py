@@ -38,7 +38,7 @@ class Density:
         self.estimator, self.choice, self.tried = estimator, choice, tried
 
     def log_prob(self, x: Float[Tensor, "batch features"]) -> Float[Tensor, " batch"]:
-        """log-density in nats, in double precision."""
+        """Return the log-density in nats, in double precision."""
         return torch.from_numpy(self.estimator.score_samples(x.double().cpu().numpy())).to(x.device)
 
     def sample(self, count: int, generator: torch.Generator) -> Float[Tensor, "batch features"]:
@@ -51,7 +51,7 @@ class Density:
         return torch.from_numpy(rows).to(generator.device)
 
     def state(self) -> dict[str, Tensor]:
-        """What the density is made of, as tensors."""
+        """Return what the density is made of, as tensors."""
         if isinstance(self.estimator, GaussianMixture):
             return {name: torch.from_numpy(getattr(self.estimator, f"{name}_")) for name in MIXTURE_PARTS}
         rows = torch.from_numpy(np.array(self.estimator.tree_.data))
@@ -59,7 +59,7 @@ class Density:
 
     @classmethod
     def from_state(cls, state: Mapping[str, Tensor]) -> Density:
-        """The density that `state` gave, without what was tried."""
+        """Rebuild the density from its `state`, without what was tried."""
         if "rows" in state:
             width = float(state["bandwidth"])
             return cls(KernelDensity(bandwidth=width).fit(state["rows"].cpu().numpy()), width, {})
@@ -74,7 +74,7 @@ def kernel_density(
     validation: Float[Tensor, "held features"],
     bandwidths: Sequence[float] = BANDWIDTHS,
 ) -> Density:
-    """A Gaussian kernel on every training row, of one bandwidth for all directions.
+    """Fit a Gaussian kernel on every training row, with one bandwidth for all directions.
 
     Arguments:
         train: the rows.
@@ -93,7 +93,7 @@ def gaussian_mixture(
     generator: torch.Generator,
     components: Sequence[int] = COMPONENTS,
 ) -> Density:
-    """A mixture of Gaussians with full covariances, by expectation–maximisation from k-means.
+    """Fit a mixture of Gaussians with full covariances, by expectation–maximisation from k-means.
 
     Arguments:
         train: the rows.

@@ -43,7 +43,7 @@ class Prior(ABC):
 
     @abstractmethod
     def log_prob(self, z: Float[Tensor, "batch latent"]) -> Float[Tensor, " batch"]:
-        """log η(z) in nats, normalised; −inf outside the support."""
+        """Return log η(z) in nats, normalised; −inf outside the support."""
 
 
 class GaussianPrior(Prior):
@@ -100,7 +100,7 @@ class Base(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
-        """The precision of its latents: `latent_dtype` if set, else that of the first weight, single precision without one."""
+        """Precision of the latents: `latent_dtype` if set, else that of the first weight, single precision without one."""
         if self.latent_dtype is not None:
             return self.latent_dtype
         return next((p.dtype for p in self.parameters() if p.is_floating_point()), torch.float32)
@@ -127,12 +127,12 @@ class FlowBase(Base, ABC):
 
     @abstractmethod
     def log_prob(self, x: Float[Tensor, "batch ..."]) -> Float[Tensor, " batch"]:
-        """log g(x) in nats."""
+        """Return log g(x) in nats."""
 
 
 @contextmanager
 def frozen(*modules: nn.Module) -> Iterator[None]:
-    """No gradient reaches the modules' parameters inside; afterwards those that asked for one ask again."""
+    """Freeze the parameters of modules inside the block, and restore their flags afterwards."""
     flags = [(parameter, parameter.requires_grad) for module in modules for parameter in module.parameters()]
     try:
         for parameter, _ in flags:
@@ -169,7 +169,7 @@ def recompute_normalisation(base: Base, generator: torch.Generator, batches: int
         base: changed in place.
         generator: source of the latents.
         batches: batches to average over.
-        batch_size: latents a batch, at least 2: one has no variance.
+        batch_size: latents per batch, at least 2: one has no variance.
 
     Raises:
         ValueError: if `batches` < 1 or `batch_size` < 2.

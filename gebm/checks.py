@@ -38,7 +38,7 @@ class Range(Strict):
     def __str__(self) -> str:
         if not self.excluded:
             return f"from {self.low:,} to {self.high:,}"
-        return f"in ({self.low:g}, {self.high:g}]" if self.excluded == "low" else f"in [{self.low:g}, {self.high:g})"
+        return f"in ({self.low}, {self.high}]" if self.excluded == "low" else f"in [{self.low}, {self.high})"
 
 
 Count = Annotated[int, Range(0, 10**9)]
@@ -111,10 +111,7 @@ def _words(hint: Any) -> str:
     if origin in (Union, UnionType):
         return " or ".join(map(_words, arguments))
     if origin is tuple:
-        return (
-            f"a tuple, each {_words(arguments[0])}"
-            if arguments[-1] is ...
-            else f"a tuple of {len(arguments)}, each {_words(arguments[0])}"
-        )
+        count = "one or more" if arguments[-1] is ... else str(len(arguments))
+        return f"a tuple of {count}, each {_words(arguments[0])}"
     names = {int: "a whole number", float: "a number", bool: "true or false", type(None): "None"}
     return names.get(hint, f"a {getattr(hint, '__name__', hint)}")

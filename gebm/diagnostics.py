@@ -52,7 +52,7 @@ def _array(values: Values) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
 
 
 def rhat(values: Values) -> float:
-    """Rank-normalised split R-hat, the larger of bulk and folded (Vehtari et al., 2021); NaN for one chain or no
+    """Return rank-normalised split R-hat, the larger of bulk and folded (Vehtari et al., 2021); NaN for one chain or no
     numbers.
     """
     array = _array(values)
@@ -62,17 +62,17 @@ def rhat(values: Values) -> float:
 
 
 def bulk_ess(values: Values) -> float:
-    """Effective sample size of the rank-normalised values: how well the centre of the law is known."""
+    """Return the effective sample size of the rank-normalised values: how well the centre of the law is known."""
     return _ess(values, "bulk", None)
 
 
 def tail_ess(values: Values) -> float:
-    """The smaller effective sample size of the 5 % and 95 % quantiles."""
+    """Return the smaller effective sample size of the 5 % and 95 % quantiles."""
     return _ess(values, "tail", 0.05)
 
 
 def mean_ess(values: Values) -> float:
-    """Effective sample size for the mean: the Monte Carlo variance of the mean is the variance divided by it."""
+    """Return the effective sample size for the mean: the Monte Carlo variance of the mean is the variance divided by it."""
     return _ess(values, "mean", None)
 
 
@@ -84,7 +84,7 @@ def _ess(values: Values, method: str, prob: float | None) -> float:
 
 
 def weight_ess(log_weights: Float[Tensor, " draws"]) -> float:
-    """(Σw)²/Σw² (Kong, 1992); NaN and infinite weights count as zero weights."""
+    """Return (Σw)²/Σw² (Kong, 1992); NaN and infinite weights count as zero weights."""
     log_weights = usable_log_weights(log_weights)
     if not bool((log_weights > -math.inf).any()):
         return 0.0
@@ -92,13 +92,13 @@ def weight_ess(log_weights: Float[Tensor, " draws"]) -> float:
 
 
 def usable_log_weights(log_weights: Float[Tensor, " draws"]) -> Float[Tensor, " draws"]:
-    """In double precision, with −inf (a zero weight, which stays one of the draws) in place of NaN and +inf."""
+    """Return log weights in double precision, with −inf (a zero weight, which stays one of the draws) in place of NaN and +inf."""
     values = log_weights.detach().double()
     return torch.where(values.isnan() | (values == math.inf), torch.full_like(values, -math.inf), values)
 
 
 def pareto_k(log_weights: Float[Tensor, " draws"]) -> float:
-    """k̂, the estimated tail shape of the weights: below 0.5 fine, from 0.7 on their mean is not to be used.
+    """Return k̂, the estimated tail shape of the weights: below 0.5 fine, from 0.7 on their mean is not to be used.
 
     −inf for equal weights, which have no tail; +inf where there are too few draws (under 25) or non-zero weights to
     say.
@@ -118,7 +118,7 @@ def pareto_k(log_weights: Float[Tensor, " draws"]) -> float:
 
 @dataclass(frozen=True)
 class Trace:
-    """What chains left behind: latents, energies, and what their steps reported.
+    """Recorded chains: latents, energies, and what their steps reported.
 
     Arguments:
         z: (draws, chains, latent).
@@ -126,8 +126,8 @@ class Trace:
         acceptance: mean acceptance of each chain, after warm-up.
         energy_error: mean |H′ − H| of each chain after warm-up, for samplers with a Hamiltonian.
         invalid: candidates refused because their energy was not a number, warm-up included.
-        cost: evaluations a chain, after warm-up.
-        warmup_cost: evaluations a chain before that.
+        cost: evaluations per chain, after warm-up.
+        warmup_cost: evaluations per chain before that.
     """
 
     z: Float[Tensor, "draws chains latent"]
@@ -207,7 +207,7 @@ def record(
 
 @dataclass(frozen=True)
 class Quantity:
-    """One function of the state along a trace: its mean, and what the mean is worth."""
+    """One function of the state along a trace: its mean, and how precise the mean is."""
 
     name: str
     mean: float
@@ -242,12 +242,12 @@ class Summary:
 
     @property
     def mixed(self) -> bool:
-        """Whether every R-hat is below 1.01; False where one cannot be had."""
+        """Whether every R-hat is below 1.01; False where one is undefined."""
         return all(quantity.rhat < RHAT_LIMIT for quantity in self.quantities)
 
 
 def summarise(trace: Trace, coordinates: Sequence[int] = (0, 1, 2)) -> Summary:
-    """R-hat and ESS of E, ‖z‖² and the named latent coordinates (those that exist), with acceptance, energy error
+    """Return R-hat and ESS of E, ‖z‖² and the named latent coordinates (those that exist), with acceptance, energy error
     and cost.
 
     Raises:

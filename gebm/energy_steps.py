@@ -1,4 +1,4 @@
-"""One step of the energy, which both phases of training take: data against negatives, plus penalties."""
+"""Energy steps, as both phases of training take them: data against negatives, plus penalties."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Losses = dict[str, Tensor]
 
 
 def energies(energy: nn.Module, x: Float[Tensor, "batch ..."]) -> Float[Tensor, " batch"]:
-    """E(x), one value a sample.
+    """Return E(x), one value per sample.
 
     Raises:
         ValueError: if the energy returns anything else, such as (batch, 1), which would broadcast silently.
@@ -31,7 +31,7 @@ def energies(energy: nn.Module, x: Float[Tensor, "batch ..."]) -> Float[Tensor, 
     values: Tensor = energy(x)
     if values.shape != x.shape[:1]:
         raise ValueError(
-            f"energy must return one value a sample, shape {tuple(x.shape[:1])}, got {tuple(values.shape)}; "
+            f"energy must return one value per sample, shape {tuple(x.shape[:1])}, got {tuple(values.shape)}; "
             "squeeze its last axis"
         )
     return values
@@ -73,7 +73,7 @@ class EnergySteps:
         self.count = 0
 
     def step(self) -> Losses:
-        """One energy step; the losses stay on the device."""
+        """Take one energy step; the losses stay on the device."""
         x_data = self.data.next()
         with mixed_precision(self.settings.precision, x_data.device, self.negatives.base, self.energy):
             x_base = widened(self.negatives.draw(x_data.shape[0]))
@@ -93,7 +93,7 @@ class EnergySteps:
         }
 
     def penalty(self, x_data: Tensor, x_base: Tensor) -> Tensor:
-        """The weighted gradient penalty; 0 at a step that is due none."""
+        """Return the weighted gradient penalty; 0 at the steps that skip it."""
         settings = self.settings
         if not settings.penalty or self.count % settings.penalty_every:
             return torch.zeros((), device=x_data.device)
@@ -103,10 +103,10 @@ class EnergySteps:
         return settings.penalty * settings.penalty_every * penalty
 
     def state_dict(self) -> dict[str, Any]:
-        """The count, on which the lazy penalty depends, and the persistent chains."""
+        """Return the count, on which the lazy penalty depends, and the persistent chains."""
         return {"count": self.count, "negatives": self.negatives.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from there."""
+        """Continue from a saved state."""
         self.count = state["count"]
         self.negatives.load_state_dict(state["negatives"])

@@ -28,7 +28,7 @@ NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
 def frozen_copy(network: Network, memory_format: torch.memory_format = torch.preserve_format) -> Network:
-    """A copy that computes the same function as the network in evaluation mode, up to rounding, with less work.
+    """Return a copy that computes the same function as the network in evaluation mode, up to rounding, with less work.
 
     Batch norms are folded where they directly follow a linear layer (of inputs (batch, features)) or a convolution in an
     `nn.Sequential` and keep running statistics; the others stay. The network itself is left as it is.
@@ -59,7 +59,7 @@ def frozen_copy(network: Network, memory_format: torch.memory_format = torch.pre
 
 
 def lower_convolutions(network: nn.Module, dtype: torch.dtype) -> int:
-    """Let convolutions compute in `dtype`, in place, and say how many there are.
+    """Let convolutions compute in `dtype`, in place, and return how many there are.
 
     Elementwise layers follow what they are given; every other layer that has weights, dense ones above all, which see latents and give
     energies, computes in the precision it had, and so do the network's output and its gradients. A convolution's products are

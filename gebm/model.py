@@ -41,7 +41,7 @@ class LatentPotential:
         inverse_temperature: β >= 0; 1 is the model, 0 the base, 100 the paper's image protocol.
 
     Raises:
-        ValueError: if β is negative, or the energy does not return one value a sample.
+        ValueError: if β is negative, or the energy does not return one value per sample.
     """
 
     def __init__(self, base: Base, energy: nn.Module, inverse_temperature: float = 1.0) -> None:
@@ -57,7 +57,7 @@ class LatentPotential:
         energy: Tensor = self.network(self.base(z))
         if energy.shape != z.shape[:1]:
             raise ValueError(
-                f"energy must return one value a sample, shape {tuple(z.shape[:1])}, got {tuple(energy.shape)}; "
+                f"energy must return one value per sample, shape {tuple(z.shape[:1])}, got {tuple(energy.shape)}; "
                 "squeeze its last axis"
             )
         return energy

@@ -50,7 +50,7 @@ class LatentChains:
 
 
 class Negatives:
-    """Draws negatives for energy steps; its state is that of the persistent chains.
+    """Draw negatives for energy steps; the state is that of the persistent chains.
 
     Chains run with base and energy in evaluation mode: in training mode a batch norm would tie the rows of a batch together,
     and what moved would be no chain.
@@ -69,7 +69,7 @@ class Negatives:
 
     @torch.no_grad()
     def draw(self, count: int) -> Float[Tensor, "batch ..."]:
-        """`count` negatives, detached."""
+        """Return `count` negatives, detached."""
         if self.chains is None:
             return self.base.sample(count, self.generator)
         with evaluation_mode(self.base, self.energy):
@@ -80,7 +80,7 @@ class Negatives:
         return x
 
     def run(self, chains: LatentChains, count: int) -> State:
-        """The chains' state after their steps: the energy has changed since, so the start is evaluated anew."""
+        """Return the chains' state after their steps; the energy has changed, so their start is evaluated anew."""
         potential = LatentPotential(self.base, self.energy)
         state = chains.sampler.init(potential, self.start(chains, count))
         if self.velocity is not None:
@@ -90,7 +90,7 @@ class Negatives:
         return state
 
     def start(self, chains: LatentChains, count: int) -> Float[Tensor, "batch latent"]:
-        """Where the chains start: from the prior, or where they were, but for those that restart."""
+        """Return where the chains start: prior draws, or where they were left, except for those that restart."""
         if self.latents is None:
             return self.base.prior.sample(count, self.generator, self.base.dtype)
         if not chains.restart:
@@ -113,9 +113,9 @@ class Negatives:
         self.latents, self.velocity = state.position.z, state.velocity
 
     def state_dict(self) -> dict[str, Any]:
-        """The persistent chains."""
+        """Return the persistent chains."""
         return {"latents": self.latents, "velocity": self.velocity}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on with those chains."""
+        """Continue with saved chains."""
         self.latents, self.velocity = state["latents"], state["velocity"]

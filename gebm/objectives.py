@@ -42,7 +42,7 @@ Weighting = Literal["self-normalised", "log-partition"]
 
 
 def log_mean_exp(values: Energies) -> Scalar:
-    """log((1/n) Σ exp(v_i)), without overflow.
+    """Return log((1/n) Σ exp(v_i)), without overflow.
 
     Example:
         >>> log_mean_exp(torch.tensor([1000.0, 1000.0])).item()
@@ -52,22 +52,22 @@ def log_mean_exp(values: Energies) -> Scalar:
 
 
 def kale(energy_data: DataEnergies, energy_base: BaseEnergies, log_partition: Scalar) -> Scalar:
-    """F(E, c) = −E_P[E + c] − E_G[exp(−(E + c))] + 1 <= L(E), with equality iff c = A (Arbel et al., 2021)."""
+    """Return F(E, c) = −E_P[E + c] − E_G[exp(−(E + c))] + 1 <= L(E), with equality iff c = A (Arbel et al., 2021)."""
     return 1 - (energy_data.mean() + log_partition) - torch.exp(-(energy_base + log_partition)).mean()
 
 
 def donsker_varadhan(energy_data: DataEnergies, energy_base: BaseEnergies) -> Scalar:
-    """−E_P[E] − log E_G[exp(−E)], with the log-partition of the batch: biased upwards on small batches."""
+    """Return −E_P[E] − log E_G[exp(−E)], with the log-partition of the batch: biased upwards on small batches."""
     return -energy_data.mean() - log_mean_exp(-energy_base)
 
 
 def likelihood_gain(energy_data: DataEnergies, log_partition: Scalar | float) -> Scalar:
-    """L(E) = −E_P[E] − A, the generalized log-likelihood: nats gained over the base (Arbel et al., 2021)."""
+    """Return L(E) = −E_P[E] − A, the generalized log-likelihood: nats gained over the base (Arbel et al., 2021)."""
     return -energy_data.mean() - log_partition
 
 
 def importance_weights(energy_base: BaseEnergies, weighting: Weighting, log_partition: Scalar) -> Energies:
-    """Weights of base samples in the base gradient, summing to about 1, detached.
+    """Return the weights of base samples in the base gradient, detached; they sum to about 1.
 
     `self-normalised` is softmax(−E) over the batch; `log-partition` is exp(−(E + c))/n with the learned c.
     """
@@ -87,11 +87,11 @@ class Objective(nn.Module, ABC):
 
     @abstractmethod
     def energy_loss(self, energy_data: DataEnergies, energy_base: BaseEnergies) -> Scalar:
-        """Loss of the energy network (and of this objective's own parameters); `energy_base` are energies of the negatives."""
+        """Return the loss of the energy network (and of this objective's own parameters); `energy_base` are energies of the negatives."""
 
     @abstractmethod
     def base_loss(self, energy_base: BaseEnergies) -> Scalar:
-        """Loss of the base, through the energies of its samples."""
+        """Return the loss of the base, through the energies of its samples."""
 
 
 @component("objectives", "kale", "KL approximate lower-bound estimate with a learned log-partition")
@@ -170,7 +170,7 @@ class MovingAverageDonskerVaradhan(Objective):
         return (importance_weights(energy_base, self.weighting, self.log_partition) * energy_base).sum()
 
     def update(self, batch: Scalar) -> None:
-        """Move the average towards a batch's log-partition; the first batch is taken whole."""
+        """Move the average towards a batch's log-partition; the first batch replaces it."""
         batch = batch.to(self.log_partition.dtype)
         old = self.log_partition + math.log(self.average) if self.average else torch.full_like(batch, -math.inf)
         moved = torch.logaddexp(old, batch + math.log1p(-self.average))
@@ -190,9 +190,9 @@ class ContrastiveDivergence(Objective):
 
     Arguments:
         sampler: rule of the chains.
-        steps: k, steps before each energy step.
-        persistent: whether chains go on.
-        restart: probability that a persistent chain starts anew.
+        steps: k, chain steps before each energy step.
+        persistent: continue the chains of the previous energy step.
+        restart: probability that a persistent chain is restarted from the prior.
 
     Raises:
         ValueError: as `gebm.negatives.LatentChains`.

@@ -16,7 +16,7 @@ __all__ = ["adam", "descend", "descend_if_finite", "learning_rate_factor", "scal
 def adam(
     groups: list[dict[str, Any]], betas: tuple[float, float], decoupled_weight_decay: bool = False
 ) -> torch.optim.Adam:
-    """Fused Adam over parameter groups, each with its own `lr`; empty groups are dropped.
+    """Return fused Adam over parameter groups, each with its own `lr`; empty groups are dropped.
 
     With `decoupled_weight_decay` it is AdamW (Loshchilov & Hutter, 2019).
     """
@@ -25,7 +25,7 @@ def adam(
 
 
 def learning_rate_factor(decay: Decay, done: int, total: int) -> float:
-    """What the learning rate is multiplied by before step `done` (from 0) of `total`: 1 at the first step, near 0 at the last.
+    """Return the factor of the learning rate at step `done` (from 0) of `total`: 1 at the first step, near 0 at the last.
 
     `cosine` is ½(1 + cos(π done/total)) (Loshchilov & Hutter, 2017, without restarts).
 
@@ -47,7 +47,7 @@ def scale_learning_rate(optimizer: torch.optim.Optimizer, factor: float) -> None
 
 
 def descend(optimizer: torch.optim.Optimizer, loss: Tensor, clipped: nn.Module, clip_norm: float) -> None:
-    """One optimizer step down `loss`, the gradient of `clipped` cut to norm `clip_norm` (0 for no clipping)."""
+    """Take one optimizer step on `loss`, the gradient of `clipped` clipped to norm `clip_norm` (0 for no clipping)."""
     optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     if clip_norm:
@@ -56,7 +56,7 @@ def descend(optimizer: torch.optim.Optimizer, loss: Tensor, clipped: nn.Module, 
 
 
 def descend_if_finite(optimizer: torch.optim.Optimizer, loss: Tensor, clipped: nn.Module, clip_norm: float) -> bool:
-    """`descend`, unless the loss or a gradient is not finite: then nothing is changed.
+    """Call `descend` unless the loss or a gradient is not finite; then change nothing.
 
     Returns:
         Whether the step was taken.

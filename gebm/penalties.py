@@ -17,7 +17,7 @@ __all__ = ["gradient_penalty", "interpolate", "mean_square", "penalty_points"]
 def interpolate(
     data: Float[Tensor, "batch ..."], base: Float[Tensor, "batch ..."], generator: torch.Generator
 ) -> Float[Tensor, "batch ..."]:
-    """Points on the segments between paired data and base samples, uniform along each (Gulrajani et al., 2017)."""
+    """Return points on the segments between paired data and base samples, uniform along each (Gulrajani et al., 2017)."""
     fraction = torch.rand(data.shape[0], generator=generator, device=data.device, dtype=data.dtype)
     fraction = fraction.view(-1, *[1] * (data.dim() - 1))
     return torch.lerp(base, data, fraction)
@@ -29,7 +29,7 @@ def penalty_points(
     base: Float[Tensor, "batch ..."],
     generator: torch.Generator,
 ) -> Float[Tensor, "points ..."]:
-    """Where the gradient penalty is taken: a batch of interpolates, the data (Mescheder et al., 2018), or both together.
+    """Return the points where the gradient penalty is taken: a batch of interpolates, the data (Mescheder et al., 2018), or both together.
 
     Raises:
         ValueError: for a place of another name.
@@ -44,7 +44,7 @@ def penalty_points(
 
 
 def gradient_penalty(energy: nn.Module, points: Float[Tensor, "batch ..."], norm: float = 0.0) -> Float[Tensor, ""]:
-    """mean (‖∇_x E(x)‖ − norm)² over the given points: zero-centred as in the GEBM paper's experiments, or around 1 as in WGAN-GP
+    """Return mean (‖∇_x E(x)‖ − norm)² over the given points: zero-centred as in the GEBM paper's experiments, or around 1 as in WGAN-GP
     (Gulrajani et al., 2017, eq. 3).
 
     Example:
@@ -62,5 +62,5 @@ def gradient_penalty(energy: nn.Module, points: Float[Tensor, "batch ..."], norm
 
 
 def mean_square(energy_data: Float[Tensor, " data"], energy_base: Float[Tensor, " base"]) -> Float[Tensor, ""]:
-    """E_P[E²] + E_G[E²], which keeps energies near 0 (Du & Mordatch, 2019)."""
+    """Return E_P[E²] + E_G[E²], which keeps energies near 0 (Du & Mordatch, 2019)."""
     return energy_data.square().mean() + energy_base.square().mean()

@@ -22,10 +22,10 @@ __all__ = ["mixed_precision", "widened"]
 
 @contextmanager
 def mixed_precision(precision: Precision, device: torch.device, *networks: nn.Module) -> Iterator[None]:
-    """Forward passes inside are in this precision; float32 changes nothing.
+    """Run forward passes inside the block in this precision; float32 changes nothing.
 
-    Under bf16 parametrised weights of the networks are made once, in float32, on entry: enter once a forward pass, and spectral norm takes
-    its one power iteration as in float32. Step optimizers outside.
+    Under bf16 parametrised weights of the networks are made once, in float32, on entry: enter once per forward pass, and spectral norm
+    takes its one power iteration as in float32. Step optimizers outside.
 
     Arguments:
         precision: "float32" or "bf16".
@@ -46,5 +46,5 @@ def mixed_precision(precision: Precision, device: torch.device, *networks: nn.Mo
 
 
 def widened(x: Tensor) -> Tensor:
-    """In float32 if it is in bfloat16, else as it is."""
+    """Return x in float32 if it is in bfloat16, else unchanged."""
     return x.float() if x.dtype == torch.bfloat16 else x

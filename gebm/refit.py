@@ -25,11 +25,11 @@ __all__ = ["EnergyRefit"]
 
 
 class EnergyRefit:
-    """The energy alone, on a frozen base in the evaluation mode in which it will be sampled; keeps the best held-out energy.
+    """Train the energy alone, on a frozen base in the evaluation mode in which it will be sampled; keep the best held-out energy.
 
     Arguments:
         base: frozen, in evaluation mode.
-        energy: trained in place, from where it stands.
+        energy: trained in place, from its present weights.
         objective: loss of the energy.
         data: prepared minibatches of the training split.
         held_out: (n, *shape), prepared validation data for early stopping.
@@ -38,7 +38,7 @@ class EnergyRefit:
 
     Raises:
         ValueError: if the base is in training mode, there are no held-out data, stream and settings disagree about the batch
-            size, or the energy does not return one value a sample.
+            size, or the energy does not return one value per sample.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class EnergyRefit:
         return self.done if self.out_of_patience else self.settings.steps
 
     def step(self) -> Losses:
-        """One energy step, and a look at the held-out gain when due."""
+        """Take one energy step, and look at the held-out gain when due."""
         settings = self.settings
         scale_learning_rate(self.optimizer, learning_rate_factor(settings.decay, self.done, settings.steps))
         losses = self.energy_steps.step()
@@ -99,7 +99,7 @@ class EnergyRefit:
 
     @torch.no_grad()
     def look(self) -> Tensor:
-        """Held-out likelihood gain L(E) in nats; remembers the best energy."""
+        """Return the held-out likelihood gain L(E) in nats, and remember the best energy."""
         self.energy.eval()
         log_partition = log_mean_exp(-energies(self.energy, self.pool))
         gain = likelihood_gain(energies(self.energy, self.held_out), log_partition)
@@ -110,12 +110,12 @@ class EnergyRefit:
         return gain
 
     def finish(self) -> nn.Module:
-        """The best energy seen, in evaluation mode and frozen."""
+        """Return the best energy seen, in evaluation mode and frozen."""
         self.energy.load_state_dict(self.best)
         return self.energy.eval().requires_grad_(False)
 
     def state_dict(self) -> dict[str, Any]:
-        """A snapshot: training on does not change it. Tensors and plain values only, so `torch.load(weights_only=True)` reads it."""
+        """Return a snapshot of tensors and plain values, which `torch.load(weights_only=True)` reads and training on does not change."""
         return copy.deepcopy(
             {
                 "done": self.done,

@@ -15,11 +15,11 @@ Prepare = Callable[[Tensor, torch.Generator], Tensor]
 
 
 class DataStream:
-    """Endless minibatches of a tensor that lives on the device: a fresh permutation an epoch, incomplete batches carried over.
+    """Endless minibatches of a tensor that lives on the device: a fresh permutation per epoch, incomplete batches carried over.
 
     Arguments:
         data: (n, *shape), any dtype.
-        batch_size: rows a batch, at most n.
+        batch_size: rows per batch, at most n.
         generator: the order of the data, and the randomness of `prepare`.
         prepare: raw batch → what the networks see (dequantisation, scaling).
 
@@ -41,7 +41,7 @@ class DataStream:
         self.order = torch.empty(0, dtype=torch.long, device=data.device)
 
     def next(self) -> Float[Tensor, "batch ..."]:
-        """The next prepared minibatch."""
+        """Return the next prepared minibatch."""
         if self.order.shape[0] < self.batch_size:
             fresh = torch.randperm(self.data.shape[0], generator=self.generator, device=self.data.device)
             self.order = torch.cat([self.order, fresh])
@@ -50,10 +50,10 @@ class DataStream:
         return batch if self.prepare is None else self.prepare(batch, self.generator)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """The rows not yet seen this epoch, and the generator."""
+        """Return the rows not yet seen in this epoch, and the generator."""
         return {"order": self.order.clone(), "generator": self.generator.get_state()}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Go on where `state` was taken."""
+        """Continue where `state` was taken."""
         self.order = state["order"].to(self.data.device)
         self.generator.set_state(state["generator"])

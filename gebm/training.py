@@ -50,7 +50,7 @@ class AlternatingTraining:
         settings: see `TrainingSettings`.
 
     Raises:
-        ValueError: if stream and settings disagree about the batch size; at a step, if the energy does not return one value a
+        ValueError: if stream and settings disagree about the batch size; at a step, if the energy does not return one value per
             sample.
 
     Example:
@@ -105,7 +105,7 @@ class AlternatingTraining:
         return self.settings.base_steps
 
     def step(self) -> Losses:
-        """The energy steps of one round and its base step."""
+        """Take the energy steps of one round and its base step."""
         settings = self.settings
         factor = learning_rate_factor(settings.decay, self.done, settings.base_steps)
         for optimizer in (self.base_optimizer, self.energy_optimizer):
@@ -118,7 +118,7 @@ class AlternatingTraining:
         return losses | self.base_step()
 
     def base_step(self) -> Losses:
-        """One step of the base through the fixed energy."""
+        """Take one step of the base through the fixed energy."""
         settings = self.settings
         with frozen(self.energy):
             with mixed_precision(settings.precision, self.generator.device, self.base, self.energy):
@@ -130,7 +130,7 @@ class AlternatingTraining:
         return {"base_loss": loss.detach()}
 
     def finish(self) -> Base:
-        """The trained base in evaluation mode: averaged weights where there is an average, normalisation statistics of its own.
+        """Return the trained base in evaluation mode, with averaged weights where an average is kept, and its own normalisation statistics.
 
         It is a copy, so it may be taken at any step: training goes on as if it had not been.
         """
@@ -142,7 +142,7 @@ class AlternatingTraining:
         return base.requires_grad_(False)
 
     def state_dict(self) -> dict[str, Any]:
-        """A snapshot: training on does not change it. Tensors and plain values only, so `torch.load(weights_only=True)` reads it."""
+        """Return a snapshot of tensors and plain values, which `torch.load(weights_only=True)` reads and training on does not change."""
         return copy.deepcopy(
             {
                 "done": self.done,

@@ -10,9 +10,9 @@ __all__ = ["build_flow"]
 
 
 def build_flow(settings: FlowSettings, dimension: int) -> Flow:
-    """The flow of the settings on R^dimension, in training mode.
+    """Build the flow of the settings on R^dimension, in training mode.
 
-    Weights, and the permutations of `linear`, come from torch's global generator: whoever calls seeds it.
+    Weights, and the permutations of `linear`, come from torch's global generator, which the caller seeds.
 
     Raises:
         ValueError: if the family needs more dimensions.

@@ -33,7 +33,7 @@ ROWS_AT_ONCE = 8192
 
 
 class MaximumLikelihood:
-    """Trains a flow by maximum likelihood and keeps the weights that are best on the validation rows.
+    """Train a flow by maximum likelihood, and keep the weights that are best on the validation rows.
 
     A Gaussian is fitted in closed form, in a single step.
 
@@ -116,7 +116,7 @@ class MaximumLikelihood:
         return self.done if self.out_of_patience else self.settings.steps
 
     def step(self) -> Losses:
-        """One step, and a look at the validation rows when due; a step that cannot be taken has no loss."""
+        """Take one step, and look at the validation rows when due; a step that cannot be taken has no loss."""
         closed_form = self.closed_form
         losses = self.descend() if closed_form is None else self.fit(closed_form)
         self.done += 1
@@ -125,13 +125,13 @@ class MaximumLikelihood:
         return losses
 
     def fit(self, closed_form: AffineNetwork) -> Losses:
-        """The closed form on all training rows; validation rows have no say in it."""
+        """Fit the closed form on all training rows; validation rows do not matter."""
         self.best_value = -math.inf
         closed_form.fit(self.data.data)
         return {}
 
     def descend(self) -> Losses:
-        """One optimizer step on a minibatch; none, and no loss, where loss or gradient is not finite."""
+        """Take one optimizer step on a minibatch; none, and return no loss, where loss or gradient is not finite."""
         settings = self.settings
         scale_learning_rate(self.optimizer, self.learning_rate_factor())
         rows = self.data.next()
@@ -154,7 +154,7 @@ class MaximumLikelihood:
         return {"negative_log_likelihood": loss.detach()}
 
     def learning_rate_factor(self) -> float:
-        """What the learning rate is multiplied by at this step."""
+        """Return the factor of the learning rate at this step."""
         settings = self.settings
         if settings.decay == "plateau":
             return 0.5**self.halvings
@@ -162,7 +162,7 @@ class MaximumLikelihood:
 
     @torch.no_grad()
     def look(self) -> Tensor:
-        """Mean validation log-likelihood in nats, in evaluation mode; remembers the best weights."""
+        """Return the mean validation log-likelihood in nats, in evaluation mode, and remember the best weights."""
         average: Any = None if self.average is None else self.average.module
         seen: Flow = self.flow if average is None else average
         set_normalisation(seen, self.data.data)
@@ -176,12 +176,12 @@ class MaximumLikelihood:
         return value
 
     def finish(self) -> Flow:
-        """The best flow seen, in evaluation mode and frozen."""
+        """Return the best flow seen, in evaluation mode and frozen."""
         self.flow.load_state_dict(self.best)
         return self.flow.eval().requires_grad_(False)
 
     def state_dict(self) -> dict[str, Any]:
-        """A snapshot: training on does not change it. Tensors and plain values only, so `torch.load(weights_only=True)` reads it."""
+        """Return a snapshot of tensors and plain values, which `torch.load(weights_only=True)` reads and training on does not change."""
         return copy.deepcopy(
             {
                 "done": self.done,
@@ -213,7 +213,7 @@ class MaximumLikelihood:
 
 @torch.no_grad()
 def mean_log_likelihood(flow: Flow, rows: Float[Tensor, "rows latent"]) -> Float[Tensor, ""]:
-    """Mean log-likelihood of rows in nats, in evaluation mode, summed in double precision."""
+    """Return the mean log-likelihood of rows in nats, in evaluation mode, summed in double precision."""
     with evaluation_mode(flow):
         parts = [flow.log_prob(part).double().sum() for part in torch.split(rows, ROWS_AT_ONCE)]
     return torch.stack(parts).sum() / rows.shape[0]
@@ -221,7 +221,7 @@ def mean_log_likelihood(flow: Flow, rows: Float[Tensor, "rows latent"]) -> Float
 
 @contextmanager
 def seeded(generator: torch.Generator, device: torch.device) -> Iterator[None]:
-    """Draws from torch's global generators inside follow from `generator`; outside nothing changes. Dropout takes no generator."""
+    """Seed torch's global generators from `generator` inside the block, for dropout, which takes no generator; restore them afterwards."""
     seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
     on_gpu = device.type == "cuda"
     with torch.random.fork_rng([device] if on_gpu else []):

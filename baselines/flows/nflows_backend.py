@@ -46,7 +46,7 @@ class NflowsNetwork(InvertibleNetwork):
 
 
 def nflows_network(settings: FlowSettings, dimension: int) -> NflowsNetwork:
-    """The network of the settings, its weights drawn from torch's global generator."""
+    """Build the network of the settings, its weights drawn from torch's global generator."""
     layer = _coupling if settings.family in ("realnvp", "nsf-coupling") else _autoregressive
     parts: list[Transform] = []
     for number in range(settings.layers):

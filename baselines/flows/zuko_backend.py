@@ -81,7 +81,7 @@ class ZukoNetwork(InvertibleNetwork):
 
 
 def zuko_network(settings: FlowSettings, dimension: int) -> ZukoNetwork:
-    """The network of the settings, its weights drawn from torch's global generator."""
+    """Build the network of the settings, its weights drawn from torch's global generator."""
     parts: list[LazyTransform] = []
     for number in range(settings.layers):
         parts += [*_linear(settings, dimension), _layer(settings, dimension, number)]

@@ -31,9 +31,8 @@ def make(kind: ComponentKind, name: str, settings: Mapping[str, Any]) -> Any:
         return target(**resolved)
     except ValidationError as error:
         keys, message = problem(error, target)
-        raise ValueError(
-            f"{kind.removesuffix('s')} '{name}': {'.'.join(keys)}: {message}".replace("'': ", "")
-        ) from error
+        where = [f"{kind.removesuffix('s')} '{name}'", *([".".join(keys)] if keys else [])]
+        raise ValueError(": ".join([*where, message])) from error
     except TypeError as error:
         raise ValueError(f"{kind.removesuffix('s')} '{name}': {error}") from error
 

@@ -94,7 +94,7 @@ def convolution(
     stride: Pair,
     padding: Pair,
 ) -> Float[Tensor, "batch out height2 width2"]:
-    """x ∗ w + b, differentiable to any order."""
+    """Return x ∗ w + b, differentiable to any order."""
     share = _WeightShare.apply(weight, bias, Boxed(x), stride, padding)
     detached = None if bias is None else bias.detach()
     output: Tensor = _Convolution.apply(x, weight, detached, share, stride, padding)

@@ -57,7 +57,7 @@ class _Population:
         self.beta, self.seen_at = 0.0, 1.0  # where the particles are, and at which β their gradient was last seen
 
     def increment(self, beta: float) -> Float[Tensor, " batch"]:
-        """log weights of going from the present b to `beta`: −(b′ − b)E."""
+        """Return the log weights of going from the present b to `beta`: −(b′ − b)E."""
         energy = self.state.position.energy.double()
         return -(beta - self.beta) * energy if beta > self.beta else torch.zeros_like(energy)
 
@@ -89,7 +89,7 @@ def adaptive_schedule(
     moves: int = 1,
     most_levels: int = 1000,
 ) -> Schedule:
-    """A schedule found by a pilot run of SMC: each level as far as the ESS of its weights stays at `ess_fraction`.
+    """Find a schedule by a pilot run of SMC: each level goes as far as the ESS of its weights stays at `ess_fraction`.
 
     The schedule is a plain value; used in a run with fresh draws it keeps Ẑ unbiased, which one adapted on the fly
     would not.
@@ -125,7 +125,7 @@ def adaptive_schedule(
 
 
 def _next_fraction(population: _Population, low: float, ess_fraction: float) -> float:
-    """The largest fraction whose weights keep the ESS, by bisection; at least a little further than `low`."""
+    """Return the largest fraction whose weights keep the ESS, by bisection; at least a little further than `low`."""
     beta, wanted = population.potential.inverse_temperature, ess_fraction * population.state.position.z.shape[0]
     if weight_ess(population.increment(beta)) >= wanted:
         return 1.0
@@ -140,7 +140,7 @@ def _next_fraction(population: _Population, low: float, ess_fraction: float) -> 
 
 
 def _systematic(log_weights: Float[Tensor, "islands particles"], generator: torch.Generator) -> Int[Tensor, " rows"]:
-    """Rows to keep by systematic resampling within each island (Carpenter, Clifford & Fearnhead, 1999).
+    """Choose rows to keep by systematic resampling within each island (Carpenter, Clifford & Fearnhead, 1999).
 
     An island without a usable weight keeps its particles.
     """
@@ -163,7 +163,7 @@ def annealed_importance_sampling(
     *,
     moves: int = 1,
 ) -> LogPartition:
-    """AIS (Neal, 2001) in latent space: log w = −Σ_k (b_k − b_{k−1}) E(G(z_{k−1})), z_k moved by the sampler at b_k
+    """Estimate log Z by AIS (Neal, 2001) in latent space: log w = −Σ_k (b_k − b_{k−1}) E(G(z_{k−1})), z_k moved by the sampler at b_k
     from z_{k−1}.
 
     Unbiased because the sampler leaves each π_b as it is; unadjusted ones, which do not, are refused.
@@ -202,7 +202,7 @@ def sequential_monte_carlo(
     islands: int = 32,
     moves: int = 1,
 ) -> LogPartition:
-    """SMC (Del Moral, Doucet & Jasra, 2006): AIS whose particles are resampled, systematically, after each level.
+    """Estimate log Z by SMC (Del Moral, Doucet & Jasra, 2006): AIS whose particles are resampled, systematically, after each level.
 
     `islands` independent populations run side by side. Ẑ is the mean of theirs, its standard error their spread;
     ESS/M and k̂ are the worst of the incremental weights of any level.

@@ -15,7 +15,7 @@ __all__ = ["LikelihoodBracket", "likelihood_bracket"]
 
 @dataclass(frozen=True)
 class LikelihoodBracket:
-    """A mean test log-likelihood between two ends, in nats a point, with its standard errors kept apart.
+    """A mean test log-likelihood between two ends, in nats per point, with its standard errors kept apart.
 
     E[lower] <= truth <= E[upper] over the draws of log Z. Both ends carry the same two standard errors, of log Z
     and of the test points; that of seeds is for whoever has several.
@@ -55,7 +55,7 @@ class LikelihoodBracket:
 def likelihood_bracket(
     base_log_prob: Float[Tensor, " points"], energy: Float[Tensor, " energies"], log_partition: LogPartition
 ) -> LikelihoodBracket:
-    """[LL_c, LL_IS] for log q(x) = log g(x) − E(x) − A on test points.
+    """Return [LL_c, LL_IS] for log q(x) = log g(x) − E(x) − A on test points.
 
     With halves c₁ = log Ẑ₁ and c₂ = log Ẑ₂, LL_c = mean(log g − E) − c − Ẑe^{−c} + 1 is averaged over c from one
     half and Ẑ from the other, both ways round. The two ends are then ordered, whatever the draws.

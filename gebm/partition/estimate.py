@@ -74,7 +74,7 @@ def log_partition_from_weights(
     """The estimate from independent log weights whose exponentials have mean Z.
 
     Arguments:
-        log_weights: one a draw, in no order. −inf is a zero weight; NaN and +inf are counted as unusable and enter
+        log_weights: one per draw, in no order. −inf is a zero weight; NaN and +inf are counted as unusable and enter
             as zero weights.
         method: the name to report.
         gradient_evaluations: spent on all draws together.
@@ -111,7 +111,7 @@ def log_mean_exp(log_values: Float[Tensor, " draws"]) -> float:
 
 
 def doubts_about(shape: float, ess: float, unusable: int, count: int) -> tuple[str, ...]:
-    """Reasons for care, from k̂, the ESS, and weights that were no numbers."""
+    """List reasons for care: k̂, the ESS, and weights that were not numbers."""
     doubts = []
     if shape >= K_LIMIT:
         doubts.append(f"Pareto k = {shape:.2f} is not below {K_LIMIT}: the mean of these weights is not to be reported")

@@ -22,7 +22,7 @@ GAIN, DELAY, FORGETTING = 0.1, 10, 0.75
 
 @dataclass(frozen=True)
 class StepSizeAdaptation(Sampler):
-    """Tunes `step_size` by dual averaging (Nesterov, 2009; Hoffman & Gelman, 2014) for `warmup` steps, then keeps
+    """Tune `step_size` by dual averaging (Nesterov, 2009; Hoffman & Gelman, 2014) for `warmup` steps, then keep
     the average.
 
     One step size for all chains, driven by their mean acceptance. A chain is aimed at its target only from the step
@@ -61,7 +61,9 @@ class StepSizeAdaptation(Sampler):
     @property
     def goal(self) -> float:
         """The mean acceptance aimed at."""
-        return self.target or self.sampler.target_acceptance or 0.0  # construction saw to it that one is positive
+        return (
+            self.target or self.sampler.target_acceptance or 0.0
+        )  # one is positive, or construction would have failed
 
     def init(self, potential: LatentPotential, z: Float[Tensor, "batch latent"]) -> State:
         initial = math.log(_step_size(self.sampler))
@@ -75,7 +77,7 @@ class StepSizeAdaptation(Sampler):
         return after._replace(adaptation=averages), info
 
     def current(self, state: State) -> Sampler:
-        """The sampler as it makes the next step from `state`; after warm-up the frozen one, usable on its own."""
+        """Return the sampler that makes the next step from `state`; after warm-up the frozen one, usable on its own."""
         averages = _averages(state)
         log_size = averages.log_step if averages.steps < self.warmup else averages.log_average
         sampler: Any = self.sampler

@@ -27,7 +27,7 @@ class HMC(Sampler):
     """Hamiltonian Monte Carlo (Duane et al., 1987; Neal, 2011): p ~ N(0, M), L leapfrog steps, log α = H − H′ with
     H = U(z) + ½ pᵀM⁻¹p.
 
-    L gradient evaluations a step: the first half kick uses the cached gradient of the *current* state, also after a
+    L gradient evaluations per step: the first half kick uses the cached gradient of the *current* state, also after a
     rejection. Under a uniform prior the leapfrog's drift is *reflected* at the walls (Afshar & Domke, 2015), which
     keeps it reversible and volume-preserving, so the same acceptance rule is exact.
 
@@ -45,7 +45,7 @@ class HMC(Sampler):
     def init(self, potential: LatentPotential, z: Float[Tensor, "batch latent"]) -> State:
         if isinstance(self.mass, tuple) and len(self.mass) != potential.prior.dimension:
             raise ValueError(
-                f"mass must be one number or one a coordinate ({potential.prior.dimension}), got {len(self.mass)}"
+                f"mass must be one number or one per coordinate ({potential.prior.dimension}), got {len(self.mass)}"
             )
         return start(potential, z, gradient=True)
 
@@ -74,7 +74,7 @@ def leapfrog(
     step_size: float,
     inverse_mass: Float[Tensor, "1 latent"] | float = 1.0,
 ) -> tuple[Position, Float[Tensor, "batch latent"]]:
-    """One kick–drift–kick step from a position with its gradient: one gradient evaluation."""
+    """Take one kick–drift–kick step from a position with its gradient: one gradient evaluation."""
     momentum = momentum - 0.5 * step_size * gradient_at(position)
     z, momentum = bounce(potential.prior, position.z, step_size * inverse_mass * momentum, momentum)
     position = potential.with_gradient(z)
@@ -125,7 +125,7 @@ class KineticLangevin(_Kinetic):
     velocity's variance is 1/(1 − λ) instead of 1. A step whose energy or gradient is not a number is refused (and
     counted) and its velocity turned. Under a uniform prior the drifts are *reflected* at the walls.
 
-    One gradient evaluation a step, at the midpoint; one forward evaluation more for the energy at the end.
+    One gradient evaluation per step, at the midpoint; one forward evaluation more for the energy at the end.
 
     Arguments:
         step_size: λ > 0.
@@ -167,7 +167,7 @@ class AdjustedKineticLangevin(_Kinetic):
     Exact at any λ. The correction is around kick–drift–kick and not around ABOBA: from far out, where ‖∇U‖ is large, drift–kick–drift
     gains energy in proportion to U at any λ, so that such chains never move; kick–drift–kick loses it and is accepted. Turned velocities
     slow the sampler down when rejections are frequent; keep acceptance high. Under a uniform prior the drift is *reflected* at the walls,
-    which keeps the step reversible. One gradient evaluation a step.
+    which keeps the step reversible. One gradient evaluation per step.
 
     Arguments:
         step_size: λ > 0.

@@ -29,7 +29,7 @@ ROWS_AT_ONCE = 8192
 
 
 class _Choice(NamedTuple):
-    """A stream of candidates so far: the winner and its key, log Σ w, and how many were no numbers."""
+    """A stream of candidates so far: the winner and its key, log Σ w, and how many were not numbers."""
 
     winner: Position
     key: Float[Tensor, " batch"]
@@ -48,7 +48,7 @@ def _gumbel(log_weight: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _stream(potential: LatentPotential, choice: _Choice, candidates: int, generator: torch.Generator) -> _Choice:
-    """Let `candidates` fresh prior draws a chain compete with the winner so far."""
+    """Let `candidates` fresh prior draws per chain compete with the winner so far."""
     winner, key, log_total, invalid = choice
     batch = winner.z.shape[0]
     at_once = max(1, ROWS_AT_ONCE // batch)
@@ -127,13 +127,13 @@ class Ex2MCMC(Sampler):
     """Ex2MCMC (Samsonov et al., 2022): one i-SIR step, then local MALA moves. Exact, as both parts are.
 
     The acceptance it reports is that of the MALA moves. Costs N−1 forward evaluations and, since the chosen latent
-    has no gradient yet, moves + 1 gradient evaluations a step. Under a uniform prior MALA proposals outside are
+    has no gradient yet, moves + 1 gradient evaluations per step. Under a uniform prior MALA proposals outside are
     *rejected*.
 
     Arguments:
         candidates: N >= 2.
         step_size: γ of MALA.
-        moves: MALA moves a step, >= 1.
+        moves: MALA moves per step, >= 1.
     """
 
     candidates: Candidates = 16

@@ -5,7 +5,7 @@ Samplers own no loop, device, progress bar or warm-up; they are frozen dataclass
 a setting. All chains of a batch move together, and a step never waits for the device. What the rules share
 (accepting, reflecting) lives in `gebm.samplers.moves`; recording and judging traces in `gebm.diagnostics`.
 
-Cost is counted a chain: a *gradient evaluation* is one pass through E(G(z)) and back to z (it yields the energy
+Cost is counted per chain: a *gradient evaluation* is one pass through E(G(z)) and back to z (it yields the energy
 too), a *forward evaluation* one pass without the way back. `init` is not counted: it is the same one evaluation for
 every sampler.
 """
@@ -55,7 +55,7 @@ class State(NamedTuple):
 
 
 class Info(NamedTuple):
-    """What one step did, a value a chain, and what it cost, evaluations a chain.
+    """What one step did, a value per chain, and what it cost, evaluations per chain.
 
     `acceptance` is a probability, not the outcome: it is the smoother of the two. `invalid` counts the candidates
     of this step whose energy or gradient was not a number; they were refused. `energy_error` is H′ − H where the
@@ -76,7 +76,7 @@ class Sampler(Settings, ABC):
     Class attributes: `target_acceptance`, the acceptance that step-size adaptation aims at (None where acceptance
     says nothing about the step size); `largest_step`, above which a step size has no meaning; `temperable`, whether
     parallel tempering can run it on a batch with one β a row (it keeps nothing but the position, and proposes one
-    candidate a chain); `exact`, whether ν is its stationary law at any setting.
+    candidate per chain); `exact`, whether ν is its stationary law at any setting.
     """
 
     target_acceptance: ClassVar[float | None] = None
@@ -86,7 +86,7 @@ class Sampler(Settings, ABC):
 
     @abstractmethod
     def init(self, potential: LatentPotential, z: Float[Tensor, "batch latent"]) -> State:
-        """The state at z.
+        """Return the state at z.
 
         Raises:
             ValueError: if z does not fit the prior: its width, its dtype, or a row outside the support.
@@ -94,11 +94,11 @@ class Sampler(Settings, ABC):
 
     @abstractmethod
     def step(self, potential: LatentPotential, state: State, generator: torch.Generator) -> tuple[State, Info]:
-        """One move of every chain. The state handed in is not changed."""
+        """Move every chain once. The state passed in is not changed."""
 
 
 def start(potential: LatentPotential, z: Float[Tensor, "batch latent"], *, gradient: bool) -> State:
-    """The state at z, after looking whether z can be a latent of this potential at all.
+    """Return the state at z, after checking that z can be a latent of this potential.
 
     Raises:
         ValueError: if z is not a floating-point (batch, d) tensor with rows in the prior's support.
@@ -119,13 +119,13 @@ def start(potential: LatentPotential, z: Float[Tensor, "batch latent"], *, gradi
 
 
 class Cost(NamedTuple):
-    """Evaluations of the potential, a chain."""
+    """Evaluations of the potential, per chain."""
 
     gradient_evaluations: int = 0
     forward_evaluations: int = 0
 
     def after(self, info: Info) -> Cost:
-        """The cost after one more step."""
+        """Return the cost after one more step."""
         return Cost(
             self.gradient_evaluations + info.gradient_evaluations, self.forward_evaluations + info.forward_evaluations
         )
@@ -149,13 +149,13 @@ def chain(
 ) -> Iterator[tuple[int, State, Cost]]:
     """Run one chain from z and yield (steps done, state, cost so far) at each length in `record_at` (0 is the start).
 
-    Memory does not grow with the length: only the present state is held. Warns once, with the count, if candidates
-    with an energy that is not a number were met.
+    Memory does not grow with the length: only the current state is held. Warns once, with the count, if candidates
+    had an energy that is not a number.
 
     Arguments:
         sampler: the rule.
         potential: its target.
-        z: the starts, one chain a row.
+        z: the starting latents, one chain per row.
         record_at: lengths to yield at, in any order.
         generator: source of all randomness, on the device of z.
         decay: a schedule of the step size.

@@ -22,7 +22,7 @@ __all__ = ["Decision", "bounce", "gradient_at", "metropolis", "not_a_number", "r
 
 
 class Decision(NamedTuple):
-    """The outcome of one accept–reject step, a value a chain."""
+    """The outcome of one accept–reject step, a value per chain."""
 
     accept: Bool[Tensor, " batch"]
     acceptance: Float[Tensor, " batch"]
@@ -30,19 +30,19 @@ class Decision(NamedTuple):
 
 
 def standard_normal(z: Float[Tensor, "batch latent"], generator: torch.Generator) -> Float[Tensor, "batch latent"]:
-    """ξ ~ N(0, I) of the shape, device and dtype of z."""
+    """Draw ξ ~ N(0, I) of the shape, device and dtype of z."""
     return torch.randn(z.shape, generator=generator, device=z.device, dtype=z.dtype)
 
 
 def gradient_at(position: Position) -> Float[Tensor, "batch latent"]:
-    """∇U of a position that must carry it."""
+    """Return ∇U of a position that must carry it."""
     if position.gradient is None:
         raise ValueError("this state has no gradient; start it with the sampler's own init")
     return position.gradient
 
 
 def not_a_number(position: Position) -> Bool[Tensor, " batch"]:
-    """Where a chain cannot be: U is NaN or −inf, or U is finite and its gradient is not.
+    """Say where a chain cannot be: U is NaN or −inf, or U is finite and its gradient is not.
 
     U = +inf is a place of zero density, which is a number.
     """
@@ -54,7 +54,7 @@ def not_a_number(position: Position) -> Bool[Tensor, " batch"]:
 
 
 def select(accept: Bool[Tensor, " batch"], proposed: Position, current: Position) -> Position:
-    """The proposed position where `accept`, else the current one, its cached gradient included."""
+    """Return the proposed position where `accept`, else the current one, cached gradient included."""
     wide = accept[:, None]
     gradient = None
     if current.gradient is not None:
@@ -70,7 +70,7 @@ def select(accept: Bool[Tensor, " batch"], proposed: Position, current: Position
 def metropolis(
     current: Position, proposed: Position, log_alpha: Float[Tensor, " batch"], generator: torch.Generator
 ) -> Decision:
-    """Accept with probability min(1, α); refuse what is not a number, and leave a place that is not one."""
+    """Accept with probability min(1, α); refuse what is not a number, and always leave a place that is not one."""
     stranded = not_a_number(current)
     invalid = not_a_number(proposed) | (log_alpha.isnan() & current.potential.isfinite())
     log_alpha = torch.where(stranded, torch.zeros_like(log_alpha), log_alpha)
@@ -81,7 +81,7 @@ def metropolis(
 
 
 def reflect(prior: Prior, z: Float[Tensor, "batch latent"]) -> Float[Tensor, "batch latent"]:
-    """z folded back into [−1, 1]^d under a uniform prior, as light between mirrors; z itself under any other prior."""
+    """Return z folded back into [−1, 1]^d under a uniform prior, as light between mirrors; z itself under any other prior."""
     if not isinstance(prior, UniformPrior):
         return z
     phase = torch.remainder(z + 1, 4)
@@ -95,9 +95,7 @@ def bounce(
     displacement: Float[Tensor, "batch latent"],
     velocity: Float[Tensor, "batch latent"],
 ) -> tuple[Float[Tensor, "batch latent"], Float[Tensor, "batch latent"]]:
-    """Free flight from z by `displacement`, reflected at the walls of a uniform prior: the end, and the velocity
-    there.
-    """
+    """Move z by `displacement`, reflected at the walls of a uniform prior; return the end and the velocity there."""
     end = z + displacement
     if not isinstance(prior, UniformPrior):
         return end, velocity

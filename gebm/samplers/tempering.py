@@ -28,7 +28,7 @@ __all__ = ["ParallelTempering", "parallel_tempering", "prior_score", "retemper",
 
 
 def tempered(potential: LatentPotential, inverse_temperature: float) -> LatentPotential:
-    """The same potential at another β; networks are shared, nothing is copied.
+    """Return the same potential at another β; networks are shared, not copied.
 
     Raises:
         ValueError: if `inverse_temperature` is negative.
@@ -41,7 +41,7 @@ def tempered(potential: LatentPotential, inverse_temperature: float) -> LatentPo
 
 
 def prior_score(prior: Prior, z: Float[Tensor, "batch latent"]) -> Float[Tensor, "batch latent"]:
-    """∇ log η(z); zero where log η is flat, as under a uniform prior."""
+    """Return ∇ log η(z); zero where log η is flat, as under a uniform prior."""
     with torch.enable_grad():
         z = z.detach().requires_grad_(True)
         log_prob = prior.log_prob(z)
@@ -52,15 +52,15 @@ def prior_score(prior: Prior, z: Float[Tensor, "batch latent"]) -> Float[Tensor,
 
 
 def retemper(prior: Prior, position: Position, old: float | Tensor, new: float | Tensor) -> Position:
-    """The position as seen at inverse temperature `new`, from its values at `old` > 0, without evaluating the
-    energy again.
+    """Return the position as seen at inverse temperature `new`, from its values at `old` > 0, without evaluating
+    the energy again.
 
     ∇U is affine in β, so ∇U_new = (∇U_old + ∇log η)(new/old) − ∇log η.
 
     Arguments:
         prior: η.
         position: evaluated at `old`.
-        old: β > 0 it was evaluated at, one number or one a row.
+        old: β > 0 it was evaluated at, one number or one per row.
         new: β >= 0 wanted, likewise.
     """
     potential = new * position.energy - prior.log_prob(position.z)
@@ -73,7 +73,7 @@ def retemper(prior: Prior, position: Position, old: float | Tensor, new: float |
 
 
 class _Ladder(LatentPotential):
-    """A potential with an inverse temperature a row, evaluated through the given one at β = 1."""
+    """A potential with an inverse temperature per row, evaluated through the given one at β = 1."""
 
     def __init__(self, potential: LatentPotential, levels: Float[Tensor, " batch"]) -> None:
         super().__init__(potential.base, potential.network, 1.0)
@@ -106,7 +106,7 @@ class ParallelTempering(Sampler):
             start.
 
     Raises:
-        ValueError: if the ladder is not such, or the sampler is not exact or cannot be run at one β a row.
+        ValueError: if the ladder is not such, or the sampler is not exact or cannot be run with one β per row.
     """
 
     sampler: Sampler

@@ -99,6 +99,6 @@ def test_inverse_temperature_is_not_negative(beta: float) -> None:
 def test_an_energy_of_the_wrong_shape_is_named() -> None:
     potential = LatentPotential(Base(nn.Identity(), GaussianPrior(2)), nn.Linear(2, 1))
     with pytest.raises(
-        ValueError, match=re.escape("one value a sample, shape (3,), got (3, 1); squeeze its last axis")
+        ValueError, match=re.escape("one value per sample, shape (3,), got (3, 1); squeeze its last axis")
     ):
         potential(torch.zeros(3, 2))

@@ -369,5 +369,5 @@ def test_an_energy_of_the_wrong_shape_is_named() -> None:
     training = parts()
     data = DataStream(torch.zeros(50, 2), 8, seeded(2))
     wrong = AlternatingTraining(training.base, nn.Linear(2, 1), Kale(), data, seeded(3), training.settings)
-    with pytest.raises(ValueError, match=re.escape("one value a sample, shape (16,), got (16, 1)")):
+    with pytest.raises(ValueError, match=re.escape("one value per sample, shape (16,), got (16, 1)")):
         wrong.step()

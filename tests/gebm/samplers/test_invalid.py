@@ -149,10 +149,10 @@ STEPPING = [ULA, MALA, HMC, KineticLangevin, AdjustedKineticLangevin, RandomWalk
         (lambda: HMC(0.1, True), "leapfrog_steps must be"),
         (
             lambda: HMC(0.1, 3, -1.0),
-            "mass must be a number in (0, 1e+06] or a tuple, each a number in (0, 1e+06], got -1.0",
+            "mass must be a number in (0, 1000000] or a tuple of one or more, each a number in (0, 1000000], got -1.0",
         ),
         (lambda: HMC(0.1, 3, (1.0, 0.0)), "mass must be"),
-        (lambda: KineticLangevin(0.1, friction=0.0), "friction must be a number in (0, 1e+06], got 0.0"),
+        (lambda: KineticLangevin(0.1, friction=0.0), "friction must be a number in (0, 1000000], got 0.0"),
         (lambda: PreconditionedCrankNicolson(1.5), "step_size must be a number in (0, 1], got 1.5"),
         (lambda: SIR(0), "candidates must be a whole number from 1 to 1,000,000, got 0"),
         (lambda: IteratedSIR(1), "candidates must be a whole number from 2 to 1,000,000, got 1"),
@@ -197,12 +197,12 @@ def test_bad_starts_name_the_argument(sampler: Sampler, targets) -> None:
 
 def test_an_energy_with_a_spare_axis_is_named(sampler: Sampler) -> None:
     potential = LatentPotential(Base(nn.Identity(), GaussianPrior(2)), nn.Linear(2, 1))
-    with pytest.raises(ValueError, match="one value a sample"):
+    with pytest.raises(ValueError, match="one value per sample"):
         sampler.init(potential, torch.zeros(5, 2))
 
 
 def test_mass_must_fit_the_latents(targets) -> None:
-    with pytest.raises(ValueError, match="mass must be one number or one a coordinate"):
+    with pytest.raises(ValueError, match="mass must be one number or one per coordinate"):
         HMC(0.1, 3, (1.0, 1.0, 1.0)).init(targets.potential(targets.double_well, GaussianPrior(2)), torch.zeros(5, 2))
 
 
