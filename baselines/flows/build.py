@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+
 from baselines.flows.gaussian import AffineNetwork
 from baselines.flows.network import Flow, InvertibleNetwork
 from baselines.flows.settings import FlowSettings
@@ -30,15 +32,10 @@ def build_flow(settings: FlowSettings, dimension: int) -> Flow:
 
 
 def _network(settings: FlowSettings, dimension: int) -> InvertibleNetwork:
-    network: InvertibleNetwork
     if settings.family == "gaussian":
-        network = AffineNetwork(dimension)
-    elif settings.backend == "zuko":
-        from baselines.flows.zuko_backend import zuko_network
-
-        network = zuko_network(settings, dimension)
-    else:
-        from baselines.flows.nflows_backend import nflows_network
-
-        network = nflows_network(settings, dimension)
+        return AffineNetwork(dimension)
+    backend = importlib.import_module(
+        f"baselines.flows.{settings.backend}_backend"
+    )  # by name: a flow rests on its own only
+    network: InvertibleNetwork = getattr(backend, f"{settings.backend}_network")(settings, dimension)
     return network

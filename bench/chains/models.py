@@ -11,7 +11,7 @@ from bench.chains.truth import known_model
 from bench.core.model import Model, load_objective, seeded, tensors
 from bench.core.seeds import Streams
 from bench.core.session import Session
-from bench.core.settings import make
+from bench.core.settings import make, settings_of
 from bench.core.spec import RunSpec
 from bench.data import Dataset
 from bench.data.toys import toy
@@ -76,7 +76,7 @@ class ToyModel(Model):
 
     def fit(self, session: Session) -> None:
         if "refit" in self.spec.config:
-            settings = RefitSettings(**self.spec.config["refit"])
+            settings = settings_of(RefitSettings, self.spec.config["refit"])
             data = tensors(self.dataset, "train", self.device)
             training = EnergyRefit(
                 self.gebm.base,

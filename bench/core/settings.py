@@ -5,14 +5,16 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Mapping
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from bench.core import registry
 from gebm.components import ComponentKind
 
-__all__ = ["make", "problem"]
+__all__ = ["make", "problem", "settings_of"]
+
+T = TypeVar("T")
 
 
 def make(kind: ComponentKind, name: str, settings: Mapping[str, Any]) -> Any:
@@ -35,6 +37,11 @@ def make(kind: ComponentKind, name: str, settings: Mapping[str, Any]) -> Any:
         raise ValueError(": ".join([*where, message])) from error
     except TypeError as error:
         raise ValueError(f"{kind.removesuffix('s')} '{name}': {error}") from error
+
+
+def settings_of(cls: type[T], values: Mapping[str, Any]) -> T:
+    """Return settings of a dataclass from JSON, where its tuples are lists."""
+    return TypeAdapter(cls).validate_json(json.dumps(values), strict=True)
 
 
 def problem(error: ValidationError, model: type[Any]) -> tuple[list[str], str]:

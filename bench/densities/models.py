@@ -18,7 +18,7 @@ from baselines.flows import Flow, FlowSettings, MaximumLikelihood, MaximumLikeli
 from bench.core.model import Model, load_objective, seeded, tensors
 from bench.core.seeds import Streams
 from bench.core.session import Session
-from bench.core.settings import make
+from bench.core.settings import make, settings_of
 from bench.core.spec import RunSpec
 from bench.data import Dataset
 from gebm.components import component
@@ -105,7 +105,7 @@ class FlowModel(Model):
     def build(self, network: Mapping[str, Any]) -> Flow:
         """An untrained flow, its weights from the stream that all flows share."""
         with seeded(self.streams.seed("generator-init")):
-            return build_flow(FlowSettings(**network), self.dataset.shape[0]).to(self.device)
+            return build_flow(settings_of(FlowSettings, network), self.dataset.shape[0]).to(self.device)
 
     def modules(self) -> Mapping[str, nn.Module]:
         return {"flow": self.flow}
@@ -123,7 +123,7 @@ class FlowModel(Model):
 
     def maximise(self, flow: Flow, phase: str, session: Session) -> Flow:
         """Train a flow by maximum likelihood, from streams that leave the model's name out."""
-        settings = MaximumLikelihoodSettings(**self.spec.config["likelihood"])
+        settings = settings_of(MaximumLikelihoodSettings, self.spec.config["likelihood"])
         training = MaximumLikelihood(
             flow,
             self.data_stream("data-order", settings.batch_size),
@@ -221,7 +221,7 @@ class FlowGEBM(FlowModel):
         objective = load_objective(config, self.device)
         if "training" in config:
             self.flow.requires_grad_(True)
-            settings = TrainingSettings(**config["training"])
+            settings = settings_of(TrainingSettings, config["training"])
             alternating = AlternatingTraining(
                 self.flow,
                 self.energy,
@@ -232,7 +232,7 @@ class FlowGEBM(FlowModel):
             )
             session.drive("training", alternating)
             self.flow = alternating.finish()  # type: ignore[assignment]
-        refit_settings = RefitSettings(**config["refit"])
+        refit_settings = settings_of(RefitSettings, config["refit"])
         refit = EnergyRefit(
             self.flow,
             self.energy,

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from bench.core.model import Model, load_objective, seeded, tensors
 from bench.core.seeds import Streams
 from bench.core.session import Session
-from bench.core.settings import make
+from bench.core.settings import make, settings_of
 from bench.core.spec import RunSpec
 from bench.data import Dataset
 from bench.data.images import PixelCodec
@@ -127,7 +127,7 @@ class LatentModel(Model):
     def fit(self, session: Session) -> None:
         config = self.spec.config
         objective = load_objective(config, self.device)
-        settings = TrainingSettings(**config["training"])
+        settings = settings_of(TrainingSettings, config["training"])
         training = self.phase = AlternatingTraining(
             self.base,
             self.energy,
@@ -139,7 +139,7 @@ class LatentModel(Model):
         session.drive("training", training)
         self.base = training.finish()
         if config["refit"]:
-            refit_settings = RefitSettings(**config["refit"])
+            refit_settings = settings_of(RefitSettings, config["refit"])
             refit = self.phase = EnergyRefit(
                 self.base,
                 self.energy,
