@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -87,20 +86,25 @@ def test_what_cannot_be_recorded_is_said(naps: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "history").exists()
 
 
-def test_interrupted_half_way_nothing_is_lost_and_nothing_half_written(naps: Path, tmp_path: Path) -> None:
+def test_interrupted_half_way_nothing_is_lost_and_nothing_half_written(
+    naps: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     repository, folder = commit(tmp_path / "repository", "only"), tmp_path / "history"
-    before = {history.add(folder, made(1, 1.0)): json.dumps({"schema": 1, "kind": "recording"} | made(1, 1.0))}
-    command = [sys.executable, "-m", "bench", "track", "record", "--repo", repository, "--benchmarks", naps]
-    command += ["--history", folder, "--processes", "100"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ.copy()) as process:
-        assert process.stderr is not None
-        next(line for line in process.stderr if line.startswith("process 1"))
-        process.terminate()
-        said = process.stderr.read()
-        assert process.wait(30) == 130
-    assert "bench: interrupted; nothing was recorded, the history is as it was" in said
-    after = {path: path.read_text() for path in folder.rglob("*") if path.is_file()}
-    assert {path: json.loads(text) for path, text in after.items()} == {p: json.loads(t) for p, t in before.items()}
+    first = history.add(folder, made(1, 1.0))
+    content = first.read_bytes()
+    processes = iter([history.measure])
+
+    def interrupted(*arguments: Any) -> Any:
+        for measure in processes:
+            return measure(*arguments)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(history, "measure", interrupted)
+    said = record(repository, naps, folder)
+    assert said.exit_code == 130
+    assert "process 1 of 2" in said.output
+    assert "bench: interrupted; nothing was recorded, the history is as it was" in said.output
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == {first: content}
 
 
 def test_damaged_and_foreign_files_are_named_and_left_out(tmp_path: Path) -> None:
