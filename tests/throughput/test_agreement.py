@@ -14,8 +14,11 @@ import torch
 from scipy import stats
 from torch import Tensor, nn
 
+from bench.track.timed.targets import beta_for, sngan
 from gebm import GEBM
 from gebm.samplers import HMC, MALA, ULA, Sampler, chain
+
+from .conftest import Plain
 
 LEVEL = 1e-3
 CHAINS, LATENT, WIDTH = 600, 8, 4
@@ -64,19 +67,19 @@ def differing(model: GEBM, first: Outcome, second: Outcome) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def model(throughput) -> GEBM:
-    return throughput.sngan(WIDTH, LATENT)
+def model() -> GEBM:
+    return sngan(WIDTH, LATENT, (3, 8, 8)).eval()
 
 
 @pytest.fixture(scope="module")
-def beta(throughput, model: GEBM) -> float:
-    return throughput.beta_for(model, SPREAD)
+def beta(model: GEBM) -> float:
+    return beta_for(model, SPREAD, "cpu")
 
 
 @pytest.fixture(scope="module")
-def plain(throughput, model: GEBM, beta: float) -> dict[str, Outcome]:
+def plain(model: GEBM, beta: float) -> dict[str, Outcome]:
     """The plain path's chains under every rule."""
-    implementation, outcomes = throughput.plain(model, beta), {}
+    implementation, outcomes = Plain(model, beta), {}
     for name, rule in RULES.items():
         generator = torch.Generator().manual_seed(1)
         z = model.base.prior.sample(CHAINS, generator)
@@ -126,7 +129,7 @@ def test_a_target_a_third_colder_is_found_out(model: GEBM, beta: float, plain: d
 
 
 @pytest.mark.parametrize("name", RULES)
-def test_the_library_asks_for_one_gradient_a_proposal_or_leapfrog(name: str, throughput, model: GEBM) -> None:
+def test_the_library_asks_for_one_gradient_a_proposal_or_leapfrog(name: str, model: GEBM) -> None:
     """Counted at the base of both; the plain implementation asks for what it says it does."""
     calls: list[bool] = []
     twin = model.for_sampling()
@@ -140,5 +143,5 @@ def test_the_library_asks_for_one_gradient_a_proposal_or_leapfrog(name: str, thr
     leaps = rule.sampler.leapfrog_steps if isinstance(rule.sampler, HMC) else 1
     assert calls == [True] * leaps
     calls.clear()
-    rule.plain(throughput.plain(model, 1.0), z, generator)
-    assert calls == [True] * leaps * throughput.plain.gradient_evaluations[name]
+    rule.plain(Plain(model, 1.0), z, generator)
+    assert calls == [True] * leaps * Plain.gradient_evaluations[name]

@@ -97,7 +97,7 @@ def test_interrupted_half_way_nothing_is_lost_and_nothing_half_written(
     def interrupted(*arguments: Any) -> Any:
         for measure in processes:
             return measure(*arguments)
-        os.kill(os.getpid(), signal.SIGTERM)
+        return os.kill(os.getpid(), signal.SIGTERM)
 
     monkeypatch.setattr(history, "measure", interrupted)
     said = record(repository, naps, folder)
