@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 from scipy import stats
-from torch import Tensor, nn
+from torch import Tensor
 
+from bench.track.timed.agreement import mean_gradient, statistics
 from bench.track.timed.targets import beta_for, sngan
 from gebm import GEBM
 from gebm.samplers import HMC, MALA, ULA, Sampler, chain
@@ -48,22 +49,10 @@ class Outcome(NamedTuple):
 
 
 def differing(model: GEBM, first: Outcome, second: Outcome) -> list[str]:
-    """The statistics in which two sets of chains differ at LEVEL (Kolmogorov–Smirnov): the plain energy, ‖z‖², the acceptance, the
-    latents along the energy's mean gradient, and three coordinates.
-    """
-    z = torch.cat([first.z, second.z])
-    position = model.potential().with_gradient(z)
-    assert position.gradient is not None
-    slope = (position.gradient - z).mean(0)
-    acceptance = torch.cat([first.acceptance, second.acceptance])
-    statistics = {"energy": position.energy, "norm": z.square().sum(1), "acceptance": acceptance, "slope": z @ slope}
-    statistics |= {f"z{index}": z[:, index] for index in range(3)}
-    count = first.z.shape[0]
-    return [
-        name
-        for name, values in statistics.items()
-        if stats.ks_2samp(values[:count].numpy(), values[count:].numpy()).pvalue < LEVEL / len(statistics)
-    ]
+    """The statistics in which two sets of chains differ at LEVEL (Kolmogorov–Smirnov): those of `agreement`, and the acceptance."""
+    slope = mean_gradient(model, torch.cat([first.z, second.z]))
+    one, other = (statistics(model, each.z, slope) | {"acceptance": each.acceptance} for each in (first, second))
+    return [name for name in one if stats.ks_2samp(one[name], other[name]).pvalue < LEVEL / len(one)]
 
 
 @pytest.fixture(scope="module")
@@ -111,16 +100,6 @@ def test_samples_agree_with_the_plain_path(
 ) -> None:
     fast = run(model.for_sampling(dtype=dtype), beta, RULES[name])
     assert differing(model, plain[name], fast) == []
-
-
-def test_a_coarse_copy_is_found_out(model: GEBM, beta: float, plain: dict[str, Outcome]) -> None:
-    """Weights rounded to steps of their layer's spread; bfloat16's are at most 1/128 of the weight itself."""
-    coarse = model.for_sampling()
-    for layer in coarse.modules():
-        if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
-            step = layer.weight.std()
-            layer.weight.copy_(torch.round(layer.weight / step) * step)
-    assert differing(model, plain["ULA"], run(coarse, beta, RULES["ULA"]))
 
 
 def test_a_target_a_third_colder_is_found_out(model: GEBM, beta: float, plain: dict[str, Outcome]) -> None:

@@ -76,8 +76,12 @@ def chain_steps(rule: str, on: str, batch: int, precision: str, device: str) -> 
         nonlocal state
         state, _ = sampler.step(potential, state, generator)
 
-    evaluations = batch * info.gradient_evaluations, batch * info.forward_evaluations
-    return Work(step, batch, lambda: list(law(rule, SMALL.get(on, on), precision, device)), *evaluations, precision)
+    def check() -> list[str]:
+        return list(law(rule, SMALL.get(on, on), precision, device))
+
+    return Work(
+        step, batch, check, batch * info.gradient_evaluations, batch * info.forward_evaluations, precision=precision
+    )
 
 
 @cache

@@ -59,8 +59,9 @@ def definitions(module: str) -> dict[str, ast.stmt]:
         elif isinstance(statement, ast.ImportFrom):
             found |= {each.asname or each.name: statement for each in statement.names}
         elif isinstance(statement, ast.Assign | ast.AnnAssign):
-            stored = (node for node in ast.walk(statement) if isinstance(node, ast.Name))
-            found |= {node.id: statement for node in stored if isinstance(node.ctx, ast.Store)}
+            targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+            names = (node for target in targets for node in ast.walk(target) if isinstance(node, ast.Name))
+            found |= {node.id: statement for node in names}
     return found
 
 
