@@ -1,7 +1,6 @@
-"""Regression tracking of throughput: is this checkout slower than that one, on this machine, now?
+"""Regression tracking of throughput: is this checkout slower than another one, on this machine, now?
 
-A comparison runs both sides in fresh processes (`processes`) that work in turn, slice by slice (`turns`), on the same benchmark code
-(`timed`), and decides on the paired log-ratios (`decide`, driven by `check`); a number stored by another job never gates anything. `sides`
-puts the other side in place, `calibrate` measures how the rule behaves on this machine, `history` and `changepoints` are for reading
-trends, `report` and `trend` for showing. The command line is `commands`.
+`checkouts` puts the two sides in place, `processes` runs them in fresh interpreters, `turns` times them in alternating slices of the same
+benchmark code (`timed`), `decide` has the rule on their paired log-ratios and `check` applies it. `calibrate` measures how the rule behaves
+on this machine; `history` is for reading trends; `report` shows a check. A number stored by another job never gates anything.
 """

@@ -1,13 +1,14 @@
-"""A/A: the working tree against itself on this machine, to know how the rule behaves here before anyone trusts it.
+"""A/A: the working tree against itself on this machine, to learn how the rule behaves here before anyone trusts it.
 
-Pairs of processes of the same code are measured once and then resampled into many checks. Both members of a pair are the same code, so
-a pair counts with its sides exchanged, too, which makes the true effect exactly zero. How often such checks say "regressed" is the
+Pairs of processes of the same code are measured once and then resampled into many checks. Both members of a pair are the same code, so a
+pair counts with its sides exchanged, too, which makes the true effect exactly zero. How often such checks say "regressed" is the
 false-alarm rate; how often they do with a slowdown added is the power. The intervals come from resampling the measured pairs first (an
 outer bootstrap), so they know that only so many were measured.
 """
 
 from __future__ import annotations
 
+import bisect
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from scipy import stats
 
 from bench.track.decide import POWER, Design, Verdict, judge
 
-__all__ = ["Calibration", "calibrate"]
+__all__ = ["Calibration", "ResampledChecks", "calibrate"]
 
 CHECKS = 200
 OUTER = 30
@@ -30,9 +31,9 @@ class Calibration:
     """How the rule behaves on one benchmark of this machine.
 
     Attributes:
-        pairs: how many were measured.
+        pairs: number of pairs measured.
         spread: standard deviation of the log-ratio of a pair.
-        false_alarms: share of resampled A/A checks that say "regressed" of this benchmark, with a 95 % interval.
+        false_alarms: share of resampled A/A checks that call this benchmark regressed, with a 95 % interval.
         fine: share of them that say "fine".
         detectable: smallest slowdown of a list that is called regressed in four of five checks, as a share, with a 95 % interval;
             infinite where even the largest is not.
@@ -44,9 +45,18 @@ class Calibration:
     fine: float
     detectable: tuple[float, float, float]
 
+    def __str__(self) -> str:
+        rate, low, high = self.false_alarms
+        effect, least, most = (f"{share:.0%}" if math.isfinite(share) else "> 100%" for share in self.detectable)
+        return (
+            f"a pair's log-ratio has a standard deviation of {self.spread:.1%} ({self.pairs} pairs); false alarms {rate:.2%} "
+            f"[{low:.2%}, {high:.2%}] of checks, fine {self.fine:.0%}; "
+            f"a slowdown of {effect} [{least}, {most}] is caught four times in five"
+        )
+
 
 def calibrate(log_ratios: Sequence[float], design: Design, benchmarks: int, seed: int = 0) -> Calibration:
-    """The rule's behaviour on resampled A/A pairs.
+    """Return the rule's behaviour on resampled A/A pairs.
 
     Arguments:
         log_ratios: of measured A/A pairs.
@@ -60,64 +70,54 @@ def calibrate(log_ratios: Sequence[float], design: Design, benchmarks: int, seed
     d = np.asarray(log_ratios, dtype=np.float64)
     if len(d) < 3:
         raise ValueError(f"a calibration needs at least 3 pairs, got {len(d)}")
-    rng = np.random.default_rng(seed)
-    verdicts = outcomes(d, 0.0, CHECKS * 5, design, benchmarks, rng)
+    checks = ResampledChecks(design, benchmarks, np.random.default_rng(seed))
+    verdicts = checks.verdicts(d, 0.0, CHECKS * 5)
+    outer = [checks.rng.choice(d, len(d)) for _ in range(OUTER)]
+    rates = [checks.regressed(sample, 0.0) for sample in outer]
+    effects = [checks.detectable(sample) for sample in outer]
     alarms = verdicts.count(Verdict.REGRESSED)
-    outer = [rng.choice(d, len(d)) for _ in range(OUTER)]
-    rates = [share(outcomes(sample, 0.0, CHECKS, design, benchmarks, rng), Verdict.REGRESSED) for sample in outer]
     exact = stats.binomtest(alarms, len(verdicts)).proportion_ci(0.95)
-    effects = [detectable(sample, design, benchmarks, rng) for sample in outer]
+    low, high = np.quantile(rates, [0.025, 0.975])
+    least, most = np.quantile(effects, 0.025, method="lower"), np.quantile(effects, 0.975, method="higher")
     return Calibration(
         len(d),
         float(d.std(ddof=1)),
-        (
-            alarms / len(verdicts),
-            min(float(exact.low), float(np.quantile(rates, 0.025))),
-            max(float(exact.high), float(np.quantile(rates, 0.975))),
-        ),
-        share(verdicts, Verdict.FINE),
-        (
-            detectable(d, design, benchmarks, rng),
-            float(np.quantile(effects, 0.025, method="lower")),
-            float(np.quantile(effects, 0.975, method="higher")),
-        ),
+        (alarms / len(verdicts), float(min(exact.low, low)), float(max(exact.high, high))),
+        verdicts.count(Verdict.FINE) / len(verdicts),
+        (checks.detectable(d), float(least), float(most)),
     )
 
 
-def share(verdicts: Sequence[Verdict], wanted: Verdict) -> float:
-    """How many of the verdicts are that one."""
-    return verdicts.count(wanted) / len(verdicts)
+@dataclass(frozen=True)
+class ResampledChecks:
+    """Checks of one of several benchmarks, made of resampled pairs."""
 
+    design: Design
+    benchmarks: int
+    rng: np.random.Generator
 
-def detectable(d: NDArray[np.float64], design: Design, benchmarks: int, rng: np.random.Generator) -> float:
-    """The smallest effect of the list that is caught often enough, by bisection; infinite if none is."""
-    low, high = 0, len(EFFECTS)
-    while low < high:
-        middle = (low + high) // 2
-        caught = outcomes(d, math.log1p(EFFECTS[middle]), CHECKS, design, benchmarks, rng)
-        if share(caught, Verdict.REGRESSED) >= POWER:
-            high = middle
-        else:
-            low = middle + 1
-    return EFFECTS[low] if low < len(EFFECTS) else math.inf
+    def verdicts(self, d: NDArray[np.float64], effect: float, count: int) -> list[Verdict]:
+        """Return the verdicts of `count` checks on resampled pairs, their sides exchanged at random, an effect added."""
+        size = (count, self.design.looks[-1])
+        drawn = self.rng.choice(d, size) * self.rng.choice((-1.0, 1.0), size) + effect
+        return [self.verdict(row) for row in drawn.tolist()]
 
+    def verdict(self, d: Sequence[float]) -> Verdict:
+        """Return the verdict of one check, look by look."""
+        before, verdict = 0, Verdict.INCONCLUSIVE
+        for look in self.design.looks:
+            level = self.design.level(look, before, look == self.design.looks[-1], self.benchmarks)
+            verdict = judge(d[:look], level, self.design).verdict
+            if verdict is not Verdict.INCONCLUSIVE:
+                break
+            before = look
+        return verdict
 
-def outcomes(
-    d: NDArray[np.float64], effect: float, count: int, design: Design, benchmarks: int, rng: np.random.Generator
-) -> list[Verdict]:
-    """The verdicts of so many checks on resampled pairs, each with its sides exchanged at random, an effect added."""
-    size = (count, design.looks[-1])
-    drawn = rng.choice(d, size) * rng.choice((-1.0, 1.0), size) + effect
-    return [outcome(row, design, benchmarks) for row in drawn.tolist()]
+    def regressed(self, d: NDArray[np.float64], effect: float) -> float:
+        """Return the share of checks that call an effect on the log-ratio regressed."""
+        return self.verdicts(d, effect, CHECKS).count(Verdict.REGRESSED) / CHECKS
 
-
-def outcome(d: Sequence[float], design: Design, benchmarks: int) -> Verdict:
-    """The verdict of one check of one benchmark, look by look."""
-    before, verdict = 0, Verdict.INCONCLUSIVE
-    for look in design.looks:
-        level = design.level(look, before, look == design.looks[-1], benchmarks)
-        verdict = judge(d[:look], level, design).verdict
-        if verdict is not Verdict.INCONCLUSIVE:
-            break
-        before = look
-    return verdict
+    def detectable(self, d: NDArray[np.float64]) -> float:
+        """Return the smallest effect of the list that is caught often enough; infinite if none is."""
+        index = bisect.bisect_left(EFFECTS, POWER, key=lambda effect: self.regressed(d, math.log1p(effect)))
+        return EFFECTS[index] if index < len(EFFECTS) else math.inf

@@ -1,194 +1,231 @@
-"""A check: pairs of processes, a fresh one of each side working in turn, until every benchmark is decided or the budget is spent."""
+"""A check: pairs of processes, a fresh one of each side working in turn, until every benchmark is decided or the time is spent."""
 
 from __future__ import annotations
 
+import fnmatch
 import math
 import statistics
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
+from bench.core.registry import UnknownNameError, closest
+from bench.track.checkouts import Checkout
 from bench.track.decide import FEWEST_PAIRS, Design, Judgement, Verdict, judge
-from bench.track.turns import middle_log_ratio
+from bench.track.processes import Processes
+from bench.track.turns import Measurement, measure, median_log_ratio
 
-__all__ = ["Budget", "Check", "Line", "Measure", "Timings", "exit_code", "judge_laws", "judge_versions", "run_check"]
+__all__ = ["NEW", "OLD", "BenchmarkResult", "Check", "Measure", "Say", "check_throughput", "select"]
 
 OLD, NEW = "old", "new"
-
-
-Timings = Mapping[str, Mapping[str, Any]]
-
-
-class Measure(Protocol):
-    """Times benchmarks in a fresh process of each of the sides ("old" and "new"), the first of them first in turn.
-
-    By side and name the answer has either `seconds`, raw samples, one a turn, or `error`.
-    """
-
-    def __call__(self, sides: Sequence[str], names: Sequence[str], /) -> Mapping[str, Timings]: ...
-
-
-@dataclass(frozen=True)
-class Budget:
-    """When to stop drawing pairs: at the time `deadline` of `clock`, in its seconds."""
-
-    deadline: float = math.inf
-    clock: Callable[[], float] = lambda: 0.0
+Say = Callable[[str], None]
+Measure = Callable[[Sequence[str], Sequence[str]], Mapping[str, Measurement]]
+"""Times benchmarks (second argument) in a fresh process of each of the sides, "old" and "new"; the first named has the first slice."""
 
 
 @dataclass
-class Line:
-    """What a check says of one benchmark.
+class BenchmarkResult:
+    """The result of a check for one benchmark.
 
     Attributes:
         name: of the benchmark.
         verdict: None while undecided.
         note: why it failed, is not comparable, or is wrong.
         judgement: the last look; None where there was none.
-        pairs: raw samples by side, a list a pair, one a turn, in seconds a step.
-        details: the rest of what the first process of each side said.
+        samples: seconds per step by side, a list per pair with one value per turn.
+        details: what else the first process of each side answered.
     """
 
     name: str
     verdict: Verdict | None = None
     note: str = ""
     judgement: Judgement | None = None
-    pairs: dict[str, list[list[float]]] = field(default_factory=lambda: {OLD: [], NEW: []})
+    samples: dict[str, list[list[float]]] = field(default_factory=lambda: {OLD: [], NEW: []})
     details: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
     def log_ratios(self) -> list[float]:
         """log(new / old) of each pair, the median over its turns."""
-        return [middle_log_ratio(old, new) for old, new in zip(self.pairs[OLD], self.pairs[NEW], strict=True)]
+        return [median_log_ratio(old, new) for old, new in zip(self.samples[OLD], self.samples[NEW], strict=True)]
 
     def seconds(self, side: str) -> float | None:
-        """The median over processes of the seconds a step."""
-        pairs = self.pairs[side]
-        return statistics.median(statistics.median(samples) for samples in pairs) if pairs else None
+        """Return the median over processes of the median seconds per step; None where nothing was measured."""
+        pairs = self.samples[side]
+        return statistics.median(map(statistics.median, pairs)) if pairs else None
+
+    def settle(self, verdict: Verdict, note: str) -> None:
+        """Set the verdict, and why."""
+        self.verdict, self.note = verdict, note
+
+    def fail(self, old: str, new: str) -> None:
+        """Settle a benchmark whose sides failed with these errors, or none; with an old side that fails there is nothing to compare."""
+        if new:
+            both = " (on the old side, too)" if old else ""
+            self.settle(Verdict.FAILED, f"fails on the new side{both}: {new}")
+        else:
+            self.settle(Verdict.NOT_COMPARABLE, f"fails on the old side: {old}")
+
+    def add(self, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+        """Add a pair's timings."""
+        if "error" in old or "error" in new:
+            self.fail(old.get("error", ""), new.get("error", ""))
+            return
+        for side, timing in ((OLD, old), (NEW, new)):
+            self.samples[side].append(list(timing["seconds"]))
+            self.details.setdefault(side, {key: value for key, value in timing.items() if key != "seconds"})
+
+    def look(self, design: Design, before: int, last: bool, family: int) -> None:
+        """Decide if the pairs so far allow it; the arguments are those of `Design.level`."""
+        ratios = self.log_ratios
+        if len(ratios) >= FEWEST_PAIRS:
+            self.judgement = judge(ratios, design.level(len(ratios), before, last, family), design)
+            if last or self.judgement.verdict is not Verdict.INCONCLUSIVE:
+                self.verdict = self.judgement.verdict
+        elif last:
+            note = f"only {len(ratios)} pairs fitted into the time; {FEWEST_PAIRS} are the least"
+            self.settle(Verdict.INCONCLUSIVE, note)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Check:
-    """The outcome of a check."""
+    """A check of some benchmarks under a design, and what came of it.
+
+    Attributes:
+        design: the rule.
+        results: one per benchmark; those with a verdict already are left alone and do not share the error rate.
+        pairs: number of pairs of processes drawn.
+        out_of_time: whether the time ended before all was decided.
+        environments: of the first process of each side.
+    """
 
     design: Design
-    lines: tuple[Line, ...]
-    pairs: int
-    out_of_time: bool
+    results: Sequence[BenchmarkResult]
+    pairs: int = 0
+    out_of_time: bool = False
+    environments: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    @property
+    def undecided(self) -> list[BenchmarkResult]:
+        """Those without a verdict."""
+        return [result for result in self.results if result.verdict is None]
+
+    @property
+    def exit_code(self) -> int:
+        """1 if anything regressed; 3 if nothing did but something fails on the new side; else 0."""
+        verdicts = {result.verdict for result in self.results}
+        return 1 if Verdict.REGRESSED in verdicts else 3 if Verdict.FAILED in verdicts else 0
+
+    def judge_versions(self, old: Mapping[str, str], new: Mapping[str, str]) -> None:
+        """Settle benchmarks whose own code changed between the sides; one that the old side does not know is compared."""
+        for result in self.undecided:
+            if old.get(result.name, new[result.name]) != new[result.name]:
+                result.settle(Verdict.NOT_COMPARABLE, "the benchmark's own code changed between the sides")
+
+    def judge_correctness(self, old: Mapping[str, Mapping[str, Any]], new: Mapping[str, Mapping[str, Any]]) -> None:
+        """Settle benchmarks that fail or make the wrong thing: speed never without correctness.
+
+        Arguments:
+            old, new: by benchmark, the statistics that are wrong (`differs`), or `error`.
+        """
+        for result in self.undecided:
+            before, after = old[result.name], new[result.name]
+            was_wrong, wrong = (", ".join(answer.get("differs", ())) for answer in (before, after))
+            if "error" in before or "error" in after:
+                result.fail(before.get("error", ""), after.get("error", ""))
+            elif wrong and was_wrong:
+                result.settle(Verdict.NOT_COMPARABLE, f"wrong on both sides: {wrong}")
+            elif wrong:
+                result.settle(Verdict.REGRESSED, f"no longer right, whatever its speed: {wrong}")
+            elif was_wrong:
+                result.settle(Verdict.NOT_COMPARABLE, f"wrong on the old side: {was_wrong}")
+
+    def draw_pair(self, timed: Measure) -> None:
+        """Time one process of each side on what is undecided; which is first alternates."""
+        undecided = self.undecided
+        order = (OLD, NEW) if self.pairs % 2 == 0 else (NEW, OLD)
+        measured = timed(order, [result.name for result in undecided])
+        self.pairs += 1
+        for result in undecided:
+            result.add(measured[OLD].timings[result.name], measured[NEW].timings[result.name])
+        for side in order:
+            self.environments.setdefault(side, measured[side].environment)
+
+    def run(
+        self,
+        timed: Measure,
+        deadline: float = math.inf,
+        clock: Callable[[], float] = time.monotonic,
+        say: Say = lambda _: None,
+    ) -> None:
+        """Draw pairs and look, until all is decided.
+
+        Arguments:
+            timed: times the benchmarks of one pair.
+            deadline: no pair is begun that would end after this reading of `clock` if it took as long as the one before.
+            clock: seconds.
+            say: called with a line after each pair.
+        """
+        family, before, took = len(self.undecided), 0, 0.0
+        for look in self.design.looks:
+            while self.pairs < look and self.undecided and not self.out_of_time:
+                start = clock()
+                self.out_of_time = start + took > deadline
+                if not self.out_of_time:
+                    self.draw_pair(timed)
+                    took = clock() - start
+                    say(f"pair {self.pairs}; {len(self.undecided)} undecided")
+            for result in self.undecided:
+                result.look(self.design, before, self.out_of_time or look == self.design.looks[-1], family)
+            before = self.pairs
 
 
-def run_check(
+def check_throughput(
+    processes: Processes,
+    sides: Mapping[str, Checkout],
+    benchmarks: Mapping[str, Mapping[str, Any]],
     design: Design,
-    lines: Sequence[Line],
-    measure: Measure,
-    budget: Budget = Budget(),
-    progress: Callable[[int, Sequence[Line]], None] | None = None,
+    minutes: float,
+    say: Say,
 ) -> Check:
-    """Draw pairs and look, until all is decided.
+    """Check the new side against the old one.
 
     Arguments:
+        processes: how to measure.
+        sides: "old" and "new".
+        benchmarks: of `select` on the new side.
         design: the rule.
-        lines: one a benchmark; those with a verdict already are left alone, and do not share the error rate.
-        measure: times the benchmarks of one process.
-        budget: no pair is begun that would end after it if it took as long as the last one.
-        progress: called after each pair with the number of pairs and what is still undecided.
+        minutes: the time budget, the checks of correctness included.
+        say: called with a line about how it goes.
+
+    Raises:
+        MeasuringError: if a side cannot be measured at all.
     """
-    family = sum(line.verdict is None for line in lines)
-    before, pairs, took, out_of_time = 0, 0, 0.0, False
-    for look in design.looks:
-        while pairs < look and undecided(lines) and not out_of_time:
-            began = budget.clock()
-            if began + took > budget.deadline:
-                out_of_time = True
-                break
-            draw_pair(pairs, undecided(lines), measure)
-            pairs += 1
-            took = budget.clock() - began
-            if progress is not None:
-                progress(pairs, undecided(lines))
-        last = out_of_time or look == design.looks[-1]
-        for line in undecided(lines):
-            decide(line, design, before, last, family)
-        before = pairs
-        if last or not undecided(lines):
-            break
-    return Check(design, tuple(lines), pairs, out_of_time)
+    deadline = time.monotonic() + 60 * minutes
+    check = Check(design, [BenchmarkResult(name) for name in benchmarks])
+    own = {name: str(facts["version"]) for name, facts in benchmarks.items()}
+    check.judge_versions(processes.own_versions(sides[OLD]), own)
+    if wanted := [result.name for result in check.undecided]:
+        check.judge_correctness(*processes.checked((sides[OLD], sides[NEW]), wanted))
+    say(f"{len(check.undecided)} of {len(check.results)} benchmarks are right on both sides and can be compared")
+    check.run(lambda order, names: measure(processes, {side: sides[side] for side in order}, names), deadline, say=say)
+    return check
 
 
-def undecided(lines: Sequence[Line]) -> list[Line]:
-    """Those without a verdict."""
-    return [line for line in lines if line.verdict is None]
+def select(processes: Processes, checkout: Checkout, patterns: Sequence[str], full: bool) -> dict[str, dict[str, Any]]:
+    """Return the benchmarks by name: those that match a pattern (`ula-*`), or without patterns the quick ones, or all.
 
-
-def draw_pair(number: int, lines: Sequence[Line], measure: Measure) -> None:
-    """One process of each side; which is first alternates."""
-    names = [line.name for line in lines]
-    order = (OLD, NEW) if number % 2 == 0 else (NEW, OLD)
-    results = measure(order, names)
-    for line in lines:
-        said = {side: results[side].get(line.name, {"error": "no answer"}) for side in order}
-        if any("error" in answer for answer in said.values()):
-            line.verdict, line.note = failure({side: str(answer.get("error", "")) for side, answer in said.items()})
-            continue
-        for side, answer in said.items():
-            line.pairs[side].append(list(answer["seconds"]))
-            line.details.setdefault(side, {key: value for key, value in answer.items() if key != "seconds"})
-
-
-def failure(errors: Mapping[str, str]) -> tuple[Verdict, str]:
-    """The verdict and the note for a benchmark that failed: on the old side alone there is nothing to compare with."""
-    if errors[NEW]:
-        both = " (on the old side, too)" if errors[OLD] else ""
-        return Verdict.FAILED, f"fails on the new side{both}: {errors[NEW]}"
-    return Verdict.NOT_COMPARABLE, f"fails on the old side: {errors[OLD]}"
-
-
-def decide(line: Line, design: Design, before: int, last: bool, family: int) -> None:
-    """Look at a line, and give it a verdict if there is one."""
-    ratios = line.log_ratios
-    if len(ratios) < FEWEST_PAIRS:
-        if last:
-            line.verdict = Verdict.INCONCLUSIVE
-            line.note = f"only {len(ratios)} pairs fitted into the time; {FEWEST_PAIRS} are the least"
-        return
-    level = design.level(len(ratios), before, last, family)
-    line.judgement = judge(ratios, level, design)
-    if last or line.judgement.verdict is not Verdict.INCONCLUSIVE:
-        line.verdict = line.judgement.verdict
-
-
-def judge_laws(lines: Sequence[Line], differing: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> None:
-    """Speed never without correctness: a benchmark whose fast path makes the wrong thing is decided before it is timed.
-
-    Arguments:
-        lines: given verdicts here.
-        differing: by side and benchmark, `differs` (statistics) or `error`.
+    Raises:
+        UnknownNameError: for a pattern that matches none, or if there is nothing to choose.
+        MeasuringError: if the side cannot be asked.
     """
-    for line in undecided(lines):
-        said = {side: differing[side].get(line.name, {"error": "no answer"}) for side in (OLD, NEW)}
-        errors = {side: str(answer.get("error", "")) for side, answer in said.items()}
-        wrong = {side: ", ".join(answer.get("differs", ())) for side, answer in said.items()}
-        if any(errors.values()):
-            line.verdict, line.note = failure(errors)
-        elif wrong[NEW] and wrong[OLD]:
-            line.verdict, line.note = Verdict.NOT_COMPARABLE, f"wrong on both sides: {wrong[NEW]}"
-        elif wrong[NEW]:
-            line.verdict, line.note = Verdict.REGRESSED, f"no longer right, whatever its speed: {wrong[NEW]}"
-        elif wrong[OLD]:
-            line.verdict, line.note = Verdict.NOT_COMPARABLE, f"wrong on the old side: {wrong[OLD]}"
-
-
-def judge_versions(lines: Sequence[Line], old: Mapping[str, str], new: Mapping[str, str]) -> None:
-    """A benchmark whose own code changed between the sides is not compared; one that the old side does not know yet is."""
-    for line in undecided(lines):
-        if line.name in old and line.name in new and old[line.name] != new[line.name]:
-            line.verdict = Verdict.NOT_COMPARABLE
-            line.note = "the benchmark's own code changed between the sides"
-
-
-def exit_code(check: Check) -> int:
-    """1 if anything regressed; 3 if nothing did but something fails on the new side; else 0."""
-    verdicts = {line.verdict for line in check.lines}
-    if Verdict.REGRESSED in verdicts:
-        return 1
-    return 3 if Verdict.FAILED in verdicts else 0
+    known = processes.listed(checkout)
+    for pattern in patterns:
+        if not fnmatch.filter(known, pattern):
+            raise UnknownNameError(f"no benchmark '{pattern}'; {closest(pattern, known)}")
+    if patterns:
+        return {name: known[name] for name in known if any(fnmatch.fnmatch(name, pattern) for pattern in patterns)}
+    chosen = {name: facts for name, facts in known.items() if full or facts["quick"]}
+    if not chosen:
+        raise UnknownNameError("none of these benchmarks is quick; add --full, or name some with --only")
+    return chosen

@@ -1,7 +1,7 @@
-"""The rule that says slower: sequential one-sided bounds on the mean of paired log-ratios.
+"""The decision rule: sequential one-sided bounds on the mean of paired log-ratios.
 
-A pair is one process of each side, working in turn on the same machine (`bench.track.turns`); d = log(seconds of the new side / seconds of
-the old one), a median over their turns, leaves out whatever both met alike. After n pairs (a *look*) Student's t gives a lower and an upper
+A pair is one process of each side, timed in turn on the same machine (`bench.track.turns`); d = log(seconds of the new side / seconds of
+the old one), a median over their turns, cancels whatever both met alike. After n pairs (a *look*) Student's t gives a lower and an upper
 bound on the mean of d:
 
 - *regressed*: the lower bound is above log(1 + margin);
@@ -12,7 +12,7 @@ bound on the mean of d:
 **Several looks.** Each look at n of at most N pairs may spend αn/N of the error rate α in all, less what earlier looks have spent (the
 linear spending function of Lan & DeMets, 1983); the last look spends what is left. Rates of looks are added up (Bonferroni), which is valid
 in small samples where a normal approximation is not, and errs on the safe side. The last look may come early, when the time budget ends:
-that depends on the clock and not on the ratios.
+that depends on the clock, not on the ratios.
 
 **Several benchmarks.** α is shared equally among the benchmarks of a check, so it is the rate of the whole check: with α = 1 %, at most one
 check in a hundred without any slowdown beyond the margin says "regressed" of anything (for d normal; heavier symmetric tails make t
@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cache
 
@@ -37,7 +37,7 @@ POWER = 0.8
 
 
 class Verdict(StrEnum):
-    """What a check says of a benchmark."""
+    """The answer of a check for one benchmark."""
 
     REGRESSED = "regressed"
     IMPROVED = "improved"
@@ -49,13 +49,13 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Design:
-    """When a check looks and what it demands.
+    """The settings of the rule.
 
     Arguments:
-        confidence: one minus the error rate of the whole check, of each kind of error.
-        margin: slowdowns up to this share are not called regressions.
-        tolerance: a slowdown of this share is excluded before a benchmark is called fine.
-        looks: numbers of pairs after which it is decided, increasing.
+        confidence: one minus the error rate of the whole check, for each kind of error.
+        margin: slowdowns up to this share are not regressions.
+        tolerance: "fine" excludes a slowdown of this share.
+        looks: increasing numbers of pairs after which the check looks.
 
     Raises:
         ValueError: for a design that cannot decide.
@@ -75,39 +75,37 @@ class Design:
             raise ValueError(f"looks must be increasing numbers of pairs from {FEWEST_PAIRS} on, got {self.looks}")
 
     def up_to(self, pairs: int) -> Design:
-        """This design with at most so many pairs, the last look there.
+        """Return this design with its last look at `pairs` pairs.
 
         Raises:
             ValueError: if these are too few to decide on.
         """
-        looks = tuple(look for look in self.looks if look < pairs)
-        return Design(self.confidence, self.margin, self.tolerance, (*looks, pairs))
+        return replace(self, looks=(*(look for look in self.looks if look < pairs), pairs))
 
     def level(self, pairs: int, before: int, last: bool, benchmarks: int) -> float:
-        """The error rate to spend on one benchmark at a look.
+        """Return the error rate to spend on one of `benchmarks` at a look.
 
         Arguments:
-            pairs: pairs at this look.
-            before: pairs at the look before; 0 at the first.
+            pairs: pairs seen at this look.
+            before: pairs seen at the previous look; 0 at the first.
             last: whether no look follows.
-            benchmarks: how many share the check's rate.
+            benchmarks: how many benchmarks share the check's rate.
         """
-        most = self.looks[-1]
-        share = (most if last else pairs) - before
-        return (1 - self.confidence) / benchmarks * share / most
+        share = (self.looks[-1] if last else pairs) - before
+        return (1 - self.confidence) / benchmarks * share / self.looks[-1]
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """What one look says.
+    """The outcome of one look.
 
     Attributes:
         verdict: regressed, improved, fine or inconclusive.
-        ratio: seconds of the new side over seconds of the old one, the geometric mean over pairs.
-        lower, upper: one-sided bounds on it, each at the look's level.
-        detectable: the smallest slowdown, as a share, that this look would call regressed in four of five repetitions.
-        pairs: how many pairs were seen.
-        level: the error rate spent on each bound.
+        ratio: seconds of the new side over seconds of the old one, geometric mean over pairs.
+        lower, upper: one-sided bounds on the ratio, each at the look's level.
+        detectable: smallest slowdown, as a share, that this look would call regressed in four of five repetitions.
+        pairs: number of pairs seen.
+        level: error rate spent on each bound.
     """
 
     verdict: Verdict
@@ -120,7 +118,7 @@ class Judgement:
 
 
 def judge(log_ratios: Sequence[float], level: float, design: Design) -> Judgement:
-    """Decide on the log-ratios seen so far at one look's level.
+    """Judge the log-ratios of the pairs seen so far at one look's level.
 
     Raises:
         ValueError: if there are fewer than three, or one is not finite.
@@ -129,7 +127,7 @@ def judge(log_ratios: Sequence[float], level: float, design: Design) -> Judgemen
     if d.ndim != 1 or len(d) < FEWEST_PAIRS or not np.isfinite(d).all():
         raise ValueError(f"a decision needs at least {FEWEST_PAIRS} finite log-ratios, got {list(log_ratios)}")
     mean, error = float(d.mean()), float(d.std(ddof=1)) / math.sqrt(len(d))
-    reach = _t_quantile(level, len(d) - 1) * error
+    reach = t_quantile(level, len(d) - 1) * error
     lower, upper, margin = mean - reach, mean + reach, math.log1p(design.margin)
     if lower > margin:
         verdict = Verdict.REGRESSED
@@ -139,12 +137,12 @@ def judge(log_ratios: Sequence[float], level: float, design: Design) -> Judgemen
         verdict = Verdict.FINE
     else:
         verdict = Verdict.INCONCLUSIVE
-    detectable = margin + reach + _t_quantile(1 - POWER, len(d) - 1) * error
+    detectable = margin + reach + t_quantile(1 - POWER, len(d) - 1) * error
     ratio, low, high = (math.exp(min(value, 700.0)) for value in (mean, lower, upper))
     return Judgement(verdict, ratio, low, high, math.expm1(min(detectable, 700.0)), len(d), level)
 
 
 @cache
-def _t_quantile(tail: float, degrees: int) -> float:
-    """The value that Student's t exceeds with probability `tail`."""
+def t_quantile(tail: float, degrees: int) -> float:
+    """Return the value that Student's t exceeds with probability `tail`."""
     return float(stats.t.isf(tail, degrees))

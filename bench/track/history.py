@@ -1,93 +1,103 @@
-"""The history: one small JSON a recording, raw samples kept, in a folder a machine. Only ever added to.
+"""The history: one small JSON per recording, raw samples kept, in one folder per machine. Only ever added to.
 
     <history>/<machine>/<time of commit>-<commit>.json
 
-A recording of a commit that was recorded before gets a name of its own; nothing is ever replaced. Files are written whole or not at all.
-Seconds of different machines, or of different threads, are not comparable and are kept apart by the machine's name. For reading trends;
-nothing is gated on it.
+A second recording of a commit gets a name of its own; nothing is ever replaced. Files are written whole or not at all. Seconds of different
+machines, or of different numbers of threads, are not comparable and are kept apart by the machine's name. For reading trends; nothing is
+gated on it.
 """
 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
-import platform
 import re
 import statistics
+import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.core.files import write_json
+import pandas as pd
 
-__all__ = ["SCHEMA", "HistoryError", "Point", "add", "machine_name", "read", "series"]
+from bench.core.files import write_json
+from bench.core.machine import cpu_name
+from bench.track.check import NEW, Say
+from bench.track.checkouts import Checkout, CheckoutError, git
+from bench.track.processes import Processes
+from bench.track.turns import measure
+
+__all__ = ["SCHEMA", "HistoryError", "add", "draw", "machine_name", "read", "record", "trend"]
 
 SCHEMA = 1
+RECENT = 5
+"""The trend compares this many of the latest recordings with those before."""
 
 
 class HistoryError(RuntimeError):
     """The history cannot be written, or there is none."""
 
 
-@dataclass(frozen=True)
-class Point:
-    """One recording of one benchmark.
+def record(processes: Processes, checkout: Checkout, names: Sequence[str], count: int, say: Say) -> dict[str, Any]:
+    """Return what the history keeps of a checkout: raw samples of `count` processes.
 
-    Attributes:
-        commit, time: of the code: full hash, and seconds since 1970.
-        dirty: whether the working tree had uncommitted changes.
-        seconds: median over processes of the median seconds a step.
-        rate: units a second.
-        unit: of the rate.
-        version: of the benchmark's own code; points of different versions are not comparable.
+    Benchmarks that fail, or make the wrong thing, are kept with their reason and without samples.
+
+    Raises:
+        CheckoutError: if the checkout is not under git, so that there is no commit to record.
+        MeasuringError: if it cannot be measured at all.
     """
-
-    commit: str
-    time: float
-    dirty: bool
-    seconds: float
-    rate: float
-    unit: str
-    version: str
+    if checkout.commit is None:
+        raise CheckoutError(
+            f"{checkout.root} has no commit, and the history is kept by commits; record in a git repository"
+        )
+    (correct,) = processes.checked((checkout,), names)
+    reasons = {name: correct[name].get("error") or ", ".join(correct[name]["differs"]) for name in names}
+    kept: dict[str, dict[str, Any]] = {name: {"error": reason} if reason else {} for name, reason in reasons.items()}
+    environments = []
+    for number in range(count):
+        wanted = [name for name in names if "error" not in kept[name]]
+        if not wanted:
+            break
+        measured = measure(processes, {NEW: checkout}, wanted)[NEW]
+        environments.append(measured.environment)
+        for name, timing in measured.timings.items():
+            earlier = kept[name].get("seconds", [])
+            failed = "error" in timing
+            kept[name] = {"error": timing["error"]} if failed else timing | {"seconds": [*earlier, timing["seconds"]]}
+        say(f"process {number + 1} of {count}")
+    environment = environments[0] if environments else {}
+    return {
+        "machine": machine_name(environment, processes.device),
+        "commit": checkout.commit,
+        "commit_time": float(git(checkout.root, "show", "--no-patch", "--format=%ct", checkout.commit) or 0),
+        "dirty": checkout.dirty,
+        "recorded": time.time(),
+        "device": processes.device,
+        "environment": environment,
+        "ends": [each.get("clocks", {}) for each in environments],
+        "benchmarks": kept,
+    }
 
 
 def machine_name(environment: Mapping[str, Any], device: str) -> str:
-    """A name for machines whose seconds can be compared: processor or GPU, cores, threads; no host name.
+    """Return a name for machines whose seconds can be compared: processor or GPU, cores, threads; no host name.
 
     Example:
         >>> machine_name({"cores": 2, "threads": 1, "gpu": "NVIDIA H100"}, "cuda")[:11]
         'nvidia-h100'
     """
-    model = str(environment.get("gpu") or processor()) if device == "cuda" else processor()
-    parts = [
-        model,
-        f"{environment.get('cores')}c",
-        f"{environment.get('threads')}t",
-        str(environment.get("capability", "")),
-    ]
-    slug = re.sub(r"[^a-z0-9]+", "-", model.lower()).strip("-")[:40]
-    digest = hashlib.sha256("|".join(parts).encode()).hexdigest()[:6]
-    return f"{slug}-{environment.get('cores')}c{environment.get('threads')}t-{digest}"
-
-
-def processor() -> str:
-    """The processor's model as the system names it."""
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
+    model = environment.get("gpu") if device == "cuda" else None
+    cores, threads = f"{environment.get('cores')}c", f"{environment.get('threads')}t"
+    name = str(model or cpu_name())
+    slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:40]
+    everything = "|".join([name, cores, threads, str(environment.get("capability", ""))])
+    return f"{slug}-{cores}{threads}-{hashlib.sha256(everything.encode()).hexdigest()[:6]}"
 
 
 def add(folder: Path, recording: Mapping[str, Any]) -> Path:
-    """Add a recording; where it went.
-
-    Arguments:
-        folder: the history; made if need be.
-        recording: with `machine`, `commit`, `commit_time` and `benchmarks`.
+    """Add a recording, and return where it went.
 
     Raises:
         HistoryError: if it cannot be written; what was there is untouched.
@@ -96,57 +106,94 @@ def add(folder: Path, recording: Mapping[str, Any]) -> Path:
     stem = f"{int(recording['commit_time']):010d}-{recording['commit'][:12]}"
     try:
         place.mkdir(parents=True, exist_ok=True)
-        number = 1
-        while (path := place / (f"{stem}.json" if number == 1 else f"{stem}-{number}.json")).exists():
-            number += 1
+        names = (f"{stem}{f'-{number}' if number > 1 else ''}.json" for number in itertools.count(1))
+        path = next(place / name for name in names if not (place / name).exists())
         write_json(path, {"schema": SCHEMA, "kind": "recording", **recording})
     except OSError as error:
         raise HistoryError(f"cannot write to the history {folder}: {error.strerror or error}") from error
     return path
 
 
-def read(folder: Path) -> tuple[dict[str, list[dict[str, Any]]], list[str]]:
-    """All recordings by machine in the order of their commits, and a sentence for each file that is not one.
+def read(folder: Path) -> tuple[pd.DataFrame, list[str]]:
+    """Return one row per recording and benchmark that was timed, in the order of commits, and a sentence per unusable file.
+
+    Columns: machine, file, time (of the commit), recorded, benchmark, unit, version, rate (units per second).
 
     Raises:
         HistoryError: if there is no history.
     """
     if not folder.is_dir():
         raise HistoryError(f"no history at {folder}; `bench track record --history {folder}` begins one")
-    machines: dict[str, list[dict[str, Any]]] = {}
-    problems = []
+    rows, problems = [], []
     for path in sorted(folder.glob("*/*.json")):
         try:
             recording = json.loads(path.read_text(encoding="utf-8"))
-            if recording["schema"] != SCHEMA:
+            if recording["schema"] == SCHEMA:
+                rows += points(path, recording)
+            else:
                 problems.append(f"{path} has schema {recording['schema']}, this version reads {SCHEMA}; left out")
-                continue
-            recording["commit_time"] = float(recording["commit_time"])
-            machines.setdefault(recording["machine"], []).append(recording)
         except (OSError, ValueError, KeyError, TypeError) as error:
             problems.append(f"{path} cannot be read ({type(error).__name__}); left out")
-    for recordings in machines.values():
-        recordings.sort(key=lambda recording: (recording["commit_time"], recording.get("recorded", 0.0)))
-    return machines, problems
+    frame = pd.DataFrame(rows, columns=["machine", "file", "time", "recorded", "benchmark", "unit", "version", "rate"])
+    return frame.sort_values(["time", "recorded"], kind="stable", ignore_index=True), problems
 
 
-def series(recordings: Sequence[Mapping[str, Any]]) -> dict[str, list[Point]]:
-    """The points of each benchmark along a machine's recordings; failed measurements are no points."""
-    points: dict[str, list[Point]] = {}
-    for recording in recordings:
-        for name, said in recording["benchmarks"].items():
-            if not said.get("seconds"):
-                continue
-            seconds = statistics.median(statistics.median(samples) for samples in said["seconds"])
-            points.setdefault(name, []).append(
-                Point(
-                    recording["commit"],
-                    recording["commit_time"],
-                    bool(recording.get("dirty")),
-                    seconds,
-                    said["amount"] / seconds,
-                    said["unit"],
-                    said["version"],
-                )
-            )
-    return points
+def points(path: Path, recording: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the rows of one recording; failed measurements have none."""
+    head = {"machine": recording["machine"], "file": path.name, "time": float(recording["commit_time"])}
+    return [
+        head
+        | {"recorded": recording.get("recorded", 0.0), "benchmark": name, "unit": timing["unit"]}
+        | {"version": timing["version"], "rate": timing["amount"] / median_of_medians(timing["seconds"])}
+        for name, timing in recording["benchmarks"].items()
+        if timing.get("seconds")
+    ]
+
+
+def median_of_medians(samples: Sequence[Sequence[float]]) -> float:
+    """Return the median over processes of the median over turns."""
+    return statistics.median(map(statistics.median, samples))
+
+
+def current(machine: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Return by benchmark the rows measured with its latest version: what can be compared."""
+    groups = machine.groupby("benchmark", sort=False)
+    return {str(name): rows.loc[rows["version"] == rows["version"].iloc[-1]] for name, rows in groups}
+
+
+def trend(machine: pd.DataFrame) -> pd.DataFrame:
+    """Return one row per benchmark of a machine: its latest rate, and how the recent rates differ from those before.
+
+    Columns: rate, unit, points; change (of the median, as a share) and p (Mann–Whitney), NaN where there are too few points.
+    """
+    from scipy import stats
+
+    summaries = {}
+    for name, rows in current(machine).items():
+        before, recent = rows["rate"].iloc[:-RECENT], rows["rate"].iloc[-RECENT:]
+        summary = {"rate": recent.iloc[-1], "unit": f"{rows['unit'].iloc[-1]}/s", "points": len(rows)}
+        if len(before) >= RECENT:
+            summary["change"] = recent.median() / before.median() - 1
+            summary["p"] = stats.mannwhitneyu(recent, before).pvalue
+        summaries[name] = summary
+    return pd.DataFrame.from_dict(summaries, orient="index", columns=["rate", "unit", "points", "change", "p"])
+
+
+def draw(machine: pd.DataFrame, path: Path) -> None:
+    """Draw one panel per benchmark: units per second by date of the commit, and their rolling median."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    import matplotlib.pyplot as plt
+
+    benchmarks = current(machine)
+    figure, axes = plt.subplots(-(-len(benchmarks) // 2), 2, figsize=(12, 2 + len(benchmarks)), squeeze=False)
+    for place, (name, rows) in zip(axes.flat, benchmarks.items(), strict=False):
+        rates = rows["rate"].set_axis(pd.to_datetime(rows["time"], unit="s"))
+        place.plot(rates, ".")
+        place.plot(rates.rolling(RECENT, min_periods=1).median())
+        place.set(title=name, ylabel=f"{rows['unit'].iloc[-1]}/s", ylim=(0, None))
+    figure.suptitle(f"Throughput on {machine['machine'].iloc[0]}")
+    figure.tight_layout()
+    figure.savefig(path, dpi=110)
+    plt.close(figure)

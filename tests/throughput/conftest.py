@@ -1,4 +1,4 @@
-"""What the throughput tests share: an SNGAN GEBM, the samplers as one writes them first, a clock and this machine's peak.
+"""What the throughput tests share: the samplers as one writes them first, and the number of threads.
 
 Timed tests use pytest-benchmark and run only when asked for (`--benchmark-only`).
 """
@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import math
 import os
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -16,28 +15,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from gebm import GEBM, Base, GaussianPrior
-from gebm.base import recompute_normalisation
-from gebm.networks.sngan import SNGANDiscriminator, SNGANGenerator
-
-
-def sngan(width: int, latent: int) -> GEBM:
-    """An untrained SNGAN GEBM at 32×32 with settled batch-norm statistics and spectral norms, in evaluation mode."""
-    torch.manual_seed(0)
-    model = GEBM(Base(SNGANGenerator(latent, width=width), GaussianPrior(latent)), SNGANDiscriminator(width=width))
-    stream = torch.Generator().manual_seed(0)
-    recompute_normalisation(model.base, stream, batches=4, batch_size=32)
-    with torch.no_grad():
-        for _ in range(20):
-            model.energy(model.base.sample(2, stream))
-    return model.eval()
-
-
-@torch.no_grad()
-def beta_for(model: GEBM, spread: float) -> float:
-    """β at which βE(G(z)) has the given standard deviation (in nats) under the prior."""
-    z = model.base.prior.sample(128, torch.Generator().manual_seed(1))
-    return spread / float(model.potential().at(z).energy.std())
+from gebm import GEBM
 
 
 @dataclass(frozen=True)
@@ -49,7 +27,7 @@ class Plain:
     model: GEBM
     beta: float
     gradient_evaluations: ClassVar[dict[str, int]] = {"ULA": 1, "MALA": 2, "HMC": 2}
-    """A step; HMC's a leapfrog step."""
+    """Per step; HMC's per leapfrog step."""
 
     def gradient(self, z: Tensor) -> tuple[Tensor, Tensor]:
         z = z.detach().requires_grad_(True)
@@ -89,35 +67,6 @@ class Plain:
     def accept(z: Tensor, proposal: Tensor, log_alpha: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         accepted = torch.rand(log_alpha.shape, generator=generator).log() < log_alpha
         return torch.where(accepted[:, None], proposal, z), log_alpha.clamp(max=0).exp()
-
-
-def clock(work: Callable[[], object]) -> float:
-    """Seconds that `work` takes."""
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
-
-
-def matmul_peak(dtype: torch.dtype, size: int = 1024, repeats: int = 30) -> float:
-    """The best of many short square matrix products in FLOP/s, in this process with its threads."""
-    a = torch.randn(size, size).to(dtype)
-    return 2 * size**3 / min(clock(lambda: a @ a) for _ in range(repeats + 1))
-
-
-@dataclass(frozen=True)
-class Throughput:
-    """What the tests of this folder share."""
-
-    sngan = staticmethod(sngan)
-    beta_for = staticmethod(beta_for)
-    plain = Plain
-    clock = staticmethod(clock)
-    matmul_peak = staticmethod(matmul_peak)
-
-
-@pytest.fixture(scope="session")
-def throughput() -> Throughput:
-    return Throughput()
 
 
 @pytest.fixture

@@ -12,10 +12,14 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 from scipy import stats
-from torch import Tensor, nn
+from torch import Tensor
 
+from bench.track.timed.agreement import mean_gradient, statistics
+from bench.track.timed.targets import beta_for, sngan
 from gebm import GEBM
 from gebm.samplers import HMC, MALA, ULA, Sampler, chain
+
+from .conftest import Plain
 
 LEVEL = 1e-3
 CHAINS, LATENT, WIDTH = 600, 8, 4
@@ -45,38 +49,26 @@ class Outcome(NamedTuple):
 
 
 def differing(model: GEBM, first: Outcome, second: Outcome) -> list[str]:
-    """The statistics in which two sets of chains differ at LEVEL (Kolmogorov–Smirnov): the plain energy, ‖z‖², the acceptance, the
-    latents along the energy's mean gradient, and three coordinates.
-    """
-    z = torch.cat([first.z, second.z])
-    position = model.potential().with_gradient(z)
-    assert position.gradient is not None
-    slope = (position.gradient - z).mean(0)
-    acceptance = torch.cat([first.acceptance, second.acceptance])
-    statistics = {"energy": position.energy, "norm": z.square().sum(1), "acceptance": acceptance, "slope": z @ slope}
-    statistics |= {f"z{index}": z[:, index] for index in range(3)}
-    count = first.z.shape[0]
-    return [
-        name
-        for name, values in statistics.items()
-        if stats.ks_2samp(values[:count].numpy(), values[count:].numpy()).pvalue < LEVEL / len(statistics)
-    ]
+    """The statistics in which two sets of chains differ at LEVEL (Kolmogorov–Smirnov): those of `agreement`, and the acceptance."""
+    slope = mean_gradient(model, torch.cat([first.z, second.z]))
+    one, other = (statistics(model, each.z, slope) | {"acceptance": each.acceptance} for each in (first, second))
+    return [name for name in one if stats.ks_2samp(one[name], other[name]).pvalue < LEVEL / len(one)]
 
 
 @pytest.fixture(scope="module")
-def model(throughput) -> GEBM:
-    return throughput.sngan(WIDTH, LATENT)
+def model() -> GEBM:
+    return sngan(WIDTH, LATENT, (3, 8, 8)).eval()
 
 
 @pytest.fixture(scope="module")
-def beta(throughput, model: GEBM) -> float:
-    return throughput.beta_for(model, SPREAD)
+def beta(model: GEBM) -> float:
+    return beta_for(model, SPREAD, "cpu")
 
 
 @pytest.fixture(scope="module")
-def plain(throughput, model: GEBM, beta: float) -> dict[str, Outcome]:
+def plain(model: GEBM, beta: float) -> dict[str, Outcome]:
     """The plain path's chains under every rule."""
-    implementation, outcomes = throughput.plain(model, beta), {}
+    implementation, outcomes = Plain(model, beta), {}
     for name, rule in RULES.items():
         generator = torch.Generator().manual_seed(1)
         z = model.base.prior.sample(CHAINS, generator)
@@ -110,23 +102,13 @@ def test_samples_agree_with_the_plain_path(
     assert differing(model, plain[name], fast) == []
 
 
-def test_a_coarse_copy_is_found_out(model: GEBM, beta: float, plain: dict[str, Outcome]) -> None:
-    """Weights rounded to steps of their layer's spread; bfloat16's are at most 1/128 of the weight itself."""
-    coarse = model.for_sampling()
-    for layer in coarse.modules():
-        if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
-            step = layer.weight.std()
-            layer.weight.copy_(torch.round(layer.weight / step) * step)
-    assert differing(model, plain["ULA"], run(coarse, beta, RULES["ULA"]))
-
-
 def test_a_target_a_third_colder_is_found_out(model: GEBM, beta: float, plain: dict[str, Outcome]) -> None:
     """What the comparison can see: of four seeds each, a third colder was found every time, a fifth colder mostly, not always."""
     assert "energy" in differing(model, plain["ULA"], run(model.for_sampling(), 4 / 3 * beta, RULES["ULA"]))
 
 
 @pytest.mark.parametrize("name", RULES)
-def test_the_library_asks_for_one_gradient_a_proposal_or_leapfrog(name: str, throughput, model: GEBM) -> None:
+def test_the_library_asks_for_one_gradient_a_proposal_or_leapfrog(name: str, model: GEBM) -> None:
     """Counted at the base of both; the plain implementation asks for what it says it does."""
     calls: list[bool] = []
     twin = model.for_sampling()
@@ -140,5 +122,5 @@ def test_the_library_asks_for_one_gradient_a_proposal_or_leapfrog(name: str, thr
     leaps = rule.sampler.leapfrog_steps if isinstance(rule.sampler, HMC) else 1
     assert calls == [True] * leaps
     calls.clear()
-    rule.plain(throughput.plain(model, 1.0), z, generator)
-    assert calls == [True] * leaps * throughput.plain.gradient_evaluations[name]
+    rule.plain(Plain(model, 1.0), z, generator)
+    assert calls == [True] * leaps * Plain.gradient_evaluations[name]

@@ -25,7 +25,7 @@ DEVICES = ("cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.i
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("timed", BENCHMARKS, ids=lambda b: f"{b.name}-{'quick' if b.quick else 'full'}")
 def test_benchmark(timed: Benchmark, device: str, benchmark: Any, all_threads: int) -> None:
-    work = timed.work(device)
+    work = timed.build(device=device, **timed.settings)
     assert work.check() == []
     flops = flops_of_step(work.step) if work.precision else 0.0
     count, rounds = plan([warm_up(work.step, WARM_UP, device)])

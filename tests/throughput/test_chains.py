@@ -18,8 +18,12 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from bench.track.timed.clock import matmul_peak, sample
+from bench.track.timed.targets import sngan
 from gebm import GEBM
 from gebm.samplers import HMC, MALA, ULA, Sampler
+
+from .conftest import Plain
 
 WIDTH, LATENT, BATCH = 64, 100, 256
 LEAPS = 2
@@ -64,8 +68,8 @@ class PlainChain:
 
 
 @pytest.fixture(scope="module")
-def model(throughput) -> GEBM:
-    return throughput.sngan(WIDTH, LATENT)
+def model() -> GEBM:
+    return sngan(WIDTH, LATENT).eval()
 
 
 @pytest.fixture(scope="module")
@@ -78,31 +82,27 @@ def flops(model: GEBM) -> float:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_chain_steps(name: str, benchmark: Any, throughput: Any, all_threads: int, model: GEBM, flops: float) -> None:
+def test_chain_steps(name: str, benchmark: Any, all_threads: int, model: GEBM, flops: float) -> None:
     case, z = CASES[name], torch.randn(BATCH, LATENT, generator=torch.Generator().manual_seed(0))
     paths: dict[str, Callable[[], None]] = {
-        "plain": PlainChain(throughput.plain(model, 100.0), case, z),
+        "plain": PlainChain(Plain(model, 100.0), case, z),
         "bfloat16": Chain(model.for_sampling(dtype=torch.bfloat16), case.sampler, z),
         "float32": Chain(model.for_sampling(), case.sampler, z),
     }
     if name == "ULA":
         paths["autograd.grad"] = Chain(model, case.sampler, z)  # plain, but differentiated in z alone
     seconds: dict[str, list[float]] = {path: [] for path in paths}
-    dtypes = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-    peaks = dict.fromkeys(dtypes, 0.0)
 
     def others() -> None:
-        for key, dtype in dtypes.items():
-            peaks[key] = max(peaks[key], throughput.matmul_peak(dtype))
         for path, step in paths.items():
             if path != "float32":
-                seconds[path].append(throughput.clock(step))
+                seconds[path].append(sample(step, 1, "cpu"))
 
     def fast() -> None:
-        seconds["float32"].append(throughput.clock(paths["float32"]))
+        seconds["float32"].append(sample(paths["float32"], 1, "cpu"))
 
     benchmark.pedantic(fast, setup=others, rounds=case.rounds)
-    plain_evaluations = case.evaluations * throughput.plain.gradient_evaluations[name]
+    plain_evaluations = case.evaluations * Plain.gradient_evaluations[name]
     benchmark.extra_info |= {
         "sampler": repr(case.sampler),
         "batch": BATCH,
@@ -110,7 +110,7 @@ def test_chain_steps(name: str, benchmark: Any, throughput: Any, all_threads: in
         "seconds": seconds,
         "gradient_evaluations": {path: plain_evaluations if path == "plain" else case.evaluations for path in paths},
         "flops_per_evaluation": flops,
-        "matmul_peak": peaks,
+        "matmul_peak": {key: matmul_peak(key, "cpu") for key in ("float32", "bfloat16")},
         "threads": all_threads,
         "capability": torch.backends.cpu.get_cpu_capability(),
         "torch": torch.__version__,

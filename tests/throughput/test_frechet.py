@@ -14,11 +14,12 @@ import torch
 from torch_fidelity.metric_fid import fid_statistics_to_metric
 
 from bench.metrics.scores import Moments, frechet_distance
+from bench.track.timed.clock import sample
 
 WIDTH, COUNT = 2048, 5000
 
 
-def test_frechet_distance(benchmark: Any, throughput: Any, all_threads: int) -> None:
+def test_frechet_distance(benchmark: Any, all_threads: int) -> None:
     generator = torch.Generator().manual_seed(0)
     scales = torch.arange(1, WIDTH + 1) ** -0.5
     moments = [Moments.of(torch.randn(COUNT, WIDTH, generator=generator) * scales + 0.01 * shift) for shift in (0, 1)]
@@ -32,7 +33,7 @@ def test_frechet_distance(benchmark: Any, throughput: Any, all_threads: int) -> 
     def symmetric() -> None:
         found["symmetric"] = frechet_distance(*moments)
 
-    benchmark.pedantic(symmetric, setup=lambda: seconds.append(throughput.clock(general)), rounds=2)
+    benchmark.pedantic(symmetric, setup=lambda: seconds.append(sample(general, 1, "cpu")), rounds=2)
     assert found["symmetric"] == pytest.approx(found["general"], rel=1e-6)
     benchmark.extra_info |= {
         "general": seconds,

@@ -28,6 +28,6 @@ def install() -> None:
 
 if __name__ == "__main__":
     install()
-    from bench.track.timed.worker import Order, work
+    from bench.track.timed.worker import Order, serve
 
-    work(Order(**json.loads(sys.argv[1])))
+    serve(Order(**json.loads(sys.argv[1])))

@@ -1,4 +1,4 @@
-"""Are the fast chains' samples right? A two-sample test against draws of the latent posterior that no sampler of the library made.
+"""Two-sample tests of the fast chains' samples against draws of the latent posterior that no sampler of the library made.
 
 Chains start at the prior and run until a right sampler has arrived at ν(z) ∝ η(z) exp(−βE(G(z))). The other sample is drawn from the prior
 and resampled with weights exp(−βE) of the *plain* model: no folded weights, no layout, no lower precision, no chain. A sampler that skips
@@ -24,8 +24,8 @@ POOL, ROWS = 40_000, 8192
 
 
 def differing(sampler: Sampler, steps: int, fast: GEBM, plain: GEBM, beta: float, device: str) -> list[str]:
-    """The statistics in which chains on the fast model differ from ν at `LEVEL` by Kolmogorov–Smirnov: the plain energy, ‖z‖², the latents
-    along the energy's mean gradient, and the first two coordinates.
+    """Return the statistics in which chains on the fast model differ from ν at `LEVEL` by Kolmogorov–Smirnov: the plain energy, ‖z‖², the
+    latents along the energy's mean gradient, and the first two coordinates.
     """
     generator = torch.Generator(device).manual_seed(2)
     start = plain.base.prior.sample(CHAINS, generator)
@@ -44,7 +44,7 @@ def differing(sampler: Sampler, steps: int, fast: GEBM, plain: GEBM, beta: float
 
 @torch.no_grad()
 def resampled(plain: GEBM, beta: float, device: str) -> Tensor:
-    """Draws of ν by importance resampling from many draws of the prior."""
+    """Return draws of ν by importance resampling from many draws of the prior."""
     generator = torch.Generator(device).manual_seed(3)
     pool = plain.base.prior.sample(POOL, generator)
     energy = torch.cat([plain.energy(plain.base(part)) for part in torch.split(pool, ROWS)])
@@ -53,7 +53,7 @@ def resampled(plain: GEBM, beta: float, device: str) -> Tensor:
 
 
 def mean_gradient(plain: GEBM, z: Tensor) -> Tensor:
-    """The mean of ∂E/∂z over the rows, the direction in which the energy moves its law."""
+    """Return the mean of ∂E/∂z over the rows, the direction in which the energy moves its law."""
     z = z.detach().requires_grad_(True)
     (gradient,) = torch.autograd.grad(plain.energy(plain.base(z)).sum(), z)
     return gradient.mean(0)
@@ -61,7 +61,7 @@ def mean_gradient(plain: GEBM, z: Tensor) -> Tensor:
 
 @torch.no_grad()
 def statistics(plain: GEBM, z: Tensor, slope: Tensor) -> dict[str, Tensor]:
-    """What is compared, a value a row."""
+    """Return what is compared, one value per row."""
     values = {"energy": plain.energy(plain.base(z)), "norm": z.square().sum(1), "slope": z @ slope}
     values |= {f"z{index}": z[:, index] for index in range(2)}
     return {name: value.double().cpu() for name, value in values.items()}

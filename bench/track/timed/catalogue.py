@@ -1,26 +1,22 @@
-"""The benchmarks: every sampler on every target, and the other hot paths. A name reads sampler or work, target, batch, precision.
+"""The benchmarks: every sampler on every target, and the other hot paths. Names read sampler or work, target, batch, precision.
 
 What a benchmark needs is imported where it is built, so that listing them takes no time. The settings of a sampler are those its law is
-checked with; what a step costs does not depend on a step size.
+checked with; what a step costs does not depend on the step size.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from functools import cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from bench.track.timed import Benchmark, Work
-
-if TYPE_CHECKING:
-    import torch
 
 __all__ = ["BENCHMARKS"]
 
 
 class Rule(NamedTuple):
-    """A sampler, and the steps after which it has arrived where it is going from the prior."""
+    """A sampler, its settings, and the steps after which its chains have converged from the prior."""
 
     sampler: str
     settings: dict[str, Any]
@@ -51,11 +47,11 @@ QUICK_CHAINS = {
     "i-sir-flow-b256",
     "mala-toy-b256",
 }
-"""A sampler of each kind on small networks."""
+"""One sampler of each kind, on small networks."""
 
 
 def make_sampler(rule: Rule) -> Any:
-    """The sampler of a rule; parallel tempering moves by MALA."""
+    """Return the sampler of a rule; parallel tempering moves by MALA."""
     from gebm import samplers
 
     made = getattr(samplers, rule.sampler)
@@ -65,7 +61,7 @@ def make_sampler(rule: Rule) -> Any:
 
 
 def chain_steps(rule: str, on: str, batch: int, precision: str, device: str) -> Work:
-    """A chain on the copy for sampling that goes on a step a call."""
+    """Time a chain on the copy for sampling, one transition per step."""
     import torch
 
     from bench.track.timed.targets import SMALL, target
@@ -90,7 +86,7 @@ def chain_steps(rule: str, on: str, batch: int, precision: str, device: str) -> 
 
 @cache
 def law(rule: str, on: str, precision: str, device: str) -> tuple[str, ...]:
-    """The statistics in which a sampler's chains on the copy for sampling are wrong; batch and width share it."""
+    """Return the statistics in which a sampler's chains on the copy for sampling are wrong; batch and width share it."""
     import torch
 
     from bench.track.timed.agreement import differing
@@ -102,7 +98,7 @@ def law(rule: str, on: str, precision: str, device: str) -> tuple[str, ...]:
 
 
 def training_step(width: int, batch: int, device: str) -> Work:
-    """One round of the alternating loop: an energy step with the gradient penalty, and a base step."""
+    """Time a round of the alternating loop: an energy step with the gradient penalty, and a base step."""
     import torch
 
     from bench.track.timed.targets import target
@@ -120,7 +116,7 @@ def training_step(width: int, batch: int, device: str) -> Work:
 
 
 def slope_learned(device: str) -> list[str]:
-    """Energy steps on N(1, 1) against a base N(0, 1) learn KALE's optimum, the energy −x + const, to 0.2 in its slope."""
+    """Check that energy steps on N(1, 1) against a base N(0, 1) learn KALE's optimum, the energy −x + const, to 0.2 in its slope."""
     import torch
     from torch import nn
 
@@ -142,7 +138,7 @@ def slope_learned(device: str) -> list[str]:
 
 
 def feature_extraction(side: int, count: int, device: str) -> Work:
-    """Features of uint8 images through the in-domain classifier."""
+    """Time features of uint8 images through the in-domain classifier."""
     import torch
 
     from bench.metrics.extractors import train_classifier
@@ -162,7 +158,7 @@ def feature_extraction(side: int, count: int, device: str) -> Work:
 
 
 def frechet(dimension: int, device: str) -> Work:  # noqa: ARG001 (computed on the CPU whatever the device)
-    """The Fréchet distance of two sets of moments."""
+    """Time the Fréchet distance of two sets of moments."""
     import torch
 
     from bench.metrics.scores import Moments, frechet_distance
@@ -173,7 +169,7 @@ def frechet(dimension: int, device: str) -> Work:  # noqa: ARG001 (computed on t
     )
 
     def check() -> list[str]:
-        """Of diagonal Gaussians it is ‖μ₁ − μ₂‖² + Σ(√a − √b)²."""
+        """Compare diagonal Gaussians with ‖μ₁ − μ₂‖² + Σ(√a − √b)²."""
         mean = torch.randn(2, dimension, generator=generator, dtype=torch.float64)
         variance = torch.rand(2, dimension, generator=generator, dtype=torch.float64) + 0.5
         truth = (mean[0] - mean[1]).square().sum() + (variance[0].sqrt() - variance[1].sqrt()).square().sum()
@@ -183,58 +179,39 @@ def frechet(dimension: int, device: str) -> Work:  # noqa: ARG001 (computed on t
     return Work(lambda: frechet_distance(first, second), 1, check)
 
 
-Estimator = Callable[[Any, int, "torch.Generator"], Any]
-
-
-def importance(potential: Any, draws: int, generator: torch.Generator) -> Any:
-    """log Z by importance sampling."""
-    from gebm.partition import importance_sampling
-
-    return importance_sampling(potential, draws, generator)
-
-
-def annealed(potential: Any, draws: int, generator: torch.Generator) -> Any:
-    """log Z by AIS on ten even levels."""
-    from gebm.partition import Schedule, annealed_importance_sampling
-    from gebm.samplers import MALA
-
-    levels = Schedule(tuple(level / 10 for level in range(11)))
-    return annealed_importance_sampling(potential, MALA(0.3), levels, draws, generator)
-
-
-ESTIMATORS: dict[str, Estimator] = {"importance": importance, "ais": annealed}
-
-
 def log_partition(estimator: str, on: str, draws: int, device: str) -> Work:
-    """An estimate of log Z from fresh draws."""
+    """Time an estimate of log Z from fresh draws, by importance sampling or by AIS on ten even levels."""
     import torch
 
     from bench.track.timed.targets import gaussian_log_partition, target, toy
+    from gebm.partition import Schedule, annealed_importance_sampling, importance_sampling
+    from gebm.samplers import MALA
 
-    estimate = ESTIMATORS[estimator]
+    levels = Schedule(tuple(level / 10 for level in range(11)))
+
+    def estimate(potential: Any, draws: int, generator: torch.Generator) -> Any:
+        if estimator == "ais":
+            return annealed_importance_sampling(potential, MALA(0.3), levels, draws, generator)
+        return importance_sampling(potential, draws, generator)
+
     model, beta = target(on, device)
     potential, generator = model.for_sampling().potential(beta), torch.Generator(device).manual_seed(0)
     cost = estimate(potential, draws, generator)
 
+    def step() -> Any:
+        return estimate(potential, draws, generator)
+
     def check() -> list[str]:
-        """Within five standard errors of the closed form on the toy."""
-        stream = torch.Generator(device).manual_seed(1)
-        found = estimate(toy().to(device).potential(1.0), 4096, stream)
+        """Compare with the toy's closed form, to five standard errors."""
+        found = estimate(toy().to(device).potential(1.0), 4096, torch.Generator(device).manual_seed(1))
         within = abs(found.estimate - gaussian_log_partition(1.0)) < 5 * found.standard_error
         return [] if within else ["log Z"]
 
-    return Work(
-        lambda: estimate(potential, draws, generator),
-        draws,
-        check,
-        cost.gradient_evaluations,
-        cost.forward_evaluations,
-        precision="float32",
-    )
+    return Work(step, draws, check, cost.gradient_evaluations, cost.forward_evaluations, "float32")
 
 
 def chains() -> list[Benchmark]:
-    """Every sampler on every target."""
+    """Return every sampler on every target."""
     made = []
     for rule in RULES:
         for on, batch in (*((f"sngan-w{w}", b) for w in (16, 64) for b in (64, 256)), ("flow", 256), ("toy", 256)):
@@ -254,18 +231,13 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     Benchmark("frechet-256", "distances", frechet, {"dimension": 256}, quick=True),
     Benchmark("frechet-2048", "distances", frechet, {"dimension": 2048}),
     *(
-        Benchmark(
-            f"log-z-{name}-{on}",
-            "draws",
-            log_partition,
-            {"estimator": name, "on": on, "draws": draws},
-            quick=on == "flow",
-        )
-        for name, on, draws in (
+        Benchmark(f"log-z-{estimator}-{on}", "draws", log_partition, settings, quick=on == "flow")
+        for estimator, on, draws in (
             ("importance", "sngan-w16", 1024),
             ("importance", "flow", 16384),
             ("ais", "sngan-w16", 256),
             ("ais", "flow", 1024),
         )
+        for settings in [{"estimator": estimator, "on": on, "draws": draws}]
     ),
 )

@@ -17,7 +17,7 @@ PEAK_SECONDS = 0.25
 
 
 def synchronise(device: str) -> None:
-    """Wait until the device has done what it was asked for; nothing to wait for on a CPU."""
+    """Wait until the device is done; there is nothing to wait for on a CPU."""
     if device == "cuda":
         import torch
 
@@ -25,7 +25,7 @@ def synchronise(device: str) -> None:
 
 
 def sample(step: Callable[[], object], steps: int, device: str) -> float:
-    """Seconds a step, over `steps` of them in a row."""
+    """Return the seconds per step of `steps` in a row."""
     synchronise(device)
     start = time.perf_counter()
     for _ in range(steps):
@@ -35,7 +35,7 @@ def sample(step: Callable[[], object], steps: int, device: str) -> float:
 
 
 def warm_up(step: Callable[[], object], lasting: float, device: str) -> float:
-    """Do steps for so many seconds, and at least two; seconds of the fastest."""
+    """Return the seconds of the fastest of the steps that take `lasting` seconds in all, at least two of them."""
     best, spent, done = float("inf"), 0.0, 0
     while spent < lasting or done < 2:
         seconds = sample(step, 1, device)
@@ -45,21 +45,17 @@ def warm_up(step: Callable[[], object], lasting: float, device: str) -> float:
 
 @cache
 def matmul_peak(precision: str, device: str) -> float:
-    """FLOP/s of the fastest of the square matrix products that fit into a quarter of a second, with this process's threads."""
+    """Return the FLOP/s of the fastest of the square matrix products that fit into a quarter of a second, with this process's threads."""
     import torch
 
     size = PEAK_SIZE[device]
     a = torch.randn(size, size, device=device).to(getattr(torch, precision))
-    best, spent = float("inf"), 0.0
     sample(lambda: a @ a, 2, device)
-    while spent < PEAK_SECONDS:
-        seconds = sample(lambda: a @ a, 1, device)
-        best, spent = min(best, seconds), spent + seconds
-    return 2 * size**3 / best
+    return 2 * size**3 / warm_up(lambda: a @ a, PEAK_SECONDS, device)
 
 
 def flops_of_step(step: Callable[[], object]) -> float:
-    """Floating-point operations of the matrix products and convolutions of one step, forward and backward, by torch's own formulas.
+    """Return the floating-point operations of one step's matrix products and convolutions, forward and backward, by torch's formulas.
 
     `FlopCounterMode` itself cannot be used: its module hooks do not go with `torch.autograd.grad` of a latent.
     """
@@ -69,9 +65,7 @@ def flops_of_step(step: Callable[[], object]) -> float:
     class Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         total = 0
 
-        def __torch_dispatch__(
-            self, func: Any, _types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-        ) -> Any:
+        def __torch_dispatch__(self, func: Any, _types: Any, args: Any = (), kwargs: Any = None) -> Any:
             result = func(*args, **(kwargs or {}))
             formula = flop_registry.get(func._overloadpacket)
             if formula is not None:
@@ -84,13 +78,13 @@ def flops_of_step(step: Callable[[], object]) -> float:
 
 
 def clocks(device: str) -> dict[str, Any]:
-    """What may explain a slow sample: load average, and a GPU's clocks, temperature and power as nvidia-smi says them."""
+    """Return what may explain a slow sample: the load average, and a GPU's clocks, temperature and power according to nvidia-smi."""
     found: dict[str, Any] = {"load": os.getloadavg()[0]}
     tool = shutil.which("nvidia-smi") if device == "cuda" else None
     if tool:
         fields = "clocks.sm,clocks.mem,clocks.max.sm,temperature.gpu,power.draw"
         command = [tool, f"--query-gpu={fields}", "--format=csv,noheader,nounits", "--id=0"]
-        said = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)  # noqa: S603
-        if said.returncode == 0:
-            found["gpu"] = dict(zip(fields.split(","), (part.strip() for part in said.stdout.split(",")), strict=False))
+        done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)  # noqa: S603
+        if done.returncode == 0:
+            found["gpu"] = dict(zip(fields.split(","), (part.strip() for part in done.stdout.split(",")), strict=False))
     return found

@@ -24,7 +24,7 @@ SPREAD = 1.0  # nats: standard deviation of βE under the prior
 
 
 def sngan(width: int, latent: int, shape: Sequence[int] = (3, 32, 32)) -> GEBM:
-    """An SNGAN ConvNet with settled batch-norm statistics and spectral norms."""
+    """Return an SNGAN ConvNet with settled batch-norm statistics and spectral norms."""
     torch.manual_seed(0)
     generator = SNGANGenerator(latent, shape, width)
     model = GEBM(Base(generator, GaussianPrior(latent)), SNGANDiscriminator(shape, width))
@@ -59,12 +59,12 @@ class Quadratic(nn.Module):
 
 
 def toy() -> GEBM:
-    """A linear base and a quadratic energy: at β the latent posterior is Gaussian with variances 1/(1 + βs²)."""
+    """Return a linear base and a quadratic energy: at β the latent posterior is Gaussian with variances 1/(1 + βs²)."""
     return GEBM(Base(Scaled(SCALES), GaussianPrior(TOY_LATENT)), Quadratic(OBSERVED))
 
 
 def gaussian_log_partition(beta: float) -> float:
-    """log E_η[exp(−βE)] of `toy`, in closed form."""
+    """Return log E_η[exp(−βE)] of `toy`, in closed form."""
     terms = [
         -0.5 * math.log1p(beta * s**2) - 0.5 * beta * y**2 / (1 + beta * s**2)
         for s, y in zip(SCALES, OBSERVED, strict=True)
@@ -73,7 +73,7 @@ def gaussian_log_partition(beta: float) -> float:
 
 
 def flow() -> GEBM:
-    """A RealNVP base, its last layers moved away from 0 where they start, with a fully connected energy."""
+    """Return a RealNVP base, its last layers moved away from 0 where they start, with a fully connected energy."""
     torch.manual_seed(0)
     base = build_flow(FlowSettings("realnvp", layers=4, hidden=FLOW_HIDDEN), FLOW_DIMENSION)
     with torch.no_grad():
@@ -95,13 +95,13 @@ SMALL = {"sngan-w16": "sngan-tiny", "sngan-w64": "sngan-tiny"}
 
 
 def target(name: str, device: str) -> tuple[GEBM, float]:
-    """The model of that name in evaluation mode on the device, and a β at which its energy matters."""
+    """Return the model of that name in evaluation mode on the device, and a β at which its energy matters."""
     model = TARGETS[name]().eval().to(device)
     return model, beta_for(model, SPREAD, device)
 
 
 @torch.no_grad()
 def beta_for(model: GEBM, spread: float, device: str) -> float:
-    """β at which βE(G(z)) has the given standard deviation, in nats, under the prior."""
+    """Return the β at which βE(G(z)) has the given standard deviation, in nats, under the prior."""
     z = model.base.prior.sample(256, torch.Generator(device).manual_seed(1))
     return spread / float(model.energy(model.base(z)).std())

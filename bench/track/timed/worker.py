@@ -1,7 +1,7 @@
-"""One measuring process: does one thing at a time as it is asked to, and waits at its channel without using the processor in between.
+"""A measuring process: does one thing at a time as it is asked to, and waits at its channel without using the processor in between.
 
-Messages are JSON objects. The process says `ready` (or `refused`) and then answers each request with one message: the values of the
-method of `Session` that it names in `do`, or `error`. It ends when the other end of the channel is closed.
+Messages are JSON objects. The process says `ready` (or `refused`) and then answers each request with one message: the values of the method
+of `Session` that it names in `do`, or `error`. It ends when the other end of the channel is closed.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from bench.track.timed.clock import clocks, flops_of_step, matmul_peak, sample, 
 from bench.track.timed.cores import lent, stay_on
 from bench.track.timed.version import version
 
-__all__ = ["Order", "Session", "definitions", "work"]
+__all__ = ["Order", "Session", "definitions", "serve"]
 
 LIBRARIES = ("torch", "numpy", "scipy", "torch-fidelity", "torchvision", "scikit-learn")
 REQUESTS = ("listed", "checked", "built", "warmed", "timed", "environment")
@@ -50,49 +50,52 @@ class Order:
     file: str | None = None
 
 
-def definitions(file: str | None) -> Sequence[Benchmark]:
-    """The benchmarks of a file, or of this package."""
-    if file is None:
-        found: Sequence[Benchmark] = importlib.import_module("bench.track.timed.catalogue").BENCHMARKS
-        return found
-    spec = importlib.util.spec_from_file_location("timed_file", file)
-    if spec is None or spec.loader is None:
-        raise ImportError(f"{file} is not a Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["timed_file"] = module
-    spec.loader.exec_module(module)
-    listed: Sequence[Benchmark] = module.BENCHMARKS
-    return listed
-
-
-def work(order: Order) -> None:
+def serve(order: Order) -> None:
     """Answer requests until there are no more."""
-    sys.addaudithook(offline)
+    sys.addaudithook(refuse_network)
     with Connection(order.channel) as channel:
-
-        def say(message: Mapping[str, Any]) -> None:
-            channel.send_bytes(json.dumps(message).encode())
-
         try:
-            library = library_root()
-            if library != Path(order.root).resolve():
-                raise ImportError(f"the library was to come from {order.root}, but comes from {library}")
+            require_library(Path(order.root))
             session = Session({benchmark.name: benchmark for benchmark in definitions(order.file)}, order)
         except Exception as error:
-            say({"refused": describe(error)})
+            channel.send_bytes(json.dumps({"refused": describe(error)}).encode())
             return
-        say({"ready": True})
+        channel.send_bytes(b'{"ready": true}')
         while True:
             try:
                 request = json.loads(channel.recv_bytes())
             except EOFError:
                 return
-            say(session.answer(**request))
+            channel.send_bytes(json.dumps(session.answer(**request)).encode())
+
+
+def require_library(root: Path) -> None:
+    """Refuse to measure another library than the one asked for."""
+    spec = importlib.util.find_spec("gebm")
+    if spec is None or spec.origin is None:
+        raise ImportError("there is no package gebm on this side")
+    found = Path(spec.origin).resolve().parents[1]
+    if found != root.resolve():
+        raise ImportError(f"the library was to come from {root}, but comes from {found}")
+
+
+def definitions(file: str | None) -> Sequence[Benchmark]:
+    """Return the benchmarks of a file, or of this package."""
+    if file is None:
+        module = importlib.import_module("bench.track.timed.catalogue")
+    else:
+        spec = importlib.util.spec_from_file_location("timed_file", file)
+        if spec is None or spec.loader is None:
+            raise ImportError(f"{file} is not a Python file")
+        module = sys.modules["timed_file"] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+    benchmarks: Sequence[Benchmark] = module.BENCHMARKS
+    return benchmarks
 
 
 @dataclass
 class Session:
-    """What a process does, a method a request.
+    """What a process does, one method per request.
 
     Arguments:
         benchmarks: by name.
@@ -105,7 +108,7 @@ class Session:
     cores: list[int] = field(default_factory=lent, init=False)
 
     def answer(self, do: str, **arguments: Any) -> dict[str, Any]:
-        """The values of the method, or its error in a line."""
+        """Return the values of the method, or its error in a line."""
         try:
             if do not in REQUESTS:
                 raise LookupError(f"no request '{do}'")
@@ -115,26 +118,30 @@ class Session:
         return found
 
     def listed(self) -> dict[str, Any]:
-        """What is known without running anything, by name."""
+        """Return what is known without running anything, by name."""
         found = {
             name: {"version": version(benchmark), "unit": benchmark.unit, "quick": benchmark.quick}
             for name, benchmark in self.benchmarks.items()
         }
         return {"benchmarks": found}
 
+    def build(self, name: str) -> Work:
+        """Build a benchmark on the device."""
+        benchmark = self.benchmarks[name]
+        return benchmark.build(device=self.order.device, **benchmark.settings)
+
     def checked(self, name: str) -> dict[str, Any]:
-        """Whether what a benchmark makes is right."""
-        return {"differs": self.benchmarks[name].work(self.order.device).check()}
+        """Return the statistics in which the output of a benchmark is wrong."""
+        return {"differs": self.build(name).check()}
 
     def built(self, name: str) -> dict[str, Any]:
-        """Build a benchmark in the place of the one before, on any core: what a step is."""
+        """Build a benchmark in the place of the one before, on any core, and return what a step is."""
         stay_on(self.cores)
-        benchmark = self.benchmarks[name]
         self.work = None
-        self.work = work = benchmark.work(self.order.device)
+        self.work = work = self.build(name)
         return {
-            "unit": benchmark.unit,
-            "version": version(benchmark),
+            "unit": self.benchmarks[name].unit,
+            "version": version(self.benchmarks[name]),
             "amount": work.amount,
             "gradient_evaluations": work.gradient_evaluations,
             "forward_evaluations": work.forward_evaluations,
@@ -143,8 +150,8 @@ class Session:
         }
 
     def warmed(self, seconds: float, cores: Sequence[int]) -> dict[str, Any]:
-        """Warm up what was built for so long, on these cores: about what a step takes, and the machine's peak in the same process."""
-        work, device = self.at_hand(), self.order.device
+        """Warm up what was built for so long, on these cores; return about what a step takes, and the machine's peak in this process."""
+        work, device = self.current_work(), self.order.device
         stay_on(cores)
         return {
             "step": warm_up(work.step, seconds, device),
@@ -153,27 +160,28 @@ class Session:
         }
 
     def timed(self, steps: int) -> dict[str, Any]:
-        """A slice of what was built, in seconds a step. Where it has several, one before them brings the caches back."""
-        work, device = self.at_hand(), self.order.device
+        """Time a slice, in seconds per step. Before several steps, an untimed one brings the caches back."""
+        work, device = self.current_work(), self.order.device
         if steps > 1:
             sample(work.step, 1, device)
         return {"seconds": sample(work.step, steps, device)}
 
-    def at_hand(self) -> Work:
-        """What was built."""
+    def current_work(self) -> Work:
+        """Return what was built."""
         if self.work is None:
             raise LookupError("nothing was built")
         return self.work
 
     def environment(self) -> dict[str, Any]:
-        """Interpreter, machine, threads, the versions of the libraries under the one that is timed, and clocks."""
+        """Return interpreter, machine, threads, versions of the libraries under the one that is timed, and clocks."""
+        known = {name: installed(name) for name in LIBRARIES}
         found: dict[str, Any] = {
             "python": platform.python_version(),
             "machine": platform.machine(),
             "threads": self.order.threads,
             "cores": len(self.cores) or os.cpu_count(),
             "time": time.time(),
-            "packages": {name: number for name in LIBRARIES if (number := installed(name))},
+            "packages": {name: number for name, number in known.items() if number},
             "clocks": clocks(self.order.device),
         }
         if "torch" in sys.modules:
@@ -185,29 +193,21 @@ class Session:
         return found
 
 
-def library_root() -> Path:
-    """The folder that holds the package `gebm` as this process finds it."""
-    spec = importlib.util.find_spec("gebm")
-    if spec is None or spec.origin is None:
-        raise ImportError("there is no package gebm on this side")
-    return Path(spec.origin).resolve().parents[1]
-
-
 def installed(name: str) -> str | None:
-    """A package's version, if it is there."""
+    """Return a package's version, if it is there."""
     try:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
         return None
 
 
-def offline(event: str, _arguments: tuple[Any, ...]) -> None:
-    """An audit hook: a measuring process has no business on a network."""
+def refuse_network(event: str, _arguments: tuple[Any, ...]) -> None:
+    """Refuse connections, as an audit hook: a measuring process has no business on a network."""
     if event in ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname"):
         raise PermissionError("a measuring process must not use the network")
 
 
 def describe(error: Exception) -> str:
-    """An error in a line."""
-    text = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
+    """Return an error in a line."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

@@ -1,14 +1,17 @@
-"""A repository of a library that takes as long as its commits say, and benchmarks of it: real processes, without torch."""
+"""Libraries that take as long as their source says, and benchmarks of them: real processes, without torch."""
 
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner, Result
 
+from bench.cli import main
 from bench.track import turns
+from bench.track.checkouts import Checkout
+from bench.track.processes import Processes
 
 BENCHMARKS = """
 import time
@@ -30,9 +33,8 @@ BENCHMARKS = (
     Benchmark("long-nap", "naps", nap, {"seconds": 0.02}),
 )
 """
-
 LIBRARY = """
-import time
+import os, subprocess, time
 
 
 def step(seconds):
@@ -42,10 +44,15 @@ def step(seconds):
 def differing():
     return []
 """
-SLOW = LIBRARY.replace("sleep(seconds)", "sleep(2 * seconds)")
-WRONG = LIBRARY.replace("sleep(seconds)", "sleep(0.5 * seconds)").replace("return []", "return ['energy']")
-BROKEN = LIBRARY.replace("time.sleep(seconds)", "raise ValueError('no such nap')")
-KILLED = LIBRARY.replace("time.sleep(seconds)", "import os; os.kill(os.getpid(), 9)")
+
+
+def stepping(code: str) -> str:
+    """The library with another step."""
+    return LIBRARY.replace("time.sleep(seconds)", code)
+
+
+SLOWER = stepping("start = time.perf_counter(); time.sleep(seconds); time.sleep(0.3 * (time.perf_counter() - start))")
+BROKEN = stepping("raise ValueError('no such nap')")
 
 
 @pytest.fixture(autouse=True)
@@ -56,39 +63,43 @@ def short_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(turns, "TURNS", 4)
 
 
+def write_library(folder: Path, source: str = LIBRARY) -> Checkout:
+    """A folder that holds a version of the library."""
+    (folder / "gebm").mkdir(parents=True, exist_ok=True)
+    (folder / "gebm" / "__init__.py").write_text(source)
+    return Checkout(folder.name, folder)
+
+
+def commit(repository: Path, tag: str, source: str = LIBRARY) -> Path:
+    """Commit a version of the library and tag it."""
+    write_library(repository, source)
+    if not (repository / ".git").exists():
+        git(repository, "init", "--quiet", "--initial-branch=main")
+    git(repository, "add", "--all")
+    git(repository, "commit", "--quiet", "--allow-empty", "-m", tag)
+    git(repository, "tag", tag)
+    return repository
+
+
 def git(folder: Path, *arguments: str) -> str:
     """Run git as somebody."""
     who = ["-c", "user.name=n", "-c", "user.email=n@example.org", "-c", "commit.gpgsign=false"]
     return subprocess.run(["git", "-C", folder, *who, *arguments], check=True, capture_output=True, text=True).stdout
 
 
-def worktrees(folder: Path) -> int:
-    """How many worktrees a repository has, its own included."""
-    return git(folder, "worktree", "list", "--porcelain").count("worktree ")
+def track(*arguments: object) -> Result:
+    """Run a command of the group in this process."""
+    return CliRunner().invoke(main, ["track", *map(str, arguments)])
 
 
-@pytest.fixture
-def commit(tmp_path: Path) -> Callable[..., Path]:
-    """Commit a version of the library to the repository and tag it; the repository is at `tmp_path/repository`."""
-    repository = tmp_path / "repository"
-
-    def make(tag: str, library: str = LIBRARY) -> Path:
-        package = repository / "gebm"
-        package.mkdir(parents=True, exist_ok=True)
-        if not (repository / ".git").exists():
-            git(repository, "init", "--quiet", "--initial-branch=main")
-        (package / "__init__.py").write_text(library)
-        git(repository, "add", "--all")
-        git(repository, "commit", "--quiet", "--allow-empty", "-m", tag)
-        git(repository, "tag", tag)
-        return repository
-
-    return make
-
-
-@pytest.fixture
-def benchmarks(tmp_path: Path) -> Path:
-    """The file of benchmarks, outside the repository."""
-    path = tmp_path / "naps.py"
+@pytest.fixture(scope="session")
+def naps(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of benchmarks."""
+    path = tmp_path_factory.mktemp("benchmarks") / "naps.py"
     path.write_text(BENCHMARKS)
     return path
+
+
+@pytest.fixture
+def processes(tmp_path: Path, naps: Path) -> Processes:
+    return Processes(tmp_path, file=naps)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
 from bench.track.check import NEW
+from bench.track.turns import Measurement
 
 __all__ = ["TURNS", "SimulatedMachine"]
 
@@ -47,7 +47,7 @@ class SimulatedMachine:
         """Seconds that have passed on this machine."""
         return self.now
 
-    def __call__(self, sides: Sequence[str], names: Sequence[str]) -> Mapping[str, Mapping[str, Mapping[str, Any]]]:
+    def __call__(self, sides: Sequence[str], names: Sequence[str]) -> Mapping[str, Measurement]:
         self.asked.append((tuple(sides), tuple(names)))
         rng, shape = self.rng, (len(sides), len(names), TURNS)
         steps = self.base * np.array([1 + self.slowdown if side == NEW else 1.0 for side in sides])
@@ -57,9 +57,11 @@ class SimulatedMachine:
         seconds = levels[..., None] * np.exp(noise) * np.where(hit, rng.uniform(1, 3, shape), 1.0)
         self.now += self.start + float(seconds.sum())
         return {
-            side: {
-                name: {"seconds": rows.tolist(), "amount": 1.0, "unit": "steps"}
-                for name, rows in zip(names, of_side, strict=True)
-            }
+            side: Measurement(
+                {
+                    name: {"seconds": rows.tolist(), "amount": 1.0, "unit": "steps"}
+                    for name, rows in zip(names, of_side, strict=True)
+                }
+            )
             for side, of_side in zip(sides, seconds, strict=True)
         }

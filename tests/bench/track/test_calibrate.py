@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
-from bench.cli import main
-from bench.track.calibrate import calibrate, outcomes
+from bench.track import calibrate as calibrate_module
+from bench.track.calibrate import ResampledChecks, calibrate
 from bench.track.decide import Design, Verdict
+
+from .conftest import track, write_library
 
 
 def test_a_calm_machine_has_no_false_alarms_and_sees_ten_percent() -> None:
@@ -34,7 +34,7 @@ def test_a_noisy_machine_is_told_that_it_sees_little() -> None:
 
 def test_sides_are_exchanged_so_that_a_drift_is_no_effect() -> None:
     """All pairs on one side of 0. "Regressed" takes eight of the same sign at the first look: 0.8 of 200 checks are expected to."""
-    verdicts = outcomes(np.full(8, 0.2), 0.0, 200, Design(), 1, np.random.default_rng(0))
+    verdicts = ResampledChecks(Design(), 1, np.random.default_rng(0)).verdicts(np.full(8, 0.2), 0.0, 200)
     assert verdicts.count(Verdict.REGRESSED) <= 8
 
 
@@ -43,12 +43,14 @@ def test_too_few_pairs_are_refused() -> None:
         calibrate([0.1, 0.2], Design(), 1)
 
 
-def test_in_real_processes(commit: Callable[..., Path], benchmarks: Path) -> None:
-    arguments = ["track", "calibrate", "--repo", str(commit("only")), "--benchmarks", str(benchmarks), "--threads", "1"]
-    said = CliRunner().invoke(main, [*arguments, "--pairs", "8"])
+def test_in_real_processes(naps: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calibrate_module, "OUTER", 5)
+    write_library(tmp_path)
+    arguments = ["calibrate", "--repo", tmp_path, "--benchmarks", naps, "--threads", 1]
+    said = track(*arguments, "--pairs", 8)
     assert said.exit_code == 0, said.output
     assert "nap: a pair's log-ratio has a standard deviation of" in said.output
     assert "false alarms" in said.output
-    early = CliRunner().invoke(main, [*arguments, "--minutes", "0.0001"])
+    early = track(*arguments, "--minutes", "0.0001")
     assert early.exit_code == 3
     assert "too few pairs" in early.output

@@ -1,44 +1,31 @@
-"""The history only grows, keeps raw samples and survives damage; steps are found by the documented rule; the trend can be seen."""
+"""The history only grows, keeps raw samples and survives damage; the trend can be seen."""
 
 from __future__ import annotations
 
 import json
-import math
 import os
-import subprocess
-import sys
-from collections.abc import Callable
+import signal
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 
-from bench.cli import main
 from bench.track import history
-from bench.track.changepoints import LEAST_POINTS, steps
-from bench.track.trend import sparkline, stretches
 
-from .conftest import BROKEN, LIBRARY, git
-
-Commit = Callable[..., Path]
+from .conftest import BROKEN, commit, git, stepping, track, write_library
 
 
-def track(*arguments: object) -> Result:
-    """Run a command of the group."""
-    return CliRunner().invoke(main, ["track", *map(str, arguments)])
-
-
-def record(repository: Path, benchmarks: Path, folder: Path, *more: str) -> Result:
+def record(repository: Path, naps: Path, folder: Path) -> Result:
     """Record that repository."""
-    where = ("--repo", repository, "--benchmarks", benchmarks, "--history", folder)
-    return track("record", *where, "--threads", "1", "--processes", "2", *more)
+    where = ("--repo", repository, "--benchmarks", naps, "--history", folder)
+    return track("record", *where, "--threads", "1", "--processes", "2")
 
 
-def recordings(folder: Path) -> dict[str, dict[str, Any]]:
-    """By file name."""
-    return {path.name: json.loads(path.read_text()) for path in sorted(folder.glob("*/*.json"))}
+def recordings(folder: Path) -> list[dict[str, Any]]:
+    """All of them."""
+    return [json.loads(path.read_text()) for path in sorted(folder.glob("*/*.json"))]
 
 
 def made(commit: int, seconds: float, version: str = "v", **more: Any) -> dict[str, Any]:
@@ -48,39 +35,35 @@ def made(commit: int, seconds: float, version: str = "v", **more: Any) -> dict[s
     return {"machine": "m", "commit": name, "commit_time": float(commit), "benchmarks": {"nap": said}} | more
 
 
-def test_recording_twice_keeps_both_with_raw_samples(commit: Commit, benchmarks: Path, tmp_path: Path) -> None:
-    repository, folder = commit("only"), tmp_path / "history"
+def test_recording_twice_keeps_both_with_raw_samples(naps: Path, tmp_path: Path) -> None:
+    repository, folder = commit(tmp_path / "repository", "only"), tmp_path / "history"
     for _ in range(2):
-        said = record(repository, benchmarks, folder)
+        said = record(repository, naps, folder)
         assert said.exit_code == 0, said.output
     found = recordings(folder)
-    head = git(repository, "rev-parse", "HEAD").strip()
     assert len(found) == 2
-    for recording in found.values():
+    for recording in found:
         assert recording["schema"] == history.SCHEMA
-        assert recording["commit"] == head
+        assert recording["commit"] == git(repository, "rev-parse", "HEAD").strip()
         assert not recording["dirty"]
-        assert [len(samples) == 4 for samples in recording["benchmarks"]["nap"]["seconds"]] == [True, True]
+        assert [len(samples) for samples in recording["benchmarks"]["nap"]["seconds"]] == [4, 4]
         assert recording["environment"]["packages"]["numpy"] == np.__version__
-    (repository / "gebm" / "__init__.py").write_text(BROKEN)
-    said = record(repository, benchmarks, folder)
+    write_library(repository, BROKEN)
+    said = record(repository, naps, folder)
     assert said.exit_code == 3
     assert "bench: nap: ValueError: no such nap" in said.output
-    assert sorted(recording["dirty"] for recording in recordings(folder).values()) == [False, False, True]
+    assert sorted(recording["dirty"] for recording in recordings(folder)) == [False, False, True]
     shown = track("history", "--history", folder)
     assert shown.exit_code == 0
-    assert "(2 points)" in shown.output
+    assert "2 recordings" in shown.output
 
 
-def test_a_benchmark_that_fails_half_way_has_no_samples(commit: Commit, benchmarks: Path, tmp_path: Path) -> None:
-    tiring = LIBRARY.replace(
-        "time.sleep(seconds)", "calls.append(time.sleep(seconds))\n    assert len(calls) < 5, 'tired'"
-    )
-    said = record(commit("tiring", tiring + "\n\ncalls = []\n"), benchmarks, tmp_path / "history")
+def test_a_benchmark_that_fails_half_way_has_no_samples(naps: Path, tmp_path: Path) -> None:
+    tiring = stepping("calls.append(time.sleep(seconds))\n    assert len(calls) < 5, 'tired'") + "\n\ncalls = []\n"
+    said = record(commit(tmp_path / "repository", "tiring", tiring), naps, tmp_path / "history")
     assert said.exit_code == 3
-    (recording,) = recordings(tmp_path / "history").values()
+    (recording,) = recordings(tmp_path / "history")
     assert recording["benchmarks"] == {"nap": {"error": "AssertionError: tired"}}
-    assert "1 recordings" in track("history", "--history", tmp_path / "history").output
 
 
 def test_what_is_there_is_never_replaced(tmp_path: Path) -> None:
@@ -92,42 +75,36 @@ def test_what_is_there_is_never_replaced(tmp_path: Path) -> None:
     assert history.add(tmp_path, made(1, 3.0)) not in (first, second)
 
 
-def test_a_history_that_cannot_be_written_is_said(commit: Commit, benchmarks: Path, tmp_path: Path) -> None:
+def test_what_cannot_be_recorded_is_said(naps: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    said = record(commit("only"), benchmarks, tmp_path / "file" / "history")
+    said = record(commit(tmp_path / "repository", "only"), naps, tmp_path / "file" / "history")
     assert said.exit_code == 3
     assert "cannot write to the history" in said.output
-    with pytest.raises(history.HistoryError, match="Not a directory"):
-        history.add(tmp_path / "file", made(1, 1.0))
-
-
-def test_without_commits_nothing_can_be_recorded(benchmarks: Path, tmp_path: Path) -> None:
-    (tmp_path / "gebm").mkdir()
-    (tmp_path / "gebm" / "__init__.py").write_text(LIBRARY)
-    said = record(tmp_path, benchmarks, tmp_path / "history")
+    said = record(write_library(tmp_path / "bare").root, naps, tmp_path / "history")
     assert said.exit_code == 2
     assert "has no commit" in said.output
     assert not (tmp_path / "history").exists()
 
 
 def test_interrupted_half_way_nothing_is_lost_and_nothing_half_written(
-    commit: Commit, benchmarks: Path, tmp_path: Path
+    naps: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    repository, folder = commit("only"), tmp_path / "history"
-    history.add(folder, made(1, 1.0))
-    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    command = [sys.executable, "-m", "bench", "track", "record", "--repo", repository, "--benchmarks", benchmarks]
-    command += ["--history", folder, "--processes", "100"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ.copy()) as process:
-        assert process.stderr is not None
-        for line in process.stderr:
-            if line.startswith("process 1"):
-                break
-        process.terminate()
-        said = process.stderr.read()
-        assert process.wait(30) == 130
-    assert "bench: interrupted; nothing was recorded, the history is as it was" in said
-    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+    repository, folder = commit(tmp_path / "repository", "only"), tmp_path / "history"
+    first = history.add(folder, made(1, 1.0))
+    content = first.read_bytes()
+    processes = iter([history.measure])
+
+    def interrupted(*arguments: Any) -> Any:
+        for measure in processes:
+            return measure(*arguments)
+        return os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(history, "measure", interrupted)
+    said = record(repository, naps, folder)
+    assert said.exit_code == 130
+    assert "process 1 of 2" in said.output
+    assert "bench: interrupted; nothing was recorded, the history is as it was" in said.output
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == {first: content}
 
 
 def test_damaged_and_foreign_files_are_named_and_left_out(tmp_path: Path) -> None:
@@ -147,22 +124,21 @@ def test_no_history_is_said_in_a_line(tmp_path: Path) -> None:
     assert "no history at" in said.output
 
 
-def test_the_trend_shows_its_step_and_breaks_where_the_benchmark_changed(tmp_path: Path) -> None:
+def test_the_trend_shows_a_recent_change_and_forgets_what_an_older_benchmark_measured(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
-    for number in range(12):
+    for number in range(6):
         history.add(tmp_path, made(number, 9.0, version="old"))
-    for number in range(12, 36):
-        seconds = (1.0 if number < 24 else 1.2) * math.exp(rng.normal(0, 0.02))
-        history.add(tmp_path, made(number, seconds))
+    for number in range(6, 24):
+        history.add(tmp_path, made(number, (1.0 if number < 19 else 1.25) * np.exp(rng.normal(0, 0.02))))
+    trend = history.trend(history.read(tmp_path)[0]).loc["nap"]
+    assert trend["points"] == 18
+    assert trend["change"] == pytest.approx(-0.2, abs=0.03)
+    assert trend["p"] < 0.01
     said = track("history", "--history", tmp_path, "--png", tmp_path / "trend.png", "--only", "n*")
     assert said.exit_code == 0, said.output
-    assert "(24 points)" in said.output
-    (step,) = [line for line in said.output.splitlines() if " at " in line]
-    assert any(change in step for change in ("-16%", "-17%"))
-    assert f"{24:040x}"[:12] in step
+    assert f"{trend['change']:+.1%}" in said.output
     assert (tmp_path / "trend.png").read_bytes()[:4] == b"\x89PNG"
-    (recorded,) = history.read(tmp_path)[0].values()
-    assert [len(run) for run in stretches(history.series(recorded)["nap"])] == [12, 24]
+    assert "nap" not in track("history", "--history", tmp_path, "--only", "x*").output
 
 
 def test_several_machines_are_kept_apart(tmp_path: Path) -> None:
@@ -178,34 +154,3 @@ def test_machines_with_other_threads_or_cores_have_other_names() -> None:
     names = [history.machine_name(one | more, "cpu") for more in ({}, {"threads": 2}, {"capability": "AVX512"}, {})]
     assert len(set(names)) == 3
     assert names[0] == names[3]
-
-
-def test_steps_are_found_where_they_are() -> None:
-    rng = np.random.default_rng(1)
-    levels = np.repeat([100.0, 120.0, 90.0], [15, 12, 15])
-    found = steps((levels * np.exp(rng.normal(0, 0.02, len(levels)))).tolist())
-    assert [step.at for step in found] == [15, 27]
-    assert [step.change for step in found] == pytest.approx([0.2, -0.25], abs=0.05)
-
-
-def test_noise_single_outliers_and_small_or_young_steps_are_no_steps() -> None:
-    """400 series of noise: Pettitt's p is conservative at 0.01, and the change must exceed 3 %; more than 8 would be a bug."""
-    rng = np.random.default_rng(2)
-    noise = np.exp(rng.normal(0, 0.05, (400, 20)))
-    assert sum(bool(steps(row)) for row in noise.tolist()) <= 8
-    calm = [1.0, 1.001] * 8
-    assert steps([*calm, 5.0, *calm]) == []
-    assert steps([1.0] * 15 + [1.02] * 15) == []
-    assert steps([1.0] * 15 + [2.0] * (LEAST_POINTS - 1)) == []
-    assert len(steps([1.0] * 15 + [2.0] * 15)) == 1
-    assert steps([]) == []
-
-
-def test_a_series_is_positive() -> None:
-    with pytest.raises(ValueError, match="positive and finite"):
-        steps([1.0, 0.0])
-
-
-def test_sparklines() -> None:
-    assert sparkline([1.0, 1.0]) == "▄▄"
-    assert sparkline([0.0, 7.0, 3.0]) == "▁█▄"
