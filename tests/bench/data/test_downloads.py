@@ -19,10 +19,10 @@ from click.testing import CliRunner
 
 from bench.cli import main
 from bench.core.registry import UnknownNameError
-from bench.data import DatasetError, downloads, load_dataset
-from bench.data import files as catalogue
-from bench.data.downloads import download, fetch, place
-from bench.data.files import MAF, Official, states, write_receipt
+from bench.data import DatasetError, downloads, files, load_dataset
+from bench.data.downloads import copy_from, download, fetch
+from bench.data.files import File, needed_by, states, write_receipt
+from bench.data.maf import ARCHIVE
 from bench.metrics import INCEPTION, INCEPTION_FILES
 
 CONTENT = np.random.default_rng(0).bytes(300_000)
@@ -77,8 +77,8 @@ def server() -> Iterator[Server]:
 
 
 @pytest.fixture
-def official(server: Server) -> Official:
-    return Official("folder/file.csv", server.address, "sha256:" + hashlib.sha256(CONTENT).hexdigest(), ("some",))
+def official(server: Server) -> File:
+    return File("folder/file.csv", server.address, "sha256:" + hashlib.sha256(CONTENT).hexdigest())
 
 
 @pytest.fixture(autouse=True)
@@ -88,12 +88,21 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def register(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Put files into the catalogue for the time of a test."""
+    """Give a dataset other files, or all that come from the archive of MAF another archive, for the time of a test."""
+    given: dict[str, tuple[File, ...]] = {}
+    archives = [ARCHIVE]
 
-    def enter(*officials: Official) -> None:
-        found = {**catalogue.CATALOGUE, **{each.name: each for each in officials}}
-        monkeypatch.setattr(catalogue, "CATALOGUE", found)
-        monkeypatch.setattr(downloads, "CATALOGUE", found)
+    def changed(name: str) -> tuple[File, ...]:
+        found = given[name] if name in given else needed_by(name)
+        return tuple(replace(file, archive=archives[-1]) if file.archive == ARCHIVE else file for file in found)
+
+    def enter(name: str, file: File) -> None:
+        if name == ARCHIVE.name:
+            archives.append(file)
+        else:
+            given[name] = (file,)
+        monkeypatch.setattr(files, "needed_by", changed)
+        monkeypatch.setattr(downloads, "needed_by", changed)
 
     return enter
 
@@ -106,7 +115,7 @@ def left(root: Path) -> list[str]:
     return sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file())
 
 
-def test_a_file_comes_whole_and_progress_is_told(official: Official, tmp_path: Path) -> None:
+def test_a_file_comes_whole_and_progress_is_told(official: File, tmp_path: Path) -> None:
     told: list[tuple[str, int, int]] = []
     download(official, tmp_path, lambda *news: told.append(news))
     assert (tmp_path / "folder/file.csv").read_bytes() == CONTENT
@@ -114,22 +123,20 @@ def test_a_file_comes_whole_and_progress_is_told(official: Official, tmp_path: P
     assert left(tmp_path) == ["folder/file.csv"]
 
 
-def test_a_broken_connection_is_resumed_where_it_broke(server: Server, official: Official, tmp_path: Path) -> None:
+def test_a_broken_connection_is_resumed_where_it_broke(server: Server, official: File, tmp_path: Path) -> None:
     server.breaks = [100_000, 80_000]
     download(official, tmp_path, silent)
     assert (tmp_path / "folder/file.csv").read_bytes() == CONTENT
     assert server.asked == ["", f"bytes={downloads.CHUNK}-", f"bytes={2 * downloads.CHUNK}-"]
 
 
-def test_a_server_without_ranges_is_asked_from_the_start(server: Server, official: Official, tmp_path: Path) -> None:
+def test_a_server_without_ranges_is_asked_from_the_start(server: Server, official: File, tmp_path: Path) -> None:
     server.ranges, server.breaks = False, [100_000]
     download(official, tmp_path, silent)
     assert (tmp_path / "folder/file.csv").read_bytes() == CONTENT
 
 
-def test_what_came_is_kept_for_the_next_try_under_another_name(
-    server: Server, official: Official, tmp_path: Path
-) -> None:
+def test_what_came_is_kept_for_the_next_try_under_another_name(server: Server, official: File, tmp_path: Path) -> None:
     server.breaks = [70_000] + [0] * downloads.ATTEMPTS
     with pytest.raises(DatasetError, match="the same command continues"):
         download(official, tmp_path, silent)
@@ -141,14 +148,14 @@ def test_what_came_is_kept_for_the_next_try_under_another_name(
     assert (tmp_path / "folder/file.csv").read_bytes() == CONTENT
 
 
-def test_a_part_that_was_whole_already_is_used(server: Server, official: Official, tmp_path: Path) -> None:
+def test_a_part_that_was_whole_already_is_used(server: Server, official: File, tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder/.file.csv.part").write_bytes(CONTENT)
     download(official, tmp_path, silent)
     assert (tmp_path / "folder/file.csv").read_bytes() == CONTENT
 
 
-def test_a_part_longer_than_the_file_is_started_again(server: Server, official: Official, tmp_path: Path) -> None:
+def test_a_part_longer_than_the_file_is_started_again(server: Server, official: File, tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder/.file.csv.part").write_bytes(CONTENT + b"more")
     download(official, tmp_path, silent)
@@ -156,7 +163,7 @@ def test_a_part_longer_than_the_file_is_started_again(server: Server, official: 
 
 
 def test_a_wrong_checksum_leaves_nothing_and_the_next_try_starts_again(
-    server: Server, official: Official, tmp_path: Path
+    server: Server, official: File, tmp_path: Path
 ) -> None:
     server.content = CONTENT[::-1]
     with pytest.raises(DatasetError, match=r"another checksum.*nothing was kept"):
@@ -167,7 +174,7 @@ def test_a_wrong_checksum_leaves_nothing_and_the_next_try_starts_again(
     assert left(tmp_path) == ["folder/file.csv"]
 
 
-def test_a_refusal_is_said_in_a_line(server: Server, official: Official, tmp_path: Path) -> None:
+def test_a_refusal_is_said_in_a_line(server: Server, official: File, tmp_path: Path) -> None:
     server.status = 404
     with pytest.raises(DatasetError, match="404") as caught:
         download(official, tmp_path, silent)
@@ -178,7 +185,7 @@ def test_a_refusal_is_said_in_a_line(server: Server, official: Official, tmp_pat
     assert left(tmp_path) == []
 
 
-def test_a_full_disk_is_said_in_a_line(official: Official, tmp_path: Path) -> None:
+def test_a_full_disk_is_said_in_a_line(official: File, tmp_path: Path) -> None:
     def full(_name: str, _there: int, _total: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -187,7 +194,7 @@ def test_a_full_disk_is_said_in_a_line(official: Official, tmp_path: Path) -> No
     assert "folder/file.csv" not in left(tmp_path)
 
 
-def test_two_at_once_do_not_write_one_file(official: Official, tmp_path: Path) -> None:
+def test_two_at_once_do_not_write_one_file(official: File, tmp_path: Path) -> None:
     def second(_name: str, _there: int, _total: int) -> None:
         download(official, tmp_path, silent)
 
@@ -196,9 +203,9 @@ def test_two_at_once_do_not_write_one_file(official: Official, tmp_path: Path) -
 
 
 def test_fetch_brings_what_is_missing_and_no_more(
-    server: Server, official: Official, register: Callable[..., None], tmp_path: Path
+    server: Server, official: File, register: Callable[..., None], tmp_path: Path
 ) -> None:
-    register(official)
+    register("some", official)
     assert fetch("some", tmp_path, silent) == ["folder/file.csv"]
     assert fetch("some", tmp_path, silent) == []
     assert len(server.asked) == 1
@@ -238,7 +245,7 @@ def test_an_official_archive_is_unpacked_with_receipts_and_vouches_for_its_files
 ) -> None:
     rows = np.random.default_rng(1).standard_normal((300, 43))
     server.content = archive(rows, tmp_path / "made.tar.gz").read_bytes()
-    register(Official(MAF, server.address, "md5:" + hashlib.md5(server.content).hexdigest(), ()))
+    register(ARCHIVE.name, File(ARCHIVE.name, server.address, "md5:" + hashlib.md5(server.content).hexdigest()))
     root = tmp_path / "data"
     assert fetch("miniboone", root, silent) == ["maf/miniboone/data.npy"]
     dataset = load_dataset("miniboone", root)
@@ -250,7 +257,7 @@ def test_an_official_archive_is_unpacked_with_receipts_and_vouches_for_its_files
         "redwine": "absent",
         "digits": "embedded",
     }
-    assert not (root / MAF).exists()
+    assert not (root / ARCHIVE.name).exists()
     assert not (tmp_path / "outside").exists()
     assert fetch("miniboone", root, silent) == []
     (root / "maf/miniboone/data.npy").write_bytes(b"changed")
@@ -262,20 +269,20 @@ def test_from_an_archive_on_disk(register: Callable[..., None], tmp_path: Path) 
     made = archive(np.random.default_rng(1).standard_normal((300, 43)), tmp_path / "made.tar.gz")
     root = tmp_path / "data"
     with pytest.raises(DatasetError, match=r"not the official maf/data\.tar\.gz .*--accept-unverified"):
-        place("miniboone", made, root, accept_unverified=False)
+        copy_from(made, "miniboone", root, accept_unverified=False)
     assert not root.exists()
-    place("miniboone", made, root, accept_unverified=True)
+    copy_from(made, "miniboone", root, accept_unverified=True)
     dataset = load_dataset("miniboone", root)
     assert dataset.table is not None
     assert dataset.table.unverified
     assert "NOT the official file" in dataset.provenance
     assert states(["gas"], root) == {"gas": "absent"}  # only what was asked for is accepted
-    register(Official(MAF, "", "md5:" + hashlib.md5(made.read_bytes()).hexdigest(), ()))
-    place("miniboone", made, root, accept_unverified=False)
+    register(ARCHIVE.name, File(ARCHIVE.name, "", "md5:" + hashlib.md5(made.read_bytes()).hexdigest()))
+    copy_from(made, "miniboone", root, accept_unverified=False)
     assert states(["miniboone"], root) == {"miniboone": "verified"}
     made.write_bytes(made.read_bytes()[:2000])
     with pytest.raises(DatasetError, match=r"archive that can be read|has no"):
-        place("gas", made, root, accept_unverified=True)
+        copy_from(made, "gas", root, accept_unverified=True)
 
 
 def wine(path: Path) -> Path:
@@ -287,9 +294,9 @@ def wine(path: Path) -> Path:
 def test_from_a_file_on_disk(tmp_path: Path, register: Callable[..., None]) -> None:
     root, mine = tmp_path / "data", wine(tmp_path / "mine.csv")
     with pytest.raises(DatasetError, match=r"mine\.csv is not the official winequality-red\.csv"):
-        place("redwine", mine, root, accept_unverified=False)
+        copy_from(mine, "redwine", root, accept_unverified=False)
     assert not root.exists()
-    assert place("redwine", mine, root, accept_unverified=True) == ["winequality-red.csv"]
+    assert copy_from(mine, "redwine", root, accept_unverified=True) == ["winequality-red.csv"]
     assert states(["redwine", "redwine-original"], root) == {"redwine": "UNVERIFIED", "redwine-original": "UNVERIFIED"}
     dataset = load_dataset("redwine", root)
     assert dataset.table is not None
@@ -300,11 +307,8 @@ def test_from_a_file_on_disk(tmp_path: Path, register: Callable[..., None]) -> N
     with pytest.raises(DatasetError, match="not the official file"):  # what was accepted was another content
         load_dataset("redwine", root)
     assert states(["redwine"], root) == {"redwine": "refused"}
-    known = replace(
-        catalogue.CATALOGUE["winequality-red.csv"], checksum="md5:" + hashlib.md5(mine.read_bytes()).hexdigest()
-    )
-    register(known)
-    place("redwine", mine, root, accept_unverified=False)
+    register("redwine", File("winequality-red.csv", "", "md5:" + hashlib.md5(mine.read_bytes()).hexdigest()))
+    copy_from(mine, "redwine", root, accept_unverified=False)
     assert states(["redwine"], root) == {"redwine": "verified"}
     assert left(root) == ["winequality-red.csv"]  # no receipt is needed any more
 
@@ -315,21 +319,21 @@ def test_from_a_folder_on_disk(tmp_path: Path) -> None:
     for name in ("val.npy", "test.npy"):
         np.save(folder / name, np.random.default_rng(3).standard_normal((200, 43)))
     with pytest.raises(DatasetError, match=r"needs val\.npy and test\.npy; name a folder"):
-        place("miniboone-small", folder / "val.npy", root, accept_unverified=True)
-    place("miniboone-small", folder, root, accept_unverified=True)
+        copy_from(folder / "val.npy", "miniboone-small", root, accept_unverified=True)
+    copy_from(folder, "miniboone-small", root, accept_unverified=True)
     assert load_dataset("miniboone-small", root).table.unverified  # type: ignore[union-attr]
     (folder / "test.npy").unlink()
     with pytest.raises(DatasetError, match=r"there is no test\.npy"):
-        place("miniboone-small", folder, root, accept_unverified=True)
+        copy_from(folder, "miniboone-small", root, accept_unverified=True)
     with pytest.raises(DatasetError, match=r"there is no .*nowhere"):
-        place("miniboone-small", tmp_path / "nowhere", root, accept_unverified=True)
+        copy_from(tmp_path / "nowhere", "miniboone-small", root, accept_unverified=True)
     with pytest.raises(DatasetError, match="comes with the harness"):
-        place("digits", folder, root, accept_unverified=True)
+        copy_from(folder, "digits", root, accept_unverified=True)
 
 
 def test_a_folder_that_is_the_data_folder_is_accepted_in_place(tmp_path: Path) -> None:
     path = wine(tmp_path / "winequality-red.csv")
-    place("redwine", tmp_path, tmp_path, accept_unverified=True)
+    copy_from(tmp_path, "redwine", tmp_path, accept_unverified=True)
     assert path.exists()
     assert states(["redwine"], tmp_path) == {"redwine": "UNVERIFIED"}
 
@@ -340,23 +344,9 @@ def test_a_receipt_that_vouches_cannot_stand_in_for_a_checksum(tmp_path: Path) -
     assert states(["redwine"], tmp_path) == {"redwine": "UNVERIFIED"}
 
 
-def test_the_real_files_are_official(tmp_path: Path) -> None:
-    import os
-
-    if not os.environ.get("BENCH_DATA"):
-        pytest.skip("BENCH_DATA is not set: no real files here")
-    found = states(["redwine", "miniboone-small"], Path(os.environ["BENCH_DATA"]))
+def test_the_real_files_are_official(real_data: Path) -> None:
+    found = states(["redwine", "miniboone-small"], real_data)
     assert found == {"redwine": "verified", "miniboone-small": "verified"}
-
-
-def test_every_entry_of_the_catalogue_can_be_used() -> None:
-    for official in catalogue.CATALOGUE.values():
-        assert official.used_by or any(each.archive == official.name for each in catalogue.CATALOGUE.values())
-        if official.archive:
-            assert catalogue.CATALOGUE[official.archive].checksum
-            continue
-        algorithm, _, digest = official.checksum.partition(":")
-        assert len(digest) == hashlib.new(algorithm).digest_size * 2
 
 
 def test_inceptions_weights_come_where_they_are_looked_for(
@@ -365,7 +355,7 @@ def test_inceptions_weights_come_where_they_are_looked_for(
     copy = tmp_path / "copy.pth"
     copy.write_bytes(b"weights")
     name = INCEPTION_FILES[0]
-    register(replace(catalogue.CATALOGUE[name], checksum=f"sha256:{hashlib.sha256(b'weights').hexdigest()}"))
+    register(INCEPTION, File(name, "", f"sha256:{hashlib.sha256(b'weights').hexdigest()}"))
     monkeypatch.setenv("BENCH_DATA", str(tmp_path / "data"))
     for folder, wanted in (("data", None), ("weights", tmp_path / "weights")):
         if wanted:

@@ -153,10 +153,8 @@ def test_hepmass_in_both_protocols(
     assert not dataset.table.unverified
     expected = (test[:, kept] - train[:, kept].mean(axis=0)) / train[:, kept].std(axis=0, ddof=1)
     np.testing.assert_allclose(dataset.splits["test"], expected, atol=1e-5)
-    import bench.data.dkef as dkef
-
-    table = dkef.replace(dkef.HEPMASS, test=200)
-    other = table(tmp_path, 1)
+    monkeypatch.setattr("bench.data.dkef.HEPMASS_TEST", 200)
+    other = load_dataset("hepmass-dkef@1", tmp_path)
     assert other.shape == (22,)
     assert sizes(other) == (612, 68, 200)
 

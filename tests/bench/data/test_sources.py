@@ -81,7 +81,7 @@ def fits_tables(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def changed(kind: str, name: str) -> registry.Entry:
         found = get(kind, name)
-        return replace(found, fits=("tabular",)) if kind == "models" else found
+        return replace(found, facts=found.facts | {"fits": ("tabular",)}) if kind == "models" else found
 
     monkeypatch.setattr(registry, "get", changed)
 
