@@ -59,11 +59,7 @@ def redwine(inputs: Inputs) -> Dataset:
 )
 @component("datasets", "whitewine", "UCI white wine, D = 11, DKEF protocol", kind="tabular", seeded=True)
 @needs(
-    File(
-        "winequality-white.csv",
-        f"{UCI}/wine-quality/winequality-white.csv",
-        "md5:5d9ff0f7f716dace19e3ab4578775fd7",
-    )
+    File("winequality-white.csv", f"{UCI}/wine-quality/winequality-white.csv", "md5:5d9ff0f7f716dace19e3ab4578775fd7")
 )
 def whitewine(inputs: Inputs) -> Dataset:
     """Load the 11 measured properties of white wines."""

@@ -22,6 +22,7 @@ __all__ = ["load_file"]
 
 ROWS_PER_COLUMN = 10
 SPREAD = (1e-100, 1e100)  # of a column; outside, its variance leaves the range of a float64
+MOST_DEVIATIONS = 1e30  # of a standardised value; beyond lies the end of float32
 MISSING = ("", "na", "n/a", "nan", "null", "none", "?")  # in lower case
 
 
@@ -48,9 +49,16 @@ def load_file(source: Source) -> Dataset:
                 f"{path}: column '{name}' is constant in the training rows of split {source.split}; drop it"
             )
     affine = standardising(splits["train"])
+    mapped = {split: affine(values) for split, values in splits.items()}
+    for split, values in mapped.items():
+        if (furthest := np.abs(values).max(axis=0)).max() > MOST_DEVIATIONS:
+            name = names[int(furthest.argmax())]
+            raise DatasetError(
+                f"{path}: column '{name}' has a {split} value {furthest.max():.0e} standard deviations from the mean; drop the row"
+            )
     return tabular(
         source.label,
-        {split: affine(values) for split, values in splits.items()},
+        mapped,
         originals=splits,
         features=names,
         log_det=affine.log_det,

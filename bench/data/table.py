@@ -110,7 +110,8 @@ def read_npy(path: Path, columns: int | None = None) -> Array:
         raise DatasetError(
             f"{path} holds {rows.dtype} of shape {rows.shape}; expected numbers of shape (rows, {columns or 'columns'})"
         )
-    return np.asarray(rows, dtype=np.float64)
+    with np.errstate(over="ignore"):  # a wider type's largest values become infinite
+        return np.asarray(rows, dtype=np.float64)
 
 
 def tabular(

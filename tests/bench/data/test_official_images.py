@@ -155,9 +155,7 @@ def test_imagenet_batches_by_number_and_classes_from_zero(tmp_path: Path) -> Non
     accept(tmp_path, "imagenet32/Imagenet32_train_npz.zip", npz_zip(**members))
     held_out = RNG.integers(0, 256, (10, 3072), dtype=np.uint8)
     accept(
-        tmp_path,
-        "imagenet32/Imagenet32_val_npz.zip",
-        npz_zip(val_data={"data": held_out, "labels": np.full(10, 1000)}),
+        tmp_path, "imagenet32/Imagenet32_val_npz.zip", npz_zip(val_data={"data": held_out, "labels": np.full(10, 1000)})
     )
     dataset = load_dataset("imagenet32", tmp_path)
     expected = np.concatenate([batches[f"train_data_batch_{i}"] for i in (1, 2, 10)])

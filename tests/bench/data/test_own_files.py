@@ -153,10 +153,7 @@ def test_a_column_that_is_constant_in_the_training_rows_alone_is_named(tmp_path:
 
 def test_npy_files_of_another_form(tmp_path: Path) -> None:
     path = tmp_path / "t.npy"
-    for content, message in (
-        (np.zeros(5), r"shape \(5,\); expected"),
-        (np.array([["a", "b"]]), "expected numbers"),
-    ):
+    for content, message in ((np.zeros(5), r"shape \(5,\); expected"), (np.array([["a", "b"]]), "expected numbers")):
         np.save(path, content)
         with pytest.raises(DatasetError, match=message):
             load_dataset(f"npy:{path}", None)
