@@ -12,9 +12,9 @@ import itertools
 import struct
 import warnings
 import zlib
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -30,7 +30,7 @@ __all__ = ["BROKEN", "Images", "Pictures", "Survey", "fill", "read_images", "rem
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff")
 MOST_UNREADABLE = 0.01
-BATCH = 1024  # images in memory at once
+BATCH = 64  # images per task of the pool
 WIDE_MODES = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
 GREY_MODES = ("1", "L", "LA", "La")
 BROKEN = (
@@ -129,8 +129,6 @@ def to_pixels(content: bytes, channels: int, side: int = 0) -> Array:
     Raises:
         OSError, ValueError and other of `BROKEN`: if it is no image that can be read whole.
     """
-    from torchvision.transforms.functional import center_crop, resize
-
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         with Image.open(io.BytesIO(content)) as image:
@@ -142,6 +140,8 @@ def to_pixels(content: bytes, channels: int, side: int = 0) -> Array:
         turned = Image.alpha_composite(Image.new("RGBA", turned.size, "white"), turned)
     turned = turned.convert("L" if channels == 1 else "RGB")
     if side:
+        from torchvision.transforms.functional import center_crop, resize
+
         turned = center_crop(resize(turned, [side]), [side])
     pixels: Array = np.asarray(turned).reshape(turned.height, turned.width, channels).transpose(2, 0, 1)
     return pixels
@@ -180,8 +180,8 @@ def fill(
         kept = [row for row, name in enumerate(names) if name not in unreadable]
         if len(kept) < len(names):
             fewer = allocate(f"{split}.images", (len(kept), *shape), "u1")
-            for start in range(0, len(kept), BATCH):
-                fewer[start : start + BATCH] = images[split][kept[start : start + BATCH]]
+            for target, source in enumerate(kept):
+                fewer[target] = images[split][source]
         if classes:
             allocate(f"{split}.labels", (len(kept),), "i8")[:] = [classes[names[row]] for row in kept]
     return unreadable
@@ -197,30 +197,38 @@ def decode(pictures: Pictures, rows: Mapping[str, Array], side: int, tell: Tell)
         DatasetError: if one is missing, or more than 1 % cannot be decoded.
     """
 
-    def work(named: tuple[str, bytes]) -> str:
-        name, content = named
-        try:
-            pixels = to_pixels(content, rows[name].shape[0], side)
-            if pixels.shape != rows[name].shape:
-                raise ValueError(f"{pixels.shape[2]}×{pixels.shape[1]}, not as its header says")
-            rows[name][:] = pixels
-        except BROKEN as error:
-            return reason(error)
-        return ""
+    def work(batch: list[tuple[str, bytes]]) -> dict[str, str]:
+        return {name: why for name, content in batch if (why := decode_into(rows[name], content, side))}
 
-    unreadable: dict[str, str] = {}
     wanted = iter(named for named in pictures.read() if named[0] in rows)
+    unreadable: dict[str, str] = {}
     done = 0
     with ThreadPoolExecutor(cores()) as pool:
-        while batch := list(itertools.islice(wanted, BATCH)):
-            results = zip((name for name, _ in batch), pool.map(work, batch), strict=True)
-            unreadable |= {name: failure for name, failure in results if failure}
-            done += len(batch)
-            tell(f"{pictures.where.name}: decoding", done, len(rows))
+        pending: deque[tuple[int, Future[dict[str, str]]]] = deque()
+        while (batch := list(itertools.islice(wanted, BATCH))) or pending:
+            if batch:
+                pending.append((len(batch), pool.submit(work, batch)))
+            if not batch or len(pending) > 4 * cores():  # read on while images are decoded, but not without end
+                size, future = pending.popleft()
+                unreadable |= future.result()
+                done += size
+                tell(f"{pictures.where.name}: decoding", done, len(rows))
     if done < len(rows):
         raise DatasetError(f"{pictures.where} lacks {len(rows) - done:,} of {len(rows):,} images that are asked for")
     refuse_too_many(pictures.where, unreadable, len(rows))
     return unreadable
+
+
+def decode_into(row: Array, content: bytes, side: int) -> str:
+    """Decode an image into an array (channels, height, width); return why it cannot be, '' where it can."""
+    try:
+        pixels = to_pixels(content, len(row), side)
+        if pixels.shape != row.shape:
+            raise ValueError(f"{pixels.shape[2]}×{pixels.shape[1]}, not as its header says")
+        row[:] = pixels
+    except BROKEN as error:
+        return reason(error)
+    return ""
 
 
 def refuse_too_many(where: Path, unreadable: Mapping[str, str], total: int) -> None:
