@@ -23,7 +23,7 @@ from bench.core.files import write_json
 from bench.data import Array, Dataset, DatasetError, content_digest
 from bench.data.files import file_digest
 
-__all__ = ["Allocate", "Build", "DecodedCache", "Tell", "files_below", "silent"]
+__all__ = ["Allocate", "Build", "DecodedCache", "Tell", "files_below", "put", "put_held_out", "silent"]
 
 Tell = Callable[[str, int, int], None]
 """Told what is being done, how much of it is done, and how much there is (0 where that is not known)."""
@@ -117,6 +117,19 @@ class DecodedCache:
             digest.update(f"{file.relative_to(folder)}\0{file_digest(file, algorithm)}\0".encode())
             self.tell(f"{folder.name}: reading", done, len(files))
         return digest.hexdigest()
+
+
+def put(allocate: Allocate, split: str, images: Array, labels: Array) -> None:
+    """Fill the arrays of a split."""
+    allocate(f"{split}.images", images.shape, "u1")[:] = images
+    allocate(f"{split}.labels", labels.shape, "i8")[:] = labels
+
+
+def put_held_out(allocate: Allocate, images: Array, labels: Array) -> None:
+    """Fill the held-out splits: the first fifth validates, the rest tests."""
+    fifth = len(images) // 5
+    put(allocate, "validation", images[:fifth], labels[:fifth])
+    put(allocate, "test", images[fifth:], labels[fifth:])
 
 
 def in_memory(build: Build) -> Made:

@@ -1,20 +1,14 @@
-"""Image datasets from decoded arrays, and the map between their integer pixels and what networks see."""
+"""The map between the integer pixels of images and what networks see."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from bench.data import Array, Dataset, Inputs
-from bench.data.decoded import Allocate
-from gebm.components import component
-
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-__all__ = ["PixelCodec", "digits", "put", "put_held_out"]
+__all__ = ["PixelCodec"]
 
 
 class PixelCodec:
@@ -52,42 +46,3 @@ class PixelCodec:
         if self.levels == 256:
             return pixels.to(torch.uint8)
         return (pixels.float() * (255 / (self.levels - 1))).round().to(torch.uint8)
-
-
-def put(allocate: Allocate, split: str, images: Array, labels: Array) -> None:
-    """Fill the arrays of a split."""
-    allocate(f"{split}.images", images.shape, "u1")[:] = images
-    allocate(f"{split}.labels", labels.shape, "i8")[:] = labels
-
-
-def put_held_out(allocate: Allocate, images: Array, labels: Array) -> None:
-    """Fill the held-out splits: the first fifth validates, the rest tests."""
-    fifth = len(images) // 5
-    put(allocate, "validation", images[:fifth], labels[:fifth])
-    put(allocate, "test", images[fifth:], labels[fifth:])
-
-
-@component(
-    "datasets",
-    "digits",
-    "scikit-learn's 1,797 real 8×8 digits; embedded",
-    kind="image",
-    digest="2bde270c24bf88765863d91fc91bc0d8a6f66b2e7122770e4680f51429b39146",
-)
-def digits(inputs: Inputs) -> Dataset:
-    """Load the 8×8 handwritten digits that ship with scikit-learn (test part of UCI optdigits), 1,797 images of 17 grey levels."""
-    from sklearn.datasets import load_digits
-
-    bunch = load_digits()
-    pixels = bunch.images.astype(np.uint8)[:, None]
-    order = np.random.default_rng(0).permutation(len(pixels))
-    parts = dict(zip(("train", "validation", "test"), np.split(order, [1197, 1397]), strict=True))
-    return Dataset(
-        name=inputs.label,
-        kind="image",
-        splits={name: pixels[rows] for name, rows in parts.items()},
-        labels={name: bunch.target[rows].astype(np.int64) for name, rows in parts.items()},
-        levels=17,
-        protocol="shuffled once with seed 0, then 1197 train / 200 validation / 400 test; uniform dequantisation, fresh each epoch",
-        provenance="UCI Optical Recognition of Handwritten Digits, as shipped by scikit-learn",
-    )

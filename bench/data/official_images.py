@@ -20,9 +20,8 @@ import numpy as np
 
 from bench.data import Array, Dataset, DatasetError, Inputs
 from bench.data.archives import members, readable
-from bench.data.decoded import Allocate, Build
+from bench.data.decoded import Allocate, Build, put, put_held_out
 from bench.data.files import File, needs
-from bench.data.images import put, put_held_out
 from bench.data.own_images import images_in_folders
 from bench.data.pictures import Images, Pictures, fill, read_images, remark_on
 from gebm.components import component

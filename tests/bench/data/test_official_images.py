@@ -13,9 +13,8 @@ import pytest
 from PIL import Image
 
 from bench.core.plan import Selection, make_plan
-from bench.core.spec import SuiteError
-from bench.core.store import Store
-from bench.core.suite_files import load_suite
+from bench.core.suite import SuiteError, load_suite
+from bench.core.task import Places
 from bench.data import DatasetError, files, known_digest, load_dataset
 from bench.data import official_images as official
 from bench.data.files import File, write_receipt
@@ -76,7 +75,7 @@ def test_cifar_batches_in_their_order_whatever_the_archives(tmp_path: Path, smal
     assert "validation" not in whole.splits
     selection = Selection(datasets=["cifar10-test"], models=["gebm"])
     with pytest.raises(SuiteError, match="cifar10-test has no validation split, which picks the energy of gebm"):
-        make_plan(load_suite("cifar10"), selection, Store(tmp_path / "none"), tmp_path, cache=tmp_path / "cache")
+        make_plan(load_suite("cifar10"), selection, Places(tmp_path / "none", tmp_path, cache=tmp_path / "cache"))
 
 
 @pytest.mark.parametrize(

@@ -13,11 +13,12 @@ from bench.cli import main
 from bench.cli.usage import complete, own_files
 from bench.core import registry
 from bench.core.campaign import Campaign
+from bench.core.manifests import read_manifest
 from bench.core.plan import Selection, make_plan
 from bench.core.registry import UnknownNameError
-from bench.core.spec import Suite, SuiteError
 from bench.core.store import Store
-from bench.core.suite_files import load_suite
+from bench.core.suite import Suite, SuiteError, load_suite
+from bench.core.task import Places
 from bench.data.sources import parse
 
 
@@ -93,8 +94,8 @@ def test_a_file_reaches_the_worker_and_the_next_campaign(
     store = Store(table.parent / "store").create()
     monkeypatch.chdir(table.parent)
     selection = Selection(datasets=["csv:mine.csv", "csv:mine.csv@2"], models=["gan-ns"], seeds=[0])
-    plans = make_plan(tiny, selection, store)
-    assert [(p.task.spec.dataset, p.task.dataset_source) for p in plans] == [
+    plans = make_plan(tiny, selection, Places(store.root, device="cpu"))
+    assert [(p.task.spec.dataset, p.task.source) for p in plans] == [
         ("csv-mine", f"csv:{table}"),
         ("csv-mine@2", f"csv:{table}@2"),
     ]
@@ -102,7 +103,7 @@ def test_a_file_reaches_the_worker_and_the_next_campaign(
     Campaign(tiny, "quick", plans[:1], store, 1).remember()
     monkeypatch.chdir("/")
     Campaign(tiny, "quick", plans[1:], store, 1).remember()
-    runs = store.read_manifest("tiny", "quick")["runs"]
+    runs = read_manifest(store, "tiny", "quick")["runs"]
     assert [run["source"] for run in runs] == [f"csv:{table}", f"csv:{table}@2"]
 
 
@@ -115,7 +116,7 @@ def test_two_files_of_one_name_are_refused_together(table: Path, tiny: Suite) ->
         make_plan(
             tiny,
             Selection(datasets=[f"csv:{table}", f"csv:{twin}"], models=["gan-ns"]),
-            Store(table.parent / "store").create(),
+            Places(table.parent / "store"),
         )
 
 
