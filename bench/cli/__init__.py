@@ -363,14 +363,15 @@ def data() -> None:
 @data.command(name="list")
 def data_list() -> None:
     """List datasets: whether they are at hand, where, and whether their files are the official ones."""
+    from bench.data.downloads import fetchable
     from bench.data.files import states
     from bench.metrics import INCEPTION
 
     root = data_root()
     click.echo(f"files are looked for in {root}")
-    weights = {INCEPTION: "weights of the extractor that FID and Inception Score are defined by"}
-    names = catalogue("datasets") | weights
-    found = states(list(catalogue("datasets")), root) | states(list(weights), weights_root())
+    names = dict.fromkeys(fetchable(), "files alone: no dataset here reads them") | catalogue("datasets")
+    names[INCEPTION] = "weights of the extractor that FID and Inception Score are defined by"
+    found = states(list(names), root) | states([INCEPTION], weights_root())
     width, wide = max(map(len, names)), max(map(len, found.values()))
     for name, summary in names.items():
         click.echo(f"  {name:<{width}}  {found[name]:<{wide}}  {summary}")
@@ -391,18 +392,17 @@ def fetch(name: str, source: Path | None, accept_unverified: bool) -> None:
     if accept_unverified and source is None:
         raise UsageProblem("--accept-unverified is for files from disk; name them with --from PATH")
     from bench.cli.display import downloading
-    from bench.data.downloads import copy_from, fetch
-    from bench.data.files import needed_by
+    from bench.data.downloads import fetch, needs, place
     from bench.metrics import INCEPTION
 
     root = weights_root() if name == INCEPTION else data_root()
     with one_line_errors():
-        if not needed_by(name):
+        if not needs(name):
             click.echo(f"{name}: at hand, nothing to fetch; it comes with the harness")
             return
         try:
             if source is not None:
-                came = copy_from(source, name, root, accept_unverified)
+                came = place(name, source, root, accept_unverified)
             else:
                 with downloading() as progress:
                     came = fetch(name, root, progress)
@@ -424,7 +424,7 @@ def at_hand() -> list[str]:
 def verify(names: tuple[str, ...]) -> None:
     """Check the content of datasets, all that are at hand by default, against the digests this version expects."""
     from bench.cli.display import decoding
-    from bench.data import known_digest, load_dataset
+    from bench.data import KNOWN_DIGESTS, load_dataset
 
     failed = False
     with one_line_errors():
@@ -432,8 +432,8 @@ def verify(names: tuple[str, ...]) -> None:
             with decoding() as tell:
                 dataset = load_dataset(name, data_root(), cache_root(), tell)
             whole = dataset.digest == dataset.computed_digest()
-            expected = known_digest(name)
-            sound = whole and expected in ("", dataset.digest)
+            expected = KNOWN_DIGESTS.get(name)
+            sound = whole and expected in (None, dataset.digest)
             failed = failed or not sound
             verdict = (
                 f"DAMAGED in {cache_root()}; delete it there"
@@ -441,7 +441,7 @@ def verify(names: tuple[str, ...]) -> None:
                 else "as expected"
                 if expected == dataset.digest
                 else "no digest on record"
-                if not expected
+                if expected is None
                 else "DIFFERENT"
             )
             sizes = ", ".join(f"{split} {len(values)}" for split, values in dataset.splits.items())
