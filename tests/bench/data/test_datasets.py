@@ -63,13 +63,6 @@ def test_generated_values_outside_the_range_are_clamped_not_rescaled() -> None:
     assert codec.to_bytes(pixels).tolist() == [0, 0, 128, 255, 255]
 
 
-def test_unknown_names_get_the_nearest() -> None:
-    with pytest.raises(registry.UnknownNameError, match="did you mean 'digits'"):
-        load_dataset("digit", None)
-    with pytest.raises(registry.UnknownNameError, match=r"there are: .*digits"):
-        load_dataset("zzz", None)
-
-
 def test_every_dataset_is_registered_beside_its_loader() -> None:
     for name, entry in registry.entries("datasets").items():
         assert entry.kind in ("image", "tabular", "toy")

@@ -115,25 +115,31 @@ def left(root: Path) -> list[str]:
     return sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file())
 
 
-def test_a_file_comes_whole_and_progress_is_told(official: File, tmp_path: Path) -> None:
-    told: list[tuple[str, int, int]] = []
+@pytest.mark.parametrize(
+    ("part", "ranges", "breaks", "asked"),
+    [
+        (b"", True, [], [0]),
+        (b"", True, [100_000, 80_000], [0, downloads.CHUNK, 2 * downloads.CHUNK]),
+        (b"", False, [100_000], [0, downloads.CHUNK]),
+        (CONTENT[:1000], True, [], [1000]),
+        (CONTENT, True, [], [len(CONTENT)]),
+        (CONTENT + b"more", True, [], [len(CONTENT) + 4, 0]),
+    ],
+    ids=["at once", "broken twice", "no ranges", "continued", "whole already", "too long"],
+)
+def test_a_file_comes_whole(
+    server: Server, official: File, tmp_path: Path, part: bytes, ranges: bool, breaks: list[int], asked: list[int]
+) -> None:
+    told: list[tuple[str, int, int]] = [("folder/file.csv", len(CONTENT), len(CONTENT))]
+    server.ranges, server.breaks = ranges, list(breaks)
+    if part:
+        (tmp_path / "folder").mkdir()
+        (tmp_path / "folder/.file.csv.part").write_bytes(part)
     download(official, tmp_path, lambda *news: told.append(news))
     assert (tmp_path / "folder/file.csv").read_bytes() == CONTENT
-    assert told[-1] == ("folder/file.csv", len(CONTENT), len(CONTENT))
     assert left(tmp_path) == ["folder/file.csv"]
-
-
-def test_a_broken_connection_is_resumed_where_it_broke(server: Server, official: File, tmp_path: Path) -> None:
-    server.breaks = [100_000, 80_000]
-    download(official, tmp_path, silent)
-    assert (tmp_path / "folder/file.csv").read_bytes() == CONTENT
-    assert server.asked == ["", f"bytes={downloads.CHUNK}-", f"bytes={2 * downloads.CHUNK}-"]
-
-
-def test_a_server_without_ranges_is_asked_from_the_start(server: Server, official: File, tmp_path: Path) -> None:
-    server.ranges, server.breaks = False, [100_000]
-    download(official, tmp_path, silent)
-    assert (tmp_path / "folder/file.csv").read_bytes() == CONTENT
+    assert told[-1] == ("folder/file.csv", len(CONTENT), len(CONTENT))
+    assert server.asked == [f"bytes={start}-" if start else "" for start in asked]
 
 
 def test_what_came_is_kept_for_the_next_try_under_another_name(server: Server, official: File, tmp_path: Path) -> None:
@@ -145,20 +151,6 @@ def test_what_came_is_kept_for_the_next_try_under_another_name(server: Server, o
     download(official, tmp_path, silent)
     assert server.asked == [f"bytes={downloads.CHUNK}-"]
     assert left(tmp_path) == ["folder/file.csv"]
-    assert (tmp_path / "folder/file.csv").read_bytes() == CONTENT
-
-
-def test_a_part_that_was_whole_already_is_used(server: Server, official: File, tmp_path: Path) -> None:
-    (tmp_path / "folder").mkdir()
-    (tmp_path / "folder/.file.csv.part").write_bytes(CONTENT)
-    download(official, tmp_path, silent)
-    assert (tmp_path / "folder/file.csv").read_bytes() == CONTENT
-
-
-def test_a_part_longer_than_the_file_is_started_again(server: Server, official: File, tmp_path: Path) -> None:
-    (tmp_path / "folder").mkdir()
-    (tmp_path / "folder/.file.csv.part").write_bytes(CONTENT + b"more")
-    download(official, tmp_path, silent)
     assert (tmp_path / "folder/file.csv").read_bytes() == CONTENT
 
 

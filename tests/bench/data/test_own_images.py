@@ -96,8 +96,7 @@ def test_a_tar_of_a_folder_is_the_same_dataset(images: Make, tmp_path: Path) -> 
 
 
 def test_images_without_classes_have_no_labels(images: Make) -> None:
-    dataset = load(images((".",), 120))
-    assert dataset.labels == {}
+    assert load(images((".",), 120)).labels == {}
 
 
 def png(image: Image.Image, **options: object) -> bytes:
