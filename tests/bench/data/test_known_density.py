@@ -12,7 +12,7 @@ import pytest
 from scipy import integrate, stats
 
 from bench.data import load_dataset
-from bench.data.known_density import DIMENSIONS, LINE, PLANE, Banana, Block, Bumps, KnownDensity, Ring, known_density
+from bench.data.known_density import DIMENSIONS, LINE, PLANE, Banana, Block, Bumps, Ring, known_density
 
 ALARM = 1e-4
 BLOCKS = [pytest.param(block, id=f"{type(block).__name__}-{i}") for i, block in enumerate([*PLANE, LINE])]
