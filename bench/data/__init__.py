@@ -1,42 +1,39 @@
-"""Datasets: named splits of tensors, with a digest of their content, their protocol and where they come from.
+"""Datasets: named splits of arrays, with a digest of their content, their protocol and their provenance.
 
-This package holds the contract; the datasets live in a module a kind. Adding one is a function that returns a `Dataset`, and an entry in
-the registry (or an entry point of your own package).
+This module is the contract. A dataset is a function of `Inputs` that returns a `Dataset`, registered beside its code with
+`gebm.components.component`; if it is read from official files, `bench.data.files.needs` says which. Nothing else names it.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from bench.core import registry
 from bench.data import sources
 
+if TYPE_CHECKING:
+    from bench.data.decoded import DecodedCache
+
 __all__ = [
-    "KNOWN_DIGESTS",
     "Dataset",
     "DatasetError",
     "Duplicates",
+    "Inputs",
     "NotAtHandError",
     "TableFacts",
     "content_digest",
+    "known_digest",
     "load_dataset",
 ]
 
 Array = np.ndarray
-
-KNOWN_DIGESTS: dict[str, str] = {
-    "digits": "2bde270c24bf88765863d91fc91bc0d8a6f66b2e7122770e4680f51429b39146",
-    "cifar10-jpeg75": "8a896d011b5fdc2767b77831c9a17a83b1f15976838d0a5f3022ece15aa5237f",
-    "fashion-mnist": "3247902bd16dac3d17c6966c7ccab4fa41e160755625dc6e7c26f3bc5bcc6d1e",
-}
-"""Content digests that results were published with, by dataset."""
 
 
 class DatasetError(ValueError):
@@ -44,7 +41,7 @@ class DatasetError(ValueError):
 
 
 class NotAtHandError(DatasetError):
-    """A dataset whose files are not there."""
+    """A dataset whose files are missing."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +51,7 @@ class Duplicates:
     Arguments:
         total: rows equal to an earlier one, over all splits.
         within: split → its rows equal to an earlier one of the same split.
-        in_train: 'validation', 'test' → its rows that training rows equal.
+        in_train: 'validation', 'test' → its rows that equal a training row.
     """
 
     total: int
@@ -64,11 +61,12 @@ class Duplicates:
 
 @dataclass(frozen=True)
 class TableFacts:
-    """What must stand beside the likelihoods of a tabular dataset.
+    """Facts reported beside the likelihoods of a tabular dataset.
 
     Arguments:
         features: a name for each column of the splits.
-        log_det: log|det W| of the map raw → splits, in nats: log-likelihood in raw units = log-likelihood of the splits + log_det.
+        log_det: log|det W| of the map from raw values to splits, in nats: log-likelihood in raw units = log-likelihood of the splits
+            + log_det.
         duplicates: equal rows, within and across splits.
         unverified: its files are not the official ones, and were accepted as they are.
         truth: name of the law that the rows were drawn from, for `bench.data.known_density.known_density`; '' where it is unknown.
@@ -83,18 +81,18 @@ class TableFacts:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Real data, split once and for all.
+    """Data in fixed splits.
 
     Arguments:
-        name: as registered.
+        name: as in tables and folders; `Inputs.label` for a registered dataset.
         kind: image, tabular or toy.
         splits: 'train', 'validation', 'test' → (n, *shape).
+        protocol: how splits and values were made, in one line.
+        provenance: where the data come from, in one line.
         labels: split → (n,) class numbers, where there are classes.
         levels: for images, the number of grey levels of an integer pixel; 0 where values are real.
-        protocol: how the splits and values were made, in a line.
-        provenance: where the data come from.
-        table: for tabular data, what must stand beside their likelihoods.
-        recorded_digest: the digest that was taken when the splits were written to a cache; '' where it is to be computed.
+        table: facts about tabular data.
+        recorded_digest: digest taken when the splits were written to a cache; '' where it is yet to be computed.
     """
 
     name: str
@@ -109,11 +107,11 @@ class Dataset:
 
     @cached_property
     def digest(self) -> str:
-        """Hex sha256 of every split's name, type, shape and bytes, labels included; as recorded, where it was."""
+        """Hex sha256 of the name, type, shape and bytes of every split, labels included; the recorded one, where there is one."""
         return self.recorded_digest or self.computed_digest()
 
     def computed_digest(self) -> str:
-        """The digest of the content as it is now."""
+        """Compute the digest of the content as it is now."""
         return content_digest(self.levels, self.splits, self.labels)
 
     @property
@@ -122,8 +120,32 @@ class Dataset:
         return tuple(self.splits["train"].shape[1:])
 
 
+@dataclass(frozen=True)
+class Inputs:
+    """What the loader of a dataset is given.
+
+    Arguments:
+        name: the name it is registered under.
+        split: seed of the split or draw; 0 for a dataset of one fixed split.
+        paths: its files, checked, in the order in which `needs` lists them.
+        source: the addresses of those files, for `Dataset.provenance`.
+        decoded: cache of decoded images.
+    """
+
+    name: str
+    split: int
+    paths: tuple[Path, ...]
+    source: str
+    decoded: DecodedCache
+
+    @property
+    def label(self) -> str:
+        """The name with its split seed, where that is not 0."""
+        return self.name + (f"@{self.split}" if self.split else "")
+
+
 def content_digest(levels: int, splits: Mapping[str, Array], labels: Mapping[str, Array]) -> str:
-    """Hex sha256 of a dataset's content: every split's name, type, shape and bytes, labels included."""
+    """Return the hex sha256 of a dataset's content: name, type, shape and bytes of every split, labels included."""
     content = hashlib.sha256(f"levels={levels}".encode())
     for group in (splits, labels):
         for name, values in sorted(group.items()):
@@ -132,22 +154,30 @@ def content_digest(levels: int, splits: Mapping[str, Array], labels: Mapping[str
     return content.hexdigest()
 
 
+def known_digest(name: str) -> str:
+    """Return the content digest that a dataset is registered with, '' where none is on record."""
+    return (
+        str(registry.entries("datasets")[name].facts.get("digest", "")) if name in registry.entries("datasets") else ""
+    )
+
+
 def load_dataset(
     name: str, root: Path | None, cache: Path | None = None, tell: Callable[[str, int, int], None] | None = None
 ) -> Dataset:
-    """Load a dataset by what `bench.data.sources` reads: a name, a name with a split seed, or a file or folder of the user's own.
+    """Load a dataset by a name that `bench.data.sources` reads: registered, with or without a split seed, or a file or folder.
 
     Arguments:
         name: which.
-        root: folder where local copies of downloads are looked for.
-        cache: folder where decoded images are kept; without one they are decoded in memory.
+        root: folder of downloaded files.
+        cache: folder of decoded images; without one they are decoded in memory.
         tell: told how decoding goes; see `bench.data.decoded.Tell`.
 
     Raises:
-        UnknownNameError: if there is none of this name.
-        DatasetError: if its files are missing or not what they should be.
+        UnknownNameError: if there is no dataset of this name.
+        DatasetError: if its files are missing or not what they should be, or its loader returns no `Dataset`.
     """
     from bench.data.decoded import DecodedCache, silent
+    from bench.data.files import find
 
     source = sources.parse(name)
     decoded = DecodedCache(cache, tell or silent)
@@ -160,7 +190,30 @@ def load_dataset(
 
         return load_file(source)
     entry = registry.get("datasets", source.where)
-    load: Callable[..., Dataset] = entry.load()
-    if entry.decoded:
-        return load(root, decoded)
-    return load(root, source.split) if entry.seeded else load(root)
+    loader: Callable[[Inputs], Dataset] = entry.load()
+    found = find(entry.name, getattr(loader, "files", ()), root, decoded.digest_of)
+    dataset = call(entry, loader, Inputs(entry.name, source.split, found.paths, found.source, decoded))
+    return marked_unverified(dataset) if found.unverified else dataset
+
+
+def call(entry: registry.Entry, loader: Callable[[Inputs], Dataset], inputs: Inputs) -> Dataset:
+    """Call a loader; what goes wrong in another package's is a `DatasetError` that names it."""
+    where = f"dataset '{entry.name}'" + (f" of package {entry.origin}" if entry.origin else "")
+    try:
+        dataset = loader(inputs)
+    except DatasetError:
+        raise
+    except Exception as error:
+        if not entry.origin:
+            raise
+        raise DatasetError(f"{where} failed to load: {type(error).__name__}: {error}".splitlines()[0]) from error
+    if not isinstance(dataset, Dataset):
+        raise DatasetError(f"{where}: its loader returned {type(dataset).__name__}, not a bench.data.Dataset")
+    return dataset
+
+
+def marked_unverified(dataset: Dataset) -> Dataset:
+    """Say in a dataset that its files are not the official ones."""
+    provenance = f"{dataset.provenance}; NOT the official file, accepted unverified"
+    table = dataset.table and replace(dataset.table, unverified=True)
+    return replace(dataset, provenance=provenance, table=table)

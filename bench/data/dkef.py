@@ -12,87 +12,146 @@ others': a table or a folder can then never show one for the other.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from pathlib import Path
-
 import numpy as np
 
-from bench.data import Array, Dataset
-from bench.data.files import Found, find
-from bench.data.maf import MOST_CORRELATION, read_hepmass, read_miniboone, uncorrelated_columns
+from bench.data import Array, Dataset, Inputs
+from bench.data.files import File, needs
+from bench.data.maf import HEPMASS, MINIBOONE, MOST_CORRELATION, read_hepmass, read_miniboone, uncorrelated_columns
 from bench.data.table import last_tenths, numbers, tabular, whitening
+from gebm.components import component
 
-__all__ = [
-    "HEPMASS",
-    "HEPMASS_ORIGINAL",
-    "MINIBOONE",
-    "MINIBOONE_ORIGINAL",
-    "PARKINSONS",
-    "PARKINSONS_ORIGINAL",
-    "REDWINE",
-    "REDWINE_ORIGINAL",
-    "WHITEWINE",
-    "WHITEWINE_ORIGINAL",
-    "DkefTable",
-]
+__all__ = ["dithered", "dkef", "hepmass_dkef", "miniboone_dkef", "parkinsons", "redwine", "whitewine"]
 
+UCI = "https://archive.ics.uci.edu/ml/machine-learning-databases"
+HEPMASS_DISCRETE = [5, 9, 13, 17, 21]  # jet count and b-tags
+HEPMASS_TEST = 174_900
 MOST_VALIDATION = 1000
 ORIGINAL_AXES_ROWS = 10_000
-HEPMASS_DISCRETE = [5, 9, 13, 17, 21]
+WINE_COLUMNS = 12  # the last is quality
 
 
-@dataclass(frozen=True)
-class DkefTable:
-    """A dataset of this protocol.
+@component(
+    "datasets",
+    "redwine-original",
+    "as redwine, whitened with all rows, test included, as published",
+    kind="tabular",
+    seeded=True,
+)
+@component("datasets", "redwine", "UCI red wine, D = 11, DKEF protocol", kind="tabular", seeded=True)
+@needs(
+    File(
+        "winequality-red.csv",
+        f"{UCI}/wine-quality/winequality-red.csv",
+        "sha256:4a402cf041b025d4566d954c3b9ba8635a3a8a01e039005d97d6a710278cf05e",
+    )
+)
+def redwine(inputs: Inputs) -> Dataset:
+    """Load the 11 measured properties of red wines."""
+    return dkef(inputs, numbers(inputs.paths[0], WINE_COLUMNS, ";")[:, :-1], quantised=True)
+
+
+@component(
+    "datasets",
+    "whitewine-original",
+    "as whitewine, whitened with all rows, test included, as published",
+    kind="tabular",
+    seeded=True,
+)
+@component("datasets", "whitewine", "UCI white wine, D = 11, DKEF protocol", kind="tabular", seeded=True)
+@needs(
+    File("winequality-white.csv", f"{UCI}/wine-quality/winequality-white.csv", "md5:5d9ff0f7f716dace19e3ab4578775fd7")
+)
+def whitewine(inputs: Inputs) -> Dataset:
+    """Load the 11 measured properties of white wines."""
+    return dkef(inputs, numbers(inputs.paths[0], WINE_COLUMNS, ";")[:, :-1], quantised=True)
+
+
+@component(
+    "datasets",
+    "parkinsons-original",
+    "as parkinsons, whitened with all rows, test included, as published",
+    kind="tabular",
+    seeded=True,
+)
+@component(
+    "datasets", "parkinsons", "UCI Parkinsons telemonitoring, D = 15, DKEF protocol", kind="tabular", seeded=True
+)
+@needs(
+    File(
+        "parkinsons_updrs.data",
+        f"{UCI}/parkinsons/telemonitoring/parkinsons_updrs.data",
+        "sha256:f2c7d5025dec4e92e7feae367a5f7ccf58789a10ac6b54bdf15976c599f9dd39",
+    )
+)
+def parkinsons(inputs: Inputs) -> Dataset:
+    """Load the columns from the fourth on, without one of each pair that correlates above 0.98."""
+    rows = numbers(inputs.paths[0], 22, ",")[:, 3:]
+    return dkef(inputs, rows[:, less_correlated_columns(rows)])
+
+
+@component(
+    "datasets",
+    "hepmass-dkef-original",
+    "as hepmass-dkef, whitened with all rows, test included, as published",
+    kind="tabular",
+    seeded=True,
+)
+@component("datasets", "hepmass-dkef", "HEPMASS, D = 22, DKEF protocol", kind="tabular", seeded=True)
+@needs(*HEPMASS)
+def hepmass_dkef(inputs: Inputs) -> Dataset:
+    """Load the signal rows of both files without jet count and b-tags."""
+    rows = np.concatenate([read_hepmass(path) for path in inputs.paths])
+    return dkef(inputs, np.delete(rows, HEPMASS_DISCRETE, axis=1), test=HEPMASS_TEST)
+
+
+@component(
+    "datasets",
+    "miniboone-dkef-original",
+    "as miniboone-dkef, whitened with all rows, test included, as published",
+    kind="tabular",
+    seeded=True,
+)
+@component("datasets", "miniboone-dkef", "MINIBOONE, D = 43, DKEF protocol", kind="tabular", seeded=True)
+@needs(MINIBOONE)
+def miniboone_dkef(inputs: Inputs) -> Dataset:
+    """Load the rows of the MAF archive's file."""
+    return dkef(inputs, read_miniboone(inputs.paths[0]))
+
+
+def dkef(inputs: Inputs, raw: Array, *, quantised: bool = False, test: int | None = None) -> Dataset:
+    """Return the dataset that the protocol makes of rows.
 
     Arguments:
-        name: as registered.
-        read: the rows of its files.
+        inputs: of the loader; a name that ends in '-original' asks for whitening with all rows, as the public code does.
+        raw: rows of the file, (n, d).
         quantised: whether values are rounded, so that noise is added.
         test: number of test rows where it is not a tenth.
-        original: whiten with all rows, as the public code does.
     """
-
-    name: str
-    read: Callable[[Found], Array]
-    quantised: bool = False
-    test: int | None = None
-    original: bool = False
-
-    def __call__(self, root: Path | None, split: int = 0) -> Dataset:
-        """The dataset with split seed `split`.
-
-        Raises:
-            DatasetError: if its files are missing or not what they should be.
-        """
-        found = find(self.name, root)
-        raw = self.read(found)
-        rng = np.random.RandomState(split)
-        order = np.arange(len(raw))
-        rng.shuffle(order)
-        raw = raw[order]
-        rows = dithered(raw, rng) if self.quantised else raw
-        rows = rows[:, rng.permutation(raw.shape[1])]
-        splits = last_tenths(rows, self.test, MOST_VALIDATION)
-        fitted_to = (rows[:ORIGINAL_AXES_ROWS], rows.mean(axis=0)) if self.original else (splits["train"], None)
-        affine = whitening(*fitted_to)
-        noise = "uniform noise of a median gap, " if self.quantised else ""
-        fitted = "all rows, test included" if self.original else "the training rows"
-        return tabular(
-            self.name + (f"@{split}" if split else ""),
-            {key: affine(values) for key, values in splits.items()},
-            originals=last_tenths(raw, self.test, MOST_VALIDATION),
-            features=[f"pc{i + 1}" for i in range(raw.shape[1])],
-            log_det=affine.log_det,
-            protocol=f"DKEF: shuffled with seed {split}, {noise}columns permuted, PCA-whitened with {fitted}",
-            provenance=found.provenance,
-            unverified=found.unverified,
-        )
+    original = inputs.name.endswith("-original")
+    rng = np.random.RandomState(inputs.split)
+    order = np.arange(len(raw))
+    rng.shuffle(order)
+    raw = raw[order]
+    rows = dithered(raw, rng) if quantised else raw
+    rows = rows[:, rng.permutation(raw.shape[1])]
+    splits = last_tenths(rows, test, MOST_VALIDATION)
+    fitted_to = (rows[:ORIGINAL_AXES_ROWS], rows.mean(axis=0)) if original else (splits["train"], None)
+    affine = whitening(*fitted_to)
+    noise = "uniform noise of a median gap, " if quantised else ""
+    fitted = "all rows, test included" if original else "the training rows"
+    return tabular(
+        inputs.label,
+        {key: affine(values) for key, values in splits.items()},
+        originals=last_tenths(raw, test, MOST_VALIDATION),
+        features=[f"pc{i + 1}" for i in range(raw.shape[1])],
+        log_det=affine.log_det,
+        protocol=f"DKEF: shuffled with seed {inputs.split}, {noise}columns permuted, PCA-whitened with {fitted}",
+        provenance=inputs.source,
+    )
 
 
 def dithered(rows: Array, rng: np.random.RandomState) -> Array:
-    """Rows with U(−Δ, Δ) added, Δ the median gap between distinct values of a column."""
+    """Add U(−Δ, Δ) to rows, Δ the median gap between distinct values of a column."""
     columns = []
     for column in rows.T:
         gap = np.median(np.diff(np.unique(column)))
@@ -100,39 +159,11 @@ def dithered(rows: Array, rng: np.random.RandomState) -> Array:
     return np.stack(columns, axis=1)
 
 
-def read_wine(found: Found) -> Array:
-    """The 11 measured properties of a wine, without its quality."""
-    return numbers(found.paths[0], columns=12, delimiter=";")[:, :-1]
-
-
-def read_parkinsons(found: Found) -> Array:
-    """Columns from the fourth on, without one of each pair that correlates above 0.98."""
-    rows = numbers(found.paths[0], columns=22, delimiter=",")[:, 3:]
-    return rows[:, less_correlated_columns(rows)]
-
-
 def less_correlated_columns(rows: Array) -> list[int]:
-    """As `maf.uncorrelated_columns`, but by |correlation| for the first column to go, as the public code does."""
+    """Return columns as `maf.uncorrelated_columns`, but by |correlation| for the first one to go, as the public code does."""
     partners = (np.abs(np.corrcoef(rows, rowvar=False)) > MOST_CORRELATION).sum(axis=1)
     first = np.flatnonzero(partners > 1)
     if not len(first):
         return list(range(rows.shape[1]))
     kept = [i for i in range(rows.shape[1]) if i != first[0]]
     return [kept[i] for i in uncorrelated_columns(rows[:, kept])]
-
-
-def read_hepmass_signal(found: Found) -> Array:
-    """Signal rows of both files without jet count and b-tags."""
-    rows = np.concatenate(read_hepmass(found))
-    return np.delete(rows, HEPMASS_DISCRETE, axis=1)
-
-
-REDWINE = DkefTable("redwine", read_wine, quantised=True)
-WHITEWINE = DkefTable("whitewine", read_wine, quantised=True)
-PARKINSONS = DkefTable("parkinsons", read_parkinsons)
-HEPMASS = DkefTable("hepmass-dkef", read_hepmass_signal, test=174_900)
-MINIBOONE = DkefTable("miniboone-dkef", read_miniboone)
-REDWINE_ORIGINAL, WHITEWINE_ORIGINAL, PARKINSONS_ORIGINAL, HEPMASS_ORIGINAL, MINIBOONE_ORIGINAL = (
-    replace(table, name=f"{table.name}-original", original=True)
-    for table in (REDWINE, WHITEWINE, PARKINSONS, HEPMASS, MINIBOONE)
-)

@@ -1,4 +1,4 @@
-"""A small collider simulation in the form of HEPMASS: a heavy resonance X → t t̄ → (W b)(W b̄) → (ℓν b)(q q̄ b̄), against t t̄ without X.
+"""A small collider simulation in the form of HEPMASS: a heavy resonance X → t t̄ → (W b)(W b̄) → (ℓν b)(q q̄ b̄).
 
 What HEPMASS is made of (Baldi et al. 2016, "Parameterized neural networks for high-energy physics", arXiv 1601.07913), reduced to what a
 laptop does in a second: isotropic two-body decays in rest frames (no spin correlations), relativistic boosts, Breit–Wigner masses,
@@ -15,25 +15,29 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from bench.data import Array, Dataset
+from bench.data import Array, Dataset, Inputs
 from bench.data.maf import continuous_columns
 from bench.data.table import standardising, tabular
+from gebm.components import component
 
-__all__ = ["FEATURES", "HEPMASS_SIM", "HEPMASS_SIM_FULL", "Events", "HepmassSim", "decay", "generate", "simulate"]
+__all__ = ["FEATURES", "Events", "dataset", "decay", "generate", "simulate"]
 
 TOP, TOP_WIDTH = 172.5, 1.41
 W, W_WIDTH = 80.4, 2.085
 BOTTOM = 4.7
 RELATIVE_WIDTH = 0.02  # of X
-LEAST_MASS = 450.0  # of X: five widths below it two top quarks can still be made
+SPREAD, RAPIDITY = 30.0, 0.7  # of X: standard deviations of its transverse momentum per axis and of its rapidity
 CUT_PT, CUT_ETA = 20.0, 2.5
 TAG_EFFICIENCY, MISTAG = 0.7, 0.05
+MASS = 1000.0  # of X
+SIZES = {  # rows of train, validation and test
+    "hepmass-sim": (20_000, 2_000, 10_000),
+    "hepmass-sim-full": (315_123, 35_013, 174_987),
+}
 CHUNK = 16_384  # rows at a time: what is at hand stays in the processor's cache
 
 FEATURES = (
@@ -45,7 +49,7 @@ PAIRS = tuple(itertools.combinations(range(4), 2))
 
 
 class Events(NamedTuple):
-    """True four-momenta of simulated events, each (4, n); `resonance` is X, or for background the t t̄ pair."""
+    """True four-momenta of simulated events, each (4, n); `resonance` is X."""
 
     resonance: Array
     top: Array
@@ -104,26 +108,13 @@ def decay(
     return children[0], children[1]
 
 
-def generate(count: int, rng: np.random.Generator, mass: float = 1000.0, label: int = 1) -> Events:
-    """`count` events before any detector: signal (label 1) with X of the given mass, or background (label 0), a falling t t̄ continuum.
-
-    Raises:
-        ValueError: for a mass too small to make two top quarks, or another label.
-    """
-    if mass < LEAST_MASS:
-        raise ValueError(f"the mass of X must be at least {LEAST_MASS:g} GeV to make two top quarks, got {mass:g}")
-    if label not in (0, 1):
-        raise ValueError(f"label must be 1 (signal) or 0 (background), got {label}")
+def generate(count: int, rng: np.random.Generator) -> Events:
+    """Generate `count` signal events before any detector."""
     tops = breit_wigner(TOP, TOP_WIDTH, 2 * count, rng).reshape(2, count)
     ws = breit_wigner(W, W_WIDTH, 2 * count, rng).reshape(2, count)
-    if label == 1:
-        masses = breit_wigner(mass, RELATIVE_WIDTH * mass, count, rng, reach=5.0)
-        spread, rapidity = 30.0, 0.7
-    else:
-        masses = tops.sum(axis=0) + rng.gamma(1.6, 95.0, count)
-        spread, rapidity = 25.0, 1.0
-    push = spread * rng.standard_normal((2, count))
-    resonance = momentum(push[0], push[1], rapidity * rng.standard_normal(count), masses)
+    masses = breit_wigner(MASS, RELATIVE_WIDTH * MASS, count, rng, reach=5.0)
+    push = SPREAD * rng.standard_normal((2, count))
+    resonance = momentum(push[0], push[1], RAPIDITY * rng.standard_normal(count), masses)
     top, antitop = decay(resonance, masses, tops[0], tops[1], rng)
     w_leptonic, bottom = decay(top, tops[0], ws[0], BOTTOM, rng)
     w_hadronic, antibottom = decay(antitop, tops[1], ws[1], BOTTOM, rng)
@@ -240,51 +231,38 @@ def solve_neutrino(lepton: Array, missing: Array) -> tuple[Array, Array]:
     return neutrino, np.maximum(transverse_mass, W)
 
 
-def simulate(count: int, rng: np.random.Generator, mass: float = 1000.0, label: int = 1) -> Array:
-    """HEPMASS's 27 features of `count` accepted events, (count, 27), in the units of `FEATURES`: GeV and radians.
-
-    Raises:
-        ValueError: as `generate` does.
-    """
+def simulate(count: int, rng: np.random.Generator) -> Array:
+    """Simulate HEPMASS's 27 features of `count` accepted events, (count, 27), in the units of `FEATURES`: GeV and radians."""
     parts: list[Array] = []
     missing = count
     while missing > 0:
-        parts.append(measure(generate(CHUNK, rng, mass, label), rng)[:missing])
+        parts.append(measure(generate(CHUNK, rng), rng)[:missing])
         missing -= len(parts[-1])
     return np.concatenate(parts) if parts else np.empty((0, len(FEATURES)))
 
 
-@dataclass(frozen=True)
-class HepmassSim:
-    """Simulated signal events, preprocessed as MAF does HEPMASS; the split number is the seed of the simulation.
-
-    Arguments:
-        name: as registered.
-        sizes: rows of train, validation and test.
-        mass: of X, in GeV.
-    """
-
-    name: str
-    sizes: tuple[int, int, int]
-    mass: float = 1000.0
-
-    def __call__(self, root: Path | None, split: int = 0) -> Dataset:  # noqa: ARG002 (made here: needs no folder)
-        train, validation, _ = self.sizes
-        rows = simulate(sum(self.sizes), np.random.default_rng(split), self.mass)
-        fitted, held_out = rows[: train + validation], rows[train + validation :]
-        kept = continuous_columns(fitted)
-        affine = standardising(fitted[:, kept], ddof=1)
-        splits = {"train": fitted[:train], "validation": fitted[train:], "test": held_out}
-        return tabular(
-            self.name + (f"@{split}" if split else ""),
-            {part: affine(values[:, kept]) for part, values in splits.items()},
-            features=[FEATURES[i] for i in kept],
-            log_det=affine.log_det,
-            protocol=f"simulated with seed {split}, mass {self.mass:g} GeV, label 1; then MAF's for HEPMASS: columns that repeat dropped, "
-            "standardised by train+validation",
-            provenance="made here by bench.data.hepmass_sim, after the description of UCI HEPMASS",
-        )
-
-
-HEPMASS_SIM = HepmassSim("hepmass-sim", (20_000, 2_000, 10_000))
-HEPMASS_SIM_FULL = HepmassSim("hepmass-sim-full", (315_123, 35_013, 174_987))
+@component("datasets", "hepmass-sim-full", "as hepmass-sim, as many rows as HEPMASS", kind="tabular", seeded=True)
+@component(
+    "datasets",
+    "hepmass-sim",
+    "simulated collider events in HEPMASS's form, D = 21; made here",
+    kind="tabular",
+    seeded=True,
+)
+def dataset(inputs: Inputs) -> Dataset:
+    """Simulate signal events and preprocess them as MAF does HEPMASS; the split number is the seed of the simulation."""
+    train, validation, test = SIZES[inputs.name]
+    rows = simulate(train + validation + test, np.random.default_rng(inputs.split))
+    fitted, held_out = rows[: train + validation], rows[train + validation :]
+    kept = continuous_columns(fitted)
+    affine = standardising(fitted[:, kept], ddof=1)
+    splits = {"train": fitted[:train], "validation": fitted[train:], "test": held_out}
+    return tabular(
+        inputs.label,
+        {part: affine(values[:, kept]) for part, values in splits.items()},
+        features=[FEATURES[i] for i in kept],
+        log_det=affine.log_det,
+        protocol=f"simulated with seed {inputs.split}, mass {MASS:g} GeV, label 1; then MAF's for HEPMASS: columns that repeat dropped, "
+        "standardised by train+validation",
+        provenance="made here by bench.data.hepmass_sim, after the description of UCI HEPMASS",
+    )

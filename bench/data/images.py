@@ -1,19 +1,14 @@
-"""Image datasets, and the map between their integer pixels and what networks see."""
+"""The map between the integer pixels of images and what networks see."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
-
-import numpy as np
-
-from bench.data import Dataset
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-__all__ = ["PixelCodec", "digits"]
+__all__ = ["PixelCodec"]
 
 
 class PixelCodec:
@@ -31,7 +26,7 @@ class PixelCodec:
         self.levels = levels
 
     def dequantise(self, pixels: Tensor, generator: torch.Generator) -> Tensor:
-        """Integer pixels, any shape → reals in (−1, 1)."""
+        """Map integer pixels of any shape to reals in (−1, 1)."""
         import torch
 
         noise = torch.rand(pixels.shape, generator=generator, device=pixels.device)
@@ -39,34 +34,15 @@ class PixelCodec:
         return (pixels.float() + noise) * (2 / self.levels) - 1
 
     def quantise(self, x: Tensor) -> Tensor:
-        """Reals → integer pixels 0 … levels−1 (uint8); what lies outside [−1, 1] is clamped."""
+        """Map reals to integer pixels 0 … levels−1 (uint8); values outside [−1, 1] are clamped."""
         import torch
 
         return ((x + 1) * (self.levels / 2)).floor().clamp(0, self.levels - 1).to(torch.uint8)
 
     def to_bytes(self, pixels: Tensor) -> Tensor:
-        """Integer pixels 0 … levels−1 → 0 … 255 (uint8), as extractors and viewers expect."""
+        """Map integer pixels 0 … levels−1 to 0 … 255 (uint8), as extractors and viewers expect."""
         import torch
 
         if self.levels == 256:
             return pixels.to(torch.uint8)
         return (pixels.float() * (255 / (self.levels - 1))).round().to(torch.uint8)
-
-
-def digits(root: Path | None) -> Dataset:  # noqa: ARG001 (embedded: needs no folder)
-    """The 8×8 handwritten digits that ship with scikit-learn (UCI optdigits' test part), 1,797 images of 17 grey levels."""
-    from sklearn.datasets import load_digits
-
-    bunch = load_digits()
-    pixels = bunch.images.astype(np.uint8)[:, None]
-    order = np.random.default_rng(0).permutation(len(pixels))
-    parts = dict(zip(("train", "validation", "test"), np.split(order, [1197, 1397]), strict=True))
-    return Dataset(
-        name="digits",
-        kind="image",
-        splits={name: pixels[rows] for name, rows in parts.items()},
-        labels={name: bunch.target[rows].astype(np.int64) for name, rows in parts.items()},
-        levels=17,
-        protocol="shuffled once with seed 0, then 1197 train / 200 validation / 400 test; uniform dequantisation, fresh each epoch",
-        provenance="UCI Optical Recognition of Handwritten Digits, as shipped by scikit-learn",
-    )

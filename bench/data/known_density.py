@@ -17,26 +17,15 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from scipy.special import logsumexp
 
-from bench.data import Array, Dataset
+from bench.data import Array, Dataset, Inputs
 from bench.data.table import tabular
+from gebm.components import component
 
-__all__ = [
-    "KNOWN_DENSITY_8",
-    "KNOWN_DENSITY_21",
-    "KNOWN_DENSITY_43",
-    "Banana",
-    "Block",
-    "Bumps",
-    "KnownDensity",
-    "KnownDensityTable",
-    "Ring",
-    "known_density",
-]
+__all__ = ["DIMENSIONS", "Banana", "Block", "Bumps", "KnownDensity", "Ring", "dataset", "known_density"]
 
 SIZES = {"train": 100_000, "validation": 2_000, "test": 10_000}
 LOG_TAU = math.log(2 * math.pi)
@@ -244,24 +233,23 @@ def known_density(name: str) -> KnownDensity:
 DIMENSIONS = {f"known-density-{dimension}": dimension for dimension in (8, 21, 43)}
 
 
-@dataclass(frozen=True)
-class KnownDensityTable:
-    """Draws of a known law; the split number is the seed of the draw."""
-
-    name: str
-
-    def __call__(self, root: Path | None, split: int = 0) -> Dataset:  # noqa: ARG002 (made here: needs no folder)
-        law = known_density(self.name)
-        rng = np.random.default_rng([law.dimension, split])
-        return tabular(
-            self.name + (f"@{split}" if split else ""),
-            {part: law.sample(count, rng) for part, count in SIZES.items()},
-            protocol=f"drawn with seed {split}: " + ", ".join(f"{count} {part}" for part, count in SIZES.items()),
-            provenance="made here from a law of exact density and entropy",
-            truth=self.name,
-        )
-
-
-KNOWN_DENSITY_8 = KnownDensityTable("known-density-8")
-KNOWN_DENSITY_21 = KnownDensityTable("known-density-21")
-KNOWN_DENSITY_43 = KnownDensityTable("known-density-43")
+@component(
+    "datasets", "known-density-43", "a law of exact density and entropy, D = 43; made here", kind="tabular", seeded=True
+)
+@component(
+    "datasets", "known-density-21", "a law of exact density and entropy, D = 21; made here", kind="tabular", seeded=True
+)
+@component(
+    "datasets", "known-density-8", "a law of exact density and entropy, D = 8; made here", kind="tabular", seeded=True
+)
+def dataset(inputs: Inputs) -> Dataset:
+    """Draw from a known law; the split number is the seed of the draw."""
+    law = known_density(inputs.name)
+    rng = np.random.default_rng([law.dimension, inputs.split])
+    return tabular(
+        inputs.label,
+        {part: law.sample(count, rng) for part, count in SIZES.items()},
+        protocol=f"drawn with seed {inputs.split}: " + ", ".join(f"{count} {part}" for part, count in SIZES.items()),
+        provenance="made here from a law of exact density and entropy",
+        truth=inputs.name,
+    )

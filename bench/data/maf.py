@@ -12,13 +12,15 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.data import Array, Dataset, DatasetError
-from bench.data.files import Found, find
+from bench.data import Array, Dataset, DatasetError, Inputs
+from bench.data.files import File, needs
 from bench.data.old_pickle import read_frame
-from bench.data.table import last_tenths, standardising, tabular
+from bench.data.table import last_tenths, read_npy, standardising, tabular
+from gebm.components import component
 
 __all__ = [
-    "HEPMASS_FEATURES",
+    "HEPMASS",
+    "MINIBOONE",
     "bsds300",
     "continuous_columns",
     "gas",
@@ -28,8 +30,14 @@ __all__ = [
     "power",
     "read_hepmass",
     "read_miniboone",
+    "uncorrelated_columns",
 ]
 
+ARCHIVE = File(
+    "maf/data.tar.gz", "https://zenodo.org/record/1161203/files/data.tar.gz", "md5:9b9c9b0375315ad270eba4ce80c093ab"
+)
+HEPMASS = tuple(File(f"maf/hepmass/1000_{part}.csv", archive=ARCHIVE) for part in ("train", "test"))
+MINIBOONE = File("maf/miniboone/data.npy", archive=ARCHIVE)
 HEPMASS_FEATURES = 27
 MINIBOONE_FEATURES = 43
 POWER_KEPT = {
@@ -47,44 +55,50 @@ MOST_REPEATS = 5
 PATCH = 63
 
 
-def miniboone(root: Path | None) -> Dataset:
-    """MINIBOONE: signal events, outliers and columns that repeat taken out already in the archive's file."""
-    found = find("miniboone", root)
-    return standardised("miniboone", found, last_tenths(read_miniboone(found)), "signal class, not shuffled")
+@component("datasets", "miniboone", "MINIBOONE, D = 43, MAF protocol", kind="tabular")
+@needs(MINIBOONE)
+def miniboone(inputs: Inputs) -> Dataset:
+    """Load MINIBOONE: signal events; outliers and columns that repeat are missing from the archive's file already."""
+    return standardised(inputs, last_tenths(read_miniboone(inputs.paths[0])), "signal class, not shuffled")
 
 
-def read_miniboone(found: Found) -> Array:
-    """The archive's 36,488 rows of 43 features."""
-    return read_npy(found.paths[0], MINIBOONE_FEATURES)
+def read_miniboone(path: Path) -> Array:
+    """Return the archive's 36,488 rows of 43 features."""
+    return read_npy(path, MINIBOONE_FEATURES)
 
 
-def miniboone_small(root: Path | None) -> Dataset:
-    """MINIBOONE where only MAF's validation and test splits are at hand, standardised as MAF has them.
-
-    The last tenth of the validation split validates and the rest of it trains; the test split is MAF's own.
-    """
-    found = find("miniboone-small", root)
-    rows, test = (read_npy(path, MINIBOONE_FEATURES) for path in found.paths)
+@component(
+    "datasets",
+    "miniboone-small",
+    "MINIBOONE, D = 43: MAF's validation split trains, its test split tests",
+    kind="tabular",
+)
+@needs(
+    File("miniboone/val.npy", "", "sha256:104f35c387c982cd550e5d6142e8b4075d746001508e65c1a90efcb83301839d"),
+    File("miniboone/test.npy", "", "sha256:01b3fc605f334e951fed477a09a7fcd69cdc440d9204111ca253ecdf0e7590de"),
+)
+def miniboone_small(inputs: Inputs) -> Dataset:
+    """Load MAF's validation and test splits of MINIBOONE, standardised as MAF has them."""
+    rows, test = (read_npy(path, MINIBOONE_FEATURES) for path in inputs.paths)
     validation = len(rows) // 10
     return tabular(
-        "miniboone-small",
+        inputs.label,
         {"train": rows[:-validation], "validation": rows[-validation:], "test": test},
         protocol="MAF's validation split without its last tenth trains, that tenth validates, MAF's test split tests; MAF's values",
         provenance="MiniBooNE signal events (UCI), in the splits of Papamakarios et al. 2017",
-        unverified=found.unverified,
     )
 
 
-def hepmass(root: Path | None) -> Dataset:
-    """HEPMASS: signal events of mass 1000, columns that repeat dropped (27 → 21); test rows have their own file."""
-    found = find("hepmass", root)
-    rows, test = read_hepmass(found)
+@component("datasets", "hepmass", "HEPMASS, D = 21, MAF protocol", kind="tabular")
+@needs(*HEPMASS)
+def hepmass(inputs: Inputs) -> Dataset:
+    """Load HEPMASS: signal events of mass 1000, columns that repeat dropped (27 → 21); test rows have their own file."""
+    rows, test = (read_hepmass(path) for path in inputs.paths)
     kept = continuous_columns(rows)
     validation = len(rows) // 10
     splits = {"train": rows[:-validation], "validation": rows[-validation:], "test": test}
     return standardised(
-        "hepmass",
-        found,
+        inputs,
         {split: values[:, kept] for split, values in splits.items()},
         "mass 1000, label 1, columns that repeat dropped, not shuffled",
         ddof=1,
@@ -92,18 +106,12 @@ def hepmass(root: Path | None) -> Dataset:
     )
 
 
-def read_hepmass(found: Found) -> tuple[Array, Array]:
-    """Signal rows of the training and of the test file, (n, 27) each.
+def read_hepmass(path: Path) -> Array:
+    """Return the signal rows (label 1) of a file, (n, 27); columns after the features (the test file's mass) are left out, as in MAF.
 
     Raises:
-        DatasetError: if a file is not a table of a label and 27 features.
+        DatasetError: if it is not a table of a label and 27 features.
     """
-    train, test = (read_signal(path) for path in found.paths)
-    return train, test
-
-
-def read_signal(path: Path) -> Array:
-    """Rows of label 1, without it; what follows the 27 features (the test file's mass) is left out, as MAF does."""
     import pandas as pd
 
     try:
@@ -116,10 +124,11 @@ def read_signal(path: Path) -> Array:
     return signal
 
 
-def power(root: Path | None) -> Dataset:
-    """POWER: shuffled with seed 42, two columns dropped, uniform noise as wide as a column's resolution."""
-    found = find("power", root)
-    rows = read_npy(found.paths[0], 8)
+@component("datasets", "power", "POWER, D = 6, MAF protocol", kind="tabular")
+@needs(File("maf/power/data.npy", archive=ARCHIVE))
+def power(inputs: Inputs) -> Dataset:
+    """Load POWER: shuffled with seed 42, two columns dropped, uniform noise as wide as a column's resolution."""
+    rows = read_npy(inputs.paths[0], 8)
     rng = np.random.RandomState(POWER_SEED)
     order = np.arange(len(rows))
     rng.shuffle(order)
@@ -128,8 +137,7 @@ def power(root: Path | None) -> Dataset:
     metering = rng.rand(len(rows), 3)
     noise = np.hstack([active, voltage, metering, np.zeros((len(rows), 1))])
     return standardised(
-        "power",
-        found,
+        inputs,
         last_tenths(rows + noise),
         f"shuffled with seed {POWER_SEED}, uniform noise of each column's resolution",
         features=list(POWER_KEPT),
@@ -137,43 +145,40 @@ def power(root: Path | None) -> Dataset:
     )
 
 
-def gas(root: Path | None) -> Dataset:
-    """GAS: the sensors of ethylene in CO, one of each pair correlated above 0.98 dropped; standardised by all rows, as published."""
-    found = find("gas", root)
-    names, rows = read_frame(found.paths[0])
+@component("datasets", "gas", "GAS, D = 8, MAF protocol", kind="tabular")
+@needs(File("maf/gas/ethylene_CO.pickle", archive=ARCHIVE))
+def gas(inputs: Inputs) -> Dataset:
+    """Load GAS: sensors of ethylene in CO, one of each pair correlated above 0.98 dropped; standardised by all rows, as published."""
+    names, rows = read_frame(inputs.paths[0])
     if absent := [name for name in GAS_NOT_SENSORS if name not in names]:
         raise DatasetError(
-            f"{found.paths[0]} has no column '{absent[0]}'; it is not the archive's table of ethylene in CO"
+            f"{inputs.paths[0]} has no column '{absent[0]}'; it is not the archive's table of ethylene in CO"
         )
     sensors = [i for i, name in enumerate(names) if name not in GAS_NOT_SENSORS]
     kept = [sensors[i] for i in uncorrelated_columns(rows[:, sensors])]
     affine = standardising(rows[:, kept], ddof=1)
     return tabular(
-        "gas",
+        inputs.label,
         last_tenths(affine(rows[:, kept])),
         originals=last_tenths(rows[:, kept]),
         features=[names[i] for i in kept],
         log_det=affine.log_det,
         protocol="MAF: one of each pair of columns correlated above 0.98 dropped, not shuffled, standardised by all rows, test included",
-        provenance=found.provenance,
-        unverified=found.unverified,
+        provenance=inputs.source,
     )
 
 
-def bsds300(root: Path | None) -> Dataset:
-    """BSDS300: patches of 8×8 pixels without their mean, the last pixel left out; splits and values are the file's."""
-    found = find("bsds300", root)
-    return tabular(
-        "bsds300",
-        read_patches(found.paths[0]),
-        protocol="MAF: splits and values of the archive's file",
-        provenance=found.provenance,
-        unverified=found.unverified,
-    )
+@component("datasets", "bsds300", "BSDS300 patches, D = 63, MAF protocol", kind="tabular")
+@needs(File("maf/BSDS300/BSDS300.hdf5", archive=ARCHIVE))
+def bsds300(inputs: Inputs) -> Dataset:
+    """Load BSDS300: patches of 8×8 pixels without their mean, the last pixel left out; splits and values are the file's."""
+    splits = read_patches(inputs.paths[0])
+    protocol = "MAF: splits and values of the archive's file"
+    return tabular(inputs.label, splits, protocol=protocol, provenance=inputs.source)
 
 
 def read_patches(path: Path) -> dict[str, Array]:
-    """The three splits of the archive's HDF5 file, (n, 63) each.
+    """Return the three splits of the archive's HDF5 file, (n, 63) each.
 
     Raises:
         DatasetError: if h5py is not installed, or the file is not of this form.
@@ -196,8 +201,7 @@ def read_patches(path: Path) -> dict[str, Array]:
 
 
 def standardised(
-    name: str,
-    found: Found,
+    inputs: Inputs,
     splits: Mapping[str, Array],
     how: str,
     *,
@@ -205,37 +209,21 @@ def standardised(
     features: Sequence[str] = (),
     originals: Mapping[str, Array] | None = None,
 ) -> Dataset:
-    """A dataset whose values are standardised by training and validation rows together."""
+    """Return a dataset whose values are standardised by training and validation rows together."""
     affine = standardising(np.concatenate([splits["train"], splits["validation"]]), ddof)
     return tabular(
-        name,
+        inputs.label,
         {split: affine(rows) for split, rows in splits.items()},
         originals=originals or splits,
         features=features,
         log_det=affine.log_det,
         protocol=f"MAF: {how}, standardised by train+validation",
-        provenance=found.provenance,
-        unverified=found.unverified,
+        provenance=inputs.source,
     )
 
 
-def read_npy(path: Path, columns: int) -> Array:
-    """The rows of a .npy file of numbers, (n, columns).
-
-    Raises:
-        DatasetError: if it is not of this form.
-    """
-    try:
-        rows = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise DatasetError(f"{path} is not a .npy file of numbers: {error}") from error
-    if rows.ndim != 2 or rows.shape[1] != columns or rows.dtype.kind != "f":
-        raise DatasetError(f"{path} has shape {rows.shape}; expected rows of {columns} numbers")
-    return np.asarray(rows, dtype=np.float64)
-
-
 def continuous_columns(rows: Array) -> list[int]:
-    """The columns of (n, d) rows that do not repeat themselves: those whose smallest value occurs at most 5 times.
+    """Return the columns of (n, d) rows that do not repeat themselves: those whose smallest value occurs at most 5 times.
 
     MAF's code means to drop columns with too many equal values, and counts the smallest one alone; published results are of what it does.
     """
@@ -244,7 +232,7 @@ def continuous_columns(rows: Array) -> list[int]:
 
 
 def uncorrelated_columns(rows: Array) -> list[int]:
-    """What is left of the columns of (n, d) rows when the first that correlates above 0.98 with another is dropped, again and again."""
+    """Return the columns of (n, d) rows left when the first that correlates above 0.98 with another is dropped, again and again."""
     kept = list(range(rows.shape[1]))
     while len(kept) > 1:
         partners = (np.corrcoef(rows[:, kept], rowvar=False) > MOST_CORRELATION).sum(axis=1)

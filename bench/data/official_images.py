@@ -1,138 +1,97 @@
-"""Published sets of images as their authors' files have them: CIFAR-10, Fashion-MNIST, ImageNet 32×32, CelebA, LSUN bedrooms.
+"""Published sets of images as in their authors' files: CIFAR-10, Fashion-MNIST, ImageNet 32×32, CelebA, LSUN bedrooms.
 
-Nothing is unpickled and nothing extracted. All training images train, as in published runs; where a validation split is wanted, which picks
-the energy in a GEBM's refit, it is taken from held-out images, never from those that are tested.
+Nothing is unpickled and nothing extracted. All training images train, as in published runs; a validation split, which picks the energy in
+a GEBM's refit, is taken from held-out images, never from those that are tested.
 """
 
 from __future__ import annotations
 
-import contextlib
+import functools
 import gzip
 import io
 import itertools
-import tarfile
+import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 import numpy as np
 
-from bench.data import Array, Dataset, DatasetError
-from bench.data.decoded import Allocate, Build, DecodedCache
-from bench.data.files import Found, find
-from bench.data.image_splits import Layout, fill
-from bench.data.own_images import decoded_images
-from bench.data.pictures import Pictures, in_tar, in_zip, opened_zip
+from bench.data import Array, Dataset, DatasetError, Inputs
+from bench.data.archives import members, readable
+from bench.data.decoded import Allocate, Build, put, put_held_out
+from bench.data.files import File, needs
+from bench.data.own_images import images_in_folders
+from bench.data.pictures import Images, Pictures, fill, read_images, remark_on
+from gebm.components import component
 
-__all__ = [
-    "CELEBA_32",
-    "CELEBA_64",
-    "CelebA",
-    "cifar10",
-    "cifar10_jpeg75",
-    "cifar10_test",
-    "fashion_mnist",
-    "imagenet32",
-    "lsun_bedroom",
-]
+__all__ = ["celeba", "cifar10", "cifar10_jpeg75", "fashion_mnist", "imagenet32", "lsun_bedroom"]
 
-VERSION = "official-images-1"
 CIFAR_BATCH = (10_000, 1 + 3 * 32 * 32)
 CIFAR_BATCHES = [*(f"data_batch_{i}.bin" for i in range(1, 6)), "test_batch.bin"]
-IDX_IMAGES, IDX_LABELS = 0x803, 0x801
+FASHION = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com"
+FASHION_DEBIAN = "/usr/share/datasets/fashion-mnist"  # dataset-fashion-mnist, which compresses them anew
+IMAGENET = "https://image-net.org/data/downsample"
+LSUN = File(
+    "lsun/bedroom_train_lmdb.zip",
+    "http://dl.yf.io/lsun/scenes/bedroom_train_lmdb.zip",
+    "md5:f2c5d904a82a6295dbdccb322b4b0a99",
+)
 LSUN_HELD_OUT = 10_000
 CELEBA_SPLITS = ("train", "validation", "test")
 
 
-def from_cache(
-    name: str, found: Found, cache: DecodedCache, build: Build, protocol: str, **settings: int | str
-) -> Dataset:
-    """A dataset of the arrays that `build` makes of the files; `settings` are what else they depend on."""
-    key: dict[str, Any] = {
-        "version": VERSION,
-        "dataset": name,
-        "content": [cache.digest_of(path) for path in found.paths],
-    }
-    decoded = cache.arrays(name, 256, key | settings, build)
-    return Dataset(
-        name=name,
-        kind="image",
-        splits=decoded.splits,
-        labels=decoded.labels,
-        levels=256,
-        protocol=protocol + (f"; {decoded.remark}" if decoded.remark else ""),
-        provenance=found.provenance + ("; NOT the official file, accepted unverified" if found.unverified else ""),
-        recorded_digest=decoded.digest,
+def made_of_files(inputs: Inputs, build: Build, protocol: str) -> Dataset:
+    """Return the dataset of the arrays that `build` makes of the files."""
+    key = {"dataset": inputs.name, "content": [inputs.decoded.digest_of(path) for path in inputs.paths]}
+    return inputs.decoded.dataset(inputs.label, key, build, protocol, inputs.source)
+
+
+@component("datasets", "cifar10-test", "CIFAR-10, all 10,000 test images test: what real images score", kind="image")
+@component("datasets", "cifar10", "CIFAR-10, 32×32: 50,000 train, 2,000 validate, 8,000 test", kind="image")
+@needs(
+    File(
+        "cifar-10-binary.tar.gz",
+        "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
+        "md5:c32a1d4ab5d03f1284b67883e8d87530",
     )
-
-
-def put(allocate: Allocate, split: str, images: Array, labels: Array) -> None:
-    """Fill the arrays of a split."""
-    allocate(f"{split}.images", images.shape, "u1")[:] = images
-    allocate(f"{split}.labels", labels.shape, "i8")[:] = labels
-
-
-def cifar10(root: Path | None, cache: DecodedCache) -> Dataset:
-    """CIFAR-10 (Krizhevsky 2009), binary version: 50,000 train; of the 10,000 test images the first 2,000 validate, 8,000 test."""
-    found = find("cifar10", root, cache.digest_of)
+)
+def cifar10(inputs: Inputs) -> Dataset:
+    """Load CIFAR-10 (Krizhevsky 2009), binary version; `cifar10-test` holds out no image of the test batch to validate."""
+    validates = inputs.name == "cifar10"
 
     def build(allocate: Allocate) -> str:
-        batches = read_cifar(found.paths[0])
-        put(allocate, "train", *joined(batches[:5]))
-        images, labels = batches[5]
-        put(allocate, "validation", images[:2000], labels[:2000])
-        put(allocate, "test", images[2000:], labels[2000:])
+        *batches, test = read_cifar(inputs.paths[0])
+        put(allocate, "train", *(np.concatenate(parts) for parts in zip(*batches, strict=True)))
+        if validates:
+            put_held_out(allocate, *test)
+        else:
+            put(allocate, "test", *test)
         return ""
 
-    return from_cache(
-        "cifar10", found, cache, build, "all 50,000 train; the first 2,000 test images validate, 8,000 test"
-    )
-
-
-def cifar10_test(root: Path | None, cache: DecodedCache) -> Dataset:
-    """CIFAR-10 with all 10,000 images in its test split, for what real images score against the training split."""
-    found = find("cifar10-test", root, cache.digest_of)
-
-    def build(allocate: Allocate) -> str:
-        batches = read_cifar(found.paths[0])
-        put(allocate, "train", *joined(batches[:5]))
-        put(allocate, "test", *batches[5])
-        return ""
-
-    return from_cache("cifar10-test", found, cache, build, "all 50,000 train, all 10,000 test, none validate")
-
-
-def joined(batches: Sequence[tuple[Array, Array]]) -> tuple[Array, Array]:
-    """Images and labels of batches, one after the other."""
-    return np.concatenate([images for images, _ in batches]), np.concatenate([labels for _, labels in batches])
+    held_out = "the first 2,000 test images validate, 8,000 test" if validates else "all 10,000 test, none validate"
+    return made_of_files(inputs, build, f"all 50,000 train{';' if validates else ','} {held_out}")
 
 
 def read_cifar(archive: Path) -> list[tuple[Array, Array]]:
-    """Images and labels of the five training batches and the test batch.
+    """Return images and labels of the five training batches and the test batch.
 
     Raises:
         DatasetError: if the archive lacks one, or one is not of the documented form.
     """
     found: dict[str, tuple[Array, Array]] = {}
-    try:
-        with tarfile.open(archive, "r|gz") as tar:
-            for entry in tar:
-                name = PurePosixPath(entry.name).name
-                content = tar.extractfile(entry) if name in CIFAR_BATCHES and entry.isfile() else None
-                if content is not None:
-                    found[name] = cifar_batch(archive, name, content.read())
-    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
-        raise DatasetError(f"{archive} is not an archive that can be read: {error}") from error
+    with readable(archive):
+        for path, content in members(archive):
+            if (name := PurePosixPath(path).name) in CIFAR_BATCHES:
+                found[name] = cifar_batch(archive, name, content.read())
     if missing := [name for name in CIFAR_BATCHES if name not in found]:
         raise DatasetError(f"{archive} has no {missing[0]}; is it the binary version?")
     return [found[name] for name in CIFAR_BATCHES]
 
 
 def cifar_batch(archive: Path, name: str, content: bytes) -> tuple[Array, Array]:
-    """A batch's rows of one byte of label and 3×32×32 of pixels."""
+    """Split the rows of a batch into 3×32×32 bytes of pixels and the byte of label before them."""
     if len(content) != CIFAR_BATCH[0] * CIFAR_BATCH[1]:
         raise DatasetError(
             f"{archive}: {name} has {len(content):,} bytes; expected {CIFAR_BATCH[0] * CIFAR_BATCH[1]:,}"
@@ -143,92 +102,128 @@ def cifar_batch(archive: Path, name: str, content: bytes) -> tuple[Array, Array]
     return rows[:, 1:].reshape(-1, 3, 32, 32), rows[:, 0]
 
 
-def cifar10_jpeg75(root: Path | None, cache: DecodedCache) -> Dataset:
-    """CIFAR-10 as JPEG of quality 75, in folders of splits and classes: real images, but not the official bits."""
-    found = find("cifar10-jpeg75", root, cache.digest_of)
-    provenance = f"CIFAR-10 (Krizhevsky 2009) as JPEG of quality 75, {found.provenance}"
-    return decoded_images("cifar10-jpeg75", in_tar(found.paths[0]), cache, 0, 0, provenance, found.unverified)
+@component(
+    "datasets",
+    "cifar10-jpeg75",
+    "CIFAR-10 as JPEG of quality 75: real images, not the official bits",
+    kind="image",
+    digest="8a896d011b5fdc2767b77831c9a17a83b1f15976838d0a5f3022ece15aa5237f",
+)
+@needs(File("cifar10_jpeg75.tar.xz", "", "sha256:e82212b8f8580e3e79f41a32c7db0e6a5b8fb10188d1723b706e150379c98be9"))
+def cifar10_jpeg75(inputs: Inputs) -> Dataset:
+    """Load CIFAR-10 as JPEG of quality 75, in folders of splits and classes."""
+    provenance = f"CIFAR-10 (Krizhevsky 2009) as JPEG of quality 75, {inputs.source}"
+    return images_in_folders(inputs.label, inputs.paths[0], inputs.decoded, 0, 0, provenance)
 
 
-def fashion_mnist(root: Path | None, cache: DecodedCache) -> Dataset:
-    """Fashion-MNIST (Xiao et al. 2017): grey, 28×28 within a black frame of 2 pixels, so that networks for 32×32 take it."""
-    found = find("fashion-mnist", root, cache.digest_of)
+def fashion_file(name: str, published: str, debian: str) -> File:
+    """Return a file of Fashion-MNIST, which Debian compresses anew."""
+    return File(
+        f"fashion-mnist/{name}.gz",
+        f"{FASHION}/{name}.gz",
+        f"md5:{published}",
+        also=(f"md5:{debian}",),
+        elsewhere=f"{FASHION_DEBIAN}/{name}.gz",
+    )
+
+
+@component(
+    "datasets",
+    "fashion-mnist",
+    "Fashion-MNIST, grey, framed to 32×32",
+    kind="image",
+    digest="3247902bd16dac3d17c6966c7ccab4fa41e160755625dc6e7c26f3bc5bcc6d1e",
+)
+@needs(
+    fashion_file("train-images-idx3-ubyte", "8d4fb7e6c68d591d4c3dfef9ec88bf0d", "cf8536b0aa1a6ac5fa3f23001093305c"),
+    fashion_file("train-labels-idx1-ubyte", "25c81989df183df01b3e8a0aad5dffbe", "10bea18fdb374794d4bb42e356e600c9"),
+    fashion_file("t10k-images-idx3-ubyte", "bef4ecab320f06d8554ea6380940ec79", "f78720b4224f21cce2f2ccf2d7a94c9a"),
+    fashion_file("t10k-labels-idx1-ubyte", "bb300cfdad3c16e7a12a480ee83cd310", "0d30e22e447f3c33dab9ed536400ac01"),
+)
+def fashion_mnist(inputs: Inputs) -> Dataset:
+    """Load Fashion-MNIST (Xiao et al. 2017): 28×28 within a black frame of 2 pixels, so that networks for 32×32 take it."""
 
     def build(allocate: Allocate) -> str:
-        (train, labels), (held_out, held_out_labels) = (
-            (read_idx(images, IDX_IMAGES), read_idx(labels, IDX_LABELS)) for images, labels in pairs(found.paths)
+        train, labels, held_out, held_out_labels = (
+            read_idx(path, axes) for path, axes in zip(inputs.paths, (3, 1, 3, 1), strict=True)
         )
-        fifth = len(held_out) // 5
         put(allocate, "train", framed(train), labels)
-        put(allocate, "validation", framed(held_out[:fifth]), held_out_labels[:fifth])
-        put(allocate, "test", framed(held_out[fifth:]), held_out_labels[fifth:])
+        put_held_out(allocate, framed(held_out), held_out_labels)
         return ""
 
     protocol = "framed in black to 32×32; all 60,000 train; the first 2,000 test images validate, 8,000 test"
-    return from_cache("fashion-mnist", found, cache, build, protocol)
-
-
-def pairs(paths: Sequence[Path]) -> Iterator[tuple[Path, Path]]:
-    """Files of images, each with its file of labels."""
-    return zip(paths[::2], paths[1::2], strict=True)
+    return made_of_files(inputs, build, protocol)
 
 
 def framed(images: Array) -> Array:
-    """28×28 → (n, 1, 32, 32)."""
+    """Pad 28×28 to (n, 1, 32, 32)."""
     return np.pad(images, ((0, 0), (2, 2), (2, 2)))[:, None]
 
 
-def read_idx(path: Path, magic: int) -> Array:
-    """Bytes of a compressed idx file, (n, …).
+def read_idx(path: Path, axes: int) -> Array:
+    """Return the bytes of a compressed idx file as an array of so many axes, by torchvision's reader.
 
     Raises:
-        DatasetError: if it is none, or of another kind or length than its header says.
+        DatasetError: if it is none, or has another number of axes.
     """
+    from torchvision.datasets.mnist import read_sn3_pascalvincent_tensor
+
     try:
-        with gzip.open(path) as file:
-            content = file.read()
+        with tempfile.NamedTemporaryFile() as plain:
+            plain.write(gzip.decompress(path.read_bytes()))
+            plain.flush()
+            values: Array = read_sn3_pascalvincent_tensor(plain.name).numpy()
     except (OSError, EOFError, zlib.error) as error:
         raise DatasetError(f"{path} is not a compressed file that can be read: {error}") from error
-    axes = magic & 0xFF
-    header = np.frombuffer(content[: 4 + 4 * axes], ">u4")
-    if len(header) < 1 + axes or header[0] != magic or len(content) != 4 + 4 * axes + int(np.prod(header[1:])):
+    except (AssertionError, KeyError, RuntimeError, ValueError) as error:
+        raise DatasetError(f"{path} is not an idx file") from error
+    if values.ndim != axes or values.dtype != np.uint8:
         raise DatasetError(f"{path} is not an idx file of {'images' if axes == 3 else 'labels'}")
-    return np.frombuffer(content, np.uint8, offset=4 + 4 * axes).reshape(tuple(header[1:].tolist()))
+    return values
 
 
-def imagenet32(root: Path | None, cache: DecodedCache) -> Dataset:
-    """ImageNet at 32×32 (Chrabaszcz et al. 2017), its npz form: 1,281,167 train; of 50,000 a fifth validates."""
-    found = find("imagenet32", root, cache.digest_of)
+@component("datasets", "imagenet32", "ImageNet at 32×32, npz form", kind="image")
+@needs(
+    File(
+        "imagenet32/Imagenet32_train_npz.zip",
+        f"{IMAGENET}/Imagenet32_train_npz.zip",
+        "md5:3e3d1b7ddb901d59d1fbcba69b3676fa",
+    ),
+    File(
+        "imagenet32/Imagenet32_val_npz.zip",
+        f"{IMAGENET}/Imagenet32_val_npz.zip",
+        "md5:0300f7a8c5de0c82fb6fc6092b4858ed",
+    ),
+)
+def imagenet32(inputs: Inputs) -> Dataset:
+    """Load ImageNet at 32×32 (Chrabaszcz et al. 2017), npz form: 1,281,167 train; of 50,000 a fifth validates."""
 
     def build(allocate: Allocate) -> str:
-        train, held_out = (npz_members(path) for path in found.paths)
-        sizes = [len(read_npz(found.paths[0], name, "labels")) for name in train]
-        images, labels = (
-            allocate("train.images", (sum(sizes), 3, 32, 32), "u1"),
-            allocate("train.labels", (sum(sizes),), "i8"),
-        )
-        for done, (name, stop, size) in enumerate(zip(train, itertools.accumulate(sizes), sizes, strict=True)):
-            images[stop - size : stop] = imagenet_images(found.paths[0], name, size)
-            labels[stop - size : stop] = imagenet_labels(found.paths[0], name)
-            cache.tell("imagenet32: decoding", done + 1, len(train))
-        classes = imagenet_labels(found.paths[1], held_out[0])
-        pixels = imagenet_images(found.paths[1], held_out[0], len(classes))
-        fifth = len(pixels) // 5
-        put(allocate, "validation", pixels[:fifth], classes[:fifth])
-        put(allocate, "test", pixels[fifth:], classes[fifth:])
+        train, held_out = inputs.paths
+        batches = npz_members(train)
+        labels = [imagenet_labels(train, batch) for batch in batches]
+        put_at = list(itertools.accumulate(map(len, labels), initial=0))
+        images = allocate("train.images", (put_at[-1], 3, 32, 32), "u1")
+        allocate("train.labels", (put_at[-1],), "i8")[:] = np.concatenate(labels)
+        for done, batch in enumerate(batches, start=1):
+            images[put_at[done - 1] : put_at[done]] = imagenet_pixels(train, batch, len(labels[done - 1]))
+            inputs.decoded.tell("imagenet32: decoding", done, len(batches))
+        only = npz_members(held_out)[0]
+        classes = imagenet_labels(held_out, only)
+        put_held_out(allocate, imagenet_pixels(held_out, only, len(classes)), classes)
         return ""
 
     protocol = "all training images train; the first fifth of the validation images validates, the rest tests"
-    return from_cache("imagenet32", found, cache, build, protocol)
+    return made_of_files(inputs, build, protocol)
 
 
 def npz_members(archive: Path) -> list[str]:
-    """The npz files in a zip archive, in the order of their numbers.
+    """Return the names of the npz files in a zip archive, in the order of their numbers.
 
     Raises:
         DatasetError: if there are none.
     """
-    with opened_zip(archive) as content:
+    with readable(archive), zipfile.ZipFile(archive) as content:
         names = [name for name in content.namelist() if name.endswith(".npz")]
     if not names:
         raise DatasetError(f"{archive} holds no npz files; is it the npz form?")
@@ -236,21 +231,21 @@ def npz_members(archive: Path) -> list[str]:
 
 
 def read_npz(archive: Path, member: str, array: str) -> Array:
-    """One array of an npz file in a zip archive.
+    """Return one array of an npz file in a zip archive.
 
     Raises:
-        DatasetError: if it is not there or would have to be unpickled.
+        DatasetError: if it is missing or would have to be unpickled.
     """
     try:
-        with opened_zip(archive) as content, np.load(io.BytesIO(content.read(member)), allow_pickle=False) as arrays:
-            found: Array = arrays[array]
+        with zipfile.ZipFile(archive) as content:
+            found: Array = np.load(io.BytesIO(content.read(member)), allow_pickle=False)[array]
     except (zipfile.BadZipFile, KeyError, ValueError, OSError, EOFError, zlib.error) as error:
         raise DatasetError(f"{archive}: {member} has no array '{array}' that can be read: {error}") from error
     return found
 
 
-def imagenet_images(archive: Path, member: str, count: int) -> Array:
-    """The pixels of a batch, (n, 3, 32, 32)."""
+def imagenet_pixels(archive: Path, member: str, count: int) -> Array:
+    """Return the pixels of a batch, (n, 3, 32, 32)."""
     pixels = read_npz(archive, member, "data")
     if pixels.dtype != np.uint8 or pixels.shape != (count, 3 * 32 * 32):
         raise DatasetError(f"{archive}: {member} holds {pixels.dtype} {pixels.shape}; expected uint8 ({count}, 3072)")
@@ -258,117 +253,96 @@ def imagenet_images(archive: Path, member: str, count: int) -> Array:
 
 
 def imagenet_labels(archive: Path, member: str) -> Array:
-    """The classes of a batch, from 0; the files count from 1."""
+    """Return the classes of a batch, from 0; the files count from 1."""
     labels = read_npz(archive, member, "labels")
     if labels.ndim != 1 or labels.dtype.kind not in "iu" or len(labels) == 0 or labels.min() < 1 or labels.max() > 1000:
         raise DatasetError(f"{archive}: {member} has labels that are not numbers from 1 to 1000")
     return labels.astype(np.int64) - 1
 
 
-@dataclass(frozen=True)
-class CelebA:
-    """CelebA (Liu et al. 2015), aligned, resized and cut to the centred square of `side`; published splits, no classes."""
+@component("datasets", "celeba-64", "CelebA, aligned, centred square at 64×64; no classes", kind="image")
+@component("datasets", "celeba-32", "CelebA, aligned, centred square at 32×32; no classes", kind="image")
+@needs(
+    File("celeba/img_align_celeba.zip", "", "md5:00d2c5bc6d35e252742224ab0c1e8fcb"),
+    File("celeba/list_eval_partition.txt", "", "md5:d32c9cbf5e040fd4025c592c306e6668"),
+)
+def celeba(inputs: Inputs) -> Dataset:
+    """Load CelebA (Liu et al. 2015), aligned, resized and cut to the centred square; published splits, no classes."""
+    archive, partition = inputs.paths
+    side = int(inputs.name.removeprefix("celeba-"))
 
-    side: int
+    def read() -> Images:
+        return ((PurePosixPath(name).name, content) for name, content in read_images(archive))
 
-    def __call__(self, root: Path | None, cache: DecodedCache) -> Dataset:
-        """The dataset.
+    def build(allocate: Allocate) -> str:
+        tell = inputs.decoded.tell
+        return remark_on(
+            fill(allocate, Pictures(archive, read), read_partition(partition), {}, (3, side, side), side, tell)
+        )
 
-        Raises:
-            DatasetError: if its files are missing or not what they should be.
-        """
-        name = f"celeba-{self.side}"
-        found = find(name, root, cache.digest_of)
-        archive, partition = found.paths
-        pictures = in_zip(archive)
-
-        def build(allocate: Allocate) -> str:
-            names = {PurePosixPath(each).name: each for each in pictures.names()}
-            splits = {split: [names[each] for each in members] for split, members in read_partition(partition, names)}
-            layout = Layout(splits, {})
-            return fill(allocate, pictures, layout, (3, self.side, self.side), self.side, cache.tell).remark
-
-        protocol = f"published splits; resized and cut to the centred square of {self.side}×{self.side}"
-        return from_cache(name, found, cache, build, protocol, side=self.side)
+    return made_of_files(inputs, build, f"published splits; resized and cut to the centred square of {side}×{side}")
 
 
-def read_partition(path: Path, known: Mapping[str, str]) -> Iterator[tuple[str, list[str]]]:
-    """Splits and the images in them.
+def read_partition(path: Path) -> Mapping[str, list[str]]:
+    """Return the names of the images of each split.
 
     Raises:
-        DatasetError: if the file is not of lines 'NAME 0|1|2', or names an image that is not there.
+        DatasetError: if the file is not of lines 'NAME 0|1|2', or leaves a split empty.
     """
-    members: dict[str, list[str]] = {split: [] for split in CELEBA_SPLITS}
+    names: dict[str, list[str]] = {split: [] for split in CELEBA_SPLITS}
     for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
         name, _, split = line.strip().partition(" ")
         if split.strip() not in ("0", "1", "2"):
             raise DatasetError(f"{path}: line {number} is not an image's name and 0, 1 or 2")
-        if name not in known:
-            raise DatasetError(f"{path}: line {number} names {name}, which the archive does not have")
-        members[CELEBA_SPLITS[int(split)]].append(name)
-    if empty := [split for split, names in members.items() if not names]:
+        names[CELEBA_SPLITS[int(split)]].append(name)
+    if empty := [split for split in CELEBA_SPLITS if not names[split]]:
         raise DatasetError(f"{path} names no image for {empty[0]}")
-    yield from members.items()
+    return names
 
 
-CELEBA_32 = CelebA(32)
-CELEBA_64 = CelebA(64)
-
-
-def lsun_bedroom(root: Path | None, cache: DecodedCache) -> Dataset:
-    """LSUN bedrooms (Yu et al. 2015) resized and cut to the centred square of 32×32; no classes.
+@component("datasets", "lsun-bedroom", "LSUN bedrooms at 32×32; no classes; needs lmdb", kind="image")
+@needs(File("lsun/bedroom_train_lmdb/data.mdb", archive=LSUN))
+def lsun_bedroom(inputs: Inputs) -> Dataset:
+    """Load LSUN bedrooms (Yu et al. 2015), resized and cut to the centred square of 32×32; no classes.
 
     The published validation set has 300 images, so the last 10,000 training images by key test and the 10,000 before them validate;
     keys are hashes, their order is random.
     """
-    found = find("lsun-bedroom", root, cache.digest_of)
-    pictures = in_lmdb(found.paths[0])
+    path = inputs.paths[0]
 
     def build(allocate: Allocate) -> str:
-        names = sorted(pictures.names())
+        names = sorted(name for name, _ in read_lmdb(path, content=False))
         held_out = min(LSUN_HELD_OUT, len(names) // 10)
         if not held_out:
-            raise DatasetError(f"{found.paths[0]} holds {len(names)} images; too few to split")
-        train, validation, test = names[: -2 * held_out], names[-2 * held_out : -held_out], names[-held_out:]
-        layout = Layout({"train": train, "validation": validation, "test": test}, {})
-        return fill(allocate, pictures, layout, (3, 32, 32), 32, cache.tell).remark
+            raise DatasetError(f"{path} holds {len(names)} images; too few to split")
+        rest, test = names[:-held_out], names[-held_out:]
+        splits = {"train": rest[:-held_out], "validation": rest[-held_out:], "test": test}
+        pictures = Pictures(path, functools.partial(read_lmdb, path))
+        return remark_on(fill(allocate, pictures, splits, {}, (3, 32, 32), 32, inputs.decoded.tell))
 
     protocol = (
         "resized and cut to the centred square of 32×32; by key the last 10,000 test, the 10,000 before them validate"
     )
-    return from_cache("lsun-bedroom", found, cache, build, protocol)
+    return made_of_files(inputs, build, protocol)
 
 
-def in_lmdb(path: Path) -> Pictures:
-    """The images in an LMDB environment's data file.
+def read_lmdb(path: Path, content: bool = True) -> Images:
+    """Yield the images in the data file of an LMDB environment, or without `content` their names alone.
 
     Raises:
-        DatasetError: if lmdb is not installed, or at reading, if it is no such file.
+        DatasetError: if lmdb is not installed, or it is no such file.
     """
     try:
         import lmdb
     except ModuleNotFoundError as error:
         raise DatasetError(f'{path} needs lmdb, which is not installed: pip install "gebm-bench[lsun]"') from error
-
-    @contextlib.contextmanager
-    def cursor() -> Iterator[Any]:
-        try:
-            with (
-                lmdb.open(str(path), subdir=False, readonly=True, lock=False) as environment,
-                environment.begin() as transaction,
-            ):
-                yield transaction.cursor()
-        except lmdb.Error as error:
-            raise DatasetError(f"{path} is not an LMDB file that can be read: {error}") from error
-
-    def names() -> Iterator[str]:
-        with cursor() as entries:
-            for key in entries.iternext(values=False):
-                yield key.decode("ascii", "replace")
-
-    def read() -> Iterator[tuple[str, bytes]]:
-        with cursor() as entries:
-            for key, value in entries:
-                yield key.decode("ascii", "replace"), value
-
-    return Pictures(path, names, read)
+    try:
+        with (
+            lmdb.open(str(path), subdir=False, readonly=True, lock=False) as environment,
+            environment.begin() as transaction,
+        ):
+            cursor = transaction.cursor()
+            for key in cursor.iternext(values=False):
+                yield key.decode("ascii", "replace"), cursor.value() if content else b""
+    except lmdb.Error as error:
+        raise DatasetError(f"{path} is not an LMDB file that can be read: {error}") from error

@@ -33,28 +33,13 @@ class Record:
         self.state = state
 
 
-def new_array(_kind: Any, _shape: Any, _code: Any) -> Array:
-    """An empty array for the pickle to fill, whatever class it asks for."""
-    return np.empty(0)
-
-
-def new_index(_kind: Any, made_from: Any) -> Record:
-    """An index: what it was made from, as data."""
-    return Record(made_from)
-
-
-def raw_bytes(text: str, _encoding: str) -> bytes:
-    """Bytes that Python 3 wrote as text, since protocol 2 has none."""
-    return text.encode("latin1")
-
-
 class FrameUnpickler(pickle.Unpickler):
     """Resolves the names of a pickled data frame to inert records, and no others."""
 
     PANDAS: ClassVar[dict[str, Any]] = {
         "DataFrame": Record,
         "BlockManager": Record,
-        "_new_Index": new_index,
+        "_new_Index": lambda _kind, made_from: Record(made_from),
         "Index": Record,
         "Int64Index": Record,
         "RangeIndex": Record,
@@ -62,9 +47,9 @@ class FrameUnpickler(pickle.Unpickler):
     OTHERS: ClassVar[dict[tuple[str, str], Any]] = {
         ("numpy", "ndarray"): np.ndarray,
         ("numpy", "dtype"): np.dtype,
-        ("numpy.core.multiarray", "_reconstruct"): new_array,
-        ("numpy._core.multiarray", "_reconstruct"): new_array,
-        ("_codecs", "encode"): raw_bytes,
+        ("numpy.core.multiarray", "_reconstruct"): lambda *_: np.empty(0),  # for the pickle to fill
+        ("numpy._core.multiarray", "_reconstruct"): lambda *_: np.empty(0),  # for the pickle to fill
+        ("_codecs", "encode"): lambda text, _: text.encode("latin1"),  # bytes that Python 3 wrote as text
         ("__builtin__", "slice"): slice,
         ("builtins", "slice"): slice,
     }

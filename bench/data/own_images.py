@@ -2,11 +2,12 @@
 
 Folders of classes give labels: PATH/CLASS/…, or PATH/train/CLASS/… and PATH/test/CLASS/…, then those are the splits (and PATH/validation or
 PATH/val, or else a random fifth of the test images validates). Without them images are shuffled with the split seed, 80 % train, 10 %
-validate and 10 % test. How an image becomes pixels is in `bench.data.pictures`.
+validate and 10 % test. `bench.data.pictures` says how an image becomes pixels.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
@@ -14,93 +15,73 @@ import numpy as np
 
 from bench.data import Dataset, DatasetError
 from bench.data.decoded import Allocate, DecodedCache
-from bench.data.image_splits import Layout, fill, held_out_fifth, shuffled, tenths
-from bench.data.pictures import Pictures, Survey, in_folder, in_tar, survey
+from bench.data.pictures import Pictures, Survey, fill, read_images, remark_on, survey
 from bench.data.sources import SIDES, Source
 
-__all__ = ["decoded_images", "load_images"]
+__all__ = ["images_in_folders", "load_images"]
 
-VERSION = "own-images-1"
-LEAST = 10  # images a split
+LEAST = 10  # images per split
+SPLIT_ORDER: tuple[str, ...] = ("train", "validation", "test")
 SPLITS = {"train": "train", "validation": "validation", "val": "validation", "valid": "validation", "test": "test"}
 
 
 def load_images(source: Source, cache: DecodedCache) -> Dataset:
-    """The dataset of a user's images.
+    """Load a user's images.
 
     Raises:
-        DatasetError: if there are none, they are not of one size and none is asked for, or too many cannot be read.
+        DatasetError: if there are none, they differ in size and no side is asked for, or too many cannot be read.
     """
     path = Path(source.where)
     if source.kind == "folder" and not path.is_dir():
         raise DatasetError(f"no folder {path}" + ("; an archive is tar:PATH" if path.is_file() else ""))
     if source.kind == "tar" and not path.is_file():
         raise DatasetError(f"no file {path}" + ("; a folder is folder:PATH" if path.is_dir() else ""))
-    pictures = in_tar(path) if source.kind == "tar" else in_folder(path)
-    return decoded_images(
-        source.label, pictures, cache, source.side, source.split, f"the user's own images in {path.name}"
+    if path.is_dir():
+        refuse_empty_folders(path)
+    return images_in_folders(
+        source.label, path, cache, source.side, source.split, f"the user's own images in {path.name}"
     )
 
 
-def decoded_images(
-    name: str, pictures: Pictures, cache: DecodedCache, side: int, seed: int, provenance: str, unverified: bool = False
-) -> Dataset:
-    """A dataset of images sorted into folders.
+def images_in_folders(name: str, path: Path, cache: DecodedCache, side: int, seed: int, provenance: str) -> Dataset:
+    """Return the dataset of images sorted into folders, below a folder or in an archive.
 
     Arguments:
-        name: the dataset's.
-        pictures: the images.
+        name: of the dataset.
+        path: the folder or archive.
         cache: where they are kept once decoded.
         side: height and width they are brought to; 0 for their own.
         seed: of the splits.
         provenance: where they are from.
-        unverified: whether they are not the official ones, but were accepted.
 
     Raises:
         DatasetError: as `load_images`.
     """
+    pictures = Pictures(path, functools.partial(read_images, path))
 
     def build(allocate: Allocate) -> str:
         found = survey(pictures, cache.tell)
-        height, width = side_of(pictures.where, found, side)
-        layout = arrange(pictures.where, found.names, seed)
-        failed = fill(allocate, pictures, layout, (found.channels, height, width), side, cache.tell)
-        failed.reasons |= found.unreadable.reasons
-        return failed.remark
+        height, width = size_of(path, found, side)
+        splits, classes = arrange(path, found.names, seed)
+        shape = (found.channels, height, width)
+        return remark_on(found.unreadable | fill(allocate, pictures, splits, classes, shape, side, cache.tell))
 
-    if pictures.where.is_dir():
-        refuse_empty_folders(pictures.where)
-    key = {"version": VERSION, "content": cache.digest_of(pictures.where), "side": side, "seed": seed}
-    decoded = cache.arrays(name, 256, key, build)
-    shape = decoded.splits["train"].shape[1:]
-    return Dataset(
-        name=name,
-        kind="image",
-        splits=decoded.splits,
-        labels=decoded.labels,
-        levels=256,
-        protocol="; ".join(
-            [
-                f"{'×'.join(map(str, shape[1:]))}" + (", resized and cut to the centred square" if side else ""),
-                f"splits as in its folders or 80/10/10 %, shuffled with seed {seed}",
-                *([decoded.remark] if decoded.remark else []),
-            ]
-        ),
-        provenance=provenance + ("; NOT the official file, accepted unverified" if unverified else ""),
-        recorded_digest=decoded.digest,
-    )
+    key = {"content": cache.digest_of(path), "side": side, "seed": seed}
+    size = f"resized and cut to the centred square of {side}×{side}; " if side else ""
+    protocol = f"{size}splits as in its folders or 80/10/10 %, shuffled with seed {seed}"
+    return cache.dataset(name, key, build, protocol, provenance)
 
 
 def refuse_empty_folders(folder: Path) -> None:
-    """Raise DatasetError for a folder in it that holds nothing: a class without images is more often a mistake than a wish."""
+    """Raise a `DatasetError` for an empty folder in it: a class without images is more often a mistake than a wish."""
     empty = sorted(each for each in folder.rglob("*") if each.is_dir() and not any(each.iterdir()))
     if empty:
         more = f" (and {len(empty) - 1} more)" if len(empty) > 1 else ""
         raise DatasetError(f"{folder}: {empty[0].relative_to(folder)} is an empty folder{more}; fill or delete it")
 
 
-def side_of(where: Path, found: Survey, side: int) -> tuple[int, int]:
-    """Height and width of the arrays.
+def size_of(where: Path, found: Survey, side: int) -> tuple[int, int]:
+    """Return height and width of the arrays.
 
     Raises:
         DatasetError: if images are smaller than the side asked for; without one, if they differ in size or no network takes them.
@@ -129,8 +110,8 @@ def side_of(where: Path, found: Survey, side: int) -> tuple[int, int]:
     return height, width
 
 
-def arrange(where: Path, names: Sequence[str], seed: int) -> Layout:
-    """Splits and classes from where the images are.
+def arrange(where: Path, names: Sequence[str], seed: int) -> tuple[dict[str, list[str]], dict[str, int]]:
+    """Return the names of each split in the order of its rows, and the class of each name, by the folders they are in.
 
     Raises:
         DatasetError: if a split would have too few.
@@ -143,13 +124,14 @@ def arrange(where: Path, names: Sequence[str], seed: int) -> Layout:
         for name in names:
             given.setdefault(SPLITS[paths[name][0]], []).append(name)
         paths = {name: parts[1:] for name, parts in paths.items()}
-        splits: dict[str, list[str]] = {"train": shuffled(given["train"], rng)}
-        if "validation" in given:
-            splits |= {split: shuffled(given[split], rng) for split in ("validation", "test")}
-        else:
-            splits |= held_out_fifth(given["test"], rng)
+        splits = {split: shuffled(given[split], rng) for split in SPLIT_ORDER if split in given}
+        if "validation" not in given:
+            fifth = len(given["test"]) // 5
+            splits |= {"validation": splits["test"][:fifth], "test": splits["test"][fifth:]}
     else:
-        splits = tenths(names, rng)
+        mixed, tenth = shuffled(names, rng), len(names) // 10
+        splits = {"train": mixed[: -2 * tenth], "validation": mixed[-2 * tenth : -tenth], "test": mixed[-tenth:]}
+    splits = {split: splits[split] for split in SPLIT_ORDER}
     for split, members in splits.items():
         if len(members) < LEAST:
             raise DatasetError(
@@ -157,12 +139,16 @@ def arrange(where: Path, names: Sequence[str], seed: int) -> Layout:
             )
     labelled = all(len(parts) > 1 for parts in paths.values())
     numbers = {label: i for i, label in enumerate(sorted({parts[0] for parts in paths.values()}))} if labelled else {}
-    classes = {name: numbers[parts[0]] for name, parts in paths.items()} if len(numbers) > 1 else {}
-    return Layout(splits, classes)
+    return splits, {name: numbers[parts[0]] for name, parts in paths.items()} if len(numbers) > 1 else {}
+
+
+def shuffled(names: Sequence[str], rng: np.random.Generator) -> list[str]:
+    """Return the names in random order."""
+    return [names[i] for i in rng.permutation(len(names))]
 
 
 def without_common_folder(paths: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
-    """Paths without the folders that all of them are in."""
+    """Return paths without the folders that all of them are in."""
     while all(len(parts) > 1 for parts in paths.values()) and len({parts[0] for parts in paths.values()}) == 1:
         paths = {name: parts[1:] for name, parts in paths.items()}
     return paths

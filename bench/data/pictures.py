@@ -1,50 +1,36 @@
-"""Encoded images (JPEG, PNG, …) in a folder or an archive → uint8 arrays, in parallel; archives are streamed, nothing is extracted.
+"""Encoded images (JPEG, PNG, …) in a folder or an archive → uint8 arrays, decoded on all cores.
 
-How an image becomes pixels: turned as its EXIF orientation says; transparency laid over white; palettes, CMYK and grey brought to RGB, or
-all to one channel where every image is grey; where a side is asked for, the shorter edge resized to it by Pillow's antialiased bilinear
-filter and the centred square of that taken (as `torchvision.transforms.Resize` and `CenterCrop` do). Images of more than 8 bits a channel
-are not read. Which image goes into which split is for the callers.
+How an image becomes pixels: turned as its EXIF orientation says; transparency laid over white; palettes, CMYK and grey converted to RGB,
+or all to one channel where every image is grey; where a side is asked for, the shorter edge resized to it and the centred square cut out,
+by torchvision. Images of more than 8 bits per channel are not read. Callers say which image goes into which split.
 """
 
 from __future__ import annotations
 
 import io
 import itertools
-import lzma
-import os
 import struct
-import tarfile
 import warnings
-import zipfile
 import zlib
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from bench.core.machine import cores
 from bench.data import Array, DatasetError
-from bench.data.decoded import Tell
+from bench.data.archives import members, readable
+from bench.data.decoded import Allocate, Tell, files_below
 
-__all__ = [
-    "EXTENSIONS",
-    "Pictures",
-    "Survey",
-    "Unreadable",
-    "decode",
-    "in_folder",
-    "in_tar",
-    "in_zip",
-    "survey",
-    "to_pixels",
-]
+__all__ = ["BROKEN", "Images", "Pictures", "Survey", "fill", "read_images", "remark_on", "survey", "to_pixels"]
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff")
 MOST_UNREADABLE = 0.01
-BATCH = 64  # images a task of the pool
+BATCH = 64  # images per task of the pool
 WIDE_MODES = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
 GREY_MODES = ("1", "L", "LA", "La")
 BROKEN = (
@@ -53,144 +39,57 @@ BROKEN = (
 )
 """What Pillow raises on files that are damaged in one way or another."""
 
+Images = Iterable[tuple[str, bytes]]
+"""Names and encoded content of images, in any order."""
+
 
 @dataclass(frozen=True)
 class Pictures:
-    """Encoded images by name.
-
-    Arguments:
-        where: their file or folder, for messages.
-        names: all of them, in any order.
-        read: one pass over (name, bytes), in any order.
-    """
+    """Encoded images: their file or folder, for messages, and what starts a pass over them."""
 
     where: Path
-    names: Callable[[], Iterable[str]]
-    read: Callable[[], Iterator[tuple[str, bytes]]]
+    read: Callable[[], Images]
 
 
-@dataclass
-class Unreadable:
-    """Images that could not be read, by name, with the reason."""
-
-    where: Path
-    reasons: dict[str, str] = field(default_factory=dict)
-
-    def refuse_too_many(self, total: int) -> None:
-        """Raise DatasetError above 1 % of `total`."""
-        if len(self.reasons) > MOST_UNREADABLE * total:
-            raise DatasetError(
-                f"{self.where}: {len(self.reasons):,} of {total:,} images cannot be read, {self.some()}; 1 % at most may be"
-            )
-
-    def some(self, most: int = 3) -> str:
-        """The first few in words."""
-        named = [f"{name} ({reason})" for name, reason in itertools.islice(sorted(self.reasons.items()), most)]
-        more = len(self.reasons) - len(named)
-        return ", ".join(named) + (f" and {more:,} more" if more else "")
-
-    @property
-    def remark(self) -> str:
-        """What a dataset without them says; '' where there are none."""
-        return f"{len(self.reasons):,} unreadable images left out: {self.some()}" if self.reasons else ""
-
-
-@dataclass
+@dataclass(frozen=True)
 class Survey:
     """What images there are, by their headers alone.
 
     Arguments:
-        names: of those with a header that can be read, sorted.
+        names: of those whose header can be read, sorted.
         sizes: (width, height), as turned by EXIF → how many.
-        grey: how many have no colour.
-        unreadable: the others.
+        channels: 1 if all are grey, else 3.
+        unreadable: name → reason, of the others.
     """
 
     names: list[str]
     sizes: Counter[tuple[int, int]]
-    grey: int
-    unreadable: Unreadable
-
-    @property
-    def channels(self) -> int:
-        """1 if all are grey, else 3."""
-        return 1 if self.grey == len(self.names) else 3
+    channels: int
+    unreadable: dict[str, str]
 
 
-def in_folder(folder: Path) -> Pictures:
-    """The images below a folder."""
-
-    def names() -> Iterator[str]:
-        for where, _, files in os.walk(folder):
-            for file in files:
-                name = (Path(where) / file).relative_to(folder).as_posix()
-                if is_image(name):
-                    yield name
-
-    def read() -> Iterator[tuple[str, bytes]]:
-        for name in sorted(names()):
-            try:
-                content = (folder / name).read_bytes()
-            except OSError as error:
-                raise DatasetError(f"{folder / name} cannot be read: {error.strerror or error}") from error
-            yield name, content
-
-    return Pictures(folder, names, read)
-
-
-def in_tar(archive: Path) -> Pictures:
-    """The images in a tar archive, compressed or not; links and special files in it are passed over."""
-
-    def entries() -> Iterator[tuple[str, tarfile.TarFile, tarfile.TarInfo]]:
-        try:
-            with tarfile.open(archive, "r|*") as tar:
-                for entry in tar:
-                    if entry.isfile() and is_image(entry.name):
-                        yield PurePosixPath(entry.name).as_posix(), tar, entry
-        except (tarfile.TarError, EOFError, OSError, lzma.LZMAError, zlib.error) as error:
-            raise DatasetError(f"{archive} is not a tar archive that can be read: {error}") from error
-
-    def read() -> Iterator[tuple[str, bytes]]:
-        for name, tar, entry in entries():
-            content = tar.extractfile(entry)
-            if content is not None:
-                yield name, content.read()
-
-    return Pictures(archive, lambda: (name for name, _, _ in entries()), read)
-
-
-def in_zip(archive: Path) -> Pictures:
-    """The images in a zip archive."""
-
-    def names() -> list[str]:
-        with opened_zip(archive) as content:
-            return [name for name in content.namelist() if is_image(name)]
-
-    def read() -> Iterator[tuple[str, bytes]]:
-        with opened_zip(archive) as content:
-            for name in names():
-                try:
-                    yield name, content.read(name)
-                except (zipfile.BadZipFile, zlib.error, OSError) as error:
-                    raise DatasetError(f"{archive}: {name} cannot be read: {error}") from error
-
-    return Pictures(archive, names, read)
-
-
-def opened_zip(archive: Path) -> zipfile.ZipFile:
-    """A zip archive to read from.
+def read_images(where: Path) -> Images:
+    """Yield the images below a folder, or in a tar or zip archive.
 
     Raises:
-        DatasetError: if it is none.
+        DatasetError: if something cannot be read.
     """
-    try:
-        return zipfile.ZipFile(archive)
-    except (zipfile.BadZipFile, OSError) as error:
-        raise DatasetError(f"{archive} is not a zip archive that can be read: {error}") from error
+    if where.is_dir():
+        for path in files_below(where):
+            if is_image(name := path.relative_to(where).as_posix()):
+                try:
+                    yield name, path.read_bytes()
+                except OSError as error:
+                    raise DatasetError(f"{path} cannot be read: {error.strerror or error}") from error
+        return
+    with readable(where):
+        for name, content in members(where):
+            if is_image(name):
+                yield PurePosixPath(name).as_posix(), content.read()
 
 
 def is_image(name: str) -> bool:
-    """Whether a name is that of an image, and not of a file that an operating system left behind."""
+    """Return whether a name is that of an image, and not of a file that an operating system left behind."""
     parts = PurePosixPath(name).parts
     hidden = any((part.startswith(".") and part != ".") or part == "__MACOSX" for part in parts)
     return not hidden and name.lower().endswith(EXTENSIONS)
@@ -204,34 +103,28 @@ def survey(pictures: Pictures, tell: Tell) -> Survey:
     """
     names: list[str] = []
     sizes: Counter[tuple[int, int]] = Counter()
-    unreadable = Unreadable(pictures.where)
-    grey = 0
-    for done, (name, content) in enumerate(pictures.read()):
+    unreadable: dict[str, str] = {}
+    grey = total = 0
+    for total, (name, content) in enumerate(pictures.read(), start=1):
         try:
-            with opened(content) as image:
-                turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
-                sizes[image.size[::-1] if turned else image.size] += 1
-                grey += image.mode in GREY_MODES
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # about what is odd in a file but can be read
+                image = Image.open(io.BytesIO(content))
+            turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
+            sizes[image.size[::-1] if turned else image.size] += 1
+            grey += image.mode in GREY_MODES
             names.append(name)
         except BROKEN as error:
-            unreadable.reasons[name] = reason(error)
-        tell(f"{pictures.where.name}: looking", done + 1, 0)
-    total = len(names) + len(unreadable.reasons)
+            unreadable[name] = reason(error)
+        tell(f"{pictures.where.name}: looking", total, 0)
     if not total:
         raise DatasetError(f"no images in {pictures.where}; looked for {', '.join(EXTENSIONS)}")
-    unreadable.refuse_too_many(total)
-    return Survey(sorted(names), sizes, grey, unreadable)
-
-
-def opened(content: bytes) -> Image.Image:
-    """An image whose pixels are not read yet."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of what is odd in a file but can be read
-        return Image.open(io.BytesIO(content))
+    refuse_too_many(pictures.where, unreadable, total)
+    return Survey(sorted(names), sizes, 1 if grey == len(names) else 3, unreadable)
 
 
 def to_pixels(content: bytes, channels: int, side: int = 0) -> Array:
-    """Pixels (channels, height, width), uint8, of an encoded image; see the module for how.
+    """Decode an image to uint8 (channels, height, width); the module's docstring says how.
 
     Raises:
         OSError, ValueError and other of `BROKEN`: if it is no image that can be read whole.
@@ -246,85 +139,119 @@ def to_pixels(content: bytes, channels: int, side: int = 0) -> Array:
         turned = turned.convert("RGBA")
         turned = Image.alpha_composite(Image.new("RGBA", turned.size, "white"), turned)
     turned = turned.convert("L" if channels == 1 else "RGB")
-    if side and turned.size != (side, side):
-        turned = centred_square(turned, side)
+    if side:
+        from torchvision.transforms.functional import center_crop, resize
+
+        turned = center_crop(resize(turned, [side]), [side])
     pixels: Array = np.asarray(turned).reshape(turned.height, turned.width, channels).transpose(2, 0, 1)
     return pixels
 
 
-def centred_square(image: Image.Image, side: int) -> Image.Image:
-    """The shorter edge resized to `side`, the longer one cut on both ends."""
-    short = min(image.size)
-    width, height = (int(side * edge / short) for edge in image.size)
-    left, top = round((width - side) / 2), round((height - side) / 2)
-    resized = image.resize((width, height), Image.Resampling.BILINEAR)
-    return resized.crop((left, top, left + side, top + side))
-
-
-def decode(
+def fill(
+    allocate: Allocate,
     pictures: Pictures,
-    rows: Mapping[str, tuple[Array, int]],
-    channels: int,
+    splits: Mapping[str, Sequence[str]],
+    classes: Mapping[str, int],
+    shape: tuple[int, int, int],
     side: int,
     tell: Tell,
-) -> Unreadable:
-    """Decode images into rows of arrays, on all cores.
+) -> dict[str, str]:
+    """Decode images into 'SPLIT.images' and write their classes to 'SPLIT.labels'; rows of unreadable images are left out.
 
     Arguments:
-        pictures: where they are; those without a row are passed over.
-        rows: name → an array (n, channels, height, width) of uint8, and the row in it.
-        channels: 1 or 3.
-        side: height and width that they are resized to; 0 for images that have the arrays' already.
+        allocate: makes the arrays.
+        pictures: the images.
+        splits: split → names of images, in the order of its rows.
+        classes: name → class number; empty where there are no classes.
+        shape: of an image, (channels, height, width).
+        side: height and width that they are resized to; 0 for images that have them already.
         tell: told how many are done.
 
     Returns:
-        Those that could not be decoded; their rows are as they were.
+        Name → reason, of the images that could not be decoded.
 
     Raises:
-        DatasetError: if more than 1 % cannot be decoded.
+        DatasetError: if one is missing, or more than 1 % cannot be decoded.
     """
-    unreadable = Unreadable(pictures.where)
-    done = 0
-
-    def work(batch: list[tuple[str, bytes]]) -> dict[str, str]:
-        failed = {}
-        for name, content in batch:
-            array, row = rows[name]
-            try:
-                pixels = to_pixels(content, channels, side)
-                if pixels.shape != array.shape[1:]:
-                    raise ValueError(f"{pixels.shape[2]}×{pixels.shape[1]}, not as its header says")
-                array[row] = pixels
-            except BROKEN as error:
-                failed[name] = reason(error)
-        return failed
-
-    wanted = (each for each in pictures.read() if each[0] in rows)
-    workers = cores()
-    with ThreadPoolExecutor(workers) as pool:
-        pending: deque[tuple[Future[dict[str, str]], int]] = deque()
-        try:
-            while (batch := list(itertools.islice(wanted, BATCH))) or pending:
-                if batch:
-                    pending.append((pool.submit(work, batch), len(batch)))
-                if pending and (not batch or len(pending) > 4 * workers):
-                    future, size = pending.popleft()
-                    unreadable.reasons |= future.result()
-                    done += size
-                    tell(f"{pictures.where.name}: decoding", done, len(rows))
-        finally:
-            for future, _ in pending:
-                future.cancel()
-    unreadable.refuse_too_many(len(rows))
+    images = {split: allocate(f"{split}.images", (len(names), *shape), "u1") for split, names in splits.items()}
+    rows = {name: images[split][row] for split, names in splits.items() for row, name in enumerate(names)}
+    unreadable = decode(pictures, rows, side, tell)
+    for split, names in splits.items():
+        kept = [row for row, name in enumerate(names) if name not in unreadable]
+        if len(kept) < len(names):
+            fewer = allocate(f"{split}.images", (len(kept), *shape), "u1")
+            for target, source in enumerate(kept):
+                fewer[target] = images[split][source]
+        if classes:
+            allocate(f"{split}.labels", (len(kept),), "i8")[:] = [classes[names[row]] for row in kept]
     return unreadable
 
 
-def cores() -> int:
-    """How many this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def decode(pictures: Pictures, rows: Mapping[str, Array], side: int, tell: Tell) -> dict[str, str]:
+    """Decode images into `rows`, views (channels, height, width) by name; images without a row are skipped.
+
+    Returns:
+        Name → reason, of those that could not be decoded; their rows are as they were.
+
+    Raises:
+        DatasetError: if one is missing, or more than 1 % cannot be decoded.
+    """
+
+    def work(batch: list[tuple[str, bytes]]) -> dict[str, str]:
+        return {name: why for name, content in batch if (why := decode_into(rows[name], content, side))}
+
+    wanted = iter(named for named in pictures.read() if named[0] in rows)
+    unreadable: dict[str, str] = {}
+    done = 0
+    with ThreadPoolExecutor(cores()) as pool:
+        pending: deque[tuple[int, Future[dict[str, str]]]] = deque()
+        while (batch := list(itertools.islice(wanted, BATCH))) or pending:
+            if batch:
+                pending.append((len(batch), pool.submit(work, batch)))
+            if not batch or len(pending) > 4 * cores():  # read on while images are decoded, but not without end
+                size, future = pending.popleft()
+                unreadable |= future.result()
+                done += size
+                tell(f"{pictures.where.name}: decoding", done, len(rows))
+    if done < len(rows):
+        raise DatasetError(f"{pictures.where} lacks {len(rows) - done:,} of {len(rows):,} images that are asked for")
+    refuse_too_many(pictures.where, unreadable, len(rows))
+    return unreadable
+
+
+def decode_into(row: Array, content: bytes, side: int) -> str:
+    """Decode an image into an array (channels, height, width); return why it cannot be, '' where it can."""
+    try:
+        pixels = to_pixels(content, len(row), side)
+        if pixels.shape != row.shape:
+            raise ValueError(f"{pixels.shape[2]}×{pixels.shape[1]}, not as its header says")
+        row[:] = pixels
+    except BROKEN as error:
+        return reason(error)
+    return ""
+
+
+def refuse_too_many(where: Path, unreadable: Mapping[str, str], total: int) -> None:
+    """Raise a `DatasetError` if more than 1 % of `total` images are unreadable."""
+    if len(unreadable) > MOST_UNREADABLE * total:
+        raise DatasetError(
+            f"{where}: {len(unreadable):,} of {total:,} images cannot be read, {some(unreadable)}; 1 % at most may be"
+        )
+
+
+def remark_on(unreadable: Mapping[str, str]) -> str:
+    """Return what the protocol says of images that were left out; '' where there are none."""
+    return f"{len(unreadable):,} unreadable images left out: {some(unreadable)}" if unreadable else ""
+
+
+def some(unreadable: Mapping[str, str], most: int = 3) -> str:
+    """Name the first few."""
+    named = [f"{name} ({why})" for name, why in sorted(unreadable.items())[:most]]
+    more = len(unreadable) - len(named)
+    return ", ".join(named) + (f" and {more:,} more" if more else "")
 
 
 def reason(error: BaseException) -> str:
-    """Why an image could not be read, without the address of its bytes in memory."""
+    """Return why an image could not be read, without the address of its bytes in memory."""
     text = "not an image" if isinstance(error, UnidentifiedImageError) else str(error).partition("\n")[0]
     return text or type(error).__name__

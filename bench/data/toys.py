@@ -9,25 +9,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
-from bench.data import Array, Dataset
+from bench.data import Array, Dataset, Inputs
+from gebm.components import component
 
-__all__ = [
-    "GaussianPosterior",
-    "Mixture",
-    "Spherical",
-    "Toy",
-    "circle",
-    "gaussian_posterior",
-    "line",
-    "rings",
-    "sphere",
-    "toy",
-    "two_moons",
-]
+__all__ = ["TOYS", "GaussianPosterior", "Mixture", "Spherical", "Toy", "dataset", "toy"]
 
 SIZES = {"train": 4000, "validation": 1000, "test": 4000}
 
@@ -177,44 +165,27 @@ TOYS: dict[str, Toy] = {
 }
 
 
-def dataset(name: str) -> Dataset:
-    """A toy's splits, drawn once with a fixed seed."""
-    found, rng = TOYS[name], np.random.default_rng(0)
+@component("datasets", "rings", "Gaussian base in the plane, data on two rings", kind="toy")
+@component("datasets", "two-moons", "Gaussian base in the plane, data on two moons", kind="toy")
+@component(
+    "datasets", "sphere", "base on a sphere in R⁴, von Mises–Fisher data on a larger sphere beside it", kind="toy"
+)
+@component("datasets", "circle", "base on a circle in R³, von Mises data on a larger circle beside it", kind="toy")
+@component("datasets", "line", "base on a line in R³, bimodal data on a line beside it", kind="toy")
+@component(
+    "datasets",
+    "gaussian-posterior",
+    "linear base, quadratic energy; the latent posterior is Gaussian in closed form",
+    kind="toy",
+)
+def dataset(inputs: Inputs) -> Dataset:
+    """Draw the splits of a toy, once, with a fixed seed."""
+    found, rng = TOYS[inputs.name], np.random.default_rng(0)
     splits = {split: found.data(found.coordinates(n, rng)).astype(np.float32) for split, n in SIZES.items()}
     return Dataset(
-        name=name,
+        name=inputs.label,
         kind="toy",
         splits=splits,
         protocol="drawn once with seed 0: " + ", ".join(f"{n} {split}" for split, n in SIZES.items()),
         provenance="made here from a law in closed form",
     )
-
-
-def gaussian_posterior(root: Path | None) -> Dataset:  # noqa: ARG001 (made here: needs no folder)
-    """A Gaussian in the plane, the model of a linear base and a quadratic energy."""
-    return dataset("gaussian-posterior")
-
-
-def line(root: Path | None) -> Dataset:  # noqa: ARG001
-    """Two clusters on a line in R³ that runs beside the base's."""
-    return dataset("line")
-
-
-def circle(root: Path | None) -> Dataset:  # noqa: ARG001
-    """Von Mises data on a circle in R³, larger than the base's and beside it."""
-    return dataset("circle")
-
-
-def sphere(root: Path | None) -> Dataset:  # noqa: ARG001
-    """Von Mises–Fisher data on a sphere in R⁴, larger than the base's and beside it."""
-    return dataset("sphere")
-
-
-def two_moons(root: Path | None) -> Dataset:  # noqa: ARG001
-    """Two moons in the plane, on the support of a Gaussian base."""
-    return dataset("two-moons")
-
-
-def rings(root: Path | None) -> Dataset:  # noqa: ARG001
-    """Two rings in the plane, on the support of a Gaussian base."""
-    return dataset("rings")

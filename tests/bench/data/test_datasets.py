@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.core import registry
-from bench.data import KNOWN_DIGESTS, Dataset, load_dataset
+from bench.data import Dataset, DatasetError, known_digest, load_dataset
+from bench.data.files import needed_by, states
 from bench.data.images import PixelCodec
 
 
@@ -30,7 +33,7 @@ def test_digits_are_scikit_learns(digits: Dataset) -> None:
     assert sorted(map(bytes, everything)) == sorted(map(bytes, original))
     assert {name: len(rows) for name, rows in digits.splits.items()} == {"train": 1197, "validation": 200, "test": 400}
     assert all(len(digits.labels[name]) == len(rows) for name, rows in digits.splits.items())
-    assert digits.digest == KNOWN_DIGESTS["digits"]
+    assert digits.digest == known_digest("digits")
 
 
 def test_digest_is_of_the_content(digits: Dataset) -> None:
@@ -60,8 +63,37 @@ def test_generated_values_outside_the_range_are_clamped_not_rescaled() -> None:
     assert codec.to_bytes(pixels).tolist() == [0, 0, 128, 255, 255]
 
 
-def test_unknown_names_get_the_nearest() -> None:
-    with pytest.raises(registry.UnknownNameError, match="did you mean 'digits'"):
-        load_dataset("digit", None)
-    with pytest.raises(registry.UnknownNameError, match=r"there are: .*digits"):
-        load_dataset("zzz", None)
+def test_every_dataset_is_registered_beside_its_loader() -> None:
+    for name, entry in registry.entries("datasets").items():
+        assert entry.kind in ("image", "tabular", "toy")
+        assert callable(entry.load())
+        for file in needed_by(name):
+            vouching = file.archive or file
+            algorithm, _, digest = vouching.checksum.partition(":")
+            assert (algorithm, len(digest)) in (("md5", 32), ("sha256", 64)), file.name
+
+
+@pytest.mark.parametrize(
+    ("loader", "message"),
+    [
+        (lambda inputs: np.zeros((5, 2)), "dataset 'theirs' of package their-package: its loader returned ndarray"),
+        (lambda inputs: 1 / 0, "dataset 'theirs' of package their-package failed to load: ZeroDivisionError"),
+        (lambda root, split: None, "failed to load: TypeError"),
+    ],
+)
+def test_what_another_package_does_wrong_is_named(
+    loader: Callable[..., object], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = registry.Entry("theirs", "s", "their_module:loader", {"kind": "tabular"}, "their-package")
+    monkeypatch.setattr(registry, "get", lambda kind, name: entry)
+    monkeypatch.setattr(registry.Entry, "load", lambda self: loader)
+    with pytest.raises(DatasetError, match=message):
+        load_dataset("theirs", None)
+
+
+def test_a_package_that_cannot_be_imported_spoils_no_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(kind: str, name: str) -> registry.Entry:
+        raise registry.PluginError("cannot be imported")
+
+    monkeypatch.setattr(registry, "get", broken)
+    assert states(["theirs"], tmp_path) == {"theirs": "not loadable"}

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.data import DatasetError, content_digest
+from bench.data import DatasetError
 from bench.data.decoded import Allocate, DecodedCache
 
 
@@ -30,36 +30,36 @@ class Builder:
 
 def test_made_once_and_found_again_with_its_digest(tmp_path: Path) -> None:
     build = Builder()
-    made, found = (DecodedCache(tmp_path / "new").arrays("x", 256, {"content": "a"}, build) for _ in range(2))
+    made, found = (DecodedCache(tmp_path / "new").dataset("x", {"content": "a"}, build, "p", "q") for _ in range(2))
     assert build.calls == 1
     assert isinstance(found.splits["train"], np.memmap)
     assert np.array_equal(made.splits["train"], found.splits["train"])
     assert found.labels["train"].tolist() == [0, 1, 0, 1, 0]
-    assert found.remark == "said"
-    assert found.digest == content_digest(256, found.splits, found.labels)
-    in_memory = DecodedCache().arrays("x", 256, {"content": "a"}, build)
+    assert (found.protocol, found.provenance) == ("p; said", "q")
+    assert found.recorded_digest == found.computed_digest()
+    in_memory = DecodedCache().dataset("x", {"content": "a"}, build, "p", "q")
     assert in_memory.digest == found.digest
 
 
 def test_writing_to_the_arrays_does_not_change_the_cache(tmp_path: Path) -> None:
     cache = DecodedCache(tmp_path)
-    cache.arrays("x", 256, {}, Builder()).splits["train"][:] = 0
-    assert (cache.arrays("x", 256, {}, Builder()).splits["train"] == 7).all()
+    cache.dataset("x", {}, Builder(), "p", "q").splits["train"][:] = 0
+    assert (cache.dataset("x", {}, Builder(), "p", "q").splits["train"] == 7).all()
 
 
 def test_another_key_is_another_entry(tmp_path: Path) -> None:
     cache = DecodedCache(tmp_path)
-    digests = {cache.arrays("x", 256, {"content": value}, Builder(value)).digest for value in (1, 2)}
+    digests = {cache.dataset("x", {"content": value}, Builder(value), "p", "q").digest for value in (1, 2)}
     assert len(digests) == 2
 
 
 def test_what_is_interrupted_leaves_nothing(tmp_path: Path) -> None:
     cache = DecodedCache(tmp_path)
     with pytest.raises(DatasetError, match="no more"):
-        cache.arrays("x", 256, {}, Builder(fails=True))
+        cache.dataset("x", {}, Builder(fails=True), "p", "q")
     assert [path for path in tmp_path.iterdir() if path.is_dir()] == []
     build = Builder()
-    cache.arrays("x", 256, {}, build)
+    cache.dataset("x", {}, build, "p", "q")
     assert build.calls == 1
 
 
@@ -69,10 +69,10 @@ def test_what_is_interrupted_leaves_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["train.images.npy", "index.json"])
 def test_an_entry_that_lacks_something_is_made_again(tmp_path: Path, damage: Callable[[Path], None], name: str) -> None:
     cache, build = DecodedCache(tmp_path), Builder()
-    cache.arrays("x", 256, {}, build)
+    cache.dataset("x", {}, build, "p", "q")
     (entry,) = (path for path in tmp_path.iterdir() if path.is_dir())
     damage(entry / name)
-    assert (cache.arrays("x", 256, {}, build).splits["train"] == 7).all()
+    assert (cache.dataset("x", {}, build, "p", "q").splits["train"] == 7).all()
     assert build.calls == 2
 
 
@@ -103,4 +103,4 @@ def test_the_digest_of_a_folder_is_of_names_and_contents(tmp_path: Path) -> None
 def test_a_folder_that_cannot_be_written_is_said_in_a_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(DatasetError, match=r"cannot write to .*BENCH_CACHE"):
-        DecodedCache(tmp_path / "file" / "cache").arrays("x", 256, {}, Builder())
+        DecodedCache(tmp_path / "file" / "cache").dataset("x", {}, Builder(), "p", "q")

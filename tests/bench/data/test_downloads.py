@@ -19,10 +19,10 @@ from click.testing import CliRunner
 
 from bench.cli import main
 from bench.core.registry import UnknownNameError
-from bench.data import DatasetError, downloads, load_dataset
-from bench.data import files as catalogue
+from bench.data import DatasetError, downloads, files, load_dataset
 from bench.data.downloads import download, fetch, place
-from bench.data.files import MAF, Official, states, write_receipt
+from bench.data.files import File, needed_by, states, write_receipt
+from bench.data.maf import ARCHIVE
 from bench.metrics import INCEPTION, INCEPTION_FILES
 
 CONTENT = np.random.default_rng(0).bytes(300_000)
@@ -77,8 +77,8 @@ def server() -> Iterator[Server]:
 
 
 @pytest.fixture
-def official(server: Server) -> Official:
-    return Official("folder/file.csv", server.address, "sha256:" + hashlib.sha256(CONTENT).hexdigest(), ("some",))
+def official(server: Server) -> File:
+    return File("folder/file.csv", server.address, "sha256:" + hashlib.sha256(CONTENT).hexdigest())
 
 
 @pytest.fixture(autouse=True)
@@ -88,12 +88,21 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def register(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Put files into the catalogue for the time of a test."""
+    """Give a dataset other files, or all that come from the archive of MAF another archive, for the time of a test."""
+    given: dict[str, tuple[File, ...]] = {}
+    archives = [ARCHIVE]
 
-    def enter(*officials: Official) -> None:
-        found = {**catalogue.CATALOGUE, **{each.name: each for each in officials}}
-        monkeypatch.setattr(catalogue, "CATALOGUE", found)
-        monkeypatch.setattr(downloads, "CATALOGUE", found)
+    def changed(name: str) -> tuple[File, ...]:
+        found = given[name] if name in given else needed_by(name)
+        return tuple(replace(file, archive=archives[-1]) if file.archive == ARCHIVE else file for file in found)
+
+    def enter(name: str, file: File) -> None:
+        if name == ARCHIVE.name:
+            archives.append(file)
+        else:
+            given[name] = (file,)
+        monkeypatch.setattr(files, "needed_by", changed)
+        monkeypatch.setattr(downloads, "needed_by", changed)
 
     return enter
 
@@ -106,30 +115,34 @@ def left(root: Path) -> list[str]:
     return sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file())
 
 
-def test_a_file_comes_whole_and_progress_is_told(official: Official, tmp_path: Path) -> None:
-    told: list[tuple[str, int, int]] = []
+@pytest.mark.parametrize(
+    ("part", "ranges", "breaks", "asked"),
+    [
+        (b"", True, [], [0]),
+        (b"", True, [100_000, 80_000], [0, downloads.CHUNK, 2 * downloads.CHUNK]),
+        (b"", False, [100_000], [0, downloads.CHUNK]),
+        (CONTENT[:1000], True, [], [1000]),
+        (CONTENT, True, [], [len(CONTENT)]),
+        (CONTENT + b"more", True, [], [len(CONTENT) + 4, 0]),
+    ],
+    ids=["at once", "broken twice", "no ranges", "continued", "whole already", "too long"],
+)
+def test_a_file_comes_whole(
+    server: Server, official: File, tmp_path: Path, part: bytes, ranges: bool, breaks: list[int], asked: list[int]
+) -> None:
+    told: list[tuple[str, int, int]] = [("folder/file.csv", len(CONTENT), len(CONTENT))]
+    server.ranges, server.breaks = ranges, list(breaks)
+    if part:
+        (tmp_path / "folder").mkdir()
+        (tmp_path / "folder/.file.csv.part").write_bytes(part)
     download(official, tmp_path, lambda *news: told.append(news))
     assert (tmp_path / "folder/file.csv").read_bytes() == CONTENT
-    assert told[-1] == ("folder/file.csv", len(CONTENT), len(CONTENT))
     assert left(tmp_path) == ["folder/file.csv"]
+    assert told[-1] == ("folder/file.csv", len(CONTENT), len(CONTENT))
+    assert server.asked == [f"bytes={start}-" if start else "" for start in asked]
 
 
-def test_a_broken_connection_is_resumed_where_it_broke(server: Server, official: Official, tmp_path: Path) -> None:
-    server.breaks = [100_000, 80_000]
-    download(official, tmp_path, silent)
-    assert (tmp_path / "folder/file.csv").read_bytes() == CONTENT
-    assert server.asked == ["", f"bytes={downloads.CHUNK}-", f"bytes={2 * downloads.CHUNK}-"]
-
-
-def test_a_server_without_ranges_is_asked_from_the_start(server: Server, official: Official, tmp_path: Path) -> None:
-    server.ranges, server.breaks = False, [100_000]
-    download(official, tmp_path, silent)
-    assert (tmp_path / "folder/file.csv").read_bytes() == CONTENT
-
-
-def test_what_came_is_kept_for_the_next_try_under_another_name(
-    server: Server, official: Official, tmp_path: Path
-) -> None:
+def test_what_came_is_kept_for_the_next_try_under_another_name(server: Server, official: File, tmp_path: Path) -> None:
     server.breaks = [70_000] + [0] * downloads.ATTEMPTS
     with pytest.raises(DatasetError, match="the same command continues"):
         download(official, tmp_path, silent)
@@ -141,22 +154,8 @@ def test_what_came_is_kept_for_the_next_try_under_another_name(
     assert (tmp_path / "folder/file.csv").read_bytes() == CONTENT
 
 
-def test_a_part_that_was_whole_already_is_used(server: Server, official: Official, tmp_path: Path) -> None:
-    (tmp_path / "folder").mkdir()
-    (tmp_path / "folder/.file.csv.part").write_bytes(CONTENT)
-    download(official, tmp_path, silent)
-    assert (tmp_path / "folder/file.csv").read_bytes() == CONTENT
-
-
-def test_a_part_longer_than_the_file_is_started_again(server: Server, official: Official, tmp_path: Path) -> None:
-    (tmp_path / "folder").mkdir()
-    (tmp_path / "folder/.file.csv.part").write_bytes(CONTENT + b"more")
-    download(official, tmp_path, silent)
-    assert (tmp_path / "folder/file.csv").read_bytes() == CONTENT
-
-
 def test_a_wrong_checksum_leaves_nothing_and_the_next_try_starts_again(
-    server: Server, official: Official, tmp_path: Path
+    server: Server, official: File, tmp_path: Path
 ) -> None:
     server.content = CONTENT[::-1]
     with pytest.raises(DatasetError, match=r"another checksum.*nothing was kept"):
@@ -167,7 +166,7 @@ def test_a_wrong_checksum_leaves_nothing_and_the_next_try_starts_again(
     assert left(tmp_path) == ["folder/file.csv"]
 
 
-def test_a_refusal_is_said_in_a_line(server: Server, official: Official, tmp_path: Path) -> None:
+def test_a_refusal_is_said_in_a_line(server: Server, official: File, tmp_path: Path) -> None:
     server.status = 404
     with pytest.raises(DatasetError, match="404") as caught:
         download(official, tmp_path, silent)
@@ -178,7 +177,7 @@ def test_a_refusal_is_said_in_a_line(server: Server, official: Official, tmp_pat
     assert left(tmp_path) == []
 
 
-def test_a_full_disk_is_said_in_a_line(official: Official, tmp_path: Path) -> None:
+def test_a_full_disk_is_said_in_a_line(official: File, tmp_path: Path) -> None:
     def full(_name: str, _there: int, _total: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -187,7 +186,7 @@ def test_a_full_disk_is_said_in_a_line(official: Official, tmp_path: Path) -> No
     assert "folder/file.csv" not in left(tmp_path)
 
 
-def test_two_at_once_do_not_write_one_file(official: Official, tmp_path: Path) -> None:
+def test_two_at_once_do_not_write_one_file(official: File, tmp_path: Path) -> None:
     def second(_name: str, _there: int, _total: int) -> None:
         download(official, tmp_path, silent)
 
@@ -196,9 +195,9 @@ def test_two_at_once_do_not_write_one_file(official: Official, tmp_path: Path) -
 
 
 def test_fetch_brings_what_is_missing_and_no_more(
-    server: Server, official: Official, register: Callable[..., None], tmp_path: Path
+    server: Server, official: File, register: Callable[..., None], tmp_path: Path
 ) -> None:
-    register(official)
+    register("some", official)
     assert fetch("some", tmp_path, silent) == ["folder/file.csv"]
     assert fetch("some", tmp_path, silent) == []
     assert len(server.asked) == 1
@@ -238,7 +237,7 @@ def test_an_official_archive_is_unpacked_with_receipts_and_vouches_for_its_files
 ) -> None:
     rows = np.random.default_rng(1).standard_normal((300, 43))
     server.content = archive(rows, tmp_path / "made.tar.gz").read_bytes()
-    register(Official(MAF, server.address, "md5:" + hashlib.md5(server.content).hexdigest(), ()))
+    register(ARCHIVE.name, File(ARCHIVE.name, server.address, "md5:" + hashlib.md5(server.content).hexdigest()))
     root = tmp_path / "data"
     assert fetch("miniboone", root, silent) == ["maf/miniboone/data.npy"]
     dataset = load_dataset("miniboone", root)
@@ -250,7 +249,7 @@ def test_an_official_archive_is_unpacked_with_receipts_and_vouches_for_its_files
         "redwine": "absent",
         "digits": "embedded",
     }
-    assert not (root / MAF).exists()
+    assert not (root / ARCHIVE.name).exists()
     assert not (tmp_path / "outside").exists()
     assert fetch("miniboone", root, silent) == []
     (root / "maf/miniboone/data.npy").write_bytes(b"changed")
@@ -270,7 +269,7 @@ def test_from_an_archive_on_disk(register: Callable[..., None], tmp_path: Path) 
     assert dataset.table.unverified
     assert "NOT the official file" in dataset.provenance
     assert states(["gas"], root) == {"gas": "absent"}  # only what was asked for is accepted
-    register(Official(MAF, "", "md5:" + hashlib.md5(made.read_bytes()).hexdigest(), ()))
+    register(ARCHIVE.name, File(ARCHIVE.name, "", "md5:" + hashlib.md5(made.read_bytes()).hexdigest()))
     place("miniboone", made, root, accept_unverified=False)
     assert states(["miniboone"], root) == {"miniboone": "verified"}
     made.write_bytes(made.read_bytes()[:2000])
@@ -300,10 +299,7 @@ def test_from_a_file_on_disk(tmp_path: Path, register: Callable[..., None]) -> N
     with pytest.raises(DatasetError, match="not the official file"):  # what was accepted was another content
         load_dataset("redwine", root)
     assert states(["redwine"], root) == {"redwine": "refused"}
-    known = replace(
-        catalogue.CATALOGUE["winequality-red.csv"], checksum="md5:" + hashlib.md5(mine.read_bytes()).hexdigest()
-    )
-    register(known)
+    register("redwine", File("winequality-red.csv", "", "md5:" + hashlib.md5(mine.read_bytes()).hexdigest()))
     place("redwine", mine, root, accept_unverified=False)
     assert states(["redwine"], root) == {"redwine": "verified"}
     assert left(root) == ["winequality-red.csv"]  # no receipt is needed any more
@@ -340,23 +336,9 @@ def test_a_receipt_that_vouches_cannot_stand_in_for_a_checksum(tmp_path: Path) -
     assert states(["redwine"], tmp_path) == {"redwine": "UNVERIFIED"}
 
 
-def test_the_real_files_are_official(tmp_path: Path) -> None:
-    import os
-
-    if not os.environ.get("BENCH_DATA"):
-        pytest.skip("BENCH_DATA is not set: no real files here")
-    found = states(["redwine", "miniboone-small"], Path(os.environ["BENCH_DATA"]))
+def test_the_real_files_are_official(real_data: Path) -> None:
+    found = states(["redwine", "miniboone-small"], real_data)
     assert found == {"redwine": "verified", "miniboone-small": "verified"}
-
-
-def test_every_entry_of_the_catalogue_can_be_used() -> None:
-    for official in catalogue.CATALOGUE.values():
-        assert official.used_by or any(each.archive == official.name for each in catalogue.CATALOGUE.values())
-        if official.archive:
-            assert catalogue.CATALOGUE[official.archive].checksum
-            continue
-        algorithm, _, digest = official.checksum.partition(":")
-        assert len(digest) == hashlib.new(algorithm).digest_size * 2
 
 
 def test_inceptions_weights_come_where_they_are_looked_for(
@@ -365,7 +347,7 @@ def test_inceptions_weights_come_where_they_are_looked_for(
     copy = tmp_path / "copy.pth"
     copy.write_bytes(b"weights")
     name = INCEPTION_FILES[0]
-    register(replace(catalogue.CATALOGUE[name], checksum=f"sha256:{hashlib.sha256(b'weights').hexdigest()}"))
+    register(INCEPTION, File(name, "", f"sha256:{hashlib.sha256(b'weights').hexdigest()}"))
     monkeypatch.setenv("BENCH_DATA", str(tmp_path / "data"))
     for folder, wanted in (("data", None), ("weights", tmp_path / "weights")):
         if wanted:

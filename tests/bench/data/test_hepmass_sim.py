@@ -23,14 +23,14 @@ DECAYS = (
 COLUMN = {name: i for i, name in enumerate(FEATURES)}
 
 
-@pytest.fixture(scope="module", params=[1, 0], ids=["signal", "background"])
-def events(request: pytest.FixtureRequest) -> Events:
-    return generate(20_000, np.random.default_rng(0), label=request.param)
+@pytest.fixture(scope="module")
+def events() -> Events:
+    return generate(20_000, np.random.default_rng(0))
 
 
 @pytest.fixture(scope="module")
-def features() -> dict[int, np.ndarray]:
-    return {label: simulate(40_000, np.random.default_rng(label), label=label) for label in (0, 1)}
+def features() -> np.ndarray:
+    return simulate(40_000, np.random.default_rng(1))
 
 
 @pytest.mark.parametrize(("parent", "first", "second"), DECAYS)
@@ -89,8 +89,8 @@ def peak(values: np.ndarray, width: float) -> float:
     return float(edges[top] + width / 2)
 
 
-def test_reconstructed_masses_peak_where_they_should(features: dict[int, np.ndarray]) -> None:
-    x = features[1]
+def test_reconstructed_masses_peak_where_they_should(features: np.ndarray) -> None:
+    x = features
     assert x[:, COLUMN["m_lv"]].min() == W  # exactly m_W wherever the neutrino has a solution, above it elsewhere
     assert (x[:, COLUMN["m_lv"]] == W).mean() > 0.6
     for name, mass, tolerance, bin_width in (
@@ -104,31 +104,20 @@ def test_reconstructed_masses_peak_where_they_should(features: dict[int, np.ndar
     assert inner.mean() > 0.6
 
 
-def test_the_mass_parameter_moves_the_peak_and_background_has_none(features: dict[int, np.ndarray]) -> None:
-    light = simulate(20_000, np.random.default_rng(3), mass=750)
-    assert peak(light[:, COLUMN["m_WWbb"]], 20) == pytest.approx(750, abs=30)
-    background = features[0][:, COLUMN["m_WWbb"]]
-    assert peak(background, 20) < 600
-    counts = np.histogram(background, [800, 900, 1000, 1100, 1200])[0]
-    assert (np.diff(counts) < 0).all()  # it falls through where the signal peaks
-    assert (np.abs(background - 1000) < 100).mean() < 0.05
-    assert peak(features[0][:, COLUMN["m_jj"]], 2) == pytest.approx(W, abs=3)  # it has W's and tops all the same
-
-
-def test_features_are_what_a_detector_gives(features: dict[int, np.ndarray]) -> None:
-    for x in features.values():
-        assert np.isfinite(x).all()
-        pts = x[:, [COLUMN[f"jet {i} pT"] for i in range(1, 5)]]
-        assert (np.diff(pts, axis=1) <= 0).all()
-        assert pts.min() > 20
-        assert np.abs(x[:, [COLUMN[f"jet {i} η"] for i in range(1, 5)]]).max() < 2.5
-        tags = x[:, [COLUMN[f"jet {i} b-tag"] for i in range(1, 5)]]
-        assert set(np.unique(tags)) == {0.0, 1.0}
-        assert tags.sum(axis=1).min() >= 1
-        for name in FEATURES:
-            if name.endswith("φ"):
-                assert stats.kstest(x[:, COLUMN[name]], "uniform", args=(-np.pi, 2 * np.pi)).pvalue > ALARM, name
-        assert x[:, COLUMN["jets"]].min() == 4
+def test_features_are_what_a_detector_gives(features: np.ndarray) -> None:
+    x = features
+    assert np.isfinite(x).all()
+    pts = x[:, [COLUMN[f"jet {i} pT"] for i in range(1, 5)]]
+    assert (np.diff(pts, axis=1) <= 0).all()
+    assert pts.min() > 20
+    assert np.abs(x[:, [COLUMN[f"jet {i} η"] for i in range(1, 5)]]).max() < 2.5
+    tags = x[:, [COLUMN[f"jet {i} b-tag"] for i in range(1, 5)]]
+    assert set(np.unique(tags)) == {0.0, 1.0}
+    assert tags.sum(axis=1).min() >= 1
+    for name in FEATURES:
+        if name.endswith("φ"):
+            assert stats.kstest(x[:, COLUMN[name]], "uniform", args=(-np.pi, 2 * np.pi)).pvalue > ALARM, name
+    assert x[:, COLUMN["jets"]].min() == 4
 
 
 def test_dataset_has_hepmass_21_columns_and_follows_its_seed() -> None:
@@ -148,12 +137,6 @@ def test_dataset_has_hepmass_21_columns_and_follows_its_seed() -> None:
     assert dataset.table.log_det == pytest.approx(-np.log(raw.std(axis=0, ddof=1)).sum(), abs=1e-6)
     assert dataset.digest == load_dataset("hepmass-sim", None).digest
     assert dataset.digest != load_dataset("hepmass-sim@1", None).digest
-
-
-@pytest.mark.parametrize(("mass", "label", "message"), [(300, 1, "at least 450 GeV"), (1000, 2, "label must be")])
-def test_events_that_cannot_be_are_refused(mass: float, label: int, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        simulate(10, np.random.default_rng(0), mass, label)
 
 
 def test_any_number_of_rows() -> None:

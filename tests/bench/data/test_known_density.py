@@ -12,17 +12,7 @@ import pytest
 from scipy import integrate, stats
 
 from bench.data import load_dataset
-from bench.data.known_density import (
-    DIMENSIONS,
-    LINE,
-    PLANE,
-    Banana,
-    Block,
-    Bumps,
-    KnownDensity,
-    Ring,
-    known_density,
-)
+from bench.data.known_density import DIMENSIONS, LINE, PLANE, Banana, Block, Bumps, Ring, known_density
 
 ALARM = 1e-4
 BLOCKS = [pytest.param(block, id=f"{type(block).__name__}-{i}") for i, block in enumerate([*PLANE, LINE])]
@@ -130,9 +120,3 @@ def test_datasets_are_draws_of_the_law_and_name_it() -> None:
     assert dataset.table.duplicates.total == 0
     log_p = known_density(dataset.table.truth).log_prob(dataset.splits["test"])
     assert abs(log_p.mean() + known_density("known-density-8").entropy) < 5 * log_p.std() / 100
-
-
-def test_blocks_fill_any_dimension() -> None:
-    law = KnownDensity([LINE, PLANE[0]], seed=5)
-    assert law.sample(4, np.random.default_rng(0)).shape == (4, 3)
-    assert law.entropy == pytest.approx(LINE.entropy + PLANE[0].entropy)

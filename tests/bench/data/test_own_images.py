@@ -96,8 +96,7 @@ def test_a_tar_of_a_folder_is_the_same_dataset(images: Make, tmp_path: Path) -> 
 
 
 def test_images_without_classes_have_no_labels(images: Make) -> None:
-    dataset = load(images((".",), 120))
-    assert dataset.labels == {}
+    assert load(images((".",), 120)).labels == {}
 
 
 def png(image: Image.Image, **options: object) -> bytes:
@@ -120,16 +119,6 @@ def test_pixels_become_rgb_as_documented() -> None:
     assert np.array_equal(to_pixels(png(palette), 3), np.asarray(palette.convert("RGB")).transpose(2, 0, 1))
     with pytest.raises(ValueError, match="8 bits"):
         to_pixels(png(Image.fromarray(np.zeros((8, 8), np.uint16))), 3)
-
-
-@pytest.mark.parametrize("size", [(178, 218), (64, 41), (32, 32), (256, 257)])
-def test_resizing_is_torchvisions(size: tuple[int, int]) -> None:
-    from torchvision.transforms import CenterCrop, Compose, Resize
-
-    width, height = size
-    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8))
-    expected = np.asarray(Compose([Resize(32), CenterCrop(32)])(image)).transpose(2, 0, 1)
-    assert np.array_equal(to_pixels(png(image), 3, 32), expected)
 
 
 def test_exif_turns_an_image() -> None:
@@ -216,7 +205,7 @@ def test_wrong_paths_say_what_they_are(images: Make, tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="an archive is tar:PATH"):
         load_dataset(f"folder:{folder}/cat/000.png", None)
     (tmp_path / "x.tar").write_bytes(b"no tar at all")
-    with pytest.raises(DatasetError, match="is not a tar archive"):
+    with pytest.raises(DatasetError, match="is not an archive that can be read"):
         load_dataset(f"tar:{tmp_path}/x.tar", None)
     with pytest.raises(DatasetError, match="images are 20×20; networks take squares"):
         load(images(side=20, name="odd"))

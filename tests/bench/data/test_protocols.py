@@ -58,13 +58,11 @@ def test_redwine_rows_are_the_public_codes_in_its_order(real_data: Path) -> None
 
 
 def test_splits_of_different_seeds_differ_and_original_whitening_sees_the_test_rows(real_data: Path) -> None:
-    ours, original = load_dataset("redwine", real_data), load_dataset("redwine-original", real_data)
-    digests = {
-        load_dataset(name, real_data).digest for name in ("redwine", "redwine@1", "redwine@2", "redwine-original")
-    }
-    assert len(digests) == 4
+    names = ("redwine", "redwine@1", "redwine@2", "redwine-original")
+    ours, first, second, original = (load_dataset(name, real_data) for name in names)
+    assert len({each.digest for each in (ours, first, second, original)}) == 4
     assert load_dataset("redwine@0", real_data).digest == ours.digest
-    assert load_dataset("redwine@1", real_data).name == "redwine@1"
+    assert first.name == "redwine@1"
     np.testing.assert_allclose(np.cov(reconstruct(original).T, ddof=0), np.eye(11), atol=1e-4)
     assert ours.table is not None
     assert original.table is not None
@@ -74,13 +72,8 @@ def test_splits_of_different_seeds_differ_and_original_whitening_sees_the_test_r
 def test_miniboone_small_is_mafs_validation_and_test_split(real_data: Path) -> None:
     dataset = load_dataset("miniboone-small", real_data)
     assert sizes(dataset) == (2956, 328, 3648)
-    validation = np.load(real_data / "miniboone" / "val.npy")
-    np.testing.assert_array_equal(
-        np.concatenate([dataset.splits["train"], dataset.splits["validation"]]), validation.astype(np.float32)
-    )
-    np.testing.assert_array_equal(
-        dataset.splits["test"], np.load(real_data / "miniboone" / "test.npy").astype(np.float32)
-    )
+    rows = np.concatenate([np.load(real_data / "miniboone" / f"{split}.npy") for split in ("val", "test")])
+    np.testing.assert_array_equal(np.concatenate(list(dataset.splits.values())), rows.astype(np.float32))
 
 
 def wine(path: Path, rows: int = 400) -> None:
@@ -153,10 +146,8 @@ def test_hepmass_in_both_protocols(
     assert not dataset.table.unverified
     expected = (test[:, kept] - train[:, kept].mean(axis=0)) / train[:, kept].std(axis=0, ddof=1)
     np.testing.assert_allclose(dataset.splits["test"], expected, atol=1e-5)
-    import bench.data.dkef as dkef
-
-    table = dkef.replace(dkef.HEPMASS, test=200)
-    other = table(tmp_path, 1)
+    monkeypatch.setattr("bench.data.dkef.HEPMASS_TEST", 200)
+    other = load_dataset("hepmass-dkef@1", tmp_path)
     assert other.shape == (22,)
     assert sizes(other) == (612, 68, 200)
 
@@ -279,18 +270,9 @@ def test_files_that_are_not_there_are_named_with_the_remedy(name: str, root: str
         load_dataset(name, None if root == "none" else tmp_path)
 
 
-@pytest.mark.parametrize(
-    ("name", "make"),
-    [
-        ("winequality-white.csv", lambda path: path.write_text("a;b\n1;x\n")),
-        ("winequality-white.csv", lambda path: path.write_text("a;b\n1;2\n")),
-        ("winequality-white.csv", lambda path: path.write_bytes(b"\xff\xfe\x00")),
-    ],
-)
-def test_files_of_another_form_are_refused_in_a_line(
-    place: Place, tmp_path: Path, name: str, make: Callable[[Path], object]
-) -> None:
-    place(name, make, verified=False)
+@pytest.mark.parametrize("content", [b"a;b\n1;x\n", b"a;b\n1;2\n", b"\xff\xfe\x00"])
+def test_files_of_another_form_are_refused_in_a_line(place: Place, tmp_path: Path, content: bytes) -> None:
+    place("winequality-white.csv", lambda path: path.write_bytes(content), verified=False)
     with pytest.raises(DatasetError, match=r"winequality-white\.csv") as caught:
         load_dataset("whitewine", tmp_path)
     assert "\n" not in str(caught.value)
