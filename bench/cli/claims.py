@@ -30,13 +30,12 @@ def claims(store: Path, suite: str | None, profile: str | None, files: tuple[Pat
     """Judge the paper's claims: supported, contradicted, inconclusive or not run."""
     from bench.claims import judge, load_claims, to_json
     from bench.core.store import Store
-    from bench.results.frame import scan
-    from bench.results.scores import NothingToReportError, read_scores, split_sections
+    from bench.results.frame import NothingToReportError, scan
 
     loaded = load_claims(files)
-    frame, _ = scan(Store(store).require(), suite, profile)
+    results = scan(Store(store).require(), suite, profile)
     try:
-        sections = split_sections(read_scores(frame))
+        sections = results.sections()
     except NothingToReportError:
         sections = []
     findings = judge(sections, loaded)

@@ -73,10 +73,8 @@ class Display:
     """How a campaign goes: one bar per run and one for all of them on a terminal, lines now and then in a log."""
 
     def __init__(self, campaign: Campaign, console: Console) -> None:
-        from bench.core.plan import wants_work
-
         self.console = console
-        self.waiting = {p.task.spec.run_id: p.seconds for p in campaign.planned if wants_work(p)}
+        self.waiting = {p.task.spec.run_id: p.seconds for p in campaign.planned if p.wants_work}
         self.planned = sum(self.waiting.values())
         self.begun = self.spoken = time.monotonic()
         self.end = self.begun + max([self.planned / campaign.workers, *self.waiting.values()])

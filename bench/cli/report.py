@@ -37,18 +37,18 @@ __all__ = ["report"]
 def report(store: Path, suite: str | None, profile: str | None, format_: str, out: Path | None) -> None:
     """Make the report: Markdown with figures, a page of HTML, LaTeX tables, or the rows as JSON or CSV."""
     from bench.core.store import Store
-    from bench.core.suite_files import load_suite
+    from bench.core.suite import load_suite
     from bench.report import render, write_report
     from bench.results.frame import scan
 
     named = load_suite(suite).name if suite and suite.endswith(".toml") else suite
-    frame, facts = scan(Store(store).require(), named, profile)
+    results = scan(Store(store).require(), named, profile)
     if out is None and format_ in ("json", "csv"):
-        click.echo(render(frame, facts, format_), nl=False)
+        click.echo(render(results, format_), nl=False)
         return
     target = out or store / "report"
     try:
-        path = write_report(frame, facts, target, format_)
+        path = write_report(results, target, format_)
     except OSError as error:
         raise Failure(f"cannot write the report to {target}: {error.strerror}") from error
     if format_ == "markdown":

@@ -39,14 +39,12 @@ __all__ = ["plan", "run", "status"]
 @selecting
 def plan(**options: Any) -> None:
     """Show what would run, why, and about how long it takes."""
-    from bench.core.plan import wants_work
-
     campaign = make_campaign(**options)
     width = max(len(p.task.spec.run_id) for p in campaign.planned)
     for p in campaign.planned:
-        cost = f"{p.seconds / 60:5.1f} min" if wants_work(p) else "        —"
+        cost = f"{p.seconds / 60:5.1f} min" if p.wants_work else "        —"
         click.echo(f"{p.task.spec.run_id:<{width}}  {p.found.state:<8} {cost}  {p.found.reason}".rstrip())
-    todo = [p.seconds for p in campaign.planned if wants_work(p)]
+    todo = [p.seconds for p in campaign.planned if p.wants_work]
     click.echo(
         f"{len(todo)} of {len(campaign.planned)} runs to do, about "
         f"{max(sum(todo) / campaign.workers, max(todo, default=0)) / 60:.1f} minutes with {campaign.workers} side by side"
@@ -109,7 +107,7 @@ def run(max_minutes: float | None, tag: str, **options: Any) -> None:
 def status(store: Path) -> None:
     """Show every run of a store: done, failed and why, unfinished."""
     from bench.core.store import Store
-    from bench.results.frame import run_states
+    from bench.results.reading import run_states
 
     states = run_states(Store(store).require())
     if not states:
@@ -119,38 +117,35 @@ def status(store: Path) -> None:
         click.echo(f"{name:<{width}}  {state:<8} {reason}".rstrip())
 
 
-def make_campaign(
-    suite: str, profile: str, store: Path, device: str, jobs: int | None, tag: str = "", **options: Any
-) -> Campaign:
-    """Plan what a command's options ask for; nothing is written."""
+def make_campaign(suite: str, store: Path, device: str, jobs: int | None, tag: str = "", **selected: Any) -> Campaign:
+    """Plan what a command's options ask for; nothing is written.
+
+    Raises:
+        UsageProblem: if CUDA is asked for and there is none; 'auto' is left to the worker, so that this process need not load torch.
+        Failure: if the store is not a folder.
+    """
     from bench.cli.display import decoding
     from bench.core.campaign import Campaign
     from bench.core.machine import cores
     from bench.core.plan import Selection, make_plan
     from bench.core.store import Store
-    from bench.core.suite_files import load_suite
+    from bench.core.suite import load_suite
+    from bench.core.task import Places
     from bench.data import load_dataset
 
     check_device(device)
     loaded, where = load_suite(suite), Store(store)
     if store.exists() and not store.is_dir():
         raise Failure(f"the store {store} is not a folder")
-    places, cache = (data_root(), weights_root()), cache_root()
+    if (store / "runs").is_dir():
+        where.require()
+    selection = Selection(**selected)
+    places = Places(store, data_root(), weights_root(), cache_root(), device)
     with decoding() as tell:
-        plans = make_plan(
-            loaded,
-            Selection(profile, options["datasets"], options["models"], options["seeds"]),
-            where,
-            *places,
-            device,
-            fresh=options["fresh"],
-            retrain=options["retrain"],
-            cache=cache,
-            load=functools.partial(load_dataset, cache=cache, tell=tell),
-            remark=functools.partial(click.echo, err=True),
-        )
+        load = functools.partial(load_dataset, root=places.data, cache=places.cache, tell=tell)
+        plans = make_plan(loaded, selection, places, load, functools.partial(click.echo, err=True))
     workers = jobs or max(1, cores() // plans[0].task.spec.threads)
-    return Campaign(loaded, profile, plans, where, workers, tag)
+    return Campaign(loaded, selection.profile, plans, where, workers, tag)
 
 
 def check_device(name: str) -> None:
@@ -168,15 +163,15 @@ def check_device(name: str) -> None:
 
 def remark(planned: Planned) -> str:
     """Say what the user may not expect to be done with a run; nothing for most."""
-    from bench.core.plan import wants_work
-
-    state, reason = planned.found.state, planned.found.reason
-    if state == "corrupt":
-        return f"{reason}; set aside and done again"
-    if state == "stale":
-        return f"{reason}; kept and marked, --retrain redoes it"
-    if state == "failed" and not wants_work(planned):
-        return f"{reason}; it would again, --fresh tries all the same"
+    found = planned.found
+    if found.state == "corrupt":
+        return f"{found.reason}; set aside and done again"
+    if found.state == "stale":
+        return f"{found.reason}; set aside and trained again"
+    if found.state == "failed" and not planned.wants_work:
+        return f"{found.reason}; it would again, --fresh tries all the same"
+    if found.stale and found.state in ("hit", "partial"):
+        return f"training is stale ({found.stale}); kept and marked, --retrain redoes it"
     return ""
 
 
@@ -207,10 +202,10 @@ def show_results(campaign: Campaign, console: Console) -> str:
     from bench.report import terminal_table, write_report
     from bench.results.frame import scan
 
-    frame, facts = scan(campaign.store, campaign.suite.name, campaign.profile)
-    terminal_table(frame, console, facts)
+    results = scan(campaign.store, campaign.suite.name, campaign.profile)
+    terminal_table(results, console)
     try:
-        path = write_report(frame, facts, campaign.store.root / "report", "markdown")
+        path = write_report(results, campaign.store.root / "report")
     except OSError as error:
         return f"the runs are safe, but the report cannot be written: {error.strerror}"
     console.print(f"report: {path}", soft_wrap=True)
