@@ -51,6 +51,7 @@ class Commands(click.Group):
 
 
 @click.group(
+    name="bench",
     cls=Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     epilog=examples("bench run --suite images", "bench report", "bench list models"),

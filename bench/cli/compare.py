@@ -28,7 +28,7 @@ __all__ = ["compare"]
 @click.argument("second")
 @click.option("--json", "as_json", is_flag=True, help="Everything as JSON.")
 def compare(first: str, second: str, as_json: bool) -> None:
-    """Compare two stores: what differs in what was run, and paired differences where runs pair.
+    """Compare two stores: what was run differently, and paired differences.
 
     FIRST and SECOND are folders. FOLDER@tag=NAME takes the runs that `bench run --tag NAME` made; @suite=, @code= and @device=
     take those of a suite, of a fingerprint of the code, of a machine.

@@ -54,7 +54,8 @@ def decoding() -> Iterator[Callable[[str, int, int], None]]:
     try:
         yield start_and_tell
     finally:
-        bars.stop()
+        if bars.tasks:  # stopping prints a line
+            bars.stop()
 
 
 def reporting(bars: Progress) -> Callable[[str, int, int], None]:

@@ -21,7 +21,7 @@ LEAST_FREE = 200 * 2**20  # bytes; the quick profile writes about 10 MiB
 @click.command()
 @store_option
 def doctor(store: Path) -> None:
-    """Check versions, device, data, weights and disk, and train for a few seconds."""
+    """Check versions, device, data, weights and disk, and train briefly."""
     checks: dict[str, Callable[[], str]] = {
         "versions": versions_line,
         "device": device_line,

@@ -16,7 +16,10 @@ __all__ = ["export"]
 @store_option
 @suite_filters
 def export(out: Path, store: Path, suite: str | None, profile: str | None) -> None:
-    """Write every score, one per row, to OUT (.csv or .parquet), and a page about its columns beside it."""
+    """Write every score, one per row, to OUT (.csv or .parquet).
+
+    A page about the columns is written beside it.
+    """
     from bench.results.tidy import export as write
     from bench.results.tidy import load
 

@@ -15,7 +15,7 @@ KINDS = ("suites", *registry.KINDS)
 @click.command(name="list", epilog=examples("bench list", "bench list models"))
 @click.argument("kind", required=False, type=click.Choice(KINDS))
 def list_(kind: str | None) -> None:
-    """List suites and components: those of the harness and those of installed packages."""
+    """List suites and components, those of installed packages included."""
     for each in [kind] if kind else KINDS:
         if not kind:
             click.secho(each, bold=True)

@@ -35,7 +35,7 @@ __all__ = ["report"]
     help="Folder for the report, or its file; default: STORE/report. json and csv go to the screen without it.",
 )
 def report(store: Path, suite: str | None, profile: str | None, format_: str, out: Path | None) -> None:
-    """Make the report: Markdown with figures, a page of HTML, LaTeX tables, or the rows as JSON or CSV."""
+    """Write the report: Markdown with figures, one page of HTML, LaTeX, JSON or CSV."""
     from bench.core.store import Store
     from bench.core.suite import load_suite
     from bench.report import render, write_report

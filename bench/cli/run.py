@@ -125,6 +125,7 @@ def make_campaign(suite: str, store: Path, device: str, jobs: int | None, tag: s
         Failure: if the store is not a folder.
     """
     from bench.cli.display import decoding
+    from bench.core import registry
     from bench.core.campaign import Campaign
     from bench.core.machine import cores
     from bench.core.plan import Selection, make_plan
@@ -144,6 +145,9 @@ def make_campaign(suite: str, store: Path, device: str, jobs: int | None, tag: s
     with decoding() as tell:
         load = functools.partial(load_dataset, root=places.data, cache=places.cache, tell=tell)
         plans = make_plan(loaded, selection, places, load, functools.partial(click.echo, err=True))
+    for name in {p.task.spec.model for p in plans}:
+        if (model := registry.get("models", name)).origin:
+            model.load()  # of another package: better now than in every worker
     workers = jobs or max(1, cores() // plans[0].task.spec.threads)
     return Campaign(loaded, selection.profile, plans, where, workers, tag)
 

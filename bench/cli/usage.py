@@ -44,6 +44,7 @@ class Failure(UsageProblem):
     exit_code = 1
 
 
+LARGEST_SEED = 10**9
 MISUSE = {"SuiteError", "ClaimError", "UnknownNameError", "ExportError"}
 FAILURES = {"StoreError", "DatasetError", "NothingToReportError", "WeightsError"}
 
@@ -56,10 +57,11 @@ def in_one_line() -> Iterator[None]:
     """
     try:
         yield
-    except (click.ClickException, click.exceptions.Exit, click.Abort):
-        raise
     except Exception as error:
         names = {each.__name__ for each in type(error).__mro__}
+        if isinstance(error, click.UsageError) and "NoArgsIsHelpError" not in names:
+            where = f"; see {error.ctx.command_path} --help" if error.ctx else ""
+            raise UsageProblem(error.format_message().rstrip(".") + where) from error
         if names & MISUSE:
             raise UsageProblem(str(error.args[0])) from error
         if names & FAILURES:
@@ -111,9 +113,9 @@ def user_cache() -> Path:
 def parse_seeds(_ctx: click.Context, _param: click.Parameter, value: str | None) -> tuple[int, ...]:
     """Return comma-separated whole numbers >= 0; none for the suite's own."""
     parts = [part.strip() for part in value.split(",")] if value is not None else []
-    if not all(part.isdecimal() for part in parts):
+    if not all(part.isdecimal() and int(part) <= LARGEST_SEED for part in parts):
         raise UsageProblem(
-            f"--seeds: '{value}' is not a list of seeds; write whole numbers >= 0 with commas, such as 0,1,2"
+            f"--seeds: '{value}' is not a list of seeds; write whole numbers from 0 to {LARGEST_SEED:,} with commas, such as 0,1,2"
         )
     return tuple(dict.fromkeys(map(int, parts)))
 
