@@ -30,15 +30,11 @@ def claims(store: Path, suite: str | None, profile: str | None, files: tuple[Pat
     """Judge the paper's claims: supported, contradicted, inconclusive or not run."""
     from bench.claims import judge, load_claims, to_json
     from bench.core.store import Store
-    from bench.results.frame import NothingToReportError, scan
+    from bench.results.frame import scan
 
     loaded = load_claims(files)
     results = scan(Store(store).require(), suite, profile)
-    try:
-        sections = results.sections()
-    except NothingToReportError:
-        sections = []
-    findings = judge(sections, loaded)
+    findings = judge([] if results.scores.empty else results.sections(), loaded)
     if as_json:
         print_json([to_json(finding) for finding in findings])
         return

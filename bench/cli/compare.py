@@ -12,7 +12,7 @@ from bench.cli.usage import examples, print_json
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from bench.results.compare import Comparison
+    from bench.results.compare import StoreComparison
 
 __all__ = ["compare"]
 
@@ -33,10 +33,9 @@ def compare(first: str, second: str, as_json: bool) -> None:
     FIRST and SECOND are folders. FOLDER@tag=NAME takes the runs that `bench run --tag NAME` made; @suite=, @code= and @device=
     take those of a suite, of a fingerprint of the code, of a machine.
     """
-    from bench.results.compare import Side, to_json
-    from bench.results.compare import compare as compare_sides
+    from bench.results.compare import StorePart, compare_stores, to_json
 
-    found = compare_sides(Side.parse(first), Side.parse(second))
+    found = compare_stores(StorePart.parse(first), StorePart.parse(second))
     if as_json:
         print_json(to_json(found))
         return
@@ -45,7 +44,7 @@ def compare(first: str, second: str, as_json: bool) -> None:
     show(found, Console())
 
 
-def show(found: Comparison, console: Console) -> None:
+def show(found: StoreComparison, console: Console) -> None:
     """Print the comparison as tables."""
     from bench.report.claims import readout_words
     from bench.report.text import arrow, estimate_text, number
@@ -57,7 +56,7 @@ def show(found: Comparison, console: Console) -> None:
     for each in found.differences:
         estimate = each.difference.estimate
         size = (estimate_text(estimate), str(estimate.n if estimate else 0), number(each.p_holm))
-        differences.append((each.dataset, readout_words(each.readout), arrow(each.metric), *size, each.reading))
+        differences.append((each.dataset, readout_words(each.source), arrow(each.metric), *size, each.reading))
     title = f"{found.pairs} runs pair; {found.equal} scores are equal in every seed, these differ"
     header = ("dataset", "readout", "metric", "first − second", "n", "p after Holm", "reading")
     print_table(console, title, header, differences)

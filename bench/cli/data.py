@@ -28,15 +28,14 @@ def data() -> None:
 def list_() -> None:
     """List datasets: whether they are at hand, and whether their files are the official ones."""
     from bench.cli.list import summaries
-    from bench.data.downloads import fetchable
     from bench.data.files import states
     from bench.metrics import INCEPTION
 
     root = data_root()
     click.echo(f"files are looked for in {root}")
-    names = dict.fromkeys(fetchable(), "files alone: no dataset here reads them") | summaries("datasets")
-    names[INCEPTION] = "weights of the extractor that FID and Inception Score are defined by"
+    names = summaries("datasets")
     found = states(list(names), root) | states([INCEPTION], weights_root())
+    names[INCEPTION] = "weights of the extractor that FID and Inception Score are defined by"
     width, wide = max(map(len, names)), max(map(len, found.values()))
     for name, summary in names.items():
         click.echo(f"  {name:<{width}}  {found[name]:<{wide}}  {summary}")
@@ -56,16 +55,17 @@ def fetch(name: str, source: Path | None, accept_unverified: bool) -> None:
     if accept_unverified and source is None:
         raise UsageProblem("--accept-unverified is for files from disk; name them with --from PATH")
     from bench.cli.display import downloading
-    from bench.data.downloads import fetch, needs, place
+    from bench.data.downloads import copy_from, fetch
+    from bench.data.files import needed_by
     from bench.metrics import INCEPTION
 
-    if not needs(name):
+    if not needed_by(name):
         click.echo(f"{name}: at hand, nothing to fetch; it comes with the harness")
         return
     root = weights_root() if name == INCEPTION else data_root()
     try:
         if source is not None:
-            came = place(name, source, root, accept_unverified)
+            came = copy_from(source, name, root, accept_unverified)
         else:
             with downloading() as progress:
                 came = fetch(name, root, progress)
@@ -97,17 +97,17 @@ def at_hand() -> list[str]:
 def as_expected(name: str) -> bool:
     """Load a dataset, print what it is, and return whether its content is what this version expects, as far as that is known."""
     from bench.cli.display import decoding
-    from bench.data import KNOWN_DIGESTS, load_dataset
+    from bench.data import known_digest, load_dataset
 
     with decoding() as tell:
         dataset = load_dataset(name, data_root(), cache_root(), tell)
-    expected, whole = KNOWN_DIGESTS.get(name), dataset.digest == dataset.computed_digest()
+    expected, whole = known_digest(name), dataset.digest == dataset.computed_digest()
     if not whole:
         verdict = f"DAMAGED in {cache_root()}; delete it there"
-    elif expected is None:
+    elif not expected:
         verdict = "no digest on record"
     else:
         verdict = "as expected" if expected == dataset.digest else "DIFFERENT"
     sizes = ", ".join(f"{split} {len(values)}" for split, values in dataset.splits.items())
     click.echo(f"{name}: {verdict}; sha256 {dataset.digest[:16]}…; {sizes}; {dataset.protocol}")
-    return whole and expected in (None, dataset.digest)
+    return whole and expected in ("", dataset.digest)

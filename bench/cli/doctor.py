@@ -78,9 +78,9 @@ def store_line(store: Path) -> str:
 def weights_line() -> str:
     """Say whether FID can be computed."""
     from bench.metrics import INCEPTION
-    from bench.metrics.extractors import inception
+    from bench.metrics.extractors import inception_weights
 
-    if inception(weights_root()):
+    if inception_weights(weights_root()):
         return f"{INCEPTION} found in {weights_root()}"
     return f"{INCEPTION} not found in {weights_root()}: no score is called FID (bench data fetch {INCEPTION} brings it)"
 
