@@ -1,4 +1,4 @@
-"""A process a task, a few at a time: a run that is killed or runs out of memory takes nothing with it and becomes a row.
+"""One process per job, a few at a time: a run that is killed or runs out of memory takes nothing with it and becomes a row.
 
 Workers are forked from a server that has torch loaded already, report over a pipe, and stop, with everything saved, when asked or when the
 parent is gone.
@@ -6,18 +6,16 @@ parent is gone.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import multiprocessing
 import signal
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from multiprocessing.process import BaseProcess
+from multiprocessing.process import BaseProcess
+from typing import Any
 
 __all__ = ["Job", "JobEvent", "run_jobs"]
 
@@ -35,7 +33,7 @@ class Job:
 
 @dataclass(frozen=True)
 class JobEvent:
-    """Something that happened to a job: started, progress (with `value`), done (with its outcome in `value`), killed."""
+    """What happened to a job: started, progress (with `value`), done (with its outcome in `value`), killed (with how), or tick."""
 
     job: Job
     kind: str
@@ -49,14 +47,11 @@ class Worker:
     job: Job
     process: BaseProcess
     connection: Connection
-    outcome: Any = field(default=None)
+    outcome: Any = None
 
 
 def run_jobs(
-    jobs: Sequence[Job],
-    workers: int,
-    should_stop: Callable[[], bool],
-    assign: Callable[[Job], Job] = lambda job: job,
+    jobs: Sequence[Job], workers: int, should_stop: Callable[[], bool], assign: Callable[[Job], Job] = lambda job: job
 ) -> Iterator[JobEvent]:
     """Run jobs, `workers` at a time, yielding events; a job that says it is busy elsewhere is tried again until it is not.
 
@@ -66,8 +61,8 @@ def run_jobs(
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["bench.core.runner"])
-    waiting, running = deque(jobs), list[Worker]()
-    not_before: dict[str, float] = {}
+    waiting = [(0.0, job) for job in jobs]  # with the time before which it is not tried again
+    running: list[Worker] = []
     stopping = False
     try:
         while waiting or running:
@@ -75,24 +70,23 @@ def run_jobs(
                 stopping = True
                 waiting.clear()
                 ask_to_stop(running)
-            while (job := next_ready(waiting, not_before)) and len(running) < workers:
-                waiting.remove(job)
-                running.append(start(context, assign(job)))
-                yield JobEvent(job, "started")
-            handles = [worker.connection for worker in running]
-            if handles:
-                wait(handles, timeout=POLL)
+            for not_before, job in list(waiting):
+                if len(running) < workers and not_before <= time.monotonic():
+                    waiting.remove((not_before, job))
+                    running.append(start(context, assign(job)))
+                    yield JobEvent(job, "started")
+            if running:
+                wait([worker.connection for worker in running], timeout=POLL)
             else:
                 time.sleep(POLL)
             for worker in list(running):
+                ended = not worker.process.is_alive()  # asked first: what it said last is read below
                 yield from listen(worker)
-                if worker.outcome is not None or not worker.process.is_alive():
-                    yield from listen(worker)  # what it said last
+                if ended or worker.outcome is not None:
                     running.remove(worker)
                     event = settle(worker)
-                    if event.kind == "done" and getattr(event.value, "state", "") == "busy" and not stopping:
-                        not_before[worker.job.name] = time.monotonic() + 1
-                        waiting.append(worker.job)
+                    if getattr(event.value, "state", "") == "busy" and not stopping:
+                        waiting.append((time.monotonic() + 1, worker.job))
                     yield event
             if jobs:
                 yield JobEvent(jobs[0], "tick")
@@ -102,12 +96,6 @@ def run_jobs(
             worker.process.join(timeout=30)
             if worker.process.is_alive():
                 worker.process.kill()
-
-
-def next_ready(waiting: deque[Job], not_before: dict[str, float]) -> Job | None:
-    """The first waiting job whose pause is over."""
-    now = time.monotonic()
-    return next((job for job in waiting if not_before.get(job.name, 0.0) <= now), None)
 
 
 def start(context: Any, job: Job) -> Worker:
@@ -127,7 +115,7 @@ def ask_to_stop(running: Sequence[Worker]) -> None:
 
 
 def listen(worker: Worker) -> Iterator[JobEvent]:
-    """Everything a worker has sent."""
+    """Yield everything a worker has sent but its outcome, which is kept."""
     try:
         while worker.connection.poll():
             kind, value = worker.connection.recv()
@@ -140,21 +128,22 @@ def listen(worker: Worker) -> Iterator[JobEvent]:
 
 
 def settle(worker: Worker) -> JobEvent:
-    """Wait for a worker's end and say how it ended."""
+    """Wait for a worker's end and return how it ended."""
     worker.process.join()
     worker.connection.close()
     if worker.outcome is not None:
         return JobEvent(worker.job, "done", worker.outcome)
     code = worker.process.exitcode or 0
-    if code < 0:
-        name = signal.Signals(-code).name
-        hint = " (out of memory?)" if name == "SIGKILL" else ""
-        return JobEvent(worker.job, "killed", f"killed by {name}{hint}")
-    return JobEvent(worker.job, "killed", f"its process ended with code {code} and said nothing")
+    how = (
+        f"killed by {signal.Signals(-code).name}"
+        if code < 0
+        else f"its process ended with code {code} and said nothing"
+    )
+    return JobEvent(worker.job, "killed", how + " (out of memory?)" * (code == -signal.SIGKILL))
 
 
 def work(connection: Connection, job: Job) -> None:
-    """In the worker: call the job's function, report, and stop when asked or when nobody listens."""
+    """Call the job's function in the worker, report, and stop when asked or when nobody listens."""
     stop = False
 
     def ask(_signal: int, _frame: Any) -> None:
@@ -173,5 +162,5 @@ def work(connection: Connection, job: Job) -> None:
 
     module, _, name = job.function.partition(":")
     outcome = getattr(importlib.import_module(module), name)(*job.arguments, progress, lambda: stop)
-    connection.send(("outcome", outcome))
-    connection.close()
+    with contextlib.suppress(OSError):  # the parent is gone; what matters is in the store
+        connection.send(("outcome", outcome))

@@ -1,0 +1,176 @@
+"""What a user can get wrong ends in one line that says what and where: exit code 2 for wrong usage, 1 for what is not there or broken."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+from click.testing import CliRunner
+
+from bench.cli import main
+from bench.core import registry
+
+from ..conftest import TINY
+
+SUITES = {
+    "types": ("seeds = [0, 1]", 'seeds = "zero"'),
+    "negative": ("base_steps = 120", "base_steps = -3"),
+    "unknown": ("penalty_every = 4", "penaltyevery = 4"),
+    "step": ("step_size = 1e-2", "step_size = 1e9"),
+    "draws": ("partition_samples = 200", "partition_samples = 1000000000000"),
+    "threads": ("minutes_per_run", "threads = 1000000\nminutes_per_run"),
+    "sampler": ('"ula"', '"ulla"'),
+    "family": ('"mlp"', '"mpl"'),
+    "kind": ("summary", 'kind = "image"\nsummary'),
+    "ghost": ('"ula"', '"ghost-sampler"'),
+}
+"""Suites that are the tiny one but for one thing."""
+
+PLUGINS = {
+    "ghost": """
+        [gebm_bench.datasets]
+        ghost-data = ghost.missing:load
+        [gebm_bench.samplers]
+        ghost-sampler = ghost.missing:Sampler
+    """,
+    "brittle": """
+        [gebm_bench.datasets]
+        brittle-data = brittle:load
+        [gebm_bench.models]
+        brittle-model = brittle:Model
+    """,
+}
+"""Entry points of packages whose module is missing or cannot be imported."""
+
+CASES = [
+    ("nosuch", 2, "No such command 'nosuch'"),
+    ("run extra", 2, "unexpected extra argument"),
+    ("plan --suite imges", 2, "did you mean 'images'?"),
+    ("plan --suite nosuch.toml", 2, "no suite file 'nosuch.toml'"),
+    ("plan --suite broken.toml", 2, "broken.toml: not valid TOML"),
+    ("plan --suite binary.toml", 2, "binary.toml: cannot be read"),
+    ("plan --suite types.toml", 2, "types.toml: profiles.quick.seeds: input should be a valid array, got 'zero'"),
+    ("plan --suite negative.toml", 2, "base_steps must be a whole number >= 1, got -3"),
+    ("plan --suite unknown.toml", 2, "penaltyevery: unknown key; did you mean 'penalty_every'?"),
+    ("plan --suite step.toml", 2, "step_size: input should be less than or equal to 1000000"),
+    ("plan --suite draws.toml", 2, "partition_samples: input should be less than or equal to 1000000000"),
+    ("plan --suite threads.toml", 2, "threads: input should be less than or equal to 4096"),
+    ("plan --suite sampler.toml", 2, "no sampler 'ulla'; did you mean 'ula'?"),
+    ("plan --suite family.toml", 2, "no network 'mpl'; did you mean 'mlp'?"),
+    ("plan --suite kind.toml", 2, "no kind of suite 'image'; did you mean 'images'?"),
+    ("plan --suite tiny.toml --profile paper", 2, "has no profile 'paper'; it has: quick"),
+    ("plan --profile big", 2, "'quick', 'paper'"),
+    ("plan --suite tiny.toml --model kde", 2, "none of kde can be fitted to digits"),
+    ("plan --dataset digts", 2, "did you mean 'digits'?"),
+    ("plan --model gemb", 2, "did you mean 'gebm'?"),
+    ("plan --suite density --dataset redwine@x", 2, "a split is a whole number"),
+    ("plan --suite density --dataset excel:table.xls", 2, "no kind of file 'excel'"),
+    ("plan --suite density --dataset csv:nowhere.csv", 1, "no file"),
+    ("plan --suite density --dataset csv:words.csv", 1, "is not a number"),
+    ("plan --suite density --dataset csv:nothing.csv", 1, "nothing.csv is empty"),
+    ("plan --suite density --dataset npy:words.csv", 1, "is not a .npy file"),
+    ("plan --seeds 0,x", 2, "write whole numbers from 0"),
+    ("plan --seeds -1", 2, "write whole numbers from 0"),
+    ("plan --seeds 99999999999999", 2, "write whole numbers from 0 to 1,000,000,000"),
+    ("plan --jobs 0", 2, "'--jobs': 0 is not in the range x>=1; see bench plan --help"),
+    ("plan --device tpu", 2, "'auto', 'cpu', 'cuda'"),
+    ("plan --suite tiny.toml --store words.csv", 1, "the store words.csv is not a folder"),
+    ("plan --suite tiny.toml --store old", 1, "the store old has schema 1"),
+    ("run --suite tiny.toml --store words.csv", 1, "the store words.csv is not a folder"),
+    ("run --suite tiny.toml --store words.csv/inside", 1, "cannot write to the store words.csv/inside"),
+    ("run --suite tiny.toml --store /proc/nowhere", 1, "cannot write to the store /proc/nowhere"),
+    ("run --suite tiny.toml --store old", 1, "the store old has schema 1"),
+    ("run --tag a/b", 2, "--tag: 'a/b'"),
+    ("run --max-minutes 0", 2, "--max-minutes"),
+    ("run --seeds", 2, "'--seeds' requires an argument"),
+    *((f"{command} --store {store}", 1, message) for command in ("report", "status", "claims", "export scores.csv") for store, message in (
+        ("nowhere", "no store at nowhere"), ("words.csv", "no store at words.csv"), ("old", "the store old has schema 1"))),
+    ("claims --claims nowhere.toml", 2, "nowhere.toml: cannot be read"),
+    ("claims --claims empty", 2, "empty: cannot be read"),
+    ("claims --claims claims.toml", 2, "claims.toml: claim.0"),
+    ("compare nowhere old", 1, "no store at nowhere"),
+    ("compare old@what=3 old", 1, "write FOLDER, or FOLDER@WHAT=NAME"),
+    ("export empty", 2, "'empty' is a directory"),
+    ("weights a/b/c out", 1, "no store at runs"),
+    ("weights a/b/c out --shard big", 2, "--shard: 'big' is no size"),
+    ("weights a/b/c words.csv", 2, "'words.csv' is a file"),
+    ("list model", 2, "'models'"),
+    ("data verify digts", 2, "did you mean 'digits'?"),
+    ("data fetch digts", 2, "did you mean 'digits'?"),
+    ("data fetch redwine --from nowhere", 1, "there is no nowhere"),
+    ("data fetch redwine --accept-unverified", 2, "name them with --from PATH"),
+    ("completion tcsh", 2, "'bash', 'zsh', 'fish'"),
+    ("plan --suite ghost.toml", 2, "'ghost-sampler' of package ghost cannot be found: there is no module ghost.missing"),
+    ("data verify ghost-data", 2, "'ghost-data' of package ghost cannot be found: there is no module ghost.missing"),
+    ("plan --dataset brittle-data", 2, "'brittle-data' of package brittle cannot be imported: ModuleNotFoundError"),
+    ("plan --model brittle-model", 2, "'brittle-model' of package brittle cannot be imported: ModuleNotFoundError"),
+]  # fmt: skip
+
+
+def install(site: Path, name: str, entry_points: str) -> None:
+    """Make a package known by its entry points alone."""
+    info = site / f"{name}-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(dedent(entry_points))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with everything that can be wrong in it."""
+    folder = tmp_path_factory.mktemp("bad")
+    (folder / "empty").mkdir()
+    (folder / "old" / "runs").mkdir(parents=True)
+    texts = {"tiny.toml": TINY, "broken.toml": "name = ", "claims.toml": "[[claim]]\nid = 3\n", "nothing.csv": ""}
+    texts |= {f"{name}.toml": TINY.replace(*change) for name, change in SUITES.items()}
+    for name, text in (texts | {"words.csv": "a,b\nx,y\n"}).items():
+        (folder / name).write_text(text)
+    (folder / "binary.toml").write_bytes(b"\xff\xfe\x00")
+    for name, entry_points in PLUGINS.items():
+        install(folder / "site", name, entry_points)
+    (folder / "site" / "brittle.py").write_text("import no_such_library\n")
+    return folder
+
+
+@contextmanager
+def installed(site: Path) -> Iterator[None]:
+    """Let the packages of a folder be found."""
+    sys.path.append(str(site))
+    registry.entries.cache_clear()
+    try:
+        yield
+    finally:
+        sys.path.remove(str(site))
+        registry.entries.cache_clear()
+
+
+def one_line(command: str) -> tuple[int, str]:
+    """Run a command that must end in one line; return its exit code and that line."""
+    result = CliRunner().invoke(main, command.split())
+    assert isinstance(result.exception, SystemExit), repr(result.exception)  # not an error that escaped
+    assert len(result.output.splitlines()) == 1, result.output
+    assert result.output.startswith("bench: ")
+    return result.exit_code, result.output
+
+
+@pytest.mark.parametrize(("command", "code", "message"), CASES, ids=[command for command, _, _ in CASES])
+def test_wrong_input_ends_in_one_line(
+    command: str, code: int, message: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    with installed(folder / "site"):
+        found, line = one_line(command)
+    assert found == code
+    assert message in line
+
+
+def test_a_plugin_with_the_name_of_a_built_in_component_is_refused(tmp_path: Path) -> None:
+    install(tmp_path, "shadow", "[gebm_bench.models]\ngebm = shadow:Model\n")
+    with installed(tmp_path):
+        code, line = one_line("list models")
+    assert code == 2
+    assert "package shadow registers 'gebm' among models, a name that the harness has" in line
