@@ -56,6 +56,8 @@ RUN_COLUMNS = (
     "peak_memory",
     "spec",
 )
+SOUND = ("done", "collapsed")
+"""Statuses of scores by the present code that are a run's result; `stale`, `unfinished` and all others stand apart."""
 NO_FACTS: Mapping[str, Any] = {
     **dict.fromkeys((*FACTS, "versions", "spec"), {}),
     **{"capabilities": [], "dataset_digest": "", "device": "", "code": ""},
@@ -157,7 +159,7 @@ def scan(store: Store, suite: str | None = None, profile: str | None = None, tag
 
 def counted(scores: pd.DataFrame) -> pd.DataFrame:
     """The scores that may enter a mean."""
-    return scores[scores["value"].notna() & (scores["status"] != "unfinished") & (scores["stale"] == "")]
+    return scores[scores["value"].notna() & scores["status"].isin(SOUND)]
 
 
 def check(scores: pd.DataFrame) -> None:
@@ -296,6 +298,8 @@ def build(runs: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]]) 
     own = [name for name in dict.fromkeys((*SCORE_COLUMNS, *READOUT_COLUMNS)) if name not in HEAD]
     every = pd.DataFrame({name: pd.Series([row.get(name) for row in rows], dtype=object) for name in own})
     every = _typed(pd.concat([heads, every], axis=1), every.columns)
+    for frame in (run_frame, every):
+        frame["status"] = frame["status"].mask((frame["stale"] != "") & frame["status"].isin(SOUND), "stale")
     data = every["sampler"] == DATA  # in a model's place: without temperature or settings
     every.loc[data, ["model", "label"]] = DATA
     every.loc[data, "identity"] = ""
