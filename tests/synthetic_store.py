@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.core.spec import content_hash
+from bench.core.fields import content_hash
 from bench.core.store import Store
 
 CHAINS = (
@@ -22,6 +22,7 @@ CHAINS = (
     {"sampler": "ula", "beta": 100.0, "step_size": 1e-4, "lengths": [10, 100], "decay_factor": 0.1},
 )
 STAGE = {"roots": [], "code": {}, "versions": {}}
+KEY = "1,000 generated vs 1,197 real ({}), {} cccccccc"
 METRICS = ("fd", "is", "kid", "precision", "recall", "classes")
 
 
@@ -95,7 +96,7 @@ def write_run(root: Path, spec: dict[str, Any], seed: int, rng: np.random.Genera
     }
     steps = {"steps_done": 100, "steps_asked": 100}
     training = {"stage": STAGE, "device": "cpu", "checkpoint": checkpoint, "facts": facts, "seconds": 60.0, **steps}
-    training |= {"capabilities": ["Samples", "LatentChains"], "peak_memory": 1_000_000}
+    training |= {"capabilities": ["Samples", "LatentChains"], "peak_memory": {"resident": 1_000_000}}
     sealed = {name: files[name] for name in ("checkpoint.safetensors", "curve.jsonl")}
     files["training.json"] = write(folder / "training.json", training | {"files": sealed})
     for readout in readouts_of(spec):
@@ -103,7 +104,7 @@ def write_run(root: Path, spec: dict[str, Any], seed: int, rng: np.random.Genera
         value, pictures = result(spec, readout, rng, level, folder, identity)
         files |= pictures
         files[f"evals/{identity}.json"] = write(folder / "evals" / f"{identity}.json", value)
-    status = {"state": "done", "reason": "", "identity": content_hash(spec), "seed": seed, "device": "cpu", **steps}
+    status = {"state": "done", "reason": "", "identity": content_hash(spec), "seed": seed, "device": "cpu", "stage": STAGE, **steps}
     status |= {"seconds": {"training": 60.0, "sampling": 5.0, "scoring": 2.0}, "files": files}
     write(folder / "status.json", status)
 
@@ -114,7 +115,7 @@ def result(
     """One evaluation, and the hashes of its pictures."""
     chain = readout["chain"]
     extractor = readout["extractor"]
-    key = f"1,000 generated vs 1,197 real ({spec['dataset']}/train {spec['dataset_digest'][:8]}), {extractor} cccccccc"
+    key = KEY.format(f"{spec['dataset']}/train {spec['dataset_digest'][:8]}", extractor)
     rows, pictures = [], {}
     for steps in chain["lengths"] if chain else (0,):
         scores = {f"{name}[{extractor}]": level + 5 + i + 0.1 * rng.normal() for i, name in enumerate(METRICS)}

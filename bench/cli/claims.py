@@ -33,15 +33,11 @@ def claims(store: Path, files: tuple[Path, ...], suite: str | None, as_json: boo
     from bench.claims import judge, load_claims, to_json
     from bench.core.store import Store
     from bench.results.frame import scan
-    from bench.results.scores import NothingToReportError, read_scores, split_sections
 
     with one_line_errors():
         loaded = load_claims(files)
-        frame, _ = scan(Store(store).require(), suite)
-        try:
-            sections = split_sections(read_scores(frame))
-        except NothingToReportError:
-            sections = []
+        found = scan(Store(store).require(), suite)
+        sections = [] if found.scores.empty else found.sections()
     findings = judge(sections, loaded)
     if as_json:
         click.echo(

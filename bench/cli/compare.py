@@ -11,7 +11,7 @@ from bench.cli.usage import examples, one_line_errors
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from bench.results.compare import Comparison
+    from bench.results.compare import StoreComparison
 
 __all__ = ["compare"]
 
@@ -34,11 +34,10 @@ def compare(first: str, second: str, as_json: bool) -> None:
     """
     import json
 
-    from bench.results.compare import Side, to_json
-    from bench.results.compare import compare as compare_sides
+    from bench.results.compare import StorePart, compare_stores, to_json
 
     with one_line_errors():
-        found = compare_sides(Side.parse(first), Side.parse(second))
+        found = compare_stores(StorePart.parse(first), StorePart.parse(second))
     if as_json:
         click.echo(json.dumps(to_json(found), indent=1, allow_nan=False, ensure_ascii=False))
         return
@@ -47,7 +46,7 @@ def compare(first: str, second: str, as_json: bool) -> None:
     show(found, Console())
 
 
-def show(found: Comparison, console: Console) -> None:
+def show(found: StoreComparison, console: Console) -> None:
     """Tables on the terminal. Names and reasons are text, never markup."""
     from bench.report.claims import readout_words
     from bench.report.text import arrow, estimate_text, number
@@ -68,7 +67,7 @@ def show(found: Comparison, console: Console) -> None:
         rows.append(
             [
                 each.dataset,
-                readout_words(each.readout),
+                readout_words(each.source),
                 arrow(each.metric),
                 estimate_text(estimate),
                 str(estimate.n) if estimate else "0",

@@ -192,7 +192,7 @@ def one_line_errors() -> Iterator[None]:
     from bench.core.spec import SuiteError
     from bench.core.store import StoreError
     from bench.data import DatasetError
-    from bench.results.scores import NothingToReportError
+    from bench.results.frame import NothingToReportError
 
     try:
         yield

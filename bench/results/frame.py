@@ -16,8 +16,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from bench.core.digests import changes
+from bench.core.fields import content_hash
 from bench.core.machine import no_collection
-from bench.core.spec import content_hash
+from bench.core.manifests import manifests, tagged
 from bench.core.store import Store
 from bench.metrics import METRICS, base_name
 from bench.results.reading import RunFiles, cached_reader
@@ -60,10 +62,10 @@ SOUND = ("done", "collapsed")
 """Statuses of scores by the present code that are a run's result; `stale`, `unfinished` and all others stand apart."""
 NO_FACTS: Mapping[str, Any] = {
     **dict.fromkeys((*FACTS, "versions", "spec"), {}),
-    **{"capabilities": [], "dataset_digest": "", "device": "", "code": ""},
+    **{"capabilities": [], "peak_memory": {}, "dataset_digest": "", "device": "", "code": ""},
 }
 _NUMBERS = {
-    **dict.fromkeys(("beta", "step_size", "value", "peak_memory", *SECONDS), "float64"),
+    **dict.fromkeys(("beta", "step_size", "value", *SECONDS), "float64"),
     **dict.fromkeys(("steps", "gradient_evaluations", "forward_evaluations", "steps_done", "steps_asked"), "Int64"),
     "seed": "int64",
 }
@@ -142,11 +144,11 @@ def scan(store: Store, suite: str | None = None, profile: str | None = None, tag
     Raises:
         StoreError: if a manifest cannot be read, or there is none of that suite and profile or of that tag.
     """
-    manifests = store.manifests(suite, profile) if tag is None else store.tagged(tag)
+    listed = manifests(store, suite, profile) if tag is None else tagged(store, tag)
     runs: list[dict[str, Any]] = []
     rows: list[dict[str, Any]] = []
     with no_collection(), cached_reader(store) as read:
-        for manifest in manifests:
+        for manifest in listed:
             for planned in manifest["runs"]:
                 head = {key: manifest[key] for key in ("suite", "profile", "kind")}
                 head |= {key: planned[key] for key in ("dataset", "model", "seed", "run", "identity")}
@@ -194,9 +196,12 @@ def _run_and_rows(
 
     Suites may share a run: only what this one asked to have read out of it is its own.
     """
-    blank = {**head, **NO_FACTS, "status": found.state, "reason": found.reason, "stale": "", "folder": folder}
-    if not found.files:
-        return blank, [dict.fromkeys(STATE) | {"status": found.state, "reason": found.reason, "stale": ""}]
+    state = {"status": found.state, "reason": found.reason, "stale": ""}
+    spec = found.files.get("spec.json", {})
+    known = {"folder": folder, "spec": spec, "dataset_digest": spec.get("dataset_digest", "")}
+    blank = {**head, **NO_FACTS, **state, **known}
+    if "training.json" not in found.files:
+        return blank, [state]
     try:
         run = blank | _facts(found.files)
         results = [_evaluation(found.files, readout) for readout in readouts]
@@ -212,11 +217,10 @@ def _run_and_rows(
 
 def _facts(files: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
     """What a run's files say of it besides scores."""
-    status, spec, training = files["status.json"], files["spec.json"], files["training.json"]
+    status, training = files["status.json"], files["training.json"]
     environment, facts = files.get("env.json", {}), training["facts"]
     return {
-        "dataset_digest": spec["dataset_digest"],
-        "stale": changes(training["stage"]),
+        "stale": stale(training["stage"]),
         "steps_done": status.get("steps_done"),
         "steps_asked": status.get("steps_asked"),
         "device": environment.get("device") or training["device"],
@@ -225,8 +229,7 @@ def _facts(files: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
         **{name: facts.get(name, {}) for name in FACTS},
         "capabilities": training.get("capabilities", []),
         "seconds_training": training["seconds"],
-        "peak_memory": training.get("peak_memory"),
-        "spec": {name: value for name, value in spec.items() if name != "sha256"},
+        "peak_memory": training.get("peak_memory") or {},
     }
 
 
@@ -242,13 +245,11 @@ def _readout_rows(
     """A row per chain length of one readout, with its scores; one without where it is still to be done."""
     state = {name: run.get(name) for name in STATE}
     if result is None:
-        if found.state != "unfinished":
-            failure = found.files.get("failure.json", {}).get("reason")
-            state["status"] = "failed" if failure else "partial"
-            state["reason"] = failure or "a readout is still to be done"
-        yield state
+        yield state | ({"status": "partial", "reason": "a readout is still to be done"} if found.state == "done" else {})
         return
-    state["stale"] = run["stale"] or changes(result["stage"])
+    if found.state == "failed":  # another readout did
+        state |= {"status": "done", "reason": ""}
+    state["stale"] = run["stale"] or stale(result["stage"])
     for row in result["rows"]:
         place = {name: result[name] for name in ("sampler", "beta", "step_size")}
         place |= {name: row[name] for name in ("steps", "gradient_evaluations", "forward_evaluations", "key", "scores")}
@@ -333,13 +334,11 @@ def _split(
     return found
 
 
-def changes(stage: Mapping[str, Any]) -> str:
-    """What has changed in the code and libraries of a stage since it was recorded; '' if nothing."""
-    return _changes(json.dumps(stage, sort_keys=True))
-
-
 @functools.cache
 def _changes(stage: str) -> str:
-    from bench.core import digests
+    return changes(json.loads(stage))
 
-    return digests.changes(json.loads(stage))
+
+def stale(stage: Mapping[str, Any]) -> str:
+    """What has changed in the code and libraries of a stage since it was recorded; '' if nothing."""
+    return _changes(json.dumps(stage, sort_keys=True))

@@ -1,6 +1,7 @@
 """One run's directory read: its state, and the JSON files that its status vouches for.
 
-Files that were sound are kept for all runs of a store in one sealed file in its cache folder, so that only runs that changed are read again.
+Files that were sound are kept, for all runs of a store, in one sealed file of its cache folder, so that only runs that changed are read
+again.
 """
 
 from __future__ import annotations
@@ -16,18 +17,17 @@ from pathlib import Path
 from typing import Any
 
 from bench.core.files import CorruptFileError, read_sealed, write_sealed
-from bench.core.spec import SCHEMA_VERSION
 from bench.core.store import RunFolder, Store, StoreError
 
 __all__ = ["RunFiles", "cached_reader", "read_run", "run_states"]
 
-_STATUS = frozenset({"state", "reason", "device", "seconds", "files"})
+_STATUS = frozenset({"state", "reason", "files", "steps_done", "steps_asked"})
 _CHECKED = (".json", ".jsonl", ".npy")  # the checkpoint is checked when it is used
 
 
 @dataclass(frozen=True)
 class RunFiles:
-    """A run's state with a reason, and the sound JSON files of its directory by name; no files where nothing can be used."""
+    """A run's state with a reason, and the sound JSON files of its directory by name; at most its spec where there are no results."""
 
     state: str
     reason: str
@@ -41,22 +41,25 @@ def read_run(folder: RunFolder) -> RunFiles:
         if status is None:
             begun = (folder / "resume.pt").exists() or (folder / "training.json").exists()
             state = ("partial", "unfinished; `bench run` continues it") if begun else ("missing", "not run yet")
-            return RunFiles(*state, {})
+            return _unusable(folder, *state)
         if lacking := sorted(_STATUS - status.keys()):
             raise StoreError(f"{folder / 'status.json'} lacks {', '.join(lacking)}: written by another version")
-        if status["state"] == "failed":
-            return RunFiles("failed", status["reason"], {})
+        finished = "training.json" in status["files"] and status["steps_done"] == status["steps_asked"]
+        if status["state"] == "failed" and not finished:
+            return _unusable(folder, "failed", status["reason"])
         files = _checked(folder, status["files"]) | {"status.json": status}
-        schema = files["spec.json"].get("schema_version")
-        if schema != SCHEMA_VERSION:
-            raise StoreError(f"{folder.path} is of schema {schema}, this version reads {SCHEMA_VERSION}")
-        if (folder / "failure.json").exists():
-            files["failure.json"] = folder.read_json("failure.json") or {}
     except StoreError as error:
-        return RunFiles("failed", str(error), {})
-    except (KeyError, TypeError, AttributeError) as error:
-        return RunFiles("failed", f"a file of {folder.path.name} is not laid out as expected: {error!r}", {})
-    return RunFiles(status["state"], status["reason"], files)
+        return _unusable(folder, "failed", str(error))
+    return RunFiles(status["state"], "after " * (status["state"] == "unfinished") + status["reason"], files)
+
+
+def _unusable(folder: RunFolder, state: str, reason: str) -> RunFiles:
+    """A run without results, of which at most its spec is known."""
+    try:
+        spec = folder.read_json("spec.json")
+    except StoreError:
+        spec = None
+    return RunFiles(state, reason, {"spec.json": spec} if spec else {})
 
 
 def _checked(folder: RunFolder, files: Mapping[str, str]) -> dict[str, dict[str, Any]]:
@@ -78,7 +81,7 @@ def _checked(folder: RunFolder, files: Mapping[str, str]) -> dict[str, dict[str,
         if hashlib.sha256(content).hexdigest() != digest:
             raise StoreError(f"{folder / name} is corrupt: its content does not match the hash in the status")
         if name.endswith(".json"):
-            contents[name] = json.loads(content)
+            contents[name] = {key: value for key, value in json.loads(content).items() if key != "sha256"}
     return contents
 
 
