@@ -10,7 +10,6 @@ import pytest
 
 from bench.claims import Claim, Finding, judge, load_claims, to_json
 from bench.claims.judge import decide
-from bench.report.comparisons import compare
 from bench.stats import holm, mean_interval, simultaneous_confidence
 
 FD = "fd[digits-cnn]"
@@ -136,6 +135,8 @@ def test_p_values_decide_exactly_where_intervals_do() -> None:
 
 def test_claims_and_the_reports_sentences_agree(made: Any) -> None:
     rng = np.random.default_rng(2)
+    from bench.report.comparisons import compare
+
     words = {"supported": "better", "contradicted": "worse", "inconclusive": "no clear difference"}
     seen = set()
     for _ in range(20):
