@@ -161,7 +161,7 @@ def study_on_disk(
             for number, place in enumerate(places):
                 np.save(where / f"{number}.npy", make(1000 * seed + 100 * index + number, 64))
                 arrays[run, *place] = {"samples": where / f"{number}.npy"}
-            nothing = dict.fromkeys(("parameters", "flops", "architecture", "initial_weights"), {})
+            nothing: Row = {name: {} for name in ("parameters", "flops", "architecture", "initial_weights")}
             if model != "data":
                 write_curve(where / "curve.jsonl", seed, index)
             known[run] = facts(seed, folder=where, **(nothing if model == "data" else {}))

@@ -104,7 +104,15 @@ def write_run(root: Path, spec: dict[str, Any], seed: int, rng: np.random.Genera
         value, pictures = result(spec, readout, rng, level, folder, identity)
         files |= pictures
         files[f"evals/{identity}.json"] = write(folder / "evals" / f"{identity}.json", value)
-    status = {"state": "done", "reason": "", "identity": content_hash(spec), "seed": seed, "device": "cpu", "stage": STAGE, **steps}
+    status = {
+        "state": "done",
+        "reason": "",
+        "identity": content_hash(spec),
+        "seed": seed,
+        "device": "cpu",
+        "stage": STAGE,
+        **steps,
+    }
     status |= {"seconds": {"training": 60.0, "sampling": 5.0, "scoring": 2.0}, "files": files}
     write(folder / "status.json", status)
 

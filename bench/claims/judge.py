@@ -124,9 +124,7 @@ def _judge_section(claim: Claim, read: SectionRows) -> Iterator[Finding]:
     yield from (replace(nowhere, reason=reason) for reason in missing(claim, read.section, judged))
 
 
-def _comparisons(
-    blank: Finding, wanted: Reference, treatment: Rows, others: Sequence[Rows]
-) -> Iterator[Finding]:
+def _comparisons(blank: Finding, wanted: Reference, treatment: Rows, others: Sequence[Rows]) -> Iterator[Finding]:
     """A treatment against a value or against each of the rows that the reference names."""
     blank = replace(blank, treatment=treatment.source)
     if wanted.value is not None:

@@ -97,7 +97,7 @@ def references(wanted: Reference, treatment: Rows, rows: Iterable[Rows], longest
 
 
 def missing(claim: Claim, section: Section, judged: Sequence[Rows]) -> list[str]:
-    """Return why a model of the claim that is here, or one of its β, has nothing to judge; none of its models being here is a reason too."""
+    """Return why a model of the claim that is here, or one of its β, has nothing to judge; that none is here is a reason too."""
     found: list[str] = []
     models = [model for model in section.scores["model"].unique() if matches(model, claim.treatment.model)]
     for model in models:
@@ -112,12 +112,13 @@ def missing(claim: Claim, section: Section, judged: Sequence[Rows]) -> list[str]
 
 def _why_missing(model: str, claim: Claim, section: Section) -> str:
     scores = section.scores[section.scores["model"] == model]
-    for row in scores[scores["metric"].isna()].head(1).itertuples():
-        return f"seed {row.seed} {row.status}" + (f": {row.reason}" if row.reason else "")
-    for row in scores[scores["status"] == "unfinished"].head(1).itertuples():
-        return f"seed {row.seed} is unfinished: {row.reason}"
-    for row in scores[scores["status"] == "stale"].head(1).itertuples():
-        return f"made by other code or library versions: {row.stale}"
+    if (unscored := scores[scores["metric"].isna()]).size:
+        seed, status, reason = unscored.iloc[0][["seed", "status", "reason"]]
+        return f"seed {seed} {status}" + (f": {reason}" if reason else "")
+    if (unfinished := scores[scores["status"] == "unfinished"]).size:
+        return f"seed {unfinished['seed'].iloc[0]} is unfinished: {unfinished['reason'].iloc[0]}"
+    if (stale := scores[scores["status"] == "stale"]).size:
+        return f"made by other code or library versions: {stale['stale'].iloc[0]}"
     return f"no {' or '.join(claim.metric)} here, or not at the length that is judged"
 
 

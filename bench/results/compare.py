@@ -156,7 +156,7 @@ def compare_stores(first: StorePart, second: StorePart) -> StoreComparison:
     differences = list(_differences(*map(_values, scores)))
     told = [each for each in differences if any(each.difference.differences)]
     specs = [[_flat_spec(spec) for spec in side.runs["spec"]] for side in sides]
-    around = [side.runs[["code", "device"]].to_dict("records") for side in sides]
+    around: list[Any] = [side.runs[["code", "device"]].to_dict("records") for side in sides]
     return StoreComparison(
         first,
         second,
@@ -204,11 +204,11 @@ def _differences(first: pd.DataFrame, second: pd.DataFrame) -> Iterator[ScoreDif
     place = [*_PLACE, "key", "label"]
     both = first.merge(second[[*place, "seed", "value"]], on=[*place, "seed"], how="outer", suffixes=("", "_second"))
     for _, group in both.groupby(place, sort=False, dropna=False):
-        sides = [dict(group.dropna(subset=name).set_index("seed")[name]) for name in ("value", "value_second")]
-        if sides[0].keys() & sides[1].keys():
+        one, other = (dict(group.set_index("seed")[name].dropna()) for name in ("value", "value_second"))
+        if one.keys() & other.keys():
             (row,) = records(group[place].head(1))
             where = (row.dataset, row.model, row.identity, row.metric, source_of(row), row.key)
-            yield ScoreDifference(*where, paired_difference(*sides))
+            yield ScoreDifference(*where, paired_difference(one, other))
 
 
 def _corrected(differences: Sequence[ScoreDifference]) -> list[ScoreDifference]:
@@ -279,7 +279,9 @@ def _why_alone(run: pd.Series, others: pd.DataFrame) -> str:
 def _unscored(scores: Sequence[pd.DataFrame]) -> Iterator[Unpaired]:
     """Runs that pair but have no scores."""
     for side, own in enumerate(scores, start=1):
-        lacking = own[own["metric"].isna() | (own["status"] == "unfinished")].drop_duplicates(["run", "status", "reason"])
+        lacking = own[own["metric"].isna() | (own["status"] == "unfinished")].drop_duplicates(
+            ["run", "status", "reason"]
+        )
         for run in records(lacking):
             reason = f"{run.status}: {run.reason or ''}".rstrip(": ")
             yield Unpaired(side, run.dataset, run.model, run.identity, (run.seed,), reason)
@@ -295,4 +297,4 @@ def _other_keys(scores: Sequence[pd.DataFrame]) -> Iterator[Unpaired]:
         for (identity, name), rows in apart.groupby(["identity", "metric"], sort=False):
             row, seeds = rows.iloc[0], tuple(sorted(rows["seed"].unique().tolist()))
             why = f"{name} is scored under different keys"
-            yield Unpaired(side, row["dataset"], row["model"], identity, seeds, why)
+            yield Unpaired(side, row["dataset"], row["model"], str(identity), seeds, why)

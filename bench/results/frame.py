@@ -39,6 +39,7 @@ __all__ = [
 ]
 
 HEAD = ("suite", "profile", "kind", "dataset", "dataset_digest", "model", "label", "seed", "run", "identity")
+_PLACE = ["suite", "profile", "kind", "dataset"]
 CHAIN = ("sampler", "beta", "step_size", "steps")
 STATE = ("status", "reason", "stale", "steps_done", "steps_asked")
 SCORE_COLUMNS = (*HEAD, *CHAIN, "gradient_evaluations", "forward_evaluations", "metric", "value", "key", *STATE)
@@ -61,8 +62,11 @@ RUN_COLUMNS = (
 SOUND = ("done", "collapsed")
 """Statuses of scores by the present code that are a run's result; `stale`, `unfinished` and all others stand apart."""
 NO_FACTS: Mapping[str, Any] = {
-    **dict.fromkeys((*FACTS, "versions", "spec"), {}),
-    **{"capabilities": [], "peak_memory": {}, "dataset_digest": "", "device": "", "code": ""},
+    **{name: {} for name in (*FACTS, "versions", "peak_memory", "spec")},
+    "capabilities": [],
+    "dataset_digest": "",
+    "device": "",
+    "code": "",
 }
 _NUMBERS = {
     **dict.fromkeys(("beta", "step_size", "value", *SECONDS), "float64"),
@@ -128,14 +132,11 @@ class Results:
         if self.scores.empty:
             raise NothingToReportError("nothing to report yet: the store holds no run; `bench run` makes some")
         check(self.scores)
-        place = ["suite", "profile", "kind", "dataset"]
-        digests = self.scores[self.scores["dataset_digest"] != ""].groupby(place)["dataset_digest"].unique().to_dict()
-        frames = [_split(frame, place, digests) for frame in (self.scores, self.runs, self.readouts)]
-        nothing = [frame.iloc[:0] for frame in (self.scores, self.runs, self.readouts)]
-        return [
-            Section(*name, *(parts.get(name, empty) for parts, empty in zip(frames, nothing, strict=True)))
-            for name in frames[0]
-        ]
+        known = self.scores[self.scores["dataset_digest"] != ""]
+        digests = known.groupby(_PLACE)["dataset_digest"].unique().to_dict()
+        scores, runs, readouts = (_split(frame, digests) for frame in (self.scores, self.runs, self.readouts))
+        nothing = self.readouts.iloc[:0]
+        return [Section(*name, own, runs[name], readouts.get(name, nothing)) for name, own in scores.items()]
 
 
 def scan(store: Store, suite: str | None = None, profile: str | None = None, tag: str | None = None) -> Results:
@@ -245,7 +246,9 @@ def _readout_rows(
     """A row per chain length of one readout, with its scores; one without where it is still to be done."""
     state = {name: run.get(name) for name in STATE}
     if result is None:
-        yield state | ({"status": "partial", "reason": "a readout is still to be done"} if found.state == "done" else {})
+        yield state | (
+            {"status": "partial", "reason": "a readout is still to be done"} if found.state == "done" else {}
+        )
         return
     if found.state == "failed":  # another readout did
         state |= {"status": "done", "reason": ""}
@@ -277,8 +280,8 @@ def _arrays(folder: Path, result: Mapping[str, Any], steps: int) -> dict[str, Pa
     """The arrays of a row by name; pictures, which are stored by the number of steps, are `samples`."""
     stem = f"evals/{result['identity']}-"
     names = {name.removeprefix(stem).removesuffix(".npy"): folder / name for name in result["files"]}
-    pictures = {"samples": names[key] for key in (f"{steps:06}",) if key in names}
-    return {name: path for name, path in names.items() if not name.isdigit()} | pictures
+    own = {name: path for name, path in names.items() if not name.isdigit()}
+    return own | ({"samples": names[f"{steps:06}"]} if f"{steps:06}" in names else {})
 
 
 def build(runs: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]]) -> Results:
@@ -319,18 +322,17 @@ def _typed(frame: pd.DataFrame, columns: Sequence[str] | pd.Index) -> pd.DataFra
     return frame.astype({name: _NUMBERS.get(name, "object") for name in columns})
 
 
-def _split(
-    frame: pd.DataFrame, place: list[str], digests: Mapping[tuple[str, ...], Sequence[str]]
-) -> dict[tuple[str, ...], pd.DataFrame]:
+def _split(frame: pd.DataFrame, digests: Mapping[Any, Sequence[str]]) -> dict[Any, pd.DataFrame]:
     """The frame by suite, profile, kind and the name that the dataset's section has."""
-    found: dict[tuple[str, ...], pd.DataFrame] = {}
-    for where, part in frame.groupby(place, sort=False):
+    found: dict[Any, pd.DataFrame] = {}
+    for where, part in frame.groupby(_PLACE, sort=False):
         known = digests.get(where, ())
         if len(known) < 2:
             found[where] = part
             continue
         own = part["dataset_digest"].where(part["dataset_digest"] != "", known[0])
-        found |= {(*where[:-1], f"{where[-1]} ({digest[:8]})"): each for digest, each in part.groupby(own, sort=False)}
+        *place, dataset = where
+        found |= {(*place, f"{dataset} ({digest[:8]})"): each for digest, each in part.groupby(own, sort=False)}
     return found
 
 

@@ -36,7 +36,12 @@ COLUMN_MEANINGS: Sequence[ColumnMeaning] = tuple(
             *("sampler", "text or missing", ""),
             "latent sampler; `base` is no chain, `likelihood` and `resampled` are of the density; missing for a run without scores",
         ),
-        ("beta", "number or missing", "", "inverse temperature of the target: 1 is the model, 100 the paper's protocol"),
+        (
+            "beta",
+            "number or missing",
+            "",
+            "inverse temperature of the target: 1 is the model, 100 the paper's protocol",
+        ),
         ("step_size", "number or missing", "latent units", "sampler's step size, where it is one number"),
         ("steps", "integer or missing", "steps", "length of the chain; 0 where there is none"),
         (

@@ -1,4 +1,4 @@
-"""Tests: by random signs, exact for values that are symmetric around their mean, as differences of two like laws are; and of several questions."""
+"""Tests of differences by random signs, exact where these are symmetric around 0, and corrections for asking several questions at once."""
 
 from __future__ import annotations
 

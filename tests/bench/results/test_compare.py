@@ -95,7 +95,9 @@ def test_two_machines_are_told_apart_and_still_pair(synthetic: ModuleType, tmp_p
     other = made(synthetic, tmp_path / "two", shift=0.1)
     for path in (other.root / "runs").rglob("status.json"):
         files = json.loads(path.read_text())["files"]
-        rewrite(path.with_name("training.json"), stage={"roots": [], "code": {"gebm": "1"}, "versions": {}}, device="cuda")
+        rewrite(
+            path.with_name("training.json"), stage={"roots": [], "code": {"gebm": "1"}, "versions": {}}, device="cuda"
+        )
         rewrite(path, files={key: each for key, each in files.items() if key not in ("env.json", "training.json")})
         digest = synthetic.hashlib.sha256(path.with_name("training.json").read_bytes()).hexdigest()
         rewrite(path, files=json.loads(path.read_text())["files"] | {"training.json": digest})
