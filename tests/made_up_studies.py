@@ -1,20 +1,17 @@
-"""Made-up frames, facts and pages for tests of reports and claims, and a strict reader of pages; handed to them as the fixture `made`."""
+"""Made-up results and pages for tests of reports and claims, and a strict reader of pages; handed to them as the fixture `made`."""
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
-from bench.report import RunFacts, SampleFile, write_report
-from bench.results.facts import PartitionFacts
-from bench.results.scores import COLUMNS
+from bench.results.frame import NO_FACTS, Results, build
 
 NAN = float("nan")
 FD, IS, GAIN = "fd[digits-cnn]", "is[digits-cnn]", "likelihood-gain"
@@ -35,7 +32,9 @@ def row(model: str = "gebm", seed: int = 0, **changes: Any) -> Row:
     plain = {
         "suite": "images",
         "profile": "quick",
+        "kind": "images",
         "dataset": "digits",
+        "dataset_digest": "",
         "model": model,
         "seed": seed,
         "run": f"{changes.get('dataset', 'digits')}-{model}-{seed}",
@@ -51,6 +50,9 @@ def row(model: str = "gebm", seed: int = 0, **changes: Any) -> Row:
         "key": KEY,
         "status": "done",
         "reason": "",
+        "stale": "",
+        "steps_done": 100,
+        "steps_asked": 100,
     }
     return plain | changes
 
@@ -67,9 +69,32 @@ def unscored(model: str, seed: int, status: str, reason: str) -> Row:
     return row(model, seed, metric=None, value=NAN, key="", status=status, reason=reason, **gone)
 
 
-def frame(rows: Iterable[Row]) -> pd.DataFrame:
-    """The rows as the report gets them."""
-    return pd.DataFrame(list(rows), columns=list(COLUMNS))
+def results(
+    rows: Iterable[Row], facts: Mapping[str, Row] | None = None, arrays: Mapping[tuple[Any, ...], Row] | None = None
+) -> Results:
+    """The rows as a scan gives them.
+
+    Arguments:
+        rows: made by `row` and `unscored`.
+        facts: columns of `Results.runs` by run, such as those of `study_facts`.
+        arrays: files of a readout by run, sampler, β (None for NaN) and steps.
+    """
+    runs: dict[tuple[Any, ...], Row] = {}
+    records: list[Row] = []
+    last: tuple[Any, ...] = ()
+    for each in rows:
+        name = tuple(each[key] for key in ("suite", "profile", "dataset", "identity", "run"))
+        runs.setdefault(name, {**NO_FACTS, **each, **(facts or {}).get(each["run"], {})})
+        own = {key: value for key, value in each.items() if key not in ("metric", "value")}
+        if records and repr((name, own)) == last and each["metric"] not in records[-1]["scores"]:
+            records[-1]["scores"][each["metric"]] = each["value"]
+            continue
+        last = repr((name, own))
+        beta = None if math.isnan(each["beta"]) else each["beta"]
+        files = (arrays or {}).get((each["run"], each["sampler"], beta, each["steps"]), {})
+        about = {"at": list(runs).index(name), "scores": {each["metric"]: each["value"]}}
+        records.append(own | about | {"readout": {}, "row": {}, "arrays": files} | each.get("about", {}))
+    return build(list(runs.values()), records)
 
 
 def study(seeds: int = 3, noise: float = 1.0, shift: float = 0.0) -> list[Row]:
@@ -100,45 +125,51 @@ def _scores(model: str, seed: int, level: float, place: Mapping[str, Any]) -> li
     ]
 
 
-def facts(model: str, seed: int = 0, **changes: Any) -> RunFacts:
-    """A run's certificate with networks that match those of every other run of this seed."""
-    plain: dict[str, Any] = {
-        "run": f"digits-{model}-{seed}",
-        "dataset": "digits",
-        "model": model,
-        "seed": seed,
+def facts(seed: int = 0, **changes: Any) -> Row:
+    """What is known of a run besides scores, with networks that match those of every other run of this seed."""
+    plain: Row = {
         "parameters": {"generator": 41_233, "discriminator": 28_417},
         "flops": {"generator": 1_240_000, "discriminator": 933_000},
         "architecture": {"generator": "aaaa1111", "discriminator": "bbbb2222"},
         "initial_weights": {"generator": f"cccc{seed}", "discriminator": f"dddd{seed}"},
-        "seconds": {"training": 61.0, "sampling": 7.5, "scoring": 2.25},
+        "seconds_training": 61.0,
+        "seconds_sampling": 7.5,
+        "seconds_scoring": 2.25,
         "versions": {"torch": "2.9.0", "numpy": "2.1.0"},
+        "capabilities": ["Samples"],
         "device": "2 CPU cores",
+        "folder": Path("nowhere"),
     }
-    return RunFacts(**plain | changes)
+    return plain | changes
 
 
-def study_facts(folder: Path, seeds: int = 3, images: Callable[[int, int], np.ndarray] | None = None) -> list[RunFacts]:
-    """Facts with curves and pictures on disk for `study`; `images(seed, n)` gives uint8 arrays."""
+def study_on_disk(
+    folder: Path, rows: Iterable[Row], seeds: int = 3, images: Callable[[int, int], np.ndarray] | None = None
+) -> Results:
+    """The rows of a `study` with facts, and with curves and pictures on disk; `images(seed, n)` gives uint8 arrays."""
     make = images or (lambda seed, n: np.random.default_rng(seed).integers(0, 256, (n, 1, 8, 8), dtype=np.uint8))
-    found = []
+    known: dict[str, Row] = {}
+    arrays: dict[tuple[Any, ...], Row] = {}
     for seed in range(seeds):
         for index, model in enumerate(("gebm", *GANS, "data")):
             places: list[tuple[str, float | None, int]] = [("data" if model == "data" else "base", None, 0)]
             if model == "gebm":
                 places += [*(("ula", b, s) for b in CURVES for s in (10, 300))]
-            samples = []
-            for number, (sampler, beta, steps) in enumerate(places):
-                path = folder / f"{model}-{seed}-{number}.npy"
-                np.save(path, make(1000 * seed + 100 * index + number, 64))
-                samples.append(SampleFile(sampler, beta, steps, path))
-            nothing = {"parameters": {}, "flops": {}, "architecture": {}, "initial_weights": {}}
-            curve = _curve(folder / f"{model}-{seed}.jsonl", seed, index)
-            found.append(facts(model, seed, samples=samples, **(nothing if model == "data" else {"curve": curve})))
-    return found
+            run = f"digits-{model}-{seed}"
+            where = folder / run
+            where.mkdir(parents=True, exist_ok=True)
+            for number, place in enumerate(places):
+                np.save(where / f"{number}.npy", make(1000 * seed + 100 * index + number, 64))
+                arrays[run, *place] = {"samples": where / f"{number}.npy"}
+            nothing: Row = {name: {} for name in ("parameters", "flops", "architecture", "initial_weights")}
+            if model != "data":
+                write_curve(where / "curve.jsonl", seed, index)
+            known[run] = facts(seed, folder=where, **(nothing if model == "data" else {}))
+    return results(rows, known, arrays)
 
 
-def _curve(path: Path, seed: int, index: int) -> Path:
+def write_curve(path: Path, seed: int, index: int) -> None:
+    """A training curve, its last line cut off."""
     rng = np.random.default_rng([seed, index])
     lines = [
         {
@@ -152,20 +183,18 @@ def _curve(path: Path, seed: int, index: int) -> Path:
     if index == 0:
         lines += [{"phase": "refit", "step": s, "energy_loss": -1.2 + rng.normal(0, 0.05)} for s in range(0, 1000, 20)]
     path.write_text("".join(json.dumps(line) + "\n" for line in lines) + '{"phase": "refit", "st')
-    return path
 
 
-def write_page(folder: Path) -> Path:
-    """A page of two datasets, a failed run with a hostile reason, estimates of log Z, curves and samples."""
+def page_study(folder: Path) -> Results:
+    """Two datasets, a failed run with a hostile reason, estimates of log Z, curves and samples."""
     rows = [*study(), unscored("gan-ns", 3, "failed", HOSTILE), unscored("gebm", 3, "missing", "")]
+    sound = {"estimate": 0.27, "standard_error": 4e-4, "pareto_k": -0.1, "reportable": True, "bracket": [-1.5, -1.2]}
+    frail = {"estimate": 0.31, "standard_error": 0.2, "pareto_k": 0.83, "reportable": False, "warnings": ["heavy tail"]}
+    for each in rows:
+        if each["sampler"] == "likelihood":
+            each["about"] = {"row": {"log_partition": frail if each["seed"] else sound}}
     rows += [row | {"dataset": "<b>moons & stars</b>", "run": f"moons-{row['run']}"} for row in study(1)]
-    known = study_facts(folder)
-    estimates = [
-        PartitionFacts(0.27, 4e-4, 0.997, -0.1, 0.05, True, (-1.5, -1.2), (), "test split, M=20000"),
-        PartitionFacts(0.31, 0.2, 0.01, 0.83, None, False, None, ("heavy tail",), "test split, M=20000"),
-    ]
-    known[0] = replace(known[0], log_partitions=estimates)
-    return write_report(frame(rows), known, folder / "out", "html")
+    return study_on_disk(folder, rows)
 
 
 class Reader(HTMLParser):

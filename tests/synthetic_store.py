@@ -14,14 +14,15 @@ from typing import Any
 
 import numpy as np
 
-from bench.core.spec import ChainSpec, ImageReadout, MLPNetwork, RunSpec, Training, content_hash
-from bench.core.store import Store, fingerprint
-from bench.metrics.keys import ScoreKey
+from bench.core.fields import content_hash
+from bench.core.store import Store
 
 CHAINS = (
-    ChainSpec(sampler="ula", beta=1, step_size=1e-2, lengths=(10, 100)),
-    ChainSpec(sampler="ula", beta=100, step_size=1e-4, lengths=(10, 100), decay_factor=0.1),
+    {"sampler": "ula", "beta": 1.0, "step_size": 1e-2, "lengths": [10, 100], "decay_factor": 1.0},
+    {"sampler": "ula", "beta": 100.0, "step_size": 1e-4, "lengths": [10, 100], "decay_factor": 0.1},
 )
+STAGE = {"roots": [], "code": {}, "versions": {}}
+KEY = "1,000 generated vs 1,197 real ({}), {} cccccccc"
 METRICS = ("fd", "is", "kid", "precision", "recall", "classes")
 
 
@@ -34,116 +35,110 @@ def make(
     for d in range(datasets):
         for m in range(models):
             for seed in range(seeds):
-                spec = run_spec(f"data{d}", f"model{m:02}", seed)
-                write_run(store, spec, np.random.default_rng([d, m, seed]), m / 10 + np.sin(seed) + shift)
-                listed = {key: getattr(spec, key) for key in ("dataset", "model", "seed", "identity")}
-                readouts = [readout.model_dump(mode="json") for readout in readouts_of(spec)]
-                planned.append(listed | {"run": spec.run_id, "readouts": readouts})
-    write(store.root / "suites" / f"{suite}-quick.json", {"suite": suite, "profile": "quick", "runs": planned})
+                spec = run_spec(f"data{d}", f"model{m:02}")
+                write_run(store.root, spec, seed, np.random.default_rng([d, m, seed]), m / 10 + np.sin(seed) + shift)
+                listed = {"dataset": spec["dataset"], "source": spec["dataset"], "model": spec["model"], "seed": seed}
+                run = {"run": run_id(spec, seed), "identity": content_hash(spec), "readouts": readouts_of(spec)}
+                planned.append(listed | run)
+    head = {"schema_version": 2, "suite": suite, "profile": "quick", "kind": "images"}
+    write(store.root / "suites" / f"{suite}-quick.json", head | {"runs": planned})
     return store
 
 
-def run_spec(dataset: str, model: str, seed: int) -> RunSpec:
-    """A plausible run."""
-    return RunSpec(
-        dataset=dataset,
-        dataset_digest=hashlib.sha256(dataset.encode()).hexdigest(),
-        model=model,
-        settings={"objective": "gebm.objectives:Kale", "has_energy": True},
-        base_seed=0,
-        network=MLPNetwork(family="mlp", latent=16, generator_widths=(128,), discriminator_widths=(128,)),
-        training=Training(base_steps=100),
-        refit=None,
-        threads=1,
-        seed=seed,
-    )
+def run_spec(dataset: str, model: str) -> dict[str, Any]:
+    """A plausible run, without its seed."""
+    return {
+        "schema_version": 2,
+        "kind": "images",
+        "dataset": dataset,
+        "dataset_digest": hashlib.sha256(dataset.encode()).hexdigest(),
+        "model": model,
+        "base_seed": 0,
+        "threads": 1,
+        "config": {
+            "objective": "kale",
+            "has_energy": True,
+            "network": {"family": "mlp", "latent": 16, "generator_widths": [128], "discriminator_widths": [128]},
+            "training": {"base_steps": 100, "batch_size": 64},
+            "refit": None,
+        },
+    }
 
 
-def readouts_of(spec: RunSpec) -> list[ImageReadout]:
+def run_id(spec: dict[str, Any], seed: int) -> str:
+    """Where a run is."""
+    return f"{spec['dataset']}/{spec['model']}/{content_hash(spec)[:12]}-s{seed}"
+
+
+def readouts_of(spec: dict[str, Any]) -> list[dict[str, Any]]:
     """The base, and a chain at each temperature."""
-    common: dict[str, Any] = {"extractor": f"{spec.dataset}-cnn", "reference": "train", "samples": 1000}
-    return [
-        ImageReadout(kind="base", **common),
-        *(ImageReadout(kind="chain", chain=chain, **common) for chain in CHAINS),
-    ]
+    common = {"extractor": f"{spec['dataset']}-cnn", "reference": "train", "samples": 1000}
+    return [common | {"kind": "base", "chain": None}, *(common | {"kind": "chain", "chain": chain} for chain in CHAINS)]
 
 
-def write_run(store: Store, spec: RunSpec, rng: np.random.Generator, level: float) -> None:
+def write_run(root: Path, spec: dict[str, Any], seed: int, rng: np.random.Generator, level: float) -> None:
     """All files of a finished run."""
-    folder = store.folder(spec).path
+    folder = root / "runs" / run_id(spec, seed)
     (folder / "evals").mkdir(parents=True, exist_ok=True)
-    checkpoint = hashlib.sha256(spec.run_id.encode()).hexdigest()
+    checkpoint = hashlib.sha256(run_id(spec, seed).encode()).hexdigest()
     facts = {
         "parameters": {"generator": 41_233, "discriminator": 28_417},
         "flops": {"generator": 1_240_000, "discriminator": 933_000},
         "architecture": {"generator": "a" * 64, "discriminator": "b" * 64},
-        "initial_weights": {"generator": f"{spec.seed:064}", "discriminator": f"{spec.seed:064}"},
+        "initial_weights": {"generator": f"{seed:064}", "discriminator": f"{seed:064}"},
     }
+    environment = {"versions": {"torch": "2.9.0", "numpy": "2.2.0"}, "device": "CPU", "threads": 1}
     files = {
-        "spec.json": write(folder / "spec.json", spec.model_dump(mode="json")),
-        "env.json": write(
-            folder / "env.json", {"versions": {"torch": "2.9.0", "numpy": "2.2.0"}, "device": "CPU", "threads": 1}
-        ),
+        "spec.json": write(folder / "spec.json", spec | {"seed": seed}),
+        "env.json": write(folder / "env.json", environment),
         "checkpoint.safetensors": keep(folder / "checkpoint.safetensors", rng.bytes(4096)),
         "curve.jsonl": keep(folder / "curve.jsonl", curve(rng)),
     }
-    training = {
-        "fingerprint": fingerprint(),
-        "device": "cpu",
-        "checkpoint": checkpoint,
-        "facts": facts,
-        "seconds": 60.0,
-    }
+    steps = {"steps_done": 100, "steps_asked": 100}
+    training = {"stage": STAGE, "device": "cpu", "checkpoint": checkpoint, "facts": facts, "seconds": 60.0, **steps}
+    training |= {"capabilities": ["Samples", "LatentChains"], "peak_memory": {"resident": 1_000_000}}
     sealed = {name: files[name] for name in ("checkpoint.safetensors", "curve.jsonl")}
     files["training.json"] = write(folder / "training.json", training | {"files": sealed})
     for readout in readouts_of(spec):
-        identity = readout.identity(checkpoint)
+        identity = content_hash({"checkpoint": checkpoint} | readout)[:16]
         value, pictures = result(spec, readout, rng, level, folder, identity)
         files |= pictures
         files[f"evals/{identity}.json"] = write(folder / "evals" / f"{identity}.json", value)
-    status = {"state": "done", "reason": "", "identity": spec.identity, "seed": spec.seed, "fingerprint": fingerprint()}
-    status |= {"device": "cpu", "seconds": {"training": 60.0, "sampling": 5.0, "scoring": 2.0}, "files": files}
+    status = {
+        "state": "done",
+        "reason": "",
+        "identity": content_hash(spec),
+        "seed": seed,
+        "device": "cpu",
+        "stage": STAGE,
+        **steps,
+    }
+    status |= {"seconds": {"training": 60.0, "sampling": 5.0, "scoring": 2.0}, "files": files}
     write(folder / "status.json", status)
 
 
 def result(
-    spec: RunSpec, readout: ImageReadout, rng: np.random.Generator, level: float, folder: Path, identity: str
+    spec: dict[str, Any], readout: dict[str, Any], rng: np.random.Generator, level: float, folder: Path, identity: str
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """One evaluation, and the hashes of its pictures."""
-    chain = readout.chain
-    key = ScoreKey(
-        dataset=spec.dataset,
-        split="train",
-        reference_digest=spec.dataset_digest,
-        n_real=1197,
-        n_generated=1000,
-        extractor=readout.extractor,
-        extractor_digest="c" * 64,
-        extractor_accuracy=0.97,
-        resizer="none",
-        dtype="float32",
-        torch_fidelity="0.4.0",
-        infinity_sizes=(500, 1000),
-        kid_subsets=10,
-        kid_subset_size=1000,
-        isc_splits=10,
-        neighbours=3,
-        random_seed=2020,
-    )
+    chain = readout["chain"]
+    extractor = readout["extractor"]
+    key = KEY.format(f"{spec['dataset']}/train {spec['dataset_digest'][:8]}", extractor)
     rows, pictures = [], {}
-    for steps in chain.lengths if chain else (0,):
-        scores = {f"{name}[{readout.extractor}]": level + 5 + i + 0.1 * rng.normal() for i, name in enumerate(METRICS)}
+    for steps in chain["lengths"] if chain else (0,):
+        scores = {f"{name}[{extractor}]": level + 5 + i + 0.1 * rng.normal() for i, name in enumerate(METRICS)}
         costs = {"steps": steps, "gradient_evaluations": steps, "forward_evaluations": 0}
-        curve = [[500, scores[f"fd[{readout.extractor}]"] + 0.2], [1000, scores[f"fd[{readout.extractor}]"]]]
-        rows.append(costs | {"scores": scores, "frechet_curve": curve, "key": str(key), "collapsed": ""})
+        distance = scores[f"fd[{extractor}]"]
+        curve = [[500, distance + 0.2], [1000, distance]]
+        rows.append(costs | {"scores": scores, "frechet_curve": curve, "key": key, "collapsed": ""})
         buffer = io.BytesIO()
         np.save(buffer, rng.integers(0, 256, (64, 1, 8, 8), dtype=np.uint8))
         name = f"evals/{identity}-{steps:06}.npy"
         pictures[name] = keep(folder / name, buffer.getvalue())
-    head = {"sampler": chain.sampler, "beta": chain.beta, "step_size": chain.step_size} if chain else {}
-    value = {"sampler": "base", "beta": None, "step_size": None} | head | {"rows": rows, "files": pictures}
-    about = {"identity": identity, "readout": readout.model_dump(mode="json"), "fingerprint": fingerprint()}
-    return value | about | {"seconds": {"sampling": 2.5, "scoring": 1.0}}, pictures
+    head = {name: chain[name] if chain else None for name in ("beta", "step_size")}
+    head |= {"sampler": chain["sampler"] if chain else "base", "rows": rows, "files": pictures}
+    about = {"identity": identity, "readout": readout, "stage": STAGE}
+    return head | about | {"seconds": {"sampling": 2.5, "scoring": 1.0}}, pictures
 
 
 def curve(rng: np.random.Generator) -> bytes:

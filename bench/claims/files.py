@@ -13,7 +13,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from bench.claims.model import Claim, ClaimError, Claims
-from bench.core.suite_files import explain
+from bench.core.suite import explain
 
 __all__ = ["claim_files", "load_claims"]
 

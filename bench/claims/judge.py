@@ -8,27 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
-from bench.claims.decide import Verdict, decide
 from bench.claims.model import Claim, Reference
-from bench.claims.select import (
-    Lengths,
-    Rows,
-    SectionRows,
-    matches,
-    metrics_of,
-    missing,
-    references,
-    treatments,
-)
-from bench.report.comparisons import Readout, pair
-from bench.results.scores import Section
+from bench.claims.select import Rows, SectionRows, matches, metrics_of, missing, references, treatments
+from bench.metrics import metric
+from bench.results.frame import Section
+from bench.results.sources import Source, pair
 from bench.stats import Estimate, holm, mean_interval, sign_flip_p_value, simultaneous_confidence
+from bench.stats.estimates import t_tail
 
-__all__ = ["Finding", "judge", "to_json"]
+__all__ = ["Finding", "Verdict", "decide", "judge", "to_json"]
+
+Verdict = Literal["supported", "contradicted", "inconclusive", "not run"]
 
 
 @dataclass(frozen=True)
@@ -57,8 +51,8 @@ class Finding:
     profile: str = ""
     dataset: str = ""
     metric: str = ""
-    treatment: Readout | None = None
-    reference: Readout | None = None
+    treatment: Source | None = None
+    reference: Source | None = None
     key: str = ""
     verdict: Verdict = "not run"
     reason: str = ""
@@ -117,32 +111,30 @@ def _judge_section(claim: Claim, read: SectionRows) -> Iterator[Finding]:
     """A finding for each metric and treatment, and one that was not run for each model or β without a treatment."""
     nowhere = Finding(claim, read.section.suite, read.section.profile, read.section.dataset)
     judged: list[Rows] = []
-    for metric in metrics_of(claim, read):
-        rows = read.of(metric)
-        here, chosen = replace(nowhere, metric=metric), treatments(claim, rows, read.longest)
+    for name in metrics_of(claim, read):
+        rows = list(read.rows[name].values())
+        here, chosen = replace(nowhere, metric=name), treatments(claim, rows, read.longest)
         judged += chosen
         if claim.reference is None:
             yield from _trends(here, chosen)
         else:
             for treatment in chosen:
-                yield from _comparisons(here, claim.reference, treatment, rows, read.longest)
-    yield from (replace(nowhere, reason=reason) for reason in missing(claim, read, judged))
+                others = references(claim.reference, treatment, rows, read.longest)
+                yield from _comparisons(here, claim.reference, treatment, others)
+    yield from (replace(nowhere, reason=reason) for reason in missing(claim, read.section, judged))
 
 
-def _comparisons(
-    blank: Finding, wanted: Reference, treatment: Rows, rows: Sequence[Rows], longest: Lengths
-) -> Iterator[Finding]:
+def _comparisons(blank: Finding, wanted: Reference, treatment: Rows, others: Sequence[Rows]) -> Iterator[Finding]:
     """A treatment against a value or against each of the rows that the reference names."""
-    blank = replace(blank, treatment=treatment.readout)
+    blank = replace(blank, treatment=treatment.source)
     if wanted.value is not None:
         values = treatment.values[treatment.main_key]
         runs = tuple(treatment.runs[seed] for seed in sorted(values))
         estimate = mean_interval([each - wanted.value for each in values.values()])
         yield _decided(replace(blank, key=treatment.main_key, runs=runs), estimate)
         return
-    others = references(wanted, treatment, rows, longest)
     if not others:
-        model = " or ".join(wanted.model or (treatment.readout.label,))
+        model = " or ".join(wanted.model or (treatment.source.label,))
         where = [*(wanted.sampler or ()), *([f"β={wanted.beta:g}"] if wanted.beta is not None else [])]
         yield replace(blank, reason=f"no score of {' '.join([model, *where])} to compare with")
     yield from (_against(blank, treatment, other) for other in others)
@@ -150,7 +142,7 @@ def _comparisons(
 
 def _against(blank: Finding, treatment: Rows, other: Rows) -> Finding:
     difference, why, key = pair(treatment.values, other.values)
-    finding = replace(blank, reference=other.readout, key=key)
+    finding = replace(blank, reference=other.source, key=key)
     if difference is None or difference.estimate is None:
         return replace(finding, reason=f"not comparable: {why}")
     runs = dict.fromkeys(side.runs[seed] for side in (treatment, other) for seed in difference.seeds)
@@ -163,10 +155,10 @@ def _trends(blank: Finding, chosen: Sequence[Rows]) -> Iterator[Finding]:
     """Chains of one target at all their lengths."""
     targets: dict[tuple[object, ...], list[Rows]] = {}
     for each in chosen:
-        readout = each.readout
-        targets.setdefault((readout.label, readout.sampler, readout.beta, readout.step_size), []).append(each)
+        source = each.source
+        targets.setdefault((source.label, source.sampler, source.beta, source.step_size), []).append(each)
     for lengths in targets.values():
-        yield _trend(blank, sorted(lengths, key=lambda each: each.readout.steps))
+        yield _trend(blank, sorted(lengths, key=lambda each: each.source.steps))
 
 
 def _trend(blank: Finding, lengths: Sequence[Rows]) -> Finding:
@@ -175,12 +167,12 @@ def _trend(blank: Finding, lengths: Sequence[Rows]) -> Finding:
     key = last.main_key
     curves = [each.values.get(key, {}) for each in lengths]
     seeds = sorted(set.intersection(*(set(curve) for curve in curves)))
-    finding = replace(blank, treatment=last.readout, key=key, dropped=len(set().union(*curves)) - len(seeds))
+    finding = replace(blank, treatment=last.source, key=key, dropped=len(set().union(*curves)) - len(seeds))
     if len(lengths) < 2:
-        return replace(finding, reason=f"chains of one length only, {last.readout.steps} steps")
+        return replace(finding, reason=f"chains of one length only, {last.source.steps} steps")
     if not seeds:
         return replace(finding, reason="no seed was scored at all lengths under one key")
-    decades = np.log10([each.readout.steps for each in lengths])
+    decades = np.log10([each.source.steps for each in lengths])
     values = np.array([[curve[seed] for curve in curves] for seed in seeds])
     slopes = np.polyfit(decades, values.T, 1)[0]
     runs = tuple(last.runs[seed] for seed in seeds)
@@ -190,3 +182,27 @@ def _trend(blank: Finding, lengths: Sequence[Rows]) -> Finding:
 def _decided(finding: Finding, effect: Estimate) -> Finding:
     verdict, reason, p_value = decide(finding.claim, effect)
     return replace(finding, verdict=verdict, reason=reason, estimate=effect, p_value=p_value)
+
+
+def decide(claim: Claim, effect: Estimate) -> tuple[Verdict, str, float | None]:
+    """Return verdict, a reason where the interval alone is none, and a p-value, at most 0.05 exactly where a 95 % interval decides.
+
+    `Estimate.side` says where an interval lies, here as in the report's sentences.
+
+    Arguments:
+        claim: what was claimed.
+        effect: treatment − reference in the metric's unit, or the change with a tenfold longer chain; a Student-t estimate.
+    """
+    if effect.side() == "no interval":
+        return "inconclusive", "one seed: no interval" if effect.n == 1 else effect.why_not, None
+    gain = effect if metric(claim.metric[0]).direction == "higher" else -effect
+    margin = claim.margin or 0.0
+    supported, contradicted = gain.side(-margin) == "above", gain.side(-margin) == "below"
+    for_it, against_it = t_tail(gain, -margin, "above"), t_tail(gain, -margin, "below")
+    if claim.rule == "margin" and claim.sides == "both":
+        supported = supported and gain.side(margin) == "below"
+        contradicted = contradicted or gain.side(margin) == "above"
+        for_it, against_it = max(for_it, t_tail(gain, margin, "below")), min(against_it, t_tail(gain, margin, "above"))
+    verdict: Verdict = "supported" if supported else "contradicted" if contradicted else "inconclusive"
+    reason = "two seeds: an interval too wide to lean on" if effect.wide else ""
+    return verdict, reason, min(1.0, 2 * min(for_it, against_it))

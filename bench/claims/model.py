@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from bench.core.fields import Frozen
 from bench.metrics import metric
 
 __all__ = ["Claim", "ClaimError", "Claims", "Reference", "Selector"]
@@ -32,10 +33,6 @@ Betas = Annotated[tuple[Annotated[float, Field(ge=0)], ...], BeforeValidator(_li
 MetricName = Annotated[str, AfterValidator(_known)]
 MetricNames = Annotated[tuple[MetricName, ...], BeforeValidator(_listed), Field(min_length=1)]
 Steps = Literal["longest", "all"] | Annotated[int, Field(ge=0, strict=True)]
-
-
-class Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Selector(Frozen):

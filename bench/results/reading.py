@@ -1,138 +1,72 @@
-"""One run's directory read: its state, its scores as rows of the tidy frame, and its facts.
+"""One run's directory read: its state, and the JSON files that its status vouches for.
 
-Only files that a sound status vouches for become numbers that count. What is unfinished, failed, damaged or of another schema becomes a
-row without numbers that says why; what was scored of a run that had to leave off is there too, marked so.
+Files that were sound are kept, for all runs of a store, in one sealed file of its cache folder, so that only runs that changed are read
+again.
 """
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from bench.core.files import CorruptFileError, read_sealed, write_sealed
+from bench.core.store import RunFolder, Store, StoreError
 
-from bench.core.spec import SCHEMA_VERSION, Readout, content_hash
-from bench.core.store import RunFolder, StoreError, fingerprint
-from bench.metrics import base_name
-from bench.results.facts import LikelihoodFacts, PartitionFacts, ReadoutFacts, RunFacts, SampleFile
-from bench.results.scores import DIGEST, UNFINISHED
+__all__ = ["RunFiles", "cached_reader", "read_run", "run_states"]
 
-__all__ = ["Examined", "examine", "read_run"]
-
-READOUT: TypeAdapter[Readout] = TypeAdapter(Readout)
-_STATUS = frozenset({"state", "reason", "fingerprint", "seconds", "files"})
+_STATUS = frozenset({"state", "reason", "files", "steps_done", "steps_asked"})
 _CHECKED = (".json", ".jsonl", ".npy")  # the checkpoint is checked when it is used
 
 
 @dataclass(frozen=True)
-class Examined:
-    """A run's state with a reason, its status where there is one, and the JSON files that the status vouches for, by name."""
+class RunFiles:
+    """A run's state with a reason, and the sound JSON files of its directory by name; at most its spec where there are no results."""
 
     state: str
     reason: str
-    status: Mapping[str, Any] | None = None
-    contents: Mapping[str, dict[str, Any]] | None = None
+    files: Mapping[str, dict[str, Any]]
 
 
-def read_run(
-    folder: RunFolder, head: Mapping[str, Any], readouts: Sequence[dict[str, Any]]
-) -> tuple[list[dict[str, Any]], RunFacts | None]:
-    """The rows and facts of one run; one row without numbers where it is not whole.
-
-    Suites may share a run: only what this one asked to have read out of it is its own.
-
-    Arguments:
-        folder: the run's directory.
-        head: suite, profile, dataset, model, seed, run and identity, as a manifest has them.
-        readouts: what the suite wants read out, as the manifest has it.
-    """
-    examined = examine(folder)
-    if examined.contents is None or examined.status is None:
-        return _rows_so_far(folder, head, readouts, examined), None
-    status, contents = examined.status, examined.contents
-    head = {**head, DIGEST: contents.get("spec.json", {}).get(DIGEST, "")}
-    try:
-        training = contents.get("training.json") or folder.read_json("training.json") or {}
-        failure = folder.read_json("failure.json") or {"reason": ""}
-        results = [_evaluation(folder, contents, readout, training) for readout in readouts]
-        rows, samples, scored, partitions, likelihood = [], [], [], [], None
-        seconds = {"training": float(status["seconds"].get("training", 0.0))}
-        for result in results:
-            if not result or result["fingerprint"] != training["fingerprint"]:
-                why = {"status": "failed", "reason": failure["reason"]} if failure["reason"] else {}
-                rows.append({**head, "status": "partial", "reason": "a readout is still to be done", **why})
-                continue
-            for part, spent in result["seconds"].items():
-                seconds[part] = seconds.get(part, 0.0) + spent
-            rows += list(_result_rows(result, {**head, "status": examined.state, "reason": examined.reason}))
-            samples += list(_result_samples(result, folder))
-            scored += list(_result_readouts(result))
-            partitions += list(_result_partitions(result))
-            likelihood = _likelihood(result, folder) or likelihood
-        facts = _facts(folder, head, seconds, training, contents.get("env.json", {}), samples)
-        facts = replace(facts, **_settings(contents.get("spec.json", {})), readouts=tuple(scored))
-        return rows, replace(facts, log_partitions=tuple(partitions), likelihood=likelihood)
-    except StoreError as error:
-        return [{**head, "status": "failed", "reason": str(error)}], None
-    except (KeyError, TypeError, AttributeError, ValidationError) as error:
-        return [{**head, "status": "old", "reason": _of_another_version(folder, error)}], None
-
-
-def _rows_so_far(
-    folder: RunFolder, head: Mapping[str, Any], readouts: Sequence[dict[str, Any]], examined: Examined
-) -> list[dict[str, Any]]:
-    """The rows of a run that is not done: what was scored when it had to leave off, else one without numbers."""
-    nothing = [{**head, DIGEST: "", "status": examined.state, "reason": examined.reason}]
-    scored = folder.scored_so_far() if examined.state == "partial" else None
-    if scored is None:
-        return nothing
-    where, training = scored
-    far = f"after {training['progress']}" if "progress" in training else "trained; `bench run` finishes it"
-    known = {**head, DIGEST: (folder.read_json("spec.json") or {}).get(DIGEST, ""), "status": "done", "reason": ""}
-    found = [where.evaluation(_identity(readout, training)) for readout in readouts]
-    rows = [row for result in found if result for row in _result_rows(result, known)]
-    return [
-        {**row, "status": UNFINISHED, "reason": "; ".join(filter(None, (far, row["reason"])))} for row in rows
-    ] or nothing
-
-
-def _identity(readout: dict[str, Any], training: Mapping[str, Any]) -> str:
-    return READOUT.validate_python(readout).identity(training["checkpoint"])
-
-
-def examine(folder: RunFolder) -> Examined:
-    """A run's state; where it is done its files are read and checked against their hashes."""
+def read_run(folder: RunFolder) -> RunFiles:
+    """Read a run; where it has scores its files are held against their hashes."""
     try:
         status = folder.read_json("status.json")
         if status is None:
-            unfinished = (folder / "resume.pt").exists() or (folder / "training.json").exists()
-            if not unfinished:
-                return Examined("missing", "not run yet")
-            return Examined("partial", f"unfinished{folder.words_so_far()}; `bench run` continues it")
+            begun = (folder / "resume.pt").exists() or (folder / "training.json").exists()
+            state = ("partial", "unfinished; `bench run` continues it") if begun else ("missing", "not run yet")
+            return _unusable(folder, *state)
         if lacking := sorted(_STATUS - status.keys()):
-            return Examined("old", f"{folder / 'status.json'} lacks {', '.join(lacking)}: written by another version")
-        if status["state"] == "failed":
-            return Examined("failed", status["reason"], status)
-        contents = _checked(folder, status["files"])
+            raise StoreError(f"{folder / 'status.json'} lacks {', '.join(lacking)}: written by another version")
+        finished = "training.json" in status["files"] and status["steps_done"] == status["steps_asked"]
+        if status["state"] == "failed" and not finished:
+            return _unusable(folder, "failed", status["reason"])
+        files = _checked(folder, status["files"]) | {"status.json": status}
     except StoreError as error:
-        return Examined("failed", str(error))
-    schema = contents.get("spec.json", {}).get("schema_version", SCHEMA_VERSION)
-    if schema != SCHEMA_VERSION:
-        why = f"schema {schema}, this version reads {SCHEMA_VERSION}; `bench run` makes it anew"
-        return Examined("old", why, status)
-    if status["fingerprint"] != fingerprint():
-        return Examined("stale", "made by other code or library versions", status, contents)
-    return Examined("done", "", status, contents)
+        return _unusable(folder, "failed", str(error))
+    return RunFiles(status["state"], "after " * (status["state"] == "unfinished") + status["reason"], files)
+
+
+def _unusable(folder: RunFolder, state: str, reason: str) -> RunFiles:
+    """A run without results, of which at most its spec is known."""
+    try:
+        spec = folder.read_json("spec.json")
+    except StoreError:
+        spec = None
+    return RunFiles(state, reason, {"spec.json": spec} if spec else {})
 
 
 def _checked(folder: RunFolder, files: Mapping[str, str]) -> dict[str, dict[str, Any]]:
-    """The JSON files among those that a status lists, each read once and held against its hash.
+    """The JSON files among those that a status lists.
 
     Raises:
-        StoreError: for the first file that is absent or differs.
+        StoreError: for the first file that is absent or differs from its hash.
     """
     contents: dict[str, dict[str, Any]] = {}
     root = str(folder.path)
@@ -147,136 +81,83 @@ def _checked(folder: RunFolder, files: Mapping[str, str]) -> dict[str, dict[str,
         if hashlib.sha256(content).hexdigest() != digest:
             raise StoreError(f"{folder / name} is corrupt: its content does not match the hash in the status")
         if name.endswith(".json"):
-            contents[name] = json.loads(content)
+            contents[name] = {key: value for key, value in json.loads(content).items() if key != "sha256"}
     return contents
 
 
-def _evaluation(
-    folder: RunFolder, contents: Mapping[str, dict[str, Any]], readout: dict[str, Any], training: Mapping[str, Any]
-) -> dict[str, Any] | None:
-    """The result of a readout; None where there is none yet.
+@contextmanager
+def cached_reader(store: Store) -> Iterator[Any]:
+    """A function from a run's id to its files that reads only what changed; what was read is kept at the end.
 
-    A manifest lists a readout as its identity has it, unless an older version that knew fewer settings wrote it.
+    A cache that is absent, damaged or of other code is empty. Runs without scores are never taken from it.
     """
-    name = f"evals/{content_hash({'checkpoint': training['checkpoint']} | readout)[:16]}.json"
-    if name not in contents:
-        name = f"evals/{_identity(readout, training)}.json"
-    return contents.get(name) or folder.read_json(name)
+    path = store.cache / "scan.sealed"
+    kept = _load(path)
+    new: dict[str, tuple[str, RunFiles]] = {}
+
+    def read(run: str) -> RunFiles:
+        folder = store.root / "runs" / run
+        stamp = _stamp(folder)
+        if run in kept and kept[run][0] == stamp:
+            return RunFiles(*kept[run][1:])
+        found = read_run(RunFolder(folder))
+        if stamp and found.files:
+            new[run] = (stamp, found)
+        return found
+
+    yield read
+    if new:
+        kept |= {run: [stamp, found.state, found.reason, found.files] for run, (stamp, found) in new.items()}
+        there = {run: each for run, each in kept.items() if (store.root / "runs" / run).is_dir()}
+        try:
+            path.parent.mkdir(exist_ok=True)
+            write_sealed(path, json.dumps({"code": _code(), "runs": there}, ensure_ascii=False).encode())
+        except OSError:
+            return  # a store that cannot be written goes without
 
 
-def _result_rows(result: Mapping[str, Any], head: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """One row a chain length and metric. What is stale stays so where it also collapsed: it may not pass for a present result."""
-    for row in result["rows"]:
-        common = {**head, **{key: result[key] for key in ("sampler", "beta", "step_size")}}
-        common |= {key: row[key] for key in ("steps", "gradient_evaluations", "forward_evaluations", "key")}
-        if row["collapsed"] and head["status"] == "done":
-            common |= {"status": "collapsed", "reason": row["collapsed"]}
-        for metric, value in row["scores"].items():
-            yield common | {"metric": metric, "value": value}
+def _load(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(read_sealed(path))
+        return found["runs"] if found["code"] == _code() else {}
+    except (OSError, CorruptFileError, ValueError, KeyError, TypeError):
+        return {}
 
 
-def _result_samples(result: Mapping[str, Any], folder: RunFolder) -> Iterator[SampleFile]:
-    """The pictures of a result, a file a chain length; none for a likelihood."""
-    for row in result["rows"]:
-        name = f"evals/{result['identity']}-{row['steps']:06}.npy"
-        if name in result["files"]:
-            place = (result["sampler"], result["beta"], row["steps"])
-            yield SampleFile(*place, folder / name, step_size=result["step_size"])
+@functools.cache
+def _code() -> str:
+    return hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
 
 
-def _result_readouts(result: Mapping[str, Any]) -> Iterator[ReadoutFacts]:
-    """How the images of a result were scored; nothing for readouts of anything else."""
-    readout = result.get("readout", {})
-    if readout.get("kind") not in ("base", "chain"):
-        return
-    chain = readout.get("chain") or {}
-    settings = dict(chain.get("settings", {}))
-    if chain.get("decay_factor", 1.0) != 1.0:
-        settings |= {key: chain[key] for key in ("decay_factor", "decay_every")}
-    for row in result["rows"]:
-        infinity = (v for name, v in row["scores"].items() if base_name(name) in ("fid-infinity", "fd-infinity"))
-        yield ReadoutFacts(
-            sampler=result["sampler"],
-            beta=result["beta"],
-            step_size=result["step_size"],
-            steps=row["steps"],
-            samples=readout["samples"],
-            reference=readout["reference"],
-            extractor=readout["extractor"],
-            frechet_curve=tuple((int(size), float(distance)) for size, distance in row.get("frechet_curve", ())),
-            frechet_infinity=next(infinity, None),
-            settings=tuple(settings.items()),
-        )
+def _stamp(folder: Path) -> str:
+    """Names of all files of a run, sizes and times of change of its text files; '' without a status."""
+    files = []
+    try:
+        for place in (f"{folder}/", f"{folder}/evals/"):
+            with os.scandir(place) as entries:
+                for entry in entries:
+                    stat = entry.stat() if entry.name.endswith((".json", ".jsonl")) else None
+                    files.append((entry.name, stat and (stat.st_size, stat.st_mtime_ns)))
+    except OSError:
+        return ""
+    names = {name for name, _ in files}
+    return hashlib.blake2b(repr(sorted(files)).encode(), digest_size=12).hexdigest() if "status.json" in names else ""
 
 
-def _result_partitions(result: Mapping[str, Any]) -> Iterator[PartitionFacts]:
-    """What a result's rows say about log Z, where they do."""
-    for row in result["rows"]:
-        stated = row.get("log_partition")
-        if stated and stated.get("estimate") is not None:
-            bracket = stated.get("bracket")
-            yield PartitionFacts(
-                estimate=stated["estimate"],
-                standard_error=stated.get("standard_error"),
-                effective_fraction=row["scores"].get("ess-fraction"),
-                pareto_k=stated.get("pareto_k"),
-                gain=row["scores"].get("likelihood-gain"),
-                reportable=bool(stated.get("reportable")),
-                bracket=(bracket[0], bracket[1]) if bracket else None,
-                warnings=tuple(stated.get("warnings", ())),
-                key=row["key"],
-                method=stated.get("method", ""),
-                draws=stated.get("draws", 0),
-                known=stated.get("known"),
-            )
+def run_states(store: Store) -> list[tuple[str, str, str]]:
+    """Return (run, state, reason) of every run directory, planned or not; of an unfinished one also how far it is."""
+    found = []
+    for spec in sorted((store.root / "runs").glob("*/*/*/spec.json")):
+        read = read_run(RunFolder(spec.parent))
+        words = f"{read.reason} {_last_step(spec.parent)}" if read.state == "partial" else read.reason
+        found.append((str(spec.parent.relative_to(store.root / "runs")), read.state, words.strip()))
+    return found
 
 
-def _likelihood(result: Mapping[str, Any], folder: RunFolder) -> LikelihoodFacts | None:
-    """What the log-likelihood of a result rests on, if it has one."""
-    found = result["rows"][0].get("likelihood") if result["rows"] else None
-    if found is None:
-        return None
-    stem = f"evals/{result['identity']}"
-    return LikelihoodFacts(
-        **found,
-        points=folder / f"{stem}-points.npy",
-        base_points=folder / f"{stem}-{'points' if found['exact'] else 'base'}.npy",
-        samples=folder / f"{stem}-samples.npy",
-        data=folder / f"{stem}-data.npy",
-    )
-
-
-def _facts(
-    folder: RunFolder,
-    head: Mapping[str, Any],
-    seconds: dict[str, float],
-    training: Mapping[str, Any],
-    environment: Mapping[str, Any],
-    samples: list[SampleFile],
-) -> RunFacts:
-    """Certificate, costs and pictures of a run."""
-    certificate = training.get("facts", {})
-    return RunFacts(
-        **{key: head[key] for key in ("run", "dataset", "model", "seed", "suite", "profile")},
-        **{key: certificate.get(key, {}) for key in ("parameters", "flops", "architecture", "initial_weights")},
-        seconds=seconds,
-        curve=folder / "curve.jsonl" if certificate.get("parameters") else None,
-        samples=tuple(samples),
-        versions=environment.get("versions", {}),
-        device=f"{environment.get('device', '?')}, {environment.get('threads', '?')} thread(s) a run",
-    )
-
-
-def _settings(spec: Mapping[str, Any]) -> dict[str, Any]:
-    """What a run's specification says about its networks and their training."""
-    training = spec.get("training") or {}
-    return {
-        "network": spec.get("network") or {},
-        "base_steps": training.get("base_steps"),
-        "batch_size": training.get("batch_size"),
-    }
-
-
-def _of_another_version(folder: RunFolder, error: Exception) -> str:
-    what = f"lacks {error}" if isinstance(error, KeyError) else "is not laid out as expected"
-    return f"a file of {folder.path.name} {what}: written by another version; `bench run` makes it anew"
+def _last_step(folder: Path) -> str:
+    """How far an unfinished run is, from the last line of its curve."""
+    try:
+        last = json.loads((folder / "curve.jsonl").read_text().splitlines()[-1])
+        return f"from {last['phase']} step {last['step']}"
+    except (OSError, ValueError, LookupError, TypeError):
+        return ""

@@ -1,159 +1,174 @@
-"""Scores over seeds: one row for each model × readout × metric × score key, failed runs included.
+"""Scores over seeds: one row per model × readout × metric × score key, failed runs included.
 
 Scores of different keys, settings or chains are never averaged together; what is missing is said, not skipped.
 """
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 
-from bench.results.facts import DATA
-from bench.results.scores import UNFINISHED, Score
+import numpy as np
+import pandas as pd
+
 from bench.stats import Estimate, mean_interval
 
-__all__ = ["SummaryRow", "summarise", "to_json"]
+__all__ = ["DATA", "SUMMARY_COLUMNS", "estimate_of", "render_csv", "render_json", "summarise"]
 
-_Group = tuple[Any, ...]
+DATA = "data"
+"""Sampler and model name of held-out real data, the floor of every score."""
+_PLACE = ("suite", "profile", "dataset", "model", "label", "identity", "sampler", "beta", "step_size", "steps")
+_COSTS = ("gradient_evaluations", "forward_evaluations")
+_MEAN = ("mean", "ci_low", "ci_high", "n", "planned", "status", "reason")
+SUMMARY_COLUMNS = (*_PLACE, *_COSTS, "metric", "key", *_MEAN, "stale", "steps_done", "steps_asked")
+_MODEL = ["suite", "profile", "dataset", "model", "identity"]
+_READOUT = [*_MODEL, "sampler", "beta", "step_size", "steps", "metric"]
 
 
-@dataclass(frozen=True)
-class SummaryRow:
-    """A mean over seeds with its 95 % interval, or (`metric` None) runs that gave no score.
+class _Row(NamedTuple):
+    """A score: its place in the frame, the numbers of its group (values to be averaged) and of its readout and metric."""
 
-    `n` counts the seeds behind the mean, `planned` those that were asked for; `reason` says where the difference went.
-    """
-
-    suite: str
-    profile: str
-    dataset: str
+    at: int
+    group: int
+    readout: int
+    apart: str
     model: str
-    label: str
-    identity: str
-    sampler: str | None
-    beta: float | None
-    step_size: float | None
-    steps: int | None
-    gradient_evaluations: int | None
-    forward_evaluations: int | None
+    seed: int
     metric: str | None
     key: str | None
-    mean: float | None
-    ci_low: float | None
-    ci_high: float | None
-    n: int
-    planned: int
+    value: float
     status: str
     reason: str
 
-    @property
-    def estimate(self) -> Estimate | None:
-        """The mean with its interval, where there is one."""
-        return None if self.mean is None else Estimate(self.mean, self.ci_low, self.ci_high, self.n)
+
+def summarise(scores: pd.DataFrame) -> pd.DataFrame:
+    """Average over seeds, with 95 % intervals; runs of a model that gave no score are a row whose `metric` is None.
+
+    `n` counts the seeds behind a mean, `planned` those that were asked for; `reason` says where the difference went. Rows of stale and of
+    unfinished runs stand apart; `status` says which. Models and readouts are in the order in which they first appear.
+
+    Arguments:
+        scores: as `bench.results.frame.Results` has them.
+    """
+    frame = scores.reset_index(drop=True)
+    frame["apart"] = _apart(frame)
+    frame["readout"] = frame.groupby(_READOUT, sort=False, dropna=False).ngroup()
+    frame["group"] = frame.groupby(["readout", "key", "apart"], sort=False, dropna=False).ngroup()
+    columns = [frame[name].tolist() for name in _Row._fields[1:]]
+    rows = [_Row(*values) for values in zip(range(len(frame)), *columns, strict=True)]
+    found: list[tuple[Any, ...]] = []
+    for places in frame.groupby(_MODEL, sort=False, dropna=False).indices.values():
+        members = [rows[place] for place in places]
+        found += _data_means(members) if members[0].model == DATA else _means(members)
+        found += _without_score(members)
+    first = [each[0] for each in found]
+    like = frame[[name for name in SUMMARY_COLUMNS if name not in _MEAN]].take(np.array(first, dtype=np.intp))
+    means = pd.DataFrame([each[1:] for each in found], columns=list(_MEAN), index=like.index)
+    means = means.astype(
+        dict.fromkeys(("mean", "ci_low", "ci_high"), float) | dict.fromkeys(("status", "reason"), object)
+    )
+    summary = pd.concat([like, means], axis=1).reset_index(drop=True)[list(SUMMARY_COLUMNS)]
+    summary["key"] = summary["key"].where(summary["metric"].notna(), None)
+    return summary
 
 
-def to_json(row: SummaryRow) -> dict[str, Any]:
-    """The row as JSON has it: null for what is missing."""
-    return {
-        name: None if isinstance(value, float) and not math.isfinite(value) else value
-        for name, value in asdict(row).items()
-    }
+def estimate_of(row: Any) -> Estimate | None:
+    """The mean of a summary's row with its interval, where there is one."""
+    if math.isnan(row.mean):
+        return None
+    low, high = (None if math.isnan(end) else float(end) for end in (row.ci_low, row.ci_high))
+    return Estimate(float(row.mean), low, high, int(row.n))
 
 
-def summarise(scores: Sequence[Score]) -> list[SummaryRow]:
-    """All rows, in the order in which models and readouts first appear; runs without scores follow their model."""
-    models: dict[_Group, list[Score]] = {}
-    for score in scores:
-        models.setdefault((score.suite, score.profile, score.dataset, score.model, score.identity), []).append(score)
-    rows: list[SummaryRow] = []
-    for members in models.values():
-        rows += _data_rows(members) if members[0].model == DATA else _score_rows(members)
-        rows += _unscored_rows(members)
-    return rows
+def render_json(summaries: Iterable[pd.DataFrame]) -> str:
+    """A JSON list of rows; what is missing is null, and NaN does not occur."""
+    rows = [row for each in summaries for row in _plain(each).to_dict("records")]
+    return json.dumps(rows, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
 
 
-def _score_rows(members: list[Score]) -> Iterable[SummaryRow]:
-    """Rows of one model with one identity. Values that do not count keep rows of their own."""
-    groups: dict[_Group, list[Score]] = {}
-    for score in members:
-        if score.metric is not None:
-            chain = (score.sampler, score.beta, score.step_size, score.steps)
-            groups.setdefault((*chain, score.metric, score.key, score.apart), []).append(score)
-    planned = {score.seed for score in members}
-    for (*_, (apart, _)), group in groups.items():
-        if apart == UNFINISHED:
-            yield _unfinished_row(group, len(planned))
-            continue
-        stale = apart == "stale"
-        finished = {score.seed: score for score in group if score.value is not None}
-        lacking = sorted(planned - finished.keys())
-        reasons = [_why_lacking(seed, group, members, stale=stale) for seed in lacking]
-        collapsed = [score for score in finished.values() if score.status == "collapsed"]
-        reasons += [_sentence(score.seed, "collapsed", score.reason) for score in collapsed]
-        if lacking:
-            reasons.insert(0, f"{len(finished)} of {len(planned)} seeds")
-        yield _row(
-            group[0],
-            [score.value for score in finished.values() if score.value is not None],
-            planned=len(planned),
-            status=_group_status(members, lacking, any_finished=bool(finished), collapsed=bool(collapsed), stale=stale),
-            reason="; ".join(reasons),
-        )
+def render_csv(summaries: Sequence[pd.DataFrame]) -> str:
+    """The same rows as CSV; what is missing is an empty field, and numbers keep all their digits."""
+    return str(pd.concat([_plain(each) for each in summaries]).to_csv(index=False, lineterminator="\n"))
 
 
-def _unfinished_row(group: list[Score], planned: int) -> SummaryRow:
-    """Seeds that had to leave off after equally many steps."""
-    seeds = ", ".join(str(score.seed) for score in group)
-    values = [score.value for score in group if score.value is not None]
-    reason = f"seed{'s' * (len(group) > 1)} {seeds} {group[0].reason}"
-    return _row(group[0], values, planned=planned, status=UNFINISHED, reason=reason)
+def _plain(summary: pd.DataFrame) -> pd.DataFrame:
+    plain = summary.astype(object).replace([math.inf, -math.inf], None)
+    return plain.where(plain.notna(), None)
 
 
-def _group_status(members: list[Score], lacking: list[int], *, any_finished: bool, collapsed: bool, stale: bool) -> str:
-    if stale:
+def _apart(scores: pd.DataFrame) -> pd.Series:
+    """What keeps a score out of every mean of those that count: stale, or unfinished after how many steps; '' for one that counts."""
+    unfinished = ("unfinished: " + scores["reason"].astype(str)).where(scores["status"] == "unfinished", "")
+    return unfinished + ("stale: " + scores["stale"].astype(str)).where(scores["stale"] != "", "")
+
+
+def _means(members: list[_Row]) -> Iterator[tuple[Any, ...]]:
+    """A mean per group of one model with one identity."""
+    groups: dict[int, list[_Row]] = {}
+    own: dict[int, list[_Row]] = {}
+    for row in members:
+        own.setdefault(row.seed, []).append(row)
+        if row.metric is not None:
+            groups.setdefault(row.group, []).append(row)
+    for group in groups.values():
+        first = group[0]
+        finished = [row for row in group if math.isfinite(row.value)]
+        if first.status == "unfinished":
+            named = ", ".join(str(row.seed) for row in group)
+            reasons = [f"seed{'s' * (len(group) > 1)} {named} {first.reason}"]
+            status = first.status
+        else:
+            lacking = sorted(own.keys() - {row.seed for row in finished})
+            reasons = [f"{len(finished)} of {len(own)} seeds"] if lacking else []
+            reasons += [_why_lacking(seed, group, own[seed]) for seed in lacking]
+            reasons += [_sentence(row.seed, "collapsed", row.reason) for row in finished if row.status == "collapsed"]
+            status = _status(group, finished, [row for seed in lacking for row in own[seed]])
+        yield _mean(first, [row.value for row in finished], len(own), status, "; ".join(reasons))
+
+
+def _status(group: list[_Row], finished: list[_Row], lacking: list[_Row]) -> str:
+    if group[0].apart:
         return "stale"
-    if collapsed:
+    if any(row.status == "collapsed" for row in finished):
         return "collapsed"
-    if any_finished:
+    if finished:
         return "partial" if lacking else "done"
-    statuses = {score.status for score in members if score.seed in lacking}
+    statuses = {row.status for row in lacking}
     return statuses.pop() if len(statuses) == 1 and statuses != {"done"} else "failed"
 
 
-def _why_lacking(seed: int, group: list[Score], members: list[Score], *, stale: bool) -> str:
-    own = [score for score in members if score.seed == seed]
-    here = next((score for score in own if score in group), None)
-    if here is not None:
-        return _sentence(seed, "", here.reason or "gave a value that is not finite")
-    unscored = next((score for score in own if score.metric is None), None)
-    if unscored is not None:
-        return _unscored_sentence(unscored)
-    if any(score.status == UNFINISHED for score in own):
-        return f"seed {seed} is unfinished (shown apart)"
-    if any(score.status == "stale" for score in own) != stale:
-        return f"seed {seed} is {'of the present code' if stale else 'stale'} (shown apart)"
-    chain = (group[0].sampler, group[0].beta, group[0].step_size, group[0].steps, group[0].metric)
-    if any((score.sampler, score.beta, score.step_size, score.steps, score.metric) == chain for score in own):
+def _why_lacking(seed: int, group: list[_Row], own: list[_Row]) -> str:
+    """Why a seed has no value in a group, from all of this seed's rows."""
+    for row in own:
+        if row.group == group[0].group:
+            return _sentence(seed, "", row.reason or "gave a value that is not finite")
+    for row in own:
+        if row.metric is None:
+            return _unscored_sentence(row)
+    apart = {row.apart for row in own}
+    if group[0].apart not in apart:
+        other = min(apart)
+        return f"seed {seed} is {other.partition(':')[0] or 'of the present code'} (shown apart)"
+    if any(row.readout == group[0].readout for row in own):
         return f"seed {seed} was scored under another key (shown apart)"
     return f"seed {seed} has no such score yet"
 
 
-def _unscored_rows(members: list[Score]) -> Iterable[SummaryRow]:
+def _without_score(members: list[_Row]) -> Iterator[tuple[Any, ...]]:
     """A row for each way in which runs of this model ended without scores."""
-    by_status: dict[str, list[Score]] = {}
-    for score in members:
-        if score.metric is None:
-            by_status.setdefault(score.status, []).append(score)
+    by_status: dict[str, list[_Row]] = {}
+    for row in members:
+        if row.metric is None:
+            by_status.setdefault(row.status, []).append(row)
     for status, group in by_status.items():
-        unscored = sorted(group, key=lambda score: score.seed)
-        reason = "; ".join(_unscored_sentence(score) for score in unscored)
-        yield _row(group[0], [], planned=len({s.seed for s in members}), status=status, reason=reason)
+        reason = "; ".join(_unscored_sentence(row) for row in sorted(group, key=lambda row: row.seed))
+        yield _mean(group[0], [], len({row.seed for row in members}), status, reason)
 
 
-def _unscored_sentence(score: Score) -> str:
-    return _sentence(score.seed, "", score.reason or {"missing": "not run yet"}.get(score.status, score.status))
+def _unscored_sentence(row: _Row) -> str:
+    return _sentence(row.seed, "", row.reason or {"missing": "not run yet"}.get(row.status, row.status))
 
 
 def _sentence(seed: int, what: str, reason: str) -> str:
@@ -163,43 +178,25 @@ def _sentence(seed: int, what: str, reason: str) -> str:
     return f"seed {seed} {what}: {reason.removesuffix(f' ({what})')}"
 
 
-def _data_rows(members: list[Score]) -> Iterable[SummaryRow]:
+def _data_means(members: list[_Row]) -> Iterator[tuple[Any, ...]]:
     """Held-out real data: the same images in every run, so equal values are one measurement, not n."""
-    groups: dict[_Group, dict[int, list[Score]]] = {}
-    for score in members:
-        if score.value is not None:
-            groups.setdefault((score.metric, score.key), {}).setdefault(score.seed, []).append(score)
+    groups: dict[tuple[str, str | None], dict[int, list[_Row]]] = {}
+    for row in members:
+        if row.metric is not None and math.isfinite(row.value):
+            groups.setdefault((row.metric, row.key), {}).setdefault(row.seed, []).append(row)
     for seeds in groups.values():
-        values = [math.fsum(s.value or 0.0 for s in group) / len(group) for group in seeds.values()]
+        values = [math.fsum(row.value for row in group) / len(group) for group in seeds.values()]
         if all(math.isclose(value, values[0], rel_tol=1e-9) for value in values):
             values = values[:1]
-        first = next(iter(seeds.values()))[0]
-        stale = any(score.status == "stale" for group in seeds.values() for score in group)
-        yield _row(first, values, planned=len(values), status="stale" if stale else "done", reason="")
+        stale = next((row for group in seeds.values() for row in group if row.apart.startswith("stale")), None)
+        first = stale or next(iter(seeds.values()))[0]
+        yield _mean(first, values, len(values), "stale" if stale else "done", "")
 
 
-def _row(like: Score, values: list[float], *, planned: int, status: str, reason: str) -> SummaryRow:
-    estimate = mean_interval(values) if values else Estimate(math.nan, None, None, 0)
-    return SummaryRow(
-        suite=like.suite,
-        profile=like.profile,
-        dataset=like.dataset,
-        model=like.model,
-        label=like.label,
-        identity=like.identity,
-        sampler=like.sampler,
-        beta=like.beta,
-        step_size=like.step_size,
-        steps=like.steps,
-        gradient_evaluations=like.gradient_evaluations,
-        forward_evaluations=like.forward_evaluations,
-        metric=like.metric,
-        key=like.key if like.metric is not None else None,
-        mean=estimate.mean if values else None,
-        ci_low=estimate.ci_low,
-        ci_high=estimate.ci_high,
-        n=estimate.n,
-        planned=planned,
-        status=status,
-        reason=reason,
-    )
+def _mean(like: _Row, values: list[float], planned: int, status: str, reason: str) -> tuple[Any, ...]:
+    """The place of a row like it in the frame, then `_MEAN`."""
+    if not values:
+        return like.at, math.nan, math.nan, math.nan, 0, planned, status, reason
+    estimate = mean_interval(values)
+    ends = (math.nan if end is None else end for end in (estimate.ci_low, estimate.ci_high))
+    return like.at, estimate.mean, *ends, estimate.n, planned, status, reason

@@ -10,9 +10,7 @@ from bench.core.files import write_bytes
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["ENDINGS", "ExportError", "export", "load"]
-
-ENDINGS = (".csv", ".parquet")
+__all__ = ["ExportError", "export", "load"]
 
 
 class ExportError(ValueError):
@@ -20,7 +18,7 @@ class ExportError(ValueError):
 
 
 def load(store: str | Path, suite: str | None = None, profile: str | None = None) -> pd.DataFrame:
-    """Every score of a store, a row each; runs without scores are rows too, with a status and a reason.
+    """Read every score of a store, one per row; runs without scores are rows too, with a status and a reason.
 
     Columns, units and meanings are in `bench.results.schema.COLUMN_MEANINGS`.
 
@@ -39,32 +37,26 @@ def load(store: str | Path, suite: str | None = None, profile: str | None = None
     from bench.core.store import Store
     from bench.results.frame import scan
 
-    frame, _ = scan(Store(Path(store)).require(), suite, profile)
-    return frame
+    return scan(Store(Path(store)).require(), suite, profile).scores
 
 
 def export(frame: pd.DataFrame, path: Path) -> Path:
-    """Write the table as CSV or Parquet, by the ending of `path`, and the schema page beside it; returns the page's path.
+    """Write the table as CSV or Parquet, by the ending of `path`, and the schema page beside it; return the page's path.
 
     Raises:
         ExportError: for another ending, or for Parquet without pyarrow.
     """
-    if path.suffix not in ENDINGS:
-        raise ExportError(f"'{path}': end the name in {' or '.join(ENDINGS)}")
+    if path.suffix not in (".csv", ".parquet"):
+        raise ExportError(f"'{path}': end the name in .csv or .parquet")
     from bench.results.schema import schema_page
 
-    is_csv = path.suffix == ".csv"
-    content = frame.to_csv(index=False, lineterminator="\n").encode() if is_csv else _parquet(frame)
+    try:
+        parquet = path.suffix == ".parquet"
+        content = frame.to_parquet(index=False) if parquet else frame.to_csv(index=False, lineterminator="\n").encode()
+    except ImportError as error:
+        raise ExportError("Parquet needs pyarrow: pip install pyarrow; CSV needs nothing") from error
     path.parent.mkdir(parents=True, exist_ok=True)
     write_bytes(path, content)
     page = path.with_name(f"{path.stem}-schema.md")
     write_bytes(page, schema_page().encode())
     return page
-
-
-def _parquet(frame: pd.DataFrame) -> bytes:
-    try:
-        content = frame.to_parquet(index=False)
-    except ImportError as error:
-        raise ExportError("Parquet needs pyarrow: pip install pyarrow; CSV needs nothing") from error
-    return bytes(content)

@@ -3,20 +3,17 @@
     OUT/weights-00001-of-00003.safetensors …      tensors by name
     OUT/weights.index.json                        which tensor is where, hashes of the shards, the run and its spec; written last
 
-`read_weights` gives the tensors back; `bench.images.models.Model.load` takes them, in whatever precision they are.
+`read_weights` gives the tensors back; a model's `load` takes them, in whatever precision they are.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.core.files import sha256_file, write_bytes, write_json
-from bench.core.spec import content_hash
-from bench.core.store import RunFolder, Store
+from bench.core.files import sha256_file, write_bytes
+from bench.core.store import RunFolder, Store, StoreError, progress_words, unfinished
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -32,7 +29,7 @@ class WeightsError(ValueError):
 
 
 def checkpoint_of(store: Store, run: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The tensors of a run's checkpoint, and what there is to say of them: the run, its spec, and of an unfinished one how far it is.
+    """Return the tensors of a run's checkpoint, and the run, its spec and, of an unfinished one, how far it is.
 
     Raises:
         WeightsError: if there is no such run, it has no checkpoint yet, or that is damaged.
@@ -41,20 +38,21 @@ def checkpoint_of(store: Store, run: str) -> tuple[dict[str, Tensor], dict[str, 
     from safetensors.torch import load_file
 
     folder = RunFolder(store.root / "runs" / run)
-    spec = folder.read_json("spec.json")
+    spec, training = folder.read_json("spec.json"), folder.read_json("training.json")
     if spec is None:
         raise WeightsError(f"no run '{run}' in {store.root}; `bench status` lists the runs")
-    for place in (folder, folder.unfinished):
-        if training := place.read_json("training.json"):
-            if damage := place.damaged({"checkpoint.safetensors": training["checkpoint"]}):
-                raise WeightsError(damage)
-            about = {"run": run, "spec": spec} | ({"after": training["progress"]} if "progress" in training else {})
-            return load_file(place / "checkpoint.safetensors"), about
-    raise WeightsError(f"{run} has no checkpoint yet; `bench run --max-minutes` leaves one of a run that is not done")
+    if training is None:
+        raise WeightsError(
+            f"{run} has no checkpoint yet; `bench run --max-minutes` leaves one of a run that is not done"
+        )
+    if damage := folder.damaged({"checkpoint.safetensors": training["checkpoint"]}):
+        raise WeightsError(damage)
+    after = {"after": progress_words(training)} if unfinished(training) else {}
+    return load_file(folder / "checkpoint.safetensors"), {"run": run, "spec": spec, **after}
 
 
 def halved(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """float32 tensors as float16, rounded by 2⁻¹¹ at most; those with values beyond its range, and all others, as they are."""
+    """Return float32 tensors as float16, rounded by 2⁻¹¹ at most; those with values beyond its range, and all others, as they are."""
     import torch
 
     largest = torch.finfo(torch.float16).max
@@ -71,10 +69,10 @@ def write_weights(state: Mapping[str, Tensor], about: Mapping[str, Any], out: Pa
         state: tensors by name.
         about: kept in the index.
         out: an existing folder; weights that are there already are replaced.
-        largest: bytes a shard.
+        largest: bytes per shard.
 
     Returns:
-        The files.
+        The files, the index first.
 
     Raises:
         WeightsError: if a single tensor is larger.
@@ -94,50 +92,36 @@ def write_weights(state: Mapping[str, Tensor], about: Mapping[str, Any], out: Pa
         room -= needed
     for old in (out / INDEX, *out.glob("weights-*-of-*.safetensors")):
         old.unlink(missing_ok=True)
-    names = [f"weights-{number:05}-of-{len(shards):05}.safetensors" for number in range(1, len(shards) + 1)]
-    for file, shard in zip(names, shards, strict=True):
+    files = {f"weights-{i:05}-of-{len(shards):05}.safetensors": shard for i, shard in enumerate(shards, start=1)}
+    for file, shard in files.items():
         write_bytes(out / file, save(shard))
     index = {
         "about": dict(about),
-        "weight_map": {name: file for file, shard in zip(names, shards, strict=True) for name in shard},
-        "files": {file: sha256_file(out / file) for file in names},
+        "weight_map": {name: file for file, shard in files.items() for name in shard},
+        "files": {file: sha256_file(out / file) for file in files},
     }
-    write_json(out / INDEX, index | {"sha256": content_hash(index)})
-    return [out / INDEX, *(out / file for file in names)]
+    RunFolder(out).write_json(INDEX, index)
+    return [out / INDEX, *(out / file for file in files)]
 
 
 def read_weights(folder: str | Path) -> dict[str, Tensor]:
-    """The tensors that were written to a folder, every shard held against its hash.
+    """Read the tensors that were written to a folder, every shard held against its hash.
 
     Raises:
-        WeightsError: if the index or a shard is missing, damaged, or lacks a tensor.
+        WeightsError: if the index or a shard is missing or damaged.
 
     Example:
         model.load(read_weights("weights"))
     """
-    from safetensors.torch import load
+    from safetensors.torch import load_file
 
-    folder = Path(folder)
+    where = RunFolder(Path(folder))
     try:
-        index = json.loads((folder / INDEX).read_text())
-        seal = index.pop("sha256")
-    except FileNotFoundError:
-        raise WeightsError(
-            f"no {INDEX} in {folder}: not a folder of weights, or writing them was interrupted"
-        ) from None
-    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
-        raise WeightsError(f"{folder / INDEX} is corrupt or cannot be read") from error
-    if seal != content_hash(index):
-        raise WeightsError(f"{folder / INDEX} is corrupt: its content does not match its own checksum")
-    state: dict[str, Tensor] = {}
-    for number, (file, digest) in enumerate(index["files"].items(), start=1):
-        try:
-            content = (folder / file).read_bytes()
-        except OSError:
-            raise WeightsError(f"{folder / file} is missing: shard {number} of {len(index['files'])}") from None
-        if hashlib.sha256(content).hexdigest() != digest:
-            raise WeightsError(
-                f"{folder / file} is corrupt: its content does not match the hash in {INDEX}; copy it again"
-            )
-        state |= load(content)
-    return state
+        index = where.read_json(INDEX)
+    except StoreError as error:
+        raise WeightsError(str(error)) from error
+    if index is None:
+        raise WeightsError(f"no {INDEX} in {folder}: not a folder of weights, or writing them was interrupted")
+    if damage := where.damaged(index["files"]):
+        raise WeightsError(f"{damage}; copy it again")
+    return {name: value for file in index["files"] for name, value in load_file(where / file).items()}

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.stats.estimates import ONE_VALUE, Estimate, finite, mean_interval, t_quantile
-from bench.stats.sign_flips import sign_flip_interval, sign_flip_p_value, smallest_sign_flip_p_value
+from bench.stats.significance import sign_flip_p_value
 
 __all__ = ["PairedDifference", "TwoLevelDifference", "paired_difference", "two_level_difference"]
 
@@ -33,21 +33,8 @@ class PairedDifference:
 
     @cached_property
     def p_value(self) -> float | None:
-        """Two-sided sign-flip test of "no difference", or None where no seed is shared.
-
-        With n pairs it cannot go below 2^(1−n): three seeds never reach 0.05, whatever the effect; `p_value_can_decide` says so.
-        """
+        """Two-sided sign-flip test of "no difference", or None where no seed is shared."""
         return sign_flip_p_value(self.differences) if self.differences else None
-
-    @cached_property
-    def exact(self) -> Estimate | None:
-        """Mean difference with the sign-flip interval, from six pairs on; its `why_not` says why where there is none."""
-        return sign_flip_interval(self.differences) if self.differences else None
-
-    @property
-    def p_value_can_decide(self) -> bool:
-        """Whether so many pairs could reach a sign-flip p-value of 0.05 at all."""
-        return smallest_sign_flip_p_value(len(self.seeds)) <= 0.05
 
 
 @dataclass(frozen=True)

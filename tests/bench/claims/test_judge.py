@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from bench.claims import Claim, Finding, judge, load_claims, to_json
-from bench.report.verdict import verdict
-from bench.results.scores import read_scores, split_sections
+from bench.claims.judge import decide
 from bench.stats import holm, mean_interval, simultaneous_confidence
 
 FD = "fd[digits-cnn]"
@@ -43,7 +42,7 @@ TREND = {key: value for key, value in OWN_BASE.items() if key != "reference"} | 
 
 
 def judged(made: Any, rows: Sequence[dict[str, Any]], *claims: dict[str, Any]) -> list[Finding]:
-    return judge(split_sections(read_scores(made.frame(rows))), [Claim.model_validate(claim) for claim in claims])
+    return judge(made.results(rows).sections(), [Claim.model_validate(claim) for claim in claims])
 
 
 def duel(made: Any, gains: Sequence[float], metric: str = FD) -> list[dict[str, Any]]:
@@ -123,31 +122,29 @@ def test_a_trend_is_the_slope_over_tenfold_lengths(made: Any, slope: float, expe
     assert (short.verdict, short.reason) == ("not run", "chains of one length only, 300 steps")
 
 
-def test_p_values_decide_exactly_where_intervals_do(made: Any) -> None:
-    # The two ways of saying it must agree for every sample; 200 samples around the boundary.
+def test_p_values_decide_exactly_where_intervals_do() -> None:
+    # The two ways of saying it must agree for every sample; 400 samples around the boundary.
     rng = np.random.default_rng(1)
-    for _ in range(100):
-        gains = list(rng.normal(1.0, 1.0, 4))
-        (difference,) = judged(made, duel(made, gains), OWN_BASE)
-        (margin,) = judged(made, densities(made, [gain / 10 for gain in gains]), DENSITY)
-        for finding in (difference, margin):
-            assert finding.p_value is not None
-            assert (finding.p_value <= 0.05) == (finding.verdict != "inconclusive")
+    for _ in range(200):
+        gains = rng.normal(1.0, 1.0, 4)
+        for claim, effect in ((OWN_BASE, mean_interval(gains)), (DENSITY, mean_interval(gains / 10))):
+            verdict, _, p_value = decide(Claim.model_validate(claim), effect)
+            assert p_value is not None
+            assert (p_value <= 0.05) == (verdict != "inconclusive")
 
 
 def test_claims_and_the_reports_sentences_agree(made: Any) -> None:
     rng = np.random.default_rng(2)
-    words = {
-        "supported": "better than its own base",
-        "contradicted": "worse than",
-        "inconclusive": "no clear difference",
-    }
+    from bench.report.comparisons import compare
+
+    words = {"supported": "better", "contradicted": "worse", "inconclusive": "no clear difference"}
     seen = set()
-    for _ in range(40):
+    for _ in range(20):
         rows = duel(made, list(rng.normal(rng.choice([-2.0, 0.0, 2.0]), 1.0, 4)))
         (finding,) = judged(made, rows, OWN_BASE)
-        (section,) = split_sections(read_scores(made.frame(rows)))
-        assert words[finding.verdict] in verdict(section)[0]
+        (section,) = made.results(rows).sections()
+        (comparison,) = compare(section, [FD])
+        assert comparison.reading == words[finding.verdict]
         seen.add(finding.verdict)
     assert seen == set(words)
 
@@ -199,7 +196,7 @@ def test_every_beta_asked_for_gets_a_finding(made: Any) -> None:
         ("duel", {"reference": {"model": "gan-ns", "sampler": "base"}}, "no score of gan-ns base to compare with"),
         ("failed", {}, "gebm at β=1: seed 0 failed: diverged at step 812"),
         ("missing", {}, "gebm at β=1: seed 0 missing"),
-        ("stale", {}, "made by other code or library versions"),
+        ("stale", {}, "made by other code or library versions: torch 2 → 3"),
     ],
 )
 def test_what_was_not_run_says_why(made: Any, rows: str, change: dict[str, Any], why: str) -> None:
@@ -207,7 +204,7 @@ def test_what_was_not_run_says_why(made: Any, rows: str, change: dict[str, Any],
         "duel": duel(made, [-1.0, -1.1, -1.2]),
         "failed": [made.unscored("gebm", 0, "failed", "diverged at step 812")],
         "missing": [made.unscored("gebm", 0, "missing", "")],
-        "stale": [row | {"status": "stale"} for row in duel(made, [-1.0, -1.1, -1.2])],
+        "stale": [row | {"stale": "torch 2 → 3"} for row in duel(made, [-1.0, -1.1, -1.2])],
     }[rows]
     (finding,) = judged(made, content, OWN_BASE | change)
     assert finding.verdict == "not run"
@@ -239,7 +236,7 @@ def test_what_is_judged_together_is_corrected_together(made: Any) -> None:
 
 
 def test_the_papers_claims_on_a_study(made: Any) -> None:
-    found = judge(split_sections(read_scores(made.frame(made.study(seeds=8)))), load_claims())
+    found = judge(made.results(made.study(seeds=8)).sections(), load_claims())
     verdicts = {(f.claim.id, f.treatment.beta if f.treatment else None): f.verdict for f in found}
     assert verdicts["better-than-own-base", 1.0] == "contradicted"
     assert verdicts["better-than-own-base", 100.0] == "supported"

@@ -11,9 +11,10 @@ import pytest
 from click.testing import CliRunner
 
 from bench.cli import main
-from bench.core.spec import content_hash
+from bench.core.fields import content_hash
+from bench.core.manifests import manifests, write_tag
 from bench.core.store import Store, StoreError
-from bench.results.compare import Side, compare, to_json
+from bench.results.compare import StoreComparison, StorePart, compare_stores, to_json
 
 
 def rewrite(path: Path, **changes: Any) -> None:
@@ -26,13 +27,13 @@ def made(synthetic: ModuleType, root: Path, **options: Any) -> Store:
     return store
 
 
-def sides(first: object, second: object) -> tuple[Side, Side]:
-    return Side.parse(str(first)), Side.parse(str(second))
+def compared(first: object, second: object) -> StoreComparison:
+    return compare_stores(StorePart.parse(str(first)), StorePart.parse(str(second)))
 
 
 def test_a_store_differs_from_itself_in_nothing(synthetic: ModuleType, tmp_path: Path) -> None:
     root = made(synthetic, tmp_path / "one").root
-    found = compare(*sides(root, root))
+    found = compared(root, root)
     assert (found.pairs, found.equal) == (6, 60)
     assert not [*found.changes, *found.surroundings, *found.differences, *found.unpaired]
 
@@ -40,7 +41,7 @@ def test_a_store_differs_from_itself_in_nothing(synthetic: ModuleType, tmp_path:
 def test_pairs_have_paired_differences_in_the_better_direction(synthetic: ModuleType, tmp_path: Path) -> None:
     one = made(synthetic, tmp_path / "one").root
     other = made(synthetic, tmp_path / "two", shift=0.5).root
-    found = compare(*sides(one, other))
+    found = compared(one, other)
     assert found.pairs == 6
     assert len(found.differences) == 60
     for each in found.differences:
@@ -48,14 +49,14 @@ def test_pairs_have_paired_differences_in_the_better_direction(synthetic: Module
         assert each.difference.estimate.mean == pytest.approx(-0.5)
         lower = each.metric.startswith(("fd", "kid"))
         assert each.reading == ("first is better" if lower else "second is better")
-    back = compare(*sides(other, one))
+    back = compared(other, one)
     assert back.differences[0].difference.estimate == -found.differences[0].difference.estimate
 
 
 def test_what_does_not_pair_says_why(synthetic: ModuleType, tmp_path: Path) -> None:
     one = made(synthetic, tmp_path / "one", models=3, seeds=2)
     two = made(synthetic, tmp_path / "two", datasets=2)
-    found = compare(*sides(one.root, two.root))
+    found = compared(one.root, two.root)
     assert found.pairs == 4
     reasons = {(each.side, each.dataset, each.model): each.reason for each in found.unpaired}
     assert reasons[1, "data0", "model02"] == "the other side has no model02 on data0"
@@ -67,7 +68,7 @@ def test_what_does_not_pair_says_why(synthetic: ModuleType, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("changes", "path", "words"),
     [
-        ({"training": {"learning_rate": 0.5}}, "training.learning_rate", "differs in training.learning_rate"),
+        ({"config": {"training": {"learning_rate": 0.5}}}, "training.learning_rate", "differs in "),
         ({"dataset_digest": "f" * 64}, "dataset_digest", "data0 has other content there: dataset_digest differs"),
     ],
 )
@@ -81,19 +82,11 @@ def test_what_differs_in_identity_is_named_by_path(
 ) -> None:
     one = made(synthetic, tmp_path / "one").root
     real = synthetic.run_spec
-
-    def changed(*place: Any) -> Any:
-        spec = real(*place)
-        for name, value in changes.items():
-            inner = getattr(spec, name)
-            spec = spec.model_copy(update={name: inner.model_copy(update=value) if isinstance(value, dict) else value})
-        return spec
-
-    monkeypatch.setattr(synthetic, "run_spec", changed)
-    found = compare(*sides(one, made(synthetic, tmp_path / "two").root))
+    monkeypatch.setattr(synthetic, "run_spec", lambda *place: real(*place) | changes)
+    found = compared(one, made(synthetic, tmp_path / "two").root)
     assert found.pairs == 0
     assert path in {change.path for change in found.changes}
-    assert {each.reason for each in found.unpaired} == {words}
+    assert all(each.reason.startswith(words) and path in each.reason for each in found.unpaired)
     assert not found.differences
 
 
@@ -101,22 +94,28 @@ def test_two_machines_are_told_apart_and_still_pair(synthetic: ModuleType, tmp_p
     store = made(synthetic, tmp_path / "one")
     other = made(synthetic, tmp_path / "two", shift=0.1)
     for path in (other.root / "runs").rglob("status.json"):
-        files = {name: digest for name, digest in json.loads(path.read_text())["files"].items() if name != "env.json"}
-        rewrite(path.with_name("env.json"), device="another machine")
-        rewrite(path, fingerprint="0123456789abcdef", files=files)
-    found = compare(*sides(store.root, other.root))
+        files = json.loads(path.read_text())["files"]
+        rewrite(
+            path.with_name("training.json"), stage={"roots": [], "code": {"gebm": "1"}, "versions": {}}, device="cuda"
+        )
+        rewrite(path, files={key: each for key, each in files.items() if key not in ("env.json", "training.json")})
+        digest = synthetic.hashlib.sha256(path.with_name("training.json").read_bytes()).hexdigest()
+        rewrite(path, files=json.loads(path.read_text())["files"] | {"training.json": digest})
+    found = compared(store.root, other.root)
     assert {change.path for change in found.surroundings} == {"code", "device"}
-    assert found.pairs == 6
-    assert not found.unpaired
+    assert (found.pairs, len(found.differences), found.unpaired) == (6, 60, [])
+    code = next(change.second[0] for change in found.surroundings if change.path == "code")
+    assert compared(f"{other.root}@code={code[:6]}", f"{other.root}@device=cuda").pairs == 6
+    with pytest.raises(StoreError, match="no runs in"):
+        compared(f"{store.root}@code={code[:6]}", other.root)
 
 
 def test_scores_under_other_keys_are_not_compared(
     synthetic: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one = made(synthetic, tmp_path / "one").root
-    real = synthetic.ScoreKey
-    monkeypatch.setattr(synthetic, "ScoreKey", lambda **fields: real(**{**fields, "n_real": 999}))
-    found = compare(*sides(one, made(synthetic, tmp_path / "two").root))
+    monkeypatch.setattr(synthetic, "KEY", synthetic.KEY.replace("1,197", "999"))
+    found = compared(one, made(synthetic, tmp_path / "two").root)
     assert (found.pairs, found.equal, len(found.differences)) == (6, 0, 0)
     assert "fd[data0-cnn] is scored under different keys" in {each.reason for each in found.unpaired}
 
@@ -124,23 +123,27 @@ def test_scores_under_other_keys_are_not_compared(
 def test_one_seed_has_no_interval_and_failures_are_named(synthetic: ModuleType, tmp_path: Path) -> None:
     one = made(synthetic, tmp_path / "one", seeds=1)
     two = made(synthetic, tmp_path / "two", seeds=1, shift=1.0)
-    rewrite(sorted((two.root / "runs").rglob("status.json"))[0], state="failed", reason="out of memory")
-    found = compare(*sides(one.root, two.root))
+    failed, unfinished = sorted((two.root / "runs").rglob("status.json"))
+    rewrite(failed, state="failed", reason="out of memory", steps_done=0)
+    found = compared(one.root, two.root)
     assert {each.reading for each in found.differences} == {"one seed: no interval"}
     assert [(each.side, each.reason) for each in found.unpaired] == [(2, "failed: out of memory")]
+    rewrite(unfinished, state="unfinished", reason="3 of 100 steps", steps_done=3)
+    found = compared(one.root, two.root)
+    assert not found.differences
+    assert found.unpaired[-1].reason == "unfinished: after 3 of 100 steps"
 
 
 def test_tags_name_runs_and_outlive_their_suite(synthetic: ModuleType, tmp_path: Path) -> None:
     store = made(synthetic, tmp_path / "one")
-    (manifest,) = store.manifests()
-    store.write_tag("before", manifest | {"runs": manifest["runs"][:3]})
-    store.write_tag("after", manifest | {"runs": manifest["runs"][3:]})
-    store.write_tag("before", manifest | {"runs": manifest["runs"][2:3]})
+    (manifest,) = manifests(store)
+    for tag, runs in (("before", slice(0, 3)), ("after", slice(3, None)), ("before", slice(2, 3))):
+        write_tag(store, tag, manifest | {"runs": manifest["runs"][runs]})
     (store.root / "suites" / "synthetic-quick.json").unlink()
-    found = compare(*sides(f"{store.root}@before", f"{store.root}@tag=after"))
+    found = compared(f"{store.root}@before", f"{store.root}@tag=after")
     assert (found.pairs, len(found.unpaired)) == (0, 2)
     with pytest.raises(StoreError, match=r"no runs tagged 'now'.*tags: after, before"):
-        compare(*sides(f"{store.root}@now", store.root))
+        compared(f"{store.root}@now", store.root)
 
 
 def test_the_command(synthetic: ModuleType, tmp_path: Path) -> None:
@@ -152,14 +155,13 @@ def test_the_command(synthetic: ModuleType, tmp_path: Path) -> None:
     for words in ("What differs", "6 runs pair", "Not comparable", "the other side has no model02"):
         assert words in " ".join(shown.output.split())
     listed = json.loads(runner.invoke(main, ["compare", str(one), str(other), "--json"]).output)
-    assert listed == json.loads(json.dumps(to_json(compare(*sides(one, other)))))
-    by_suite = runner.invoke(main, ["compare", f"{one}@suite=synthetic", f"{one}@code=", "--json"])
-    assert by_suite.exit_code == 1
+    assert listed == json.loads(json.dumps(to_json(compared(one, other))))
     for side, message in (
         (f"{one}@suit=x", "write FOLDER, or FOLDER@WHAT=NAME with one of tag, suite, code, device"),
-        (f"{one}@suite=none", "no runs in"),
+        (f"{one}@code=", "write FOLDER, or FOLDER@WHAT=NAME"),
+        (f"{one}@suite=none", "no runs of suite 'none'"),
+        (f"{one}@device=none", "no runs in"),
         ("nowhere", "no store at nowhere"),
     ):
         done = runner.invoke(main, ["compare", str(one), side])
         assert (done.exit_code, message in done.output) == (1, True), done.output
-    assert runner.invoke(main, ["run", "--tag", "a/b"]).exit_code == 2

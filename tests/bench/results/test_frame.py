@@ -1,8 +1,7 @@
-"""Stores are read truthfully: what changed is read again, what is damaged, unfinished or of another schema says so."""
+"""Stores are read truthfully: what changed is read again, what is damaged, unfinished or stale says so."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from pathlib import Path
@@ -12,14 +11,11 @@ from typing import Any
 import pandas as pd
 import pytest
 
-import bench.results.frame
-import bench.results.scan_cache
-from bench.core.spec import content_hash
-from bench.core.store import Store, StoreError
-from bench.report import render
-from bench.results.facts import RunFacts
-from bench.results.frame import run_states, scan
-from bench.results.scores import COLUMNS, DIGEST, read_scores, split_sections
+import bench.results.reading
+from bench.core.fields import content_hash
+from bench.core.store import Store
+from bench.results.frame import READOUT_COLUMNS, RUN_COLUMNS, SCORE_COLUMNS, NothingToReportError, Results, scan
+from bench.results.reading import run_states
 
 Read = list[str]
 
@@ -35,114 +31,126 @@ def store(synthetic: ModuleType, tmp_path: Path) -> Store:
 def read(monkeypatch: pytest.MonkeyPatch) -> Read:
     """The runs that are read rather than taken from the cache, as it happens."""
     seen: Read = []
-    real = bench.results.frame.read_run
+    real = bench.results.reading.read_run
 
-    def watched(folder: Any, head: Any, readouts: Any) -> Any:
-        seen.append(head["run"])
-        return real(folder, head, readouts)
+    def watched(folder: Any) -> Any:
+        seen.append("/".join(folder.path.parts[-3:]))
+        return real(folder)
 
-    monkeypatch.setattr(bench.results.frame, "read_run", watched)
+    monkeypatch.setattr(bench.results.reading, "read_run", watched)
     return seen
 
 
-def scan_cold(store: Store) -> tuple[pd.DataFrame, list[RunFacts]]:
-    for path in store.cache.glob("scan-*"):
-        path.unlink()
+def cold(store: Store) -> Results:
+    (store.cache / "scan.sealed").unlink(missing_ok=True)
     return scan(store)
 
 
-def same(one: tuple[pd.DataFrame, list[RunFacts]], other: tuple[pd.DataFrame, list[RunFacts]]) -> bool:
-    pd.testing.assert_frame_equal(one[0], other[0])
-    return one[1] == other[1]
+def same(one: Results, other: Results) -> bool:
+    for name in ("scores", "runs", "readouts"):
+        pd.testing.assert_frame_equal(getattr(one, name), getattr(other, name))
+    return True
 
 
 def run_of(store: Store, number: int = 0) -> Path:
     return sorted((store.root / "runs").glob("*/*/*"))[number]
 
 
-def rewrite(path: Path, **changes: Any) -> None:
-    """Change a sealed file as the harness would; None takes a key away."""
-    value = json.loads(path.read_text()) | changes
-    value = {key: each for key, each in value.items() if each is not None and key != "sha256"}
+def name_of(store: Store, number: int = 0) -> str:
+    return str(run_of(store, number).relative_to(store.root / "runs"))
+
+
+def rewrite(path: Path, **changes: Any) -> str:
+    """Change a sealed file as the harness would; None takes a key away. Returns the hash of the file."""
+    gone = {"sha256", *(key for key, each in changes.items() if each is None)}
+    value = {key: each for key, each in (json.loads(path.read_text()) | changes).items() if key not in gone}
     path.write_text(json.dumps(value | {"sha256": content_hash(value)}))
+    return bench.results.reading.hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def test_a_frame_has_every_score_once(store: Store) -> None:
-    frame, facts = scan(store)
-    assert list(frame.columns) == [*COLUMNS, DIGEST]
-    assert len(frame) == 8 * 30
-    assert len(facts) == 8
-    assert set(frame["status"]) == {"done"}
-    assert frame[DIGEST].nunique() == 2
-    assert all(len(each.samples) == 5 for each in facts)
-    assert all(sample.path.is_file() for each in facts for sample in each.samples)
+def rewrite_listed(folder: Path, name: str, **changes: Any) -> None:
+    """Change a file of a run and its hash in the status."""
+    digest = rewrite(folder / name, **changes)
+    rewrite(folder / "status.json", files=json.loads((folder / "status.json").read_text())["files"] | {name: digest})
+
+
+def test_three_frames_hold_every_run_readout_and_score_once(store: Store, synthetic: ModuleType) -> None:
+    found = scan(store)
+    assert list(found.scores.columns) == list(SCORE_COLUMNS)
+    assert list(found.runs.columns) == list(RUN_COLUMNS)
+    assert list(found.readouts.columns) == list(READOUT_COLUMNS)
+    assert (len(found.runs), len(found.readouts), len(found.scores)) == (8, 8 * 5, 8 * 30)
+    assert set(found.scores["status"]) == {"done"}
+    assert set(found.scores["stale"]) == {""}
+    assert found.runs["dataset_digest"].nunique() == 2
+    assert found.runs["seconds_sampling"].tolist() == [7.5] * 8
+    assert found.runs["capabilities"].tolist() == [["Samples", "LatentChains"]] * 8
+    assert all((folder / "spec.json").is_file() for folder in found.runs["folder"])
+    chains = [(beta, size, steps) for beta, size in ((1.0, 1e-2), (100.0, 1e-4)) for steps in (10, 100)]
+    for run, own in found.readouts.groupby("run"):
+        places = list(own[["beta", "step_size", "steps"]].itertuples(index=False, name=None))
+        assert places[1:] == chains
+        assert own["sampler"].tolist() == ["base", *["ula"] * 4]
+        for row in own.itertuples():
+            assert row.arrays["samples"].name.endswith(f"-{row.steps:06}.npy")
+            assert row.arrays["samples"].is_file()
+            assert row.readout["extractor"] == f"{row.dataset}-cnn"
+            assert [size for size, _ in row.row["frechet_curve"]] == [500, 1000]
+        assert run in set(found.runs["run"])
 
 
 def test_unchanged_runs_are_not_read_again_and_nothing_differs(store: Store, read: Read) -> None:
-    cold = scan(store)
+    first = scan(store)
     assert len(read) == 8
-    warm = scan(store)
+    assert same(first, scan(store))
     assert len(read) == 8
-    assert same(cold, warm)
-    assert render(*cold) == render(*warm)
 
 
 def test_changed_added_and_removed_runs_are_seen(store: Store, read: Read, synthetic: ModuleType) -> None:
     scan(store)
     read.clear()
-    status = run_of(store) / "status.json"
-    rewrite(status, state="failed", reason="diverged at step 3")
-    frame, _ = scan(store)
-    assert read == [str(run_of(store).relative_to(store.root / "runs"))]
-    assert frame[frame["run"] == read[0]]["reason"].tolist() == ["diverged at step 3"]
-    assert same(scan(store), scan_cold(store))
+    rewrite(run_of(store) / "status.json", state="failed", reason="diverged at step 3", steps_done=3)
+    scores = scan(store).scores
+    assert read == [name_of(store)]
+    (row,) = scores[scores["run"] == read[0]].itertuples()
+    assert (row.status, row.reason, row.metric) == ("failed", "diverged at step 3", None)
+    assert same(scan(store), cold(store))
 
     read.clear()
     synthetic.make(store.root, 2, 2, 3)
-    frame, facts = scan(store)
-    assert len(frame) == 12 * 30
-    assert len(facts) == 12
+    found = scan(store)
+    assert (len(found.scores), len(found.runs)) == (12 * 30, 12)
     assert {run[-3:] for run in read} >= {"-s2"}
-    assert same(scan(store), scan_cold(store))
 
-    gone = run_of(store, 1)
-    gone.rename(store.root / "attic" / "gone")
-    frame, facts = scan(store)
-    assert len(facts) == 11
-    assert frame[frame["status"] == "missing"]["run"].tolist() == [str(gone.relative_to(store.root / "runs"))]
+    name = name_of(store, 1)
+    run_of(store, 1).rename(store.root / "aside" / "gone")
+    found = scan(store)
+    assert found.scores[found.scores["status"] == "missing"]["run"].tolist() == [name]
     manifest = store.root / "suites" / "synthetic-quick.json"
     rewrite(manifest, runs=json.loads(manifest.read_text())["runs"][:4])
-    assert len(scan(store)[1]) == 3
-    assert same(scan(store), scan_cold(store))
+    assert len(scan(store).runs) == 4
+    assert same(scan(store), cold(store))
 
 
-def test_an_evaluation_changed_in_place_is_seen(store: Store) -> None:
+def test_other_readouts_asked_of_a_run_are_seen(store: Store) -> None:
     scan(store)
-    evaluation = next((run_of(store) / "evals").glob("*.json"))
-    content = evaluation.read_text().replace('"collapsed": ""', '"collapsed": "x"')
-    evaluation.write_text(content)
-    frame, _ = scan(store)
-    (row,) = frame[frame["status"] == "failed"].to_dict("records")
-    assert f"{evaluation.name} is corrupt" in row["reason"]
-
-
-def test_other_readouts_asked_of_a_run_are_seen(store: Store, read: Read) -> None:
-    scan(store)
-    read.clear()
     manifest = store.root / "suites" / "synthetic-quick.json"
     runs = json.loads(manifest.read_text())["runs"]
     runs[0]["readouts"] = runs[0]["readouts"][:1]
+    runs[1]["readouts"][0]["samples"] = 7
     rewrite(manifest, runs=runs)
-    assert len(scan(store)[0]) == 8 * 30 - 24
-    assert read == [runs[0]["run"]]
+    scores = scan(store).scores
+    assert len(scores) == 8 * 30 - 24 - 5
+    (row,) = scores[scores["status"] == "partial"].itertuples()
+    assert (row.run, row.reason) == (runs[1]["run"], "a readout is still to be done")
 
 
 @pytest.mark.parametrize("damage", ["truncated", "flipped", "text", "directory", "other code"])
 def test_a_useless_cache_is_ignored_and_made_again(
     store: Store, read: Read, damage: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cold = scan(store)
-    (path,) = store.cache.glob("scan-*")
+    first = scan(store)
+    path = store.cache / "scan.sealed"
     content = path.read_bytes()
     if damage == "truncated":
         path.write_bytes(content[: len(content) // 2])
@@ -154,35 +162,57 @@ def test_a_useless_cache_is_ignored_and_made_again(
         path.unlink()
         path.mkdir()
     else:
-        monkeypatch.setattr(bench.results.scan_cache, "_code", lambda: "other")
+        monkeypatch.setattr(bench.results.reading, "_code", lambda: "other")
     read.clear()
-    assert same(cold, scan(store))
+    assert same(first, scan(store))
     assert len(read) == 8
     if damage != "directory":
         read.clear()
-        assert same(cold, scan(store))
+        assert same(first, scan(store))
         assert not read
 
 
 def test_a_store_without_room_for_a_cache_is_still_read(store: Store) -> None:
     store.cache.rmdir()
     store.cache.write_text("in the way")
-    assert len(scan(store)[0]) == 8 * 30
+    assert len(scan(store).scores) == 8 * 30
 
 
-def test_unfinished_runs_are_named_and_never_cached(store: Store, read: Read) -> None:
-    half = run_of(store)
-    (half / "status.json").unlink()
-    assert set(scan(store)[0]["status"]) == {"done", "unfinished"}
-    for path in (half / "evals").glob("*.json"):
-        path.unlink()
+def test_runs_without_a_status_are_named_and_never_cached(store: Store, read: Read) -> None:
+    scan(store)
+    (run_of(store) / "status.json").unlink()
     for _ in range(2):
         read.clear()
-        frame, facts = scan(store)
-        (row,) = frame[frame["status"] != "done"].to_dict("records")
-        assert (row["status"], row["reason"]) == ("partial", "unfinished; `bench run` continues it")
-        assert len(facts) == 7
-        assert read == [row["run"]]
+        scores = scan(store).scores
+        (row,) = scores[scores["status"] != "done"].itertuples()
+        assert (row.status, row.reason) == ("partial", "unfinished; `bench run` continues it")
+        assert read == [row.run]
+
+
+def test_an_unfinished_run_has_scores_that_count_for_nothing(store: Store) -> None:
+    state = {"state": "unfinished", "reason": "40 of 100 steps", "steps_done": 40}
+    rewrite(run_of(store) / "status.json", **state)
+    found = scan(store)
+    rows = found.scores[found.scores["run"] == name_of(store)]
+    assert (len(rows), set(rows["status"]), set(rows["reason"])) == (30, {"unfinished"}, {"after 40 of 100 steps"})
+    assert {(row.steps_done, row.steps_asked) for row in rows.itertuples()} == {(40, 100)}
+    section = found.sections()[0]
+    assert len(section.counted) == 3 * 30
+    apart = section.summary[section.summary["status"] == "unfinished"]
+    assert len(apart) == 30
+    assert set(apart["reason"]) == {"seed 0 after 40 of 100 steps"}
+
+
+def test_a_failed_readout_leaves_the_others(store: Store) -> None:
+    folder = run_of(store)
+    files = json.loads((folder / "status.json").read_text())["files"]
+    gone = next(name for name in files if name.endswith("-000000.npy"))[:-11] + ".json"
+    files = {name: digest for name, digest in files.items() if name != gone}
+    rewrite(folder / "status.json", state="failed", reason="diverged: fd is nan", files=files)
+    scores = scan(store).scores
+    rows = scores[scores["run"] == name_of(store)]
+    assert rows["status"].tolist() == ["failed", *["done"] * 24]
+    assert rows["reason"].iloc[0] == "diverged: fd is nan"
 
 
 @pytest.mark.parametrize(
@@ -191,60 +221,50 @@ def test_unfinished_runs_are_named_and_never_cached(store: Store, read: Read) ->
         ("status.json", {"files": None}, "status.json lacks files: written by another version"),
         ("training.json", {"checkpoint": None}, "lacks 'checkpoint': written by another version"),
         ("training.json", {"facts": [1]}, "is not laid out as expected: written by another version"),
-        ("spec.json", {"schema_version": 0}, "schema 0, this version reads 1; `bench run` makes it anew"),
     ],
 )
-def test_runs_of_another_schema_are_named_as_old(store: Store, name: str, changes: dict[str, Any], why: str) -> None:
+def test_files_of_another_version_are_named(store: Store, name: str, changes: dict[str, Any], why: str) -> None:
+    (rewrite if name == "status.json" else lambda path, **_: rewrite_listed(path.parent, name, **changes))(
+        run_of(store) / name, **changes
+    )
+    scores = scan(store).scores
+    (row,) = scores[scores["status"] == "failed"].itertuples()
+    assert why in row.reason
+
+
+def test_damage_is_named(store: Store) -> None:
+    scan(store)
+    evaluation = next((run_of(store) / "evals").glob("*.json"))
+    evaluation.write_text(evaluation.read_text().replace('"collapsed": ""', '"collapsed": "x"'))
+    (run_of(store, 1) / "training.json").unlink()
+    scores = scan(store).scores
+    one, two = scores[scores["status"] == "failed"]["reason"]
+    assert f"{evaluation.name} is corrupt" in one
+    assert "training.json is missing" in two
+
+
+def test_content_of_two_digests_shares_no_section(store: Store) -> None:
     folder = run_of(store)
-    rewrite(folder / name, **changes)
-    if name != "status.json":
-        status = json.loads((folder / "status.json").read_text())
-        rewrite(folder / "status.json", files={key: each for key, each in status["files"].items() if key != name})
-        if name == "spec.json":
-            digest = hashlib.sha256((folder / name).read_bytes()).hexdigest()
-            rewrite(folder / "status.json", files=status["files"] | {name: digest})
-    frame, facts = scan(store)
-    (row,) = frame[frame["status"] == "old"].to_dict("records")
-    assert why in row["reason"]
-    assert len(facts) == 7
-    assert why.partition("`")[0] in render(frame, facts)
+    rewrite_listed(folder, "spec.json", dataset_digest="f" * 64)
+    (run_of(store, 1) / "spec.json").unlink()  # of unknown content: stands with the first
+    sections = scan(store).sections()
+    assert [section.dataset for section in sections] == ["data0 (ffffffff)", "data0 (4285d108)", "data1"]
+    assert [section.dataset_name for section in sections] == ["data0", "data0", "data1"]
+    assert [len(section.runs) for section in sections] == [2, 2, 4]
 
 
-def test_a_manifest_of_readouts_with_fewer_settings_still_finds_them(store: Store) -> None:
-    """As an older version lists them: what it did not know has its default."""
-    manifest = store.root / "suites" / "synthetic-quick.json"
-    runs = json.loads(manifest.read_text())["runs"]
-    for run in runs:
-        for readout in run["readouts"]:
-            if readout["chain"]:
-                del readout["chain"]["decay_every"]
-    rewrite(manifest, runs=runs)
-    assert len(scan(store)[0]) == 8 * 30
+def test_two_settings_of_one_model_are_told_apart(made: Any) -> None:
+    rows = [made.row(seed=0), made.row(seed=1, identity="other-identity", run="other"), made.row("gan-ns")]
+    (section,) = made.results(rows).sections()
+    assert section.scores["label"].tolist() == ["gebm (gebm-ide)", "gebm (other-id)", "gan-ns"]
 
 
-def test_a_manifest_of_another_version_is_one_line(store: Store) -> None:
-    rewrite(store.root / "suites" / "synthetic-quick.json", runs=[{"run": "x"}])
-    with pytest.raises(StoreError, match="written by another version"):
-        scan(store)
-    assert store.read_manifest("synthetic", "quick")["runs"] == []
-
-
-def test_content_of_two_digests_shares_no_table(store: Store, synthetic: ModuleType) -> None:
-    frame, _ = scan(store)
-    mixed = frame.copy()
-    mixed.loc[(mixed["dataset"] == "data0") & (mixed["seed"] == 1), DIGEST] = "f" * 64
-    names = [section.dataset for section in split_sections(read_scores(mixed))]
-    digest = synthetic.run_spec("data0", "model00", 0).dataset_digest
-    assert names == [f"data0 ({digest[:8]})", "data0 (ffffffff)", "data1"]
-    text = render(mixed)
-    assert "## data0 (ffffffff)" in text
-
-
-def test_an_empty_store_gives_an_empty_frame(tmp_path: Path) -> None:
-    frame, facts = scan(Store(tmp_path / "empty").create())
-    assert frame.empty
-    assert list(frame.columns) == [*COLUMNS, DIGEST]
-    assert facts == []
+def test_an_empty_store_gives_empty_frames(tmp_path: Path) -> None:
+    found = scan(Store(tmp_path / "empty").create())
+    assert found.scores.empty
+    assert list(found.scores.columns) == list(SCORE_COLUMNS)
+    with pytest.raises(NothingToReportError, match="nothing to report yet"):
+        found.sections()
 
 
 def test_states_are_of_every_run_directory(store: Store) -> None:
@@ -265,32 +285,20 @@ def test_times_of_change_are_told_apart_by_the_nanosecond(store: Store, read: Re
     assert len(read) == 1
 
 
-def test_how_images_were_scored_is_known_of_every_readout(synthetic: ModuleType, store: Store) -> None:
-    _, facts = scan(store)
-    for run in facts:
-        assert (run.network["family"], run.base_steps, run.batch_size) == ("mlp", 100, 64)
-        places = [(each.sampler, each.beta, each.step_size, each.steps) for each in run.readouts]
-        chains = [("ula", beta, size, steps) for beta, size in ((1.0, 1e-2), (100.0, 1e-4)) for steps in (10, 100)]
-        assert places == [("base", None, None, 0), *chains]
-        assert [(each.sampler, each.beta, each.step_size, each.steps) for each in run.samples] == places
-        for each in run.readouts:
-            assert (each.samples, each.reference, each.extractor) == (1000, "train", f"{run.dataset}-cnn")
-            assert [size for size, _ in each.frechet_curve] == [500, 1000]
-            assert dict(each.settings) == ({"decay_factor": 0.1, "decay_every": 200} if each.beta == 100 else {})
-    assert same(scan(store), scan_cold(store))
-
-
-def test_a_run_of_other_code_is_stale_even_where_it_collapsed(synthetic: ModuleType, store: Store) -> None:
-    for number, changes in ((0, {"fingerprint": "of other code"}), (1, {})):
-        folder = run_of(store, number)
-        files = json.loads((folder / "status.json").read_text())["files"]
-        for path in (folder / "evals").glob("*.json"):
-            value = json.loads(path.read_text())
-            del value["sha256"]
-            rows = [row | {"collapsed": "1 of 10 classes"} for row in value["rows"]]
-            files[str(path.relative_to(folder))] = synthetic.write(path, value | {"rows": rows})
-        rewrite(folder / "status.json", files=files, **changes)
-    frame, _ = scan(store)
-    stale, present = (frame[frame["run"] == str(run_of(store, n).relative_to(store.root / "runs"))] for n in (0, 1))
-    assert set(stale["status"]) == {"stale"}
-    assert set(present["status"]) == {"collapsed"}
+def test_a_run_of_other_code_is_stale_even_where_it_collapsed(store: Store) -> None:
+    old = {"roots": [], "code": {"gebm.model": "0"}, "versions": {}}
+    rewrite_listed(run_of(store), "training.json", stage=old)
+    for number in (0, 1):
+        for path in (run_of(store, number) / "evals").glob("*.json"):
+            rows = [row | {"collapsed": "1 of 10"} for row in json.loads(path.read_text())["rows"]]
+            rewrite_listed(run_of(store, number), f"evals/{path.name}", rows=rows)
+    evaluation = next((run_of(store, 2) / "evals").glob("*.json"))
+    rewrite_listed(run_of(store, 2), f"evals/{evaluation.name}", stage=old)
+    found = scan(store)
+    stale, collapsed, mixed = (found.scores[found.scores["run"] == name_of(store, n)] for n in range(3))
+    assert set(stale["reason"]) == {"1 of 10"}
+    assert (set(stale["status"]), set(stale["stale"])) == ({"stale"}, {"gebm.model changed"})
+    assert set(collapsed["status"]) == {"collapsed"}
+    assert set(mixed["status"]) == {"stale", "done"}
+    assert found.runs.loc[found.runs["run"] == name_of(store), "stale"].tolist() == ["gebm.model changed"]
+    assert len(found.sections()[0].counted) < 4 * 30 - 30

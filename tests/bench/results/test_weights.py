@@ -10,18 +10,13 @@ import torch
 from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
-from safetensors.torch import load_file
+from safetensors.torch import save
 from torch import Tensor
 
 from bench.cli import main
-from bench.core.runner import execute
-from bench.core.spec import Suite
-from bench.core.store import Store
+from bench.core.files import sha256_file
+from bench.core.store import RunFolder, Store
 from bench.results.weights import INDEX, WeightsError, halved, read_weights, write_weights
-
-from ..conftest import plan_one
-from ..core.test_runner import built, ignore
-from ..core.test_unfinished import leave_off
 
 
 def tensors(sizes: list[int]) -> dict[str, Tensor]:
@@ -65,7 +60,7 @@ def test_a_tensor_larger_than_a_shard_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda out: (out / "weights-00002-of-00003.safetensors").unlink(), "00002-of-00003.safetensors is missing: shard 2 of 3"),
+        (lambda out: (out / "weights-00002-of-00003.safetensors").unlink(), "00002-of-00003.safetensors is missing"),
         (lambda out: flip(out / "weights-00003-of-00003.safetensors"), "00003-of-00003.safetensors is corrupt: .*; copy it again"),
         (lambda out: flip(out / INDEX), f"{INDEX} is corrupt"),
         (lambda out: (out / INDEX).write_text("[]"), f"{INDEX} is corrupt"),
@@ -86,39 +81,47 @@ def flip(path: Path) -> None:
     path.write_bytes(content)
 
 
-def test_a_run_moves_and_samples_the_same_images(tiny: Suite, store: Store, tmp_path: Path) -> None:
-    task = plan_one(tiny, store).task
-    assert execute(task, ignore, lambda: False).state == "done"
-    out = tmp_path / "weights"
-    arguments = ["weights", task.spec.run_id, str(out), "--store", str(store.root), "--half", "--shard", "6KB"]
+def trained(store: Store, run: str, done: int = 10, asked: int = 10) -> tuple[RunFolder, torch.nn.Linear]:
+    """A run as far as `bench weights` reads it, and what was trained."""
+    folder, model = RunFolder(store.root / "runs" / run), torch.nn.Linear(30, 100)
+    folder.path.mkdir(parents=True)
+    folder.write_json("spec.json", {"model": "gebm"})
+    (folder / "checkpoint.safetensors").write_bytes(save(model.state_dict()))
+    steps = {"steps_done": done, "steps_asked": asked, "phase": "training"}
+    digest = sha256_file(folder / "checkpoint.safetensors")
+    folder.write_json("training.json", {"checkpoint": digest, **steps})
+    return folder, model
+
+
+def test_a_run_moves_and_gives_the_same_values(tmp_path: Path) -> None:
+    store, out = Store(tmp_path / "store").create(), tmp_path / "weights"
+    _, whole = trained(store, "digits/gebm/0-s0")
+    arguments = ["weights", "digits/gebm/0-s0", str(out), "--store", str(store.root), "--half", "--shard", "6.8KB"]
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 0, result.output
     assert "MB in 2 shards" in result.output
     about = json.loads((out / INDEX).read_text())["about"]
-    assert (about["run"], about["spec"]["model"]) == (task.spec.run_id, "gebm")
-    whole, moved = built(task), built(task)
-    whole.load(load_file(store.folder(task.spec) / "checkpoint.safetensors"))
-    moved.load(read_weights(out))
-    z = torch.randn(4, 4, generator=torch.Generator().manual_seed(0))
-    assert {p.dtype for p in moved.base.parameters()} == {torch.float32}
-    torch.testing.assert_close(moved.base(z), whole.base(z), rtol=0, atol=0.01)
+    assert (about["run"], about["spec"]["model"], "after" in about) == ("digits/gebm/0-s0", "gebm", False)
+    moved = torch.nn.Linear(30, 100)
+    moved.load_state_dict(read_weights(out))
+    x = torch.randn(4, 30, generator=torch.Generator().manual_seed(0))
+    assert moved.weight.dtype == torch.float32
+    torch.testing.assert_close(moved(x), whole(x), rtol=0, atol=0.01)
     assert CliRunner().invoke(main, [*arguments[:-2], "--shard", "1MB"]).exit_code == 0
     assert len(list(out.iterdir())) == 2  # shards of before are gone
 
 
-def test_an_unfinished_run_moves_too_and_says_so(tiny: Suite, store: Store, tmp_path: Path) -> None:
-    task = plan_one(tiny, store, "gan-ns").task
-    arguments = ["weights", task.spec.run_id, str(tmp_path / "w"), "--store", str(store.root)]
+def test_an_unfinished_run_moves_too_and_says_so(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store").create()
+    arguments = ["weights", "digits/gan-ns/0-s0", str(tmp_path / "w"), "--store", str(store.root)]
     refused = CliRunner().invoke(main, arguments)
     assert (refused.exit_code, "no run 'digits/gan-ns/" in refused.output) == (1, True)
-    execute(task, ignore, lambda: True)
-    assert "has no checkpoint yet" in CliRunner().invoke(main, arguments).output
-    leave_off(task)
-    result = CliRunner().invoke(main, arguments)
-    assert result.exit_code == 0, result.output
-    assert "after 2 of 120 base steps" in result.output
-    flip(store.folder(task.spec).unfinished / "checkpoint.safetensors")
+    folder, _ = trained(store, "digits/gan-ns/0-s0", 2, 120)
+    assert "after 2 of 120 steps" in CliRunner().invoke(main, arguments).output
+    flip(folder / "checkpoint.safetensors")
     assert "is corrupt" in CliRunner().invoke(main, arguments).output
+    (folder / "training.json").unlink()
+    assert "has no checkpoint yet" in CliRunner().invoke(main, arguments).output
 
 
 @pytest.mark.parametrize("size", ["16", "0MB", "MB", "16 potatoes", "-1MB"])
