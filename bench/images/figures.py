@@ -96,7 +96,11 @@ def _chain_lines(panel: Axes, rows: Sequence[Any], everything: Sequence[Any]) ->
         if not points:
             continue
         points = [*(row for row in rows if row.sampler == "base" and row.label == chain[0]), *points]
-        style = {"marker": _MARKERS[i % 4], "linestyle": _CHAIN_DASHES[i // 4 % 4], "color": _CHAINS[i % 4]}
+        style: dict[str, Any] = {
+            "marker": _MARKERS[i % 4],
+            "linestyle": _CHAIN_DASHES[i // 4 % 4],
+            "color": _CHAINS[i % 4],
+        }
         twins = [other for other in chains if other[:3] == chain[:3]]
         name = f"{chain[0]}, {chain[1]}, {beta_name(chain[2])}" + (f", step {chain[3]:g}" if len(twins) > 1 else "")
         (handles[name],) = panel.plot(
@@ -122,7 +126,8 @@ def _levels(panel: Axes, rows: Sequence[Any], everything: Sequence[Any], main: M
     with_chains = {row.label for row in everything if row.steps}
     bases = list(dict.fromkeys(row.label for row in everything if row.sampler == "base"))
     own, rivals = ([label for label in bases if (label in with_chains) is here] for here in (True, False))
-    handles = {}
+    handles: dict[str, Line2D] = {}
+    look: tuple[str, Any]
     for row in rows:
         if row.sampler == "base" and row.label in own:
             name, look = f"{row.label}, base alone", ("#000000", (":", (0, (1, 4)))[own.index(row.label) % 2])
@@ -289,7 +294,7 @@ def draw_sheets(sheets: Sequence[Sheet], factor: int, across: int) -> Drawn | No
     figure = Drawn(figsize=(size[0] / DPI, size[1] / DPI), dpi=DPI, facecolor="white")
     for number, (sheet, mosaic) in enumerate(zip(sheets, mosaics, strict=True)):
         left, top = number % across * width + 16, number // across * height + 28
-        style = {"fontsize": 9, "color": INK, "va": "baseline"}
+        style: dict[str, Any] = {"fontsize": 9, "color": INK, "va": "baseline"}
         figure.text(left / size[0], 1 - top / size[1], sheet.title, **style)
         top += 34 if sheet.heads else 8
         for column, head in enumerate(sheet.heads):

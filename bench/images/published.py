@@ -15,8 +15,8 @@ from bench.metrics import INCEPTION
 from bench.report.blocks import Cell, Column, Table
 from bench.report.certificate import networks
 from bench.report.comparisons import headline_metric, longest_sources
-from bench.report.tables import Keys, read_keys, said_apart
-from bench.report.text import arrow, interval_text, listed, readout_text, span
+from bench.report.tables import Keys, mean_cell, read_keys, said_apart
+from bench.report.text import arrow, listed, readout_text, span
 from bench.results.sources import records
 
 if TYPE_CHECKING:
@@ -140,9 +140,7 @@ def _fid(cells: dict[str, Any]) -> str:
 
 
 def _our_cell(row: Any, keys: Keys) -> Cell:
-    text, interval = interval_text(row.mean, row.ci_low, row.ci_high)
-    said = [interval or ("one seed" if row.n == 1 else ""), said_apart(row), keys.mark(row)]
-    return Cell(text, row.mean, ", ".join(filter(None, said)), tone="plain" if row.status == "done" else "bad")
+    return mean_cell(row, "—", "one seed" if row.n == 1 else "", said_apart(row), keys.mark(row))
 
 
 def _with_error(stated: dict[str, Any], name: str) -> Cell:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from bench.report.blocks import Cell, Column, Table
 from bench.report.comparisons import counted, headline_metric
-from bench.report.tables import Keys, read_keys
-from bench.report.text import PAPER_BETA, arrow, beta_name, beta_note, interval_text, span
+from bench.report.tables import Keys, mean_cell, read_keys
+from bench.report.text import PAPER_BETA, arrow, beta_name, beta_note, span
 from bench.results.sources import records
 
 if TYPE_CHECKING:
@@ -109,11 +109,7 @@ def _settings(sections: Iterable[Section]) -> dict[Any, str]:
 
 
 def _cell(row: Any, keys: Keys) -> Cell:
-    if row is None:
-        return Cell("—")
-    text, interval = interval_text(row.mean, row.ci_low, row.ci_high)
-    said = [interval, f"n = {row.n}", row.status.replace("done", ""), keys.mark(row)]
-    return Cell(text, row.mean, ", ".join(filter(None, said)), tone="plain" if row.status == "done" else "bad")
+    return mean_cell(row, "—", f"n = {row.n}", row.status.replace("done", ""), keys.mark(row)) if row else Cell("—")
 
 
 def _counts(values: Iterable[int | None]) -> Cell:

@@ -49,12 +49,13 @@ def count_cell(value: int | None) -> Cell:
     return Cell("—") if value is None else Cell(f"{value:,}", value)
 
 
-def mean_cell(row: Any, missing: str = "—", *, interval: bool = True, tone: Tone = "plain") -> Cell:
-    """Return a summary row's mean with its interval as a cell."""
+def mean_cell(row: Any, missing: str = "—", *also: str) -> Cell:
+    """Return a summary row's mean as a cell, its interval and what else is said of it as the detail."""
     if row is None or row.mean is None:
         return Cell(missing)
     text, ends = interval_text(row.mean, row.ci_low, row.ci_high)
-    return Cell(text if interval else number(row.mean), row.mean, ends if interval else "", tone=tone)
+    tone: Tone = "bad" if row.status == "collapsed" or row.stale else "plain"
+    return Cell(text, row.mean, ", ".join(filter(None, (ends, *also))), tone=tone)
 
 
 def said_apart(row: Any) -> str:
@@ -167,7 +168,7 @@ def time_table(section: Section, note: str = "") -> Table | None:
 
 def log_partitions(section: Section) -> list[tuple[Any, Mapping[str, Any]]]:
     """Return the estimates of log Z, each with the readout that it is of."""
-    found = []
+    found: list[tuple[Any, Mapping[str, Any]]] = []
     for readout in records(section.readouts):
         stated = readout.row.get("log_partition")
         if stated and stated.get("estimate") is not None:
@@ -196,9 +197,9 @@ def partition_table(section: Section) -> Table | None:
                 usable,
             ]
         )
-    names = ("seed", "log Z, nats", "standard error", "ESS/M", "Pareto k̂", "gain L(E), nats")
-    names += ("bracket of the log-likelihood, nats",) if with_bracket else ()
-    columns = [Column("model"), *(Column(name, numeric=True) for name in names), Column("usable")]
+    heads = ["seed", "log Z, nats", "standard error", "ESS/M", "Pareto k̂", "gain L(E), nats"]
+    heads += ["bracket of the log-likelihood, nats"] if with_bracket else []
+    columns = [Column("model"), *(Column(name, numeric=True) for name in heads), Column("usable")]
     notes = [
         "log Z is the log-partition of the energy over its base. With Pareto k̂ below 0.5 and ESS/M near 1 importance sampling is "
         "reliable; from k̂ = 0.7 on the number is not used as a result."
