@@ -13,7 +13,7 @@ from bench.images.sampler_table import sampler_tables
 from bench.images.verdict import energy_verdict
 from bench.report.blocks import READING_TONES, Block, Cell, Column, Table, TextBlock, Tone
 from bench.report.certificate import certificate, mismatches
-from bench.report.comparisons import Comparison, compare, headline_metric, metrics_of, step_text
+from bench.report.comparisons import Comparison, compare, headline_metric, metrics_of, reading_order, step_text
 from bench.report.figures import training_figure
 from bench.report.tables import (
     Keys,
@@ -37,7 +37,7 @@ from bench.report.text import (
     shortened_note,
     span,
 )
-from bench.results.sources import records
+from bench.results.sources import records, source_of
 
 if TYPE_CHECKING:
     from bench.results.frame import Section
@@ -101,7 +101,6 @@ class _Line:
     first: Any
     rows: list[Any] = field(default_factory=list)
     gains: list[Any] = field(default_factory=list)
-    ambiguous: bool = False
 
     def shown(self, metric: str) -> list[Any]:
         """Return what a cell is made of, one summary row per key; densities stand beside β=1 and nothing else."""
@@ -115,20 +114,13 @@ class _Line:
         found = [row for row in self.shown(metric) if row.mean is not None]
         if not found:
             return Cell("—")
-        texts = [interval_text(row.mean, row.ci_low, row.ci_high) for row in found]
+        ends = [interval_text(row.mean, row.ci_low, row.ci_high) for row in found]
+        said = [(mean, f"{end} {keys.mark(row)}".strip()) for (mean, end), row in zip(ends, found, strict=True)]
+        text, detail = said[0] if len(said) == 1 else ("; ".join(" ".join(each).strip() for each in said), "")
+        if headline:
+            return Cell(text, found[0].mean, detail, tone=self.tone)
         short = "; ".join(f"{number(row.mean)} {keys.mark(row)}".strip() for row in found)
-        if len(found) > 1 or keys.mark(found[0]):
-            text = "; ".join(
-                " ".join(filter(None, (*each, keys.mark(row)))) for each, row in zip(texts, found, strict=True)
-            )
-            return Cell(text, found[0].mean, short="" if headline else short, tone=self.tone if headline else "plain")
-        return Cell(
-            texts[0][0],
-            found[0].mean,
-            texts[0][1],
-            short="" if headline else short,
-            tone=self.tone if headline else "plain",
-        )
+        return Cell(text, found[0].mean, detail, short=short)
 
     @property
     def tone(self) -> Tone:
@@ -165,20 +157,7 @@ def _score_lines(section: Section) -> list[_Line]:
         if not hosts:
             nothing = {"step_size": None, "steps": None, "gradient_evaluations": None}
             lines[*whose, "energy"] = _Line(stated[0]._replace(sampler="energy", beta=1.0, **nothing), stated)
-    models = list(dict.fromkeys(line.first.label for line in lines.values()))
-    for line in lines.values():
-        twins = {each.first.step_size for each in lines.values() if _target(each.first) == _target(line.first)}
-        line.ambiguous = len(twins) > 1
-    return sorted(lines.values(), key=lambda line: _order(line.first, models))
-
-
-def _target(row: Any) -> tuple[Any, ...]:
-    return row.label, row.sampler, row.beta
-
-
-def _order(row: Any, models: Sequence[str]) -> tuple[Any, ...]:
-    chain = (row.beta or 0.0, row.sampler or "", row.step_size or 0.0, row.steps or 0)
-    return row.sampler == "data", models.index(row.label), row.sampler != "base", *chain
+    return reading_order(lines.values(), lambda line: line.first)
 
 
 def score_table(section: Section) -> Table | None:
@@ -196,14 +175,15 @@ def score_table(section: Section) -> Table | None:
         Column("n", numeric=True, terminal="always"),
         Column("status", terminal="always"),
     ]
-    rows, said = [], set()
+    rows, said, sources = [], set(), [source_of(line.first) for line in lines]
     for line in lines:
         first = line.first
+        target = (first.label, first.sampler, first.beta)
         counts = [row.n for row in line.rows]
         rows.append(
             [
                 Cell("", code=first.label),
-                _name_cell(line, full=_target(first) not in said),
+                _name_cell(first, step_text(source_of(first), sources), full=target not in said),
                 Cell("—", short=" ")
                 if first.steps is None
                 else Cell(f"{first.steps:,}", first.steps, short=str(first.steps)),
@@ -213,7 +193,7 @@ def score_table(section: Section) -> Table | None:
                 Cell(line.status, tone=line.tone, short=line.short_status),
             ]
         )
-        said.add(_target(first))
+        said.add(target)
     notes = [
         "Mean over seeds [95 % Student-t interval]; one seed has no interval. ↓ lower is better, ↑ higher is better.",
         shortened_note(keys.metrics),
@@ -232,14 +212,12 @@ def _metric_column(name: str, shown: str, headline: str | None) -> Column:
     return Column(arrow(shown), numeric=True, terminal="never" if about_density(name) else "room")
 
 
-def _name_cell(line: _Line, *, full: bool) -> Cell:
-    first = line.first
-    size = f"step {first.step_size:g}" if line.ambiguous and first.step_size is not None else ""
-    name = ", ".join(filter(None, (readout_name(first.sampler, first.beta, full=full), size)))
-    if first.beta is None or first.sampler is None:
+def _name_cell(row: Any, step: str, *, full: bool) -> Cell:
+    name = readout_name(row.sampler, row.beta, full=full) + step
+    if row.beta is None or row.sampler is None:
         return Cell(name)
-    meaning = {1.0: "(model)", PAPER_BETA: "(paper)"}.get(first.beta, "")
-    return Cell(name, short=" ".join(filter(None, (first.sampler, f"β={first.beta:g}", meaning, size))))
+    meaning = {1.0: " (model)", PAPER_BETA: " (paper)"}.get(row.beta, "")
+    return Cell(name, short=f"{row.sampler} β={row.beta:g}{meaning}{step.replace(',', '')}")
 
 
 def _score_notes(lines: Iterable[_Line]) -> Iterator[str]:

@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.report.blocks import Figure
-from bench.report.comparisons import counted, headline_metric, metrics_of
+from bench.report.comparisons import counted, headline_metric, metrics_of, step_text
 from bench.report.tables import read_keys
-from bench.report.text import arrow, beta_name, readout_name
-from bench.results.sources import records
+from bench.report.text import arrow, readout_name
+from bench.results.sources import Source, records, source_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -89,20 +89,19 @@ def draw_scores(section: Section, metrics: Sequence[str]) -> Drawn | None:
 
 def _chain_lines(panel: Axes, rows: Sequence[Any], everything: Sequence[Any]) -> dict[str, Line2D]:
     """Draw every chain with its band, fainter where many bands lie on each other."""
-    chains = list(dict.fromkeys(map(_chain_of, (row for row in everything if row.steps))))
+    chains = list(dict.fromkeys(_chain_of(row) for row in everything if row.steps))
     handles = {}
     for i, chain in enumerate(chains):
         points = sorted((row for row in rows if row.steps and _chain_of(row) == chain), key=_cost)
         if not points:
             continue
-        points = [*(row for row in rows if row.sampler == "base" and row.label == chain[0]), *points]
+        points = [*(row for row in rows if row.sampler == "base" and row.label == chain.label), *points]
         style: dict[str, Any] = {
             "marker": _MARKERS[i % 4],
             "linestyle": _CHAIN_DASHES[i // 4 % 4],
             "color": _CHAINS[i % 4],
         }
-        twins = [other for other in chains if other[:3] == chain[:3]]
-        name = f"{chain[0]}, {chain[1]}, {beta_name(chain[2])}" + (f", step {chain[3]:g}" if len(twins) > 1 else "")
+        name = f"{chain.label}, {readout_name(chain.sampler, chain.beta)}{step_text(chain, chains)}"
         (handles[name],) = panel.plot(
             [*map(_cost, points)], [row.mean for row in points], markersize=5, linewidth=1.8, **style
         )
@@ -113,8 +112,8 @@ def _chain_lines(panel: Axes, rows: Sequence[Any], everything: Sequence[Any]) ->
     return handles
 
 
-def _chain_of(row: Any) -> tuple[str, str, float, float]:
-    return row.label, row.sampler, row.beta or 0.0, row.step_size or 0.0
+def _chain_of(row: Any) -> Source:
+    return source_of(row)._replace(steps=0)
 
 
 def _cost(row: Any) -> int:
@@ -263,8 +262,7 @@ def _title(label: str, row: Any, own: Sequence[Any], *, full: bool = False) -> s
     name = readout_name(row.sampler, row.beta, full=full)
     if row.sampler == "data":
         return name
-    sizes = {other.step_size for other in own if (other.sampler, other.beta) == (row.sampler, row.beta)}
-    return f"{label}: {name}" + (f", step {row.step_size:g}" if len(sizes) > 1 and row.step_size else "")
+    return f"{label}: {name}{step_text(source_of(row), map(source_of, own))}"
 
 
 def _load(path: Path) -> NDArray[np.uint8] | None:

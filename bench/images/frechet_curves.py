@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bench.metrics import base_name
 from bench.report.blocks import Cell, Column, Table
-from bench.report.comparisons import headline_metric
+from bench.report.comparisons import headline_metric, reading_order
 from bench.report.text import number, readout_text
 from bench.results.sources import records
 
@@ -102,11 +102,4 @@ def _means(found: list[tuple[Any, list[tuple[int, float]], float]]) -> list[_Lin
         )
         for members in groups.values()
     ]
-    models = list(dict.fromkeys(line.readout.label for line in lines))
-
-    def place(line: _Line) -> tuple[Any, ...]:
-        row = line.readout
-        chain = (row.sampler != "base", row.beta or 0.0, row.sampler, row.step_size or 0.0)
-        return row.sampler == "data", models.index(row.label), *chain
-
-    return sorted(lines, key=place)
+    return reading_order(lines, lambda line: line.readout)

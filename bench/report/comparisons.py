@@ -5,9 +5,9 @@ Always at the longest chain of the suite for its target, never at the best one; 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bench.report.text import about_density, direction, metric_order
 from bench.results.sources import Source, pair, records, source_of
@@ -26,8 +26,8 @@ __all__ = [
     "likelihood_gains",
     "longest_sources",
     "metrics_of",
+    "reading_order",
     "step_text",
-    "values_of",
 ]
 
 _PLACE = ["label", "sampler", "beta", "step_size", "steps"]
@@ -82,6 +82,19 @@ def step_text(source: Source, among: Iterable[Source]) -> str:
     return f", step {source.step_size:g}" if len(twins) > 1 and source.step_size is not None else ""
 
 
+def reading_order(items: Iterable[Any], row_of: Callable[[Any], Any] = lambda item: item) -> list[Any]:
+    """Return items in the order in which their rows are read: of each model its base, then chains by β and length; real data last."""
+    items = list(items)
+    models = list(dict.fromkeys(row_of(item).label for item in items))
+
+    def place(item: Any) -> tuple[Any, ...]:
+        row = row_of(item)
+        chain = (row.beta or 0.0, row.sampler or "", row.step_size or 0.0, row.steps or 0)
+        return row.sampler == "data", models.index(row.label), row.sampler != "base", *chain
+
+    return sorted(items, key=place)
+
+
 def metrics_of(section: Section, *, density: bool = True, real: bool = True) -> list[str]:
     """Return the metrics that have values, in the catalogue's order: with those of densities, with those of real data only."""
     scores = section.scores[section.scores["value"].notna()]
@@ -109,17 +122,11 @@ def longest_sources(section: Section) -> list[Source]:
     )
 
 
-def values_of(section: Section, metrics: Sequence[str]) -> dict[tuple[Source, str], dict[str, dict[int, float]]]:
-    """Return the values that count by source and metric, then by score key and seed."""
-    found: dict[tuple[Source, str], dict[str, dict[int, float]]] = {}
-    for row in records(section.counted[section.counted["metric"].isin(metrics)]):
-        found.setdefault((source_of(row), row.metric), {}).setdefault(row.key, {})[row.seed] = row.value
-    return found
-
-
 def compare(section: Section, metrics: Sequence[str]) -> list[Comparison]:
     """Compare every longest chain with its own base and with the base of every model without a chain (such as a GAN)."""
-    values = values_of(section, metrics)
+    values: dict[tuple[Source, str], dict[str, dict[int, float]]] = {}
+    for row in records(section.counted[section.counted["metric"].isin(metrics)]):
+        values.setdefault((source_of(row), row.metric), {}).setdefault(row.key, {})[row.seed] = row.value
     bases = {source.label: source for source, _ in values if source.sampler == "base"}
     treatments = longest_sources(section)
     with_chains = {treatment.label for treatment in treatments}
