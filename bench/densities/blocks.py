@@ -1,142 +1,91 @@
-"""Likelihoods laid out for reading: the answers in sentences, a line a model with all that its number rests on, and paired differences.
-
-A GEBM is compared with its own base and with the maximum-likelihood flow of the same architecture, over shared seeds and shared test rows.
-"""
+"""What a report says about likelihoods: the answers in sentences, a line per model with all that its number rests on, and differences."""
 
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from bench.report.blocks import Cell, Column, Table, Tone
-from bench.report.chapters import Chapter
-from bench.report.text import estimate_text, number
-from bench.results.facts import LikelihoodFacts, PartitionFacts, RunFacts
-from bench.results.scores import NOT_COUNTED
-from bench.results.summary import SummaryRow
-from bench.stats import Estimate, TwoLevelDifference, two_level_difference
+from bench.densities.comparisons import OWN_BASE, LikelihoodComparison, Likelihoods, root_mean_square
+from bench.densities.figures import corner_figure, likelihood_figure
+from bench.report.blocks import READING_TONES, Block, Cell, Column, Table, Verdict
+from bench.report.certificate import certificate
+from bench.report.figures import training_figure
+from bench.report.tables import (
+    count_cell,
+    failure_table,
+    mean_cell,
+    number_cell,
+    partition_table,
+    said_apart,
+    stale_note,
+    time_table,
+)
+from bench.report.text import estimate_text, interval_text, number, span
+from bench.results.sources import records
 from bench.stats.estimates import t_quantile
 
-__all__ = [
-    "LIKELIHOOD_QUESTION",
-    "LikelihoodComparison",
-    "compare_likelihoods",
-    "likelihood_difference_table",
-    "likelihood_notes",
-    "likelihood_sentences",
-    "likelihood_table",
-    "matched_flow",
-    "published_table",
-]
+if TYPE_CHECKING:
+    from bench.results.frame import Section
 
-LIKELIHOOD_QUESTION = (
-    "With a flow as base, does the energy reach or beat maximum likelihood, and can its number be trusted?"
-)
-PUBLISHED = Path(__file__).with_name("published.toml")
-READINGS: dict[str, Tone] = {"better": "good", "worse": "bad"}
+__all__ = ["blocks", "difference_table", "likelihood_sentences", "likelihood_table", "published_table"]
+
+_QUESTION = "With a flow as base, does the energy reach or beat maximum likelihood, and can its number be trusted?"
 
 
-@dataclass(frozen=True)
-class LikelihoodComparison:
-    """treatment − reference in mean test log-likelihood, nats.
-
-    Attributes:
-        treatment: label of a model.
-        reference: label of another, or "its own base".
-        difference: over shared seeds and test rows; None where nothing can be paired.
-        log_partition_error: root mean square over seeds of the standard errors of log Z that enter it.
-    """
-
-    treatment: str
-    reference: str
-    difference: TwoLevelDifference | None
-    log_partition_error: float
-
-    @property
-    def drowned(self) -> bool:
-        """Whether log Z is more uncertain than the difference is large."""
-        return self.difference is not None and self.log_partition_error > abs(self.difference.estimate.mean)
-
-    @property
-    def reading(self) -> str:
-        """The outcome in words."""
-        if self.difference is None:
-            return "not comparable"
-        side = self.difference.estimate.side()
-        if side == "no interval":
-            return "no verdict"
-        if self.drowned or side == "unclear":
-            return "no clear difference"
-        return "better" if side == "above" else "worse"
+def blocks(section: Section) -> list[Block]:
+    """Return a section's blocks, the verdict first."""
+    found = Likelihoods(section)
+    shown = [
+        Verdict(section.dataset, _QUESTION, points=likelihood_sentences(found)),
+        likelihood_table(found),
+        likelihood_figure(found),
+        difference_table(found),
+        published_table(found),
+        corner_figure(found),
+        partition_table(section),
+        training_figure(section),
+        failure_table(section),
+        *certificate(section)[:1],  # flows of other families are no fault here
+        time_table(section),
+    ]
+    return [block for block in shown if block is not None]
 
 
-def compare_likelihoods(chapter: Chapter) -> list[LikelihoodComparison]:
-    """Every GEBM with its own base where that is no model of the chapter, and every model with the flow that GEBMs stand on."""
-    networks = {label: _by_seed(runs) for label, runs in chapter.networks.items()}
-    networks = {label: runs for label, runs in networks.items() if runs}
-    reference = matched_flow(chapter)
-    found = []
-    for label, runs in networks.items():
-        error = _log_partition_error(runs)
-        reweighted = any(not _likelihood(run).exact for run in runs.values())
-        if reweighted and (reference is None or not _same_base(runs, networks[reference])):
-            difference = _difference(runs, runs, lambda facts: facts.base_points)
-            found.append(LikelihoodComparison(label, "its own base", difference, error))
-        if reference is not None and label != reference:
-            difference = _difference(runs, networks[reference])
-            found.append(LikelihoodComparison(label, reference, difference, error))
-    return found
-
-
-def matched_flow(chapter: Chapter) -> str | None:
-    """The maximum-likelihood flow with the architecture of the GEBMs' bases; None where there is none."""
-    bases = {
-        run.architecture.get("flow")
-        for runs in chapter.networks.values()
-        for run in runs
-        if run.likelihood is not None and not run.likelihood.exact
-    }
-    for label, runs in chapter.networks.items():
-        if any(
-            run.likelihood is not None and run.likelihood.exact and run.architecture.get("flow") in bases
-            for run in runs
-        ):
-            return label
-    return None
-
-
-def likelihood_sentences(chapter: Chapter) -> list[str]:
-    """What the tables say, for those who read no further; plain text."""
+def likelihood_sentences(found: Likelihoods) -> list[str]:
+    """Return what the tables say, for those who read no further."""
     sentences = []
-    for each in compare_likelihoods(chapter):
-        if not any(part.known is None for run in chapter.networks[each.treatment] for part in run.log_partitions):
-            continue  # exact, or there to calibrate log Z
-        sentences.append(_sentence(each))
-    exact = [row for row in _rows(chapter, "log-likelihood").values() if _is_exact(chapter, row.label)]
+    for each in found.comparisons:
+        partitions = found.partitions(each.treatment)
+        if any(part.get("known") is None for part in partitions):  # others are exact, or there to calibrate log Z
+            sentences.append(_sentence(each))
+    exact = [
+        row
+        for label, row in found.rows.get("log-likelihood", {}).items()
+        if label in found.by_label and found.is_exact(label)
+    ]
     if exact:
-        ranked = sorted(exact, key=lambda row: -(row.mean or 0.0))
-        sentences.append(
-            "Maximum likelihood alone, best first: "
-            + ", ".join(f"{row.label} {' '.join(_nats(row.estimate))}".rstrip() for row in ranked if row.estimate)
-            + "."
+        ranked = ", ".join(
+            f"{row.label} {' '.join(_nats(row))}".rstrip() for row in sorted(exact, key=lambda row: -row.mean)
         )
-    return [*sentences, *_calibration(chapter), *_truth(chapter)] or ["No finished run has a likelihood yet."]
+        sentences.append(f"Maximum likelihood alone, best first: {ranked}.")
+    sentences += _calibration(found)
+    if gaps := sorted(found.rows.get("gap-to-truth", {}).values(), key=lambda row: row.mean):
+        ranked = ", ".join(
+            f"{row.label} {' '.join(interval_text(row.mean, row.ci_low, row.ci_high))}".rstrip() for row in gaps
+        )
+        sentences.append(f"Distance to the known truth, KL(p‖q) in nats: {ranked}.")
+    return sentences or ["No finished run has a likelihood yet."]
 
 
 def _sentence(each: LikelihoodComparison) -> str:
     whose = f"{each.treatment} against {each.reference}"
     if each.difference is None:
         return f"{whose}: no shared seed."
-    estimate = each.difference.estimate
-    reading = each.reading
+    estimate, reading = each.difference.estimate, each.reading
     said = f"{estimate_text(estimate)} nats, n = {estimate.n}"
     if reading == "no verdict":
         return f"{whose}: no verdict, {estimate.why_not} (difference {number(estimate.mean)} nats)."
@@ -146,14 +95,13 @@ def _sentence(each: LikelihoodComparison) -> str:
     return f"{whose}: {reading} ({said})."
 
 
-def _calibration(chapter: Chapter) -> list[str]:
-    """Where log Z is known, how far the estimates are from it."""
+def _calibration(found: Likelihoods) -> list[str]:
+    """Return how far the estimates of log Z are from it, where it is known."""
     errors = [
-        (each.estimate - each.known, each.standard_error or 0.0)
-        for runs in chapter.networks.values()
-        for run in runs
-        for each in run.log_partitions
-        if each.known is not None and each.reportable
+        (each["estimate"] - each["known"], each.get("standard_error") or 0.0)
+        for label in found.by_label
+        for each in found.partitions(label)
+        if each.get("known") is not None and each.get("reportable")
     ]
     if not errors:
         return []
@@ -165,115 +113,83 @@ def _calibration(chapter: Chapter) -> list[str]:
     ]
 
 
-def _truth(chapter: Chapter) -> list[str]:
-    gaps = _rows(chapter, "gap-to-truth")
-    if not gaps:
-        return []
-    ranked = sorted(gaps.values(), key=lambda row: row.mean or 0.0)
-    return [
-        "Distance to the known truth, KL(p‖q) in nats: "
-        + ", ".join(f"{row.label} {estimate_text(row.estimate)}" for row in ranked)
-        + "."
-    ]
-
-
-def likelihood_table(chapter: Chapter) -> Table | None:
-    """A line a model: its log-likelihood with its type, and everything that the number rests on; None without one."""
-    rows = {metric: _rows(chapter, metric) for metric in METRICS_SHOWN}
-    labels = [label for label, runs in chapter.networks.items() if any(run.likelihood for run in runs)]
-    if not labels:
+def likelihood_table(found: Likelihoods) -> Table | None:
+    """Return a line per model: its log-likelihood with its type, and everything that the number rests on; None without one."""
+    if not found.by_label:
         return None
-    with_truth = bool(rows["gap-to-truth"])
-    lines = []
-    for label in labels:
-        runs = [run for run in chapter.networks[label] if run.likelihood]
-        partitions = [each for run in runs for each in run.log_partitions]
-        main = rows["log-likelihood"].get(label)
-        exact = _is_exact(chapter, label)
-        kind = (
-            Cell("exact")
-            if exact
-            else Cell("estimated", detail=", ".join(dict.fromkeys(each.method for each in partitions)))
-        )
-        lines.append(
-            [
-                Cell("", code=label),
-                kind,
-                _nats_cell(main, "not reportable" if partitions else "—"),
-                _nats_cell(rows["log-likelihood-lower"].get(label), interval=False),
-                _nats_cell(rows["base-log-likelihood"].get(label), interval=False),
-                _estimate_cell(rows["likelihood-gain"].get(label), "—"),
-                *([_estimate_cell(rows["gap-to-truth"].get(label), "—")] if with_truth else []),
-                _number_cell(fmean([_likelihood(run).points_error for run in runs])),
-                _number_cell(
-                    _root_mean_square([each.standard_error or 0.0 for each in partitions]) if partitions else None
-                ),
-                _number_cell(_seeds_error(main)),
-                *_weights_cells(partitions),
-                Cell(str(main.n if main else 0), main.n if main else 0),
-                _status_cell(chapter, label),
-            ]
-        )
-    names = [
-        "log-likelihood ↑",
-        "bracket, lower end",
-        "own base",
-        "gain over it",
-        *(["KL to truth ↓"] if with_truth else []),
-    ]
+    with_truth = "gap-to-truth" in found.rows
+    names = ["log-likelihood ↑", "bracket, lower end", "own base", "gain over it", *(["KL to truth ↓"] * with_truth)]
     names += ["± test points", "± log Z", "± seeds", "M", "ESS/M", "Pareto k̂", "n"]
-    columns = [Column("model"), Column("type"), *(Column(name, numeric=True) for name in names), Column("status")]
-    return Table("Held-out log-likelihood, nats a row", columns, lines, _table_notes(), likelihood_notes(chapter))
-
-
-METRICS_SHOWN = ("log-likelihood", "log-likelihood-lower", "base-log-likelihood", "likelihood-gain", "gap-to-truth")
-
-
-def _table_notes() -> list[str]:
-    return [
+    columns = [Column("model", terminal="always"), Column("type"), *(Column(name, numeric=True) for name in names)]
+    notes = [
         "Mean over seeds [95 % Student-t interval over seeds]. A GEBM's value is LL_IS, the upper end of its bracket, optimistic on "
         "average; the lower end is LL_c. ± are standard errors: of the mean over test rows, of log Z, of the mean over seeds. "
-        "ESS/M and k̂ are the worst over seeds."
+        "ESS/M and k̂ are the worst over seeds.",
+        stale_note(records(found.section.summary)),
+    ]
+    lines = [_line(found, label, with_truth) for label in found.by_label]
+    title = "Held-out log-likelihood, nats per row"
+    return Table(
+        title, [*columns, Column("status")], lines, [*filter(None, notes)], _protocol(found), terminal="untitled"
+    )
+
+
+def _line(found: Likelihoods, label: str, with_truth: bool) -> list[Cell]:
+    def row(metric: str) -> Any:
+        return found.rows.get(metric, {}).get(label)
+
+    partitions, main, exact = found.partitions(label), row("log-likelihood"), found.is_exact(label)
+    methods = ", ".join(dict.fromkeys(each.get("method", "") for each in partitions))
+    points = fmean([each.row["likelihood"]["points_error"] for each in found.by_label[label]])
+    return [
+        Cell("", code=label),
+        Cell("exact") if exact else Cell("estimated", detail=methods, short="estimated"),
+        _nats_cell(main, "not reportable" if partitions else "—"),
+        _nats_cell(row("log-likelihood-lower"), interval=False),
+        _nats_cell(row("base-log-likelihood"), interval=False),
+        mean_cell(row("likelihood-gain")),
+        *([mean_cell(row("gap-to-truth"))] if with_truth else []),
+        number_cell(points),
+        number_cell(
+            root_mean_square([each.get("standard_error") or 0.0 for each in partitions]) if partitions else None
+        ),
+        number_cell(_seeds_error(main)),
+        *_weights_cells(found, label, partitions),
+        count_cell(main.n if main else 0),
+        _status_cell(found, label),
     ]
 
 
-def likelihood_notes(chapter: Chapter) -> list[str]:
-    """What the numbers depend on; plain text."""
-    found = [run.likelihood for runs in chapter.networks.values() for run in runs if run.likelihood]
-    if not found:
-        return []
-    keys = dict.fromkeys(row.key for row in chapter.rows if row.metric == "log-likelihood" and row.key)
-    notes = [f"Protocol: {key}." for key in keys]
-    notes += dict.fromkeys(remark for facts in found for remark in facts.remarks)
-    if found[0].log_det:
-        notes.append(
-            f"Values are of transformed rows; add {number(found[0].log_det)} nats for those of the rows in the file."
-        )
+def _protocol(found: Likelihoods) -> list[str]:
+    """Return what the numbers depend on."""
+    facts = [row.row["likelihood"] for rows in found.by_label.values() for row in rows]
+    keys = dict.fromkeys(row.row.get("key") for rows in found.by_label.values() for row in rows)
+    notes = [f"Protocol: {key}." for key in keys if key]
+    notes += dict.fromkeys(remark for each in facts for remark in each.get("remarks") or ())
+    if facts[0].get("log_det"):
+        offset = number(facts[0]["log_det"])
+        notes.append(f"Values are of transformed rows; add {offset} nats for those of the rows in the file.")
     return notes
 
 
-def likelihood_difference_table(chapter: Chapter) -> Table | None:
-    """Paired differences; None where there are none."""
-    found = compare_likelihoods(chapter)
-    if not found:
-        return None
+def difference_table(found: Likelihoods) -> Table | None:
+    """Return the paired differences; None where there are none."""
     lines = []
-    for each in found:
+    for each in found.comparisons:
         difference = each.difference
         estimate = difference.estimate if difference else None
-        flag = Cell(number(each.log_partition_error), each.log_partition_error, tone="bad" if each.drowned else "plain")
-        if each.drowned:
-            flag = Cell(flag.text, flag.value, "more than the difference", tone="bad")
+        ends = interval_text(estimate.mean, estimate.ci_low, estimate.ci_high) if estimate else ("—", "")
+        error, drowned = each.log_partition_error, each.drowned
         lines.append(
             [
                 Cell("", code=each.treatment),
-                Cell("", code=each.reference) if each.reference != "its own base" else Cell(each.reference),
-                Cell(estimate_text(estimate) if estimate else "—", estimate.mean if estimate else None),
-                _number_cell(difference.point_error if difference else None),
-                _number_cell(difference.seed_error if difference else None),
-                flag,
-                Cell(str(len(difference.seeds)) if difference else "0", len(difference.seeds) if difference else 0),
-                Cell(each.reading, tone=READINGS.get(each.reading, "open")),
+                Cell(OWN_BASE) if each.reference == OWN_BASE else Cell("", code=each.reference),
+                Cell(ends[0], estimate.mean if estimate else None, ends[1]),
+                number_cell(difference.point_error if difference else None),
+                number_cell(difference.seed_error if difference else None),
+                Cell(number(error), error, "more than the difference" * drowned, tone="bad" if drowned else "plain"),
+                count_cell(len(difference.seeds) if difference else 0),
+                Cell(each.reading, tone=READING_TONES.get(each.reading, "open")),
             ]
         )
     names = ["difference, nats", "± test points", "± seeds", "± log Z", "pairs"]
@@ -282,23 +198,20 @@ def likelihood_difference_table(chapter: Chapter) -> Table | None:
         "Mean difference [95 % interval] over shared seeds and shared test rows, for new seeds and new rows. A difference smaller than the "
         "standard error of log Z is none."
     ]
-    return Table("Paired differences in log-likelihood", columns, lines, notes)
+    return Table("Paired differences in log-likelihood", columns, lines, notes) if lines else None
 
 
-def published_table(chapter: Chapter) -> Table | None:
-    """Published numbers in the same protocol beside ours; None where there are none."""
-    stated = published().get(chapter.section.dataset.partition("@")[0])
+def published_table(found: Likelihoods) -> Table | None:
+    """Return published numbers in the same protocol beside ours; None where there are none."""
+    stated = _published().get(str(found.section.scores["dataset"].iloc[0]).partition("@")[0])
     if stated is None:
         return None
-    ours = _rows(chapter, "log-likelihood")
+    ours = found.rows.get("log-likelihood", {})
     lines = []
     for entry in stated["rows"]:
-        row = ours.get(entry.get("ours", ""))
-        value = entry.get("value")
+        row, value = ours.get(entry.get("ours", "")), entry.get("value")
         theirs = Cell("—") if value is None else Cell(f"{number(value)} ± {number(entry['error'], value)}", value)
-        lines.append(
-            [Cell(entry["model"]), theirs, Cell("", code=entry["ours"]) if row else Cell("—"), _estimate_cell(row, "—")]
-        )
+        lines.append([Cell(entry["model"]), theirs, Cell("", code=entry["ours"]) if row else Cell("—"), mean_cell(row)])
     columns = [
         Column("published model"),
         Column("published", numeric=True),
@@ -309,133 +222,49 @@ def published_table(chapter: Chapter) -> Table | None:
 
 
 @cache
-def published() -> dict[str, dict[str, Any]]:
-    """The file of published numbers, by dataset."""
-    return tomllib.loads(PUBLISHED.read_text(encoding="utf-8"))
+def _published() -> Mapping[str, Any]:
+    return tomllib.loads(Path(__file__).with_name("published.toml").read_text(encoding="utf-8"))
 
 
-def _rows(chapter: Chapter, metric: str) -> dict[str, SummaryRow]:
-    """The rows of a metric by label, of the present code."""
-    found = (
-        row for row in chapter.rows if row.metric == metric and row.mean is not None and row.status not in NOT_COUNTED
-    )
-    return {row.label: row for row in found}
+def _nats(row: Any) -> tuple[str, str]:
+    """Return a log-likelihood to two decimals whatever its size, since differences matter, and its interval."""
+    mean, *ends = (f"{value:.2f}".replace("-", "−") for value in (row.mean, row.ci_low or 0.0, row.ci_high or 0.0))
+    return mean, "" if row.ci_low is None else f"[{', '.join(ends)}]"
 
 
-def _by_seed(runs: Sequence[RunFacts]) -> dict[int, RunFacts]:
-    return {run.seed: run for run in runs if run.likelihood is not None}
-
-
-def _likelihood(run: RunFacts) -> LikelihoodFacts:
-    if run.likelihood is None:
-        raise ValueError(f"{run.run} has no likelihood")
-    return run.likelihood
-
-
-def _is_exact(chapter: Chapter, label: str) -> bool:
-    return all(run.likelihood.exact for run in chapter.networks.get(label, ()) if run.likelihood)
-
-
-def _points(run: RunFacts, which: Callable[[LikelihoodFacts], Path]) -> NDArray[np.float64] | None:
-    """The log-densities of a run, or None where it has no usable ones."""
-    if any(not each.reportable for each in run.log_partitions):
-        return None
-    try:
-        points = np.load(which(_likelihood(run)), allow_pickle=False).astype(np.float64)
-    except (OSError, ValueError, EOFError):
-        return None
-    return points if np.isfinite(points).all() else None
-
-
-def _difference(
-    first: dict[int, RunFacts],
-    second: dict[int, RunFacts],
-    which: Callable[[LikelihoodFacts], Path] = lambda facts: facts.points,
-) -> TwoLevelDifference | None:
-    left = {
-        seed: points for seed, run in first.items() if (points := _points(run, lambda facts: facts.points)) is not None
-    }
-    right = {seed: points for seed, run in second.items() if (points := _points(run, which)) is not None}
-    if len({len(points) for points in [*left.values(), *right.values()]}) > 1:
-        return None
-    return two_level_difference(left, right)
-
-
-def _same_base(runs: dict[int, RunFacts], flows: dict[int, RunFacts]) -> bool:
-    """Whether the bases are those very flows, so that both comparisons are one."""
-    shared = runs.keys() & flows.keys()
-    pairs = [
-        (_points(runs[seed], lambda f: f.base_points), _points(flows[seed], lambda f: f.points)) for seed in shared
-    ]
-    known = [(base, flow) for base, flow in pairs if base is not None and flow is not None]
-    return bool(known) and all(np.array_equal(base, flow) for base, flow in known)
-
-
-def _log_partition_error(runs: dict[int, RunFacts]) -> float:
-    return _root_mean_square([each.standard_error or 0.0 for run in runs.values() for each in run.log_partitions])
-
-
-def _root_mean_square(values: Sequence[float]) -> float:
-    return fmean([value**2 for value in values]) ** 0.5 if values else 0.0
-
-
-def _estimate_cell(row: SummaryRow | None, otherwise: str) -> Cell:
+def _nats_cell(row: Any, otherwise: str = "—", interval: bool = True) -> Cell:
     if row is None:
         return Cell(otherwise)
-    text, bracket, rest = estimate_text(row.estimate).partition(" [")
-    return Cell(text, row.mean, f"[{rest}" if bracket else "")
-
-
-def _nats(estimate: Estimate) -> tuple[str, str]:
-    """A log-likelihood to two decimals whatever its size, since differences matter, and its interval."""
-    mean, *ends = (
-        f"{value:.2f}".replace("-", "−") for value in (estimate.mean, estimate.ci_low or 0.0, estimate.ci_high or 0.0)
-    )
-    return mean, "" if estimate.ci_low is None else f"[{', '.join(ends)}]"
-
-
-def _nats_cell(row: SummaryRow | None, otherwise: str = "—", interval: bool = True) -> Cell:
-    if row is None or row.estimate is None:
-        return Cell(otherwise)
-    text, ends = _nats(row.estimate)
+    text, ends = _nats(row)
     return Cell(text, row.mean, ends if interval else "")
 
 
-def _seeds_error(row: SummaryRow | None) -> float | None:
-    """Standard error of a mean over seeds, from its Student-t interval."""
-    if row is None or row.ci_low is None or row.ci_high is None:
+def _seeds_error(row: Any) -> float | None:
+    """Return the standard error of a mean over seeds, from its Student-t interval."""
+    if row is None or row.ci_low is None:
         return None
-    return (row.ci_high - row.ci_low) / 2 / t_quantile(0.95, row.n - 1)
+    return float((row.ci_high - row.ci_low) / 2 / t_quantile(0.95, row.n - 1))
 
 
-def _number_cell(value: float | None) -> Cell:
-    return Cell("—") if value is None else Cell(number(value), value)
-
-
-def _weights_cells(partitions: Sequence[PartitionFacts]) -> list[Cell]:
-    """M, the worst ESS/M and the worst k̂."""
+def _weights_cells(found: Likelihoods, label: str, partitions: Sequence[Mapping[str, Any]]) -> list[Cell]:
+    """Return M, the worst ESS/M and the worst k̂."""
     if not partitions:
         return [Cell("—"), Cell("—"), Cell("—")]
-    draws = sorted({each.draws for each in partitions})
-    fraction = min(each.effective_fraction or 0.0 for each in partitions)
-    shapes = [each.pareto_k for each in partitions if each.pareto_k is not None]
-    worst = max(shapes) if shapes else None
-    return [
-        Cell("–".join(f"{count:,}" for count in dict.fromkeys((draws[0], draws[-1]))), draws[-1]),
-        _number_cell(fraction),
-        Cell("—") if worst is None else Cell(number(worst), worst, tone="bad" if worst >= 0.7 else "plain"),
-    ]
+    draws = [each.get("draws", 0) for each in partitions]
+    scores = [row.row.get("scores", {}) for row in found.by_label[label] if row.row.get("log_partition")]
+    shapes = [each["pareto_k"] for each in partitions if each.get("pareto_k") is not None]
+    worst = number_cell(max(shapes, default=None))
+    if worst.value is not None and worst.value >= 0.7:
+        worst = Cell(worst.text, worst.value, tone="bad")
+    return [Cell(span(draws), max(draws)), number_cell(min(each.get("ess-fraction") or 0.0 for each in scores)), worst]
 
 
-def _status_cell(chapter: Chapter, label: str) -> Cell:
-    """What is wrong with the rows of a model; a log Z that may not be reported explains a missing value."""
-    refused = [run for run in chapter.networks[label] if any(not each.reportable for each in run.log_partitions)]
+def _status_cell(found: Likelihoods, label: str) -> Cell:
+    """Return what is wrong with the rows of a model; a log Z that may not be reported explains a missing value."""
+    refused = [row for row in found.by_label[label] if (row.row.get("log_partition") or {}).get("reportable") is False]
     if refused:
-        seeds = ", ".join(str(run.seed) for run in refused)
-        return Cell(f"log Z not reportable: seed {seeds}", tone="bad")
-    said = dict.fromkeys(
-        f"{row.status}: {row.reason}".rstrip(": ")
-        for row in chapter.rows
-        if row.label == label and row.metric is not None and (row.status != "done" or row.reason)
-    )
+        return Cell(f"log Z not reportable: seed {', '.join(str(row.seed) for row in refused)}", tone="bad")
+    summary = found.section.summary
+    rows = records(summary[(summary["label"] == label) & summary["metric"].notna()])
+    said = dict.fromkeys(filter(None, map(said_apart, rows)))
     return Cell("; ".join(said) or "done", tone="bad" if said else "plain")

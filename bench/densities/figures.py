@@ -1,135 +1,136 @@
-"""Pictures of likelihoods: a line a model, and a corner plot of data against two models."""
+"""Figures of likelihoods: a line per model, and a corner plot of data against two models."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from bench.densities.blocks import matched_flow
-from bench.report.chapters import Chapter
-from bench.report.plots import Chart, figure_of, plain_axes
-from bench.results.facts import LikelihoodFacts
-from bench.results.scores import NOT_COUNTED
+from bench.report.blocks import Figure
 
-__all__ = ["corner_chart", "likelihood_chart"]
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure as Drawn
+
+    from bench.densities.comparisons import Likelihoods
+
+__all__ = ["corner_figure", "draw_corner", "draw_likelihoods", "likelihood_figure"]
 
 _EXACT, _ESTIMATED, _DATA = "#0072B2", "#D55E00", "#666666"
-_FEATURES = 4
-_POINTS, _DATA_POINTS = 1500, 400
+_FEATURES, _POINTS, _DATA_POINTS = 4, 1500, 400
 
 
-def likelihood_chart(chapter: Chapter, width: float = 7.6) -> Chart | None:
-    """Log-likelihood of every model with its interval over seeds, of a GEBM the bracket too; None without one."""
-    means = {
-        row.label: row
-        for row in chapter.rows
-        if row.metric == "log-likelihood" and row.mean is not None and row.status not in NOT_COUNTED
-    }
-    lower = {
-        row.label: row.mean
-        for row in chapter.rows
-        if row.metric == "log-likelihood-lower" and row.status not in NOT_COUNTED
-    }
-    if not means:
+def likelihood_figure(found: Likelihoods) -> Figure:
+    """Return the log-likelihood of every model with its interval over seeds, of a GEBM the bracket too."""
+    text = f"Log-likelihood of every model on {found.section.dataset}"
+    return Figure("Held-out log-likelihood", "likelihood", text, lambda: draw_likelihoods(found))
+
+
+def corner_figure(found: Likelihoods) -> Figure:
+    """Return samples of the flow that GEBMs stand on, and of a GEBM on it, against data."""
+    text = f"Samples of two models against data on {found.section.dataset}, feature by feature"
+    return Figure(
+        "Samples against data, feature by feature, first seed", "corner", text, lambda: draw_corner(found), raster=True
+    )
+
+
+def draw_likelihoods(found: Likelihoods) -> Drawn | None:
+    """Draw a line per model, the best on top; None without a likelihood."""
+    from matplotlib.lines import Line2D
+
+    from bench.report.figures import figure_of, legend_above, plain_axes
+
+    lower = found.rows.get("log-likelihood-lower", {})
+    ranked = sorted(found.rows.get("log-likelihood", {}).values(), key=lambda row: row.mean)
+    if not ranked:
         return None
-    ranked = sorted(means.values(), key=lambda row: row.mean or 0.0)
-    figure = figure_of(width, 0.9 + 0.34 * len(ranked))
+    figure = figure_of(7.6, 0.9 + 0.34 * len(ranked))
     panel = figure.subplots()
     for place, row in enumerate(ranked):
-        mean = row.mean or 0.0
-        colour = _ESTIMATED if row.label in lower else _EXACT
-        if row.ci_low is not None and row.ci_high is not None:
+        colour, marker = (_ESTIMATED, "D") if row.label in lower else (_EXACT, "o")
+        if row.ci_low is not None:
             panel.plot([row.ci_low, row.ci_high], [place, place], color=colour, linewidth=1.6)
-        if (end := lower.get(row.label)) is not None:
-            panel.plot([end, mean], [place, place], color=colour, linewidth=5, alpha=0.3, solid_capstyle="butt")
-        panel.plot(mean, place, color=colour, marker="D" if row.label in lower else "o", markersize=5)
+        if row.label in lower:
+            bracket = [lower[row.label].mean, row.mean]
+            panel.plot(bracket, [place, place], color=colour, linewidth=5, alpha=0.3, solid_capstyle="butt")
+        panel.plot(row.mean, place, color=colour, marker=marker, markersize=5)
     panel.set_yticks(range(len(ranked)), [row.label for row in ranked])
-    panel.set_xlabel("held-out log-likelihood, nats a row (higher is better)", fontsize=10)
+    panel.set_xlabel("held-out log-likelihood, nats per row (higher is better)", fontsize=10)
     plain_axes(panel)
     panel.grid(axis="x", color="#E4E4E4")
     panel.grid(axis="y", visible=False)
-    handles = {
-        "exact": Line2D([], [], color=_EXACT, marker="o"),
-        "estimated, with its bracket": Line2D([], [], color=_ESTIMATED, marker="D"),
-    }
-    return Chart(figure, handles if lower else {"exact": handles["exact"]})
+    handles = {"exact": Line2D([], [], color=_EXACT, marker="o")}
+    if lower:
+        handles["estimated, with its bracket"] = Line2D([], [], color=_ESTIMATED, marker="D")
+    legend_above(figure, handles)
+    return figure
 
 
-def corner_chart(chapter: Chapter, width: float = 7.6) -> Chart | None:
-    """The first features of held-out rows against samples: below the diagonal of the flow that GEBMs stand on, above of a GEBM on it.
+def draw_corner(found: Likelihoods) -> Drawn | None:
+    """Draw the first features of held-out rows against samples of the first seed: the flow below the diagonal, the GEBM above.
 
-    Of the first seed; None without both.
+    None without both.
     """
-    flow, gebm = matched_flow(chapter), _best_gebm(chapter)
+    from matplotlib.lines import Line2D
+
+    from bench.report.figures import figure_of, legend_above
+
+    flow, gebm = found.matched_flow, _best_gebm(found)
     if flow is None or gebm is None:
         return None
-    below, above = _first(chapter, flow), _first(chapter, gebm)
-    parts = [_rows(path) for path in (below.data, below.samples, above.samples)]
-    if any(part is None for part in parts):
+    below, above = found.by_label[flow][0], found.by_label[gebm][0]
+    parts = [_rows(row.arrays.get(name)) for row, name in ((below, "data"), (below, "samples"), (above, "samples"))]
+    data, drawn, reweighted = (None if part is None else part[:_POINTS] for part in parts)
+    if data is None or drawn is None or reweighted is None:
         return None
-    data, drawn, reweighted = (part[:_POINTS] for part in parts if part is not None)
-    count = min(_FEATURES, data.shape[1])
-    figure = figure_of(width, width)
-    panels = figure.subplots(count, count, squeeze=False)
-    limits = [_limits(data[:, column]) for column in range(count)]
-    for line in range(count):
-        for column in range(count):
-            panel = panels[line][column]
-            if line == column:
-                _histograms(panel, (data[:, line], drawn[:, line], reweighted[:, line]), limits[line])
-            else:
-                samples, colour = (drawn, _EXACT) if line > column else (reweighted, _ESTIMATED)
-                for points, ink, size in ((samples, colour, 2), (data[:_DATA_POINTS], _DATA, 4)):
-                    panel.scatter(
-                        points[:, column], points[:, line], s=size, color=ink, alpha=0.45, linewidths=0, rasterized=True
-                    )
-                panel.set_xlim(limits[column])
-                panel.set_ylim(limits[line])
-            panel.set_xticks([])
-            panel.set_yticks([])
-            panel.spines[:].set_color("#999999")
-    for column in range(count):
-        panels[-1][column].set_xlabel(below.features[column], fontsize=10)
-        panels[column][0].set_ylabel(below.features[column], fontsize=10)
-    handles = {
-        "held-out data": Line2D([], [], color=_DATA),
-        f"{flow}, below the diagonal": Line2D([], [], color=_EXACT),
-        f"{gebm}, above": Line2D([], [], color=_ESTIMATED),
-    }
-    return Chart(figure, handles)
+    features = below.row["likelihood"]["features"][: min(_FEATURES, data.shape[1])]
+    figure = figure_of(7.6, 7.6)
+    panels = figure.subplots(len(features), len(features), squeeze=False)
+    limits = [_limits(data[:, column]) for column in range(len(features))]
+    for (line, column), panel in np.ndenumerate(panels):
+        if line == column:
+            _histograms(panel, (data[:, line], drawn[:, line], reweighted[:, line]), limits[line])
+        else:
+            samples, colour = (drawn, _EXACT) if line > column else (reweighted, _ESTIMATED)
+            for points, ink, size in ((samples, colour, 2), (data[:_DATA_POINTS], _DATA, 4)):
+                panel.scatter(points[:, column], points[:, line], s=size, color=ink, alpha=0.45, linewidths=0)
+            panel.set_xlim(limits[column])
+            panel.set_ylim(limits[line])
+        panel.set_xticks([])
+        panel.set_yticks([])
+        panel.spines[:].set_color("#999999")
+    for column, name in enumerate(features):
+        panels[-1][column].set_xlabel(name, fontsize=10)
+        panels[column][0].set_ylabel(name, fontsize=10)
+    names = {"held-out data": _DATA, f"{flow}, below the diagonal": _EXACT, f"{gebm}, above": _ESTIMATED}
+    legend_above(figure, {name: Line2D([], [], color=colour) for name, colour in names.items()})
+    return figure
 
 
-def _best_gebm(chapter: Chapter) -> str | None:
-    """The learned GEBM of the highest mean likelihood."""
-    learned = {label for label, runs in chapter.networks.items() if any("energy" in run.parameters for run in runs)}
-    rows = [
-        row for row in chapter.rows if row.metric == "log-likelihood" and row.label in learned and row.mean is not None
+def _best_gebm(found: Likelihoods) -> str | None:
+    """Return the learned GEBM of the highest mean likelihood; one whose log Z is known is there to calibrate."""
+    learned = [
+        row
+        for label, row in found.rows.get("log-likelihood", {}).items()
+        if label in found.by_label and any(each.get("known") is None for each in found.partitions(label))
     ]
-    return max(rows, key=lambda row: row.mean or 0.0).label if rows else None
+    return max(learned, key=lambda row: row.mean).label if learned else None
 
 
-def _first(chapter: Chapter, label: str) -> LikelihoodFacts:
-    """Of the first seed."""
-    found = [(run.seed, run.likelihood) for run in chapter.networks[label] if run.likelihood is not None]
-    return min(found, key=lambda pair: pair[0])[1]
-
-
-def _rows(path: Path) -> NDArray[np.float64] | None:
-    """Rows of a table, or None where the file is absent or damaged: a picture is no reason to fail."""
+def _rows(path: Path | None) -> NDArray[np.float64] | None:
+    """Return the rows of a table, or None where the file is absent or damaged: a picture is no reason to fail."""
     try:
-        rows = np.load(path, allow_pickle=False)
+        rows: NDArray[Any] = np.load(path or "", allow_pickle=False)
     except (OSError, ValueError, EOFError):
         return None
     return rows.astype(np.float64) if rows.ndim == 2 and len(rows) else None
 
 
 def _limits(values: NDArray[np.float64]) -> tuple[float, float]:
-    """Where nearly all of the data are, with some room."""
+    """Return where nearly all of the data are, with some room."""
     low, high = np.quantile(values, [0.005, 0.995])
     room = 0.1 * (high - low) or 1.0
     return float(low - room), float(high + room)

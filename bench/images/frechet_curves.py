@@ -3,122 +3,103 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from statistics import fmean
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from bench.metrics import base_name
 from bench.report.blocks import Cell, Column, Table
-from bench.report.chapters import Chapter
-from bench.report.comparisons import headline_metric
+from bench.report.comparisons import headline_metric, reading_order
 from bench.report.text import number, readout_text
-from bench.results.facts import DATA, ReadoutFacts
+from bench.results.sources import records
+
+if TYPE_CHECKING:
+    from bench.results.frame import Section
 
 __all__ = ["frechet_table"]
 
 _SIZES = 5
 
 
-@dataclass(frozen=True)
-class _Line:
+class _Line(NamedTuple):
     """One readout: its distance at every size and extrapolated, means over seeds."""
 
-    label: str
-    readout: ReadoutFacts
-    distances: Sequence[float]
+    readout: Any
+    distances: list[float]
     infinity: float
     seeds: int
 
-    @property
-    def bias(self) -> float:
-        """What the finite number of images adds."""
-        return self.distances[-1] - self.infinity
 
-
-def frechet_table(chapter: Chapter) -> Table | None:
-    """A line each base, longest chain and held-out real data, a column a number of images; None where nothing was recorded."""
-    found = list(_recorded(chapter))
+def frechet_table(section: Section) -> Table | None:
+    """Return a line per base, longest chain and held-out real data, a column per number of images; None where nothing was recorded."""
+    found = _recorded(section)
     if not found:
         return None
-    sizes = Counter(sizes for _, _, sizes in found).most_common(1)[0][0]
-    lines = _means([(label, readout) for label, readout, own in found if own == sizes])
+    sizes = Counter(tuple(size for size, _ in curve) for _, curve, _ in found).most_common(1)[0][0]
+    lines = _means([each for each in found if tuple(size for size, _ in each[1]) == sizes])
     shown = sorted({round(i * (len(sizes) - 1) / (_SIZES - 1)) for i in range(_SIZES)})
     cells = [
         [
-            Cell("", code=line.label),
+            Cell("", code=line.readout.label),
             Cell(readout_text(line.readout.sampler, line.readout.beta, line.readout.step_size, line.readout.steps)),
             *(Cell(number(line.distances[i], line.distances[-1]), line.distances[i]) for i in shown),
             Cell(number(line.infinity, line.distances[-1]), line.infinity),
-            Cell(number(line.bias), line.bias),
+            Cell(number(line.distances[-1] - line.infinity), line.distances[-1] - line.infinity),
             Cell(str(line.seeds), line.seeds),
         ]
         for line in lines
     ]
-    names = [
-        *(f"N\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}{sizes[i]:,}" for i in shown),
-        "N → ∞",
-        f"bias at {sizes[-1]:,}",
-        "n",
-    ]
+    names = [f"N\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}{sizes[i]:,}" for i in shown]
+    names += ["N → ∞", f"bias at {sizes[-1]:,}", "n"]
     columns = [Column("model"), Column("samples from"), *(Column(name, numeric=True) for name in names)]
-    metric = headline_metric(chapter.section) or "distance"
+    metric = headline_metric(section) or "distance"
     notes = [
         f"{metric} of the first N images, mean over seeds. N → ∞ is where the least-squares line of the distance against 1/N ends: "
-        "without the bias of finitely many generated images; that of the real ones stays.",
-        _ranking(lines, sizes[-1]),
+        "without the bias of finitely many generated images; that of the real ones stays."
     ]
+    if len(lines) > 1:
+        by_size = sorted(range(len(lines)), key=lambda i: lines[i].distances[-1])
+        same = by_size == sorted(range(len(lines)), key=lambda i: lines[i].infinity)
+        words = "is that at infinitely many." if same else "is not that at infinitely many: too few for a ranking."
+        notes.append(f"The order of the rows at {sizes[-1]:,} images {words}")
     return Table("Fréchet distance against the number of images", columns, cells, notes)
 
 
-def _recorded(chapter: Chapter) -> Iterator[tuple[str, ReadoutFacts, tuple[int, ...]]]:
-    """Curves of runs of the present code with their labels and sizes: of every chain only the longest."""
-    stale = {score.run for score in chapter.section.scores if score.status == "stale"}
-    for facts in chapter.facts:
-        longest: dict[tuple[object, ...], ReadoutFacts] = {}
-        for readout in facts.readouts:
-            place = (readout.sampler, readout.beta, readout.step_size)
-            if place not in longest or readout.steps > longest[place].steps:
-                longest[place] = readout
-        for readout in longest.values():
-            if facts.run not in stale and len(readout.frechet_curve) > 1 and readout.frechet_infinity is not None:
-                sizes = tuple(size for size, _ in readout.frechet_curve)
-                yield chapter.labels.get(facts.run, DATA), readout, sizes
+def _recorded(section: Section) -> list[tuple[Any, list[tuple[int, float]], float]]:
+    """Return readouts that count with their curves and limits: of every chain of a run only the longest."""
+    longest: dict[tuple[Any, ...], Any] = {}
+    for row in records(section.readouts):
+        place = (row.run, row.sampler, row.beta, row.step_size)
+        if not row.stale and row.status != "unfinished" and (place not in longest or row.steps > longest[place].steps):
+            longest[place] = row
+    found = []
+    for row in longest.values():
+        limits = [
+            value
+            for name, value in row.row.get("scores", {}).items()
+            if base_name(name) in ("fid-infinity", "fd-infinity")
+        ]
+        curve = [(int(size), float(distance)) for size, distance in row.row.get("frechet_curve") or ()]
+        if len(curve) > 1 and limits and limits[0] is not None:
+            found.append((row, curve, limits[0]))
+    return found
 
 
-def _means(found: Sequence[tuple[str, ReadoutFacts]]) -> list[_Line]:
-    """A line a readout: models in their order, bases before chains, real data last."""
-    groups: dict[tuple[object, ...], list[tuple[str, ReadoutFacts]]] = {}
-    for label, readout in found:
-        groups.setdefault((label, *readout[:4]), []).append((label, readout))
+def _means(found: list[tuple[Any, list[tuple[int, float]], float]]) -> list[_Line]:
+    """Return a line per readout: models in their order, bases before chains, real data last."""
+    groups: dict[tuple[Any, ...], list[Any]] = {}
+    for each in found:
+        row = each[0]
+        groups.setdefault((row.label, row.sampler, row.beta, row.step_size, row.steps), []).append(each)
     lines = [
         _Line(
             members[0][0],
-            members[0][1],
-            [fmean(each) for each in zip(*([d for _, d in r.frechet_curve] for _, r in members), strict=True)],
-            fmean([readout.frechet_infinity or 0.0 for _, readout in members]),
+            [
+                fmean(column)
+                for column in zip(*([distance for _, distance in curve] for _, curve, _ in members), strict=True)
+            ],
+            fmean([limit for *_, limit in members]),
             len(members),
         )
         for members in groups.values()
     ]
-    models = list(dict.fromkeys(line.label for line in lines))
-    return sorted(
-        lines,
-        key=lambda line: (
-            line.label == DATA,
-            models.index(line.label),
-            line.readout.sampler != "base",
-            line.readout.beta or 0.0,
-            line.readout.sampler,
-            line.readout.step_size or 0.0,
-        ),
-    )
-
-
-def _ranking(lines: Sequence[_Line], size: int) -> str:
-    """Whether the finite number of images decides who is ahead."""
-    if len(lines) < 2:
-        return ""
-    finite = sorted(range(len(lines)), key=lambda i: lines[i].distances[-1])
-    infinite = sorted(range(len(lines)), key=lambda i: lines[i].infinity)
-    if finite == infinite:
-        return f"The order of the rows at {size:,} images is that at infinitely many."
-    return f"The order of the rows at {size:,} images is not that at infinitely many: too few for a ranking."
+    return reading_order(lines, lambda line: line.readout)

@@ -1,14 +1,18 @@
-"""What a report page is made of, as data: a page has parts, a part has blocks.
+"""What a report is made of, as data: a page has sections, one per dataset, and a section has blocks.
 
-All texts are plain: whoever writes a block escapes nothing, whoever renders it escapes everything. Markdown shows the tables; `html`
-shows every block. A new kind of block is a class here with a `kind`, and a macro of that name in `templates/blocks.html.j2`.
+All texts are plain: whoever writes a block escapes nothing, whoever renders it escapes everything. A new type of block is a class here
+with a `kind`, and a function or macro of that name in each renderer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+if TYPE_CHECKING:
+    import matplotlib.figure
 
 __all__ = [
     "READING_TONES",
@@ -18,12 +22,10 @@ __all__ = [
     "Column",
     "Commands",
     "Effect",
+    "Figure",
     "Finding",
-    "LegendEntry",
     "Page",
-    "Part",
-    "Picture",
-    "Pictures",
+    "PageSection",
     "Table",
     "TextBlock",
     "Tone",
@@ -31,7 +33,7 @@ __all__ = [
 ]
 
 Tone = Literal["good", "bad", "open", "plain"]
-"""How a line is coloured: in favour, against or a fault, undecided, neither."""
+"""How a text is coloured: in favour, against or a fault, undecided, neither."""
 
 READING_TONES: Mapping[str, Tone] = {
     "better": "good",
@@ -47,10 +49,11 @@ READING_TONES: Mapping[str, Tone] = {
 
 @dataclass(frozen=True)
 class Block:
-    """A piece of a part with a title; an empty one continues the block before it."""
+    """A piece of a section; an empty title continues the block before it. `terminal` says whether a terminal shows it, too."""
 
     kind: ClassVar[str]
     title: str
+    terminal: Literal["never", "titled", "untitled"] = field(default="never", kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -65,10 +68,17 @@ class TextBlock(Block):
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a table; numeric ones are set right and sorted by value."""
+    """A column of a table.
+
+    Attributes:
+        name: its heading.
+        numeric: whether it is right-aligned and sorted by value.
+        terminal: whether a terminal shows it: "always", while there is "room", or "never".
+    """
 
     name: str
     numeric: bool = False
+    terminal: Literal["always", "room", "never"] = "room"
 
 
 @dataclass(frozen=True)
@@ -81,6 +91,7 @@ class Cell:
         detail: what belongs to the text and is less important, such as an interval.
         code: a name, set as code before the text.
         tone: its colour.
+        short: what a terminal shows instead of all this, where that is something else.
     """
 
     text: str
@@ -88,6 +99,7 @@ class Cell:
     detail: str = ""
     code: str = ""
     tone: Tone = "plain"
+    short: str = ""
 
     def __str__(self) -> str:
         return f"{self.text} {self.detail}".strip()
@@ -95,49 +107,36 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table(Block):
-    """Rows of as many cells as there are columns, then notes in one paragraph and a legend as a list."""
+    """Rows of as many cells as there are columns, then notes in one paragraph and a legend as a list.
+
+    `remarks` are what a terminal prints below it instead of notes and legend, each with its tone.
+    """
 
     kind = "table"
     columns: Sequence[Column]
     rows: Sequence[Sequence[Cell]]
     notes: Sequence[str] = ()
     legend: Sequence[str] = ()
+    remarks: Sequence[tuple[str, Tone]] = ()
 
 
 @dataclass(frozen=True)
-class Picture:
-    """A picture: either an SVG element of ours, with nothing in it that was not escaped, or PNG bytes.
+class Figure(Block):
+    """A chart, drawn when a renderer wants it.
 
-    `text` is for those who do not see it; `caption` for those who do.
+    Attributes:
+        name: of the file beside a Markdown report, unique within a section.
+        text: for those who do not see it.
+        draw: returns the chart, or None where there is nothing to draw; then the block is left out.
+        raster: whether it is made of pixels, such as sheets of samples.
+        note: what is said below it.
     """
 
+    kind = "figure"
+    name: str
     text: str
-    caption: str = ""
-    svg: str = ""
-    png: bytes = b""
-
-
-@dataclass(frozen=True)
-class LegendEntry:
-    """A line or a mark with its meaning; `dashes` as SVG's stroke-dasharray has it, None without a line; `mark` is a character."""
-
-    label: str
-    colour: str
-    dashes: str | None = ""
-    mark: str = ""
-
-
-@dataclass(frozen=True)
-class Pictures(Block):
-    """Pictures side by side as the window allows, under one legend.
-
-    `layout` is "charts", "wide" (one chart a line, scrolling where the window is narrow) or "sheets" (small pictures, pixel by pixel).
-    """
-
-    kind = "pictures"
-    pictures: Sequence[Picture]
-    layout: Literal["charts", "wide", "sheets"] = "charts"
-    legend: Sequence[LegendEntry] = ()
+    draw: Callable[[], matplotlib.figure.Figure | None]
+    raster: bool = False
     note: str = ""
 
 
@@ -162,7 +161,7 @@ class Effect:
 
 @dataclass(frozen=True)
 class Answer:
-    """One line of a finding: `subject` is `reading`, by `text`, on the grounds of `detail`."""
+    """One line of a finding: `subject` is `reading`, by `text`, on the grounds of `detail`; `firm` ones are set in bold."""
 
     subject: str
     reading: str
@@ -170,16 +169,21 @@ class Answer:
     text: str = ""
     detail: str = ""
     effect: Effect | None = None
+    firm: bool = True
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Answers that belong together, such as all about one temperature, and facts beside them."""
+    """Answers that belong together, such as all about one temperature, and facts beside them.
+
+    `sentence` says all of it where there is room for text only.
+    """
 
     title: str
     subtitle: str = ""
     answers: Sequence[Answer] = ()
     facts: Sequence[tuple[str, str]] = ()
+    sentence: str = ""
 
 
 @dataclass(frozen=True)
@@ -193,22 +197,49 @@ class Verdict(Block):
     points: Sequence[str] = ()
     note: str = ""
 
+    def lines(self) -> Iterator[tuple[int, str, str]]:
+        """Yield the answer for text only: depth of the item, what is set in bold, and the rest of it."""
+        if not any(finding.sentence for finding in self.findings):
+            yield from ((0, "", sentence) for sentence in self.lead)
+        for finding in self.findings:
+            head, colon, rest = finding.sentence.partition("): ")
+            if finding.sentence:
+                bold = f"{head})" if colon and head.startswith("At ") else ""
+                yield 0, bold, f": {rest}" if bold else finding.sentence
+            elif finding.answers:
+                yield 0, "", finding.title
+            for answer in () if finding.sentence else finding.answers:
+                said = "; ".join(filter(None, (answer.subject, answer.text, answer.detail)))
+                yield (
+                    1,
+                    answer.reading if answer.firm else "",
+                    f": {said}" if answer.firm else f"{answer.reading}: {said}",
+                )
+        yield from ((0, "", point) for point in self.points)
+
 
 @dataclass(frozen=True)
-class Part:
-    """A chapter of a page."""
+class PageSection:
+    """A dataset's part of a page, or what spans datasets; `place` is suite, profile and dataset, and `verdicts` are read first."""
 
     title: str
     subtitle: str
+    place: Sequence[str]
     blocks: Sequence[Block]
+    verdicts: Sequence[Verdict] = ()
+
+    @property
+    def name(self) -> str:
+        """What files and references are named after."""
+        return re.sub(r"[^a-z0-9]+", "-", "-".join(self.place).lower()).strip("-")
 
 
 @dataclass(frozen=True)
 class Page:
-    """A whole report: what is read first, the parts it rests on, and what holds for all of them."""
+    """A whole report: the sections with their verdicts, what all of them say about claims, and what holds for all of them."""
 
     title: str
     subtitle: str
-    front: Sequence[Block]
-    parts: Sequence[Part]
-    back: Sequence[Block] = field(default_factory=tuple)
+    sections: Sequence[PageSection]
+    claims: Verdict | None = None
+    back: Sequence[Block] = ()

@@ -1,104 +1,136 @@
-"""The certificate: that models of one comparison have the same networks and, per seed, start from the same weights."""
+"""The certificate: that the models of one comparison have the same networks and, seed by seed, start from the same weights.
+
+Only models that name the same networks are compared; a model with networks of its own is listed and not judged.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from bench.report.text import escape, short_count, table
-from bench.results.facts import RunFacts
+from bench.report.blocks import Block, Cell, Column, Table, TextBlock
+from bench.report.text import listed, short_count
+from bench.results.sources import records
 
-__all__ = ["Match", "Networks", "check", "network_cells", "network_table"]
+if TYPE_CHECKING:
+    from bench.results.frame import Section
 
-Networks = Mapping[str, Sequence[RunFacts]]
-"""Facts of the runs by the label that their model has in the report."""
+__all__ = ["Match", "certificate", "check", "mismatches", "networks", "rivals_name"]
 
 _DIGITS = 8
 
 
 @dataclass(frozen=True)
 class Match:
-    """The outcome for one question: `differences` names what does not match or was not recorded."""
+    """The outcome for one question: `models` were compared, `differences` names what does not match or was not recorded."""
 
     question: str
-    compared: int
+    models: tuple[str, ...]
     differences: tuple[str, ...]
 
     @property
     def matched(self) -> bool:
         """Whether at least two models were compared and nothing differs."""
-        return self.compared > 1 and not self.differences
+        return len(self.models) > 1 and not self.differences
 
     @property
     def sentence(self) -> str:
-        """The outcome as plain text."""
-        if self.compared < 2:
+        """The outcome in words."""
+        if len(self.models) < 2:
             return f"{self.question}: only one model, nothing to match"
         if self.matched:
-            return f"{self.question}: matched across {self.compared} models"
+            return f"{self.question}: matched across {len(self.models)} models"
         return f"{self.question}: NOT MATCHED — {'; '.join(self.differences)}"
 
-    def __str__(self) -> str:
-        """The outcome in Markdown."""
-        loud = f"{self.question}: NOT MATCHED"
-        return escape(self.sentence).replace(loud, f"**{loud}**", 1)
+
+def networks(section: Section) -> dict[str, list[Any]]:
+    """Return the trained runs of every model by label, in the order of the section, seeds ascending."""
+    found: dict[str, list[Any]] = {}
+    for run in records(section.runs[(section.runs["model"] != "data") & (section.runs["device"] != "")]):
+        found.setdefault(run.label, []).append(run)
+    return {label: sorted(runs, key=lambda run: run.seed) for label, runs in found.items()}
 
 
-def check(networks: Networks) -> list[Match]:
-    """Architecture over all runs, then initial weights seed by seed."""
-    everything = [(label, facts) for label, runs in networks.items() for facts in runs]
-    matches = [
-        Match(
-            "Architecture",
-            len({label for label, _ in everything}),
-            _differences([(f"{label} seed {facts.seed}", facts.architecture) for label, facts in everything]),
-        )
-    ]
-    for seed in sorted({facts.seed for _, facts in everything}):
-        runs = [(label, facts.initial_weights) for label, facts in everything if facts.seed == seed]
-        matches.append(Match(f"Initial weights, seed {seed}", len({label for label, _ in runs}), _differences(runs)))
-    return matches
+def check(section: Section) -> list[Match]:
+    """Compare architectures over all runs, then initial weights seed by seed; nothing where no run was trained."""
+    runs = [(label, run) for label, own in networks(section).items() for run in own]
+    named = [frozenset(run.architecture) for _, run in runs]
+    usual = max(named, key=lambda names: (named.count(names), len(names)), default=frozenset())
+    compared = [run for run, names in zip(runs, named, strict=True) if names == usual]
+    if not runs:
+        return []
+    found = [_match("Architecture", [(label, f"{label} seed {run.seed}", run.architecture) for label, run in compared])]
+    for seed in sorted({run.seed for _, run in compared}):
+        starts = [(label, label, run.initial_weights) for label, run in compared if run.seed == seed]
+        found.append(_match(f"Initial weights, seed {seed}", starts))
+    return found
 
 
-def network_table(networks: Networks) -> str:
-    """Parameters and FLOPs of every network in Markdown, a row for each model."""
-    header, rows = network_cells(networks)
-    cells = [[escape(cell) for cell in row] for row in rows]
-    return table([escape(name) for name in header], cells, numeric=len(header) - 1)
+def mismatches(section: Section) -> list[str]:
+    """Return what must be said loudly: networks that were to match and do not."""
+    return [match.sentence for match in check(section) if len(match.models) > 1 and not match.matched]
 
 
-def network_cells(networks: Networks) -> tuple[list[str], list[list[str]]]:
-    """Header and rows of the same, as plain text."""
-    names = sorted(
-        {name for runs in networks.values() for facts in runs for name in {**facts.parameters, **facts.flops}}
-    )
-    header = ["model"]
-    for name in names:
-        header += [f"{name}: parameters", f"{name}: FLOPs per sample"]
-    rows = []
-    for label, runs in networks.items():
-        row = [label]
-        for name in names:
-            row.append(_distinct([f"{facts.parameters[name]:,}" for facts in runs if name in facts.parameters]))
-            row.append(_distinct([short_count(facts.flops[name]) for facts in runs if name in facts.flops]))
-        rows.append(row)
-    return header, rows
+def rivals_name(known: Mapping[str, Sequence[Any]], treatment: str, rivals: Sequence[str]) -> str:
+    """Return what these models without a chain may be called beside that GEBM.
+
+    GANs of the same architecture are those with the very same networks as the GEBM, whose discriminator they use in training only; `known`
+    are the trained runs as `networks` returns them.
+    """
+    own = _digests(known.get(treatment, ()))
+    theirs = [_digests(known.get(rival, ())) for rival in rivals]
+    several = len(rivals) > 1
+    noun = "models without a chain" if several else "a model without a chain"
+    if not own or not all(theirs):
+        return f"{noun} (architectures not recorded)"
+    if all(len(own) == 1 and digests == own for digests in theirs) and all(len(dict(each)) > 1 for each in own):
+        return f"the GAN{'s' * several} of the same architecture"
+    return f"{noun} and of {'other architectures' if several else 'another architecture'}"
 
 
-def _distinct(texts: Sequence[str]) -> str:
-    return " / ".join(dict.fromkeys(texts)) or "—"
+def certificate(section: Section) -> list[Block]:
+    """Return the table of parameters and FLOPs of every network, and the outcomes of the match."""
+    found = networks(section)
+    counts = {name: None for own in found.values() for run in own for name in {**run.parameters, **run.flops}}
+    if not counts:
+        return []
+    columns = [Column("model")]
+    for name in sorted(counts):
+        columns += [Column(f"{name}: {what}", numeric=True) for what in ("parameters", "FLOPs per sample")]
+    lines = []
+    for label, own in found.items():
+        cells = [Cell("", code=label)]
+        for name in sorted(counts):
+            cells.append(_distinct((run.parameters.get(name) for run in own), "{:,}".format))
+            cells.append(_distinct((run.flops.get(name) for run in own), short_count))
+        lines.append(cells)
+    matches = check(section)
+    items = [match.sentence for match in matches]
+    if own_networks := [label for label in found if matches and label not in matches[0].models]:
+        items.append(f"Not part of the match, with networks of their own: {listed(own_networks)}")
+    return [Table("Certificate of matching architectures", columns, lines), TextBlock("", items=items)]
 
 
-def _differences(runs: Sequence[tuple[str, Mapping[str, str]]]) -> tuple[str, ...]:
-    """What differs, network by network; runs that agree are named together."""
+def _distinct(values: Iterable[int | None], form: Any) -> Cell:
+    known = list(dict.fromkeys(value for value in values if value is not None))
+    return Cell(" / ".join(map(form, known)) or "—", known[0] if known else None)
+
+
+def _digests(runs: Iterable[Any]) -> set[tuple[tuple[str, str], ...]]:
+    return {tuple(sorted(run.architecture.items())) for run in runs if run.architecture}
+
+
+def _match(question: str, sides: Sequence[tuple[str, str, Mapping[str, str]]]) -> Match:
+    """Compare (model, who it is, digests by network); runs that agree are named together."""
     found: list[str] = []
-    for network in sorted({name for _, digests in runs for name in digests}):
+    for network in sorted({name for *_, digests in sides for name in digests}):
         holders: dict[str, list[str]] = {}
-        for who, digests in runs:
+        for _, who, digests in sides:
             holders.setdefault(digests.get(network, ""), []).append(who)
         if len(holders) > 1:
-            sides = [f"{digest[:_DIGITS] or 'not recorded'} ({', '.join(who)})" for digest, who in holders.items()]
-            found.append(f"{network}: {' ≠ '.join(sides)}")
-    if not any(digests for _, digests in runs):
+            words = [f"{digest[:_DIGITS] or 'not recorded'} ({', '.join(who)})" for digest, who in holders.items()]
+            found.append(f"{network}: {' ≠ '.join(words)}")
+    if not any(digests for *_, digests in sides):
         found.append("no digest was recorded")
-    return tuple(found)
+    return Match(question, tuple(dict.fromkeys(label for label, *_ in sides)), tuple(found))

@@ -1,17 +1,10 @@
-"""Tables for a paper: scores and paired differences in LaTeX with booktabs, everything escaped."""
+"""Tables for a paper in LaTeX with booktabs, everything escaped; sentences stand as comments above the tables that they rest on."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 
-from bench.images.published import published_images_table
-from bench.images.sampler_table import sampler_tables
-from bench.report.blocks import Table
-from bench.report.chapters import Chapter
-from bench.report.comparisons import compare, headline_metric, metrics_of, step_text
-from bench.report.rows import Keys, TableRow, read_keys, table_rows
-from bench.report.text import direction, estimate_text, readout_name, short_names, shortened_note
-from bench.results.scores import UNFINISHED
+from bench.report.blocks import Block, Commands, Figure, Page, Table, TextBlock, Verdict
 
 __all__ = ["escape_latex", "render_latex"]
 
@@ -36,7 +29,11 @@ _ESCAPES = {
     "−": "$-$",
     "×": r"$\times$",
     "≠": r"$\neq$",
+    "‖": r"$\|$",
     "²": r"\textsuperscript{2}",
+    "†": r"$\dagger$",
+    "\N{COMBINING CIRCUMFLEX ACCENT}": "-hat",
+    "\N{NO-BREAK SPACE}": " ",
     "—": "---",
     "–": "--",
     "…": r"\dots{}",
@@ -45,128 +42,78 @@ _ESCAPES = {
     "→": r"$\rightarrow$",
     "∞": r"$\infty$",
     "±": r"$\pm$",
+    "√": r"$\surd$",
     "\n": " ",
 }
 _HEAD = "% Needs \\usepackage{booktabs}, \\usepackage[T1]{fontenc} and, for wide tables, \\usepackage{graphicx}."
 
 
 def escape_latex(text: str) -> str:
-    """Text that stays text in LaTeX, whatever it holds; square brackets are kept from being read as options."""
+    """Return text that stays text in LaTeX, whatever it holds; square brackets are kept from being read as options."""
     escaped = "".join(_ESCAPES.get(sign, sign) for sign in text)
     return f"{{}}{escaped}" if escaped.startswith("[") else escaped
 
 
-def render_latex(chapters: Sequence[Chapter]) -> str:
-    """Scores and paired differences of every dataset of images or densities, of images the paper's cells too, and samplers across
-    datasets; latent chains judged and unfinished runs are left to Markdown.
-    """
-    parts = [_HEAD]
-    for chapter in chapters:
-        if not chapter.about_chains:
-            parts += [part for part in (_scores(chapter), _differences(chapter), _published(chapter)) if part]
-    parts += [_block(table, f"tab:samplers-{number}") for number, table in enumerate(sampler_tables(chapters), 1)]
-    if len(parts) == 1:
-        parts.append("% No scores of samples or densities yet.")
-    return "\n\n".join(parts) + "\n"
+def render_latex(page: Page) -> str:
+    """Return every table of the page; what is not a table is a comment."""
+    parts = [_HEAD, *([_comment(page.claims.question, page.claims)] if page.claims else [])]
+    tables = 0
+    for section in page.sections:
+        parts += [_comment(f"{section.title}, {section.subtitle}. {each.question}", each) for each in section.verdicts]
+        for block in section.blocks:
+            if isinstance(block, Table):
+                tables += 1
+                parts.append(
+                    _table(block, f"tab:{section.name}-{tables}", f"{section.title}: " if section.verdicts else "")
+                )
+            else:
+                parts.append(_comment(block.title, block))
+    if not tables:
+        parts.append("% No scores yet.")
+    return "\n\n".join([*parts, *(_comment(block.title, block) for block in page.back)]) + "\n"
 
 
-def _scores(chapter: Chapter) -> str:
-    known = [row for row in chapter.rows if row.status != UNFINISHED]
-    keys, rows = read_keys(known), table_rows(known)
-    if not rows:
-        return ""
-    header = ["Model", "Samples from", "Steps", *map(_metric, short_names(keys.metrics).values()), "$n$"]
-    lines = []
-    for row in rows:
-        steps = "---" if row.steps is None else f"{row.steps:,}".replace(",", r"\,")
-        cells = [_cell(row, metric, keys) for metric in keys.metrics]
-        lines.append([escape_latex(row.label), escape_latex(_name(row)), steps, *cells, escape_latex(row.n)])
-    caption = (
-        f"Scores on {escape_latex(chapter.section.dataset)} (suite {escape_latex(chapter.section.suite)}, profile "
-        f"{escape_latex(chapter.section.profile)}): means over $n$ seeds with 95\\,\\% Student-$t$ intervals. "
-        + escape_latex("; ".join(filter(None, [shortened_note(keys.metrics).rstrip("."), *keys.legend()])))
-        + "."
+def _comment(title: str, block: Block) -> str:
+    return "\n".join(f"% {' '.join(line.split())}" for line in (title, *_lines(block)) if line)
+
+
+def _lines(block: Block) -> Iterator[str]:
+    if isinstance(block, Verdict):
+        yield from (f"- {bold}{text}" for _, bold, text in block.lines())
+        yield block.note
+    elif isinstance(block, TextBlock):
+        yield from (*block.paragraphs, *(f"- {item}" for item in block.items))
+    elif isinstance(block, Commands):
+        yield from (*block.lines, block.note)
+    elif isinstance(block, Figure):
+        yield f"Figure, in the HTML and Markdown forms: {block.text}."
+
+
+def _table(block: Table, label: str, where: str) -> str:
+    """Return a table as it is, its notes and legend in the caption."""
+    header, *lines = (
+        " & ".join(map(escape_latex, line))
+        for line in (
+            [column.name for column in block.columns],
+            *([f"{cell.code} {cell}".strip() for cell in row] for row in block.rows),
+        )
     )
-    return _table(header, lines, "llr" + "r" * len(keys.metrics) + "r", caption, f"tab:{_slug(chapter)}-scores")
-
-
-def _differences(chapter: Chapter) -> str:
-    section = chapter.section
-    headline = headline_metric(section)
-    metrics = metrics_of([score for score in section.scores if score.sampler != "data"], density=False)
-    found = compare(section, metrics)
-    if not found or headline is None:
-        return ""
-    treatments = {each.treatment for each in found}
-    lines = []
-    for start in range(0, len(found), len(metrics)):
-        group = found[start : start + len(metrics)]
-        first = next(each for each in group if each.metric == headline)
-        treatment = first.treatment
-        size = step_text(treatment, treatments)
-        name = f"{treatment.label} {readout_name(treatment.sampler, treatment.beta)}{size}, {treatment.steps} steps"
-        cells = [
-            escape_latex(estimate_text(each.difference.estimate) if each.difference else each.why_not) for each in group
-        ]
-        pairs = str(len(first.difference.seeds)) if first.difference else "0"
-        reference = "its own base" if first.own_base else first.reference.label
-        lines.append([escape_latex(name), escape_latex(reference), *cells, pairs, first.reading])
-    caption = (
-        f"Paired differences on {escape_latex(section.dataset)} over shared seeds with 95\\,\\% Student-$t$ intervals, at the "
-        f"longest chain; the reading is for {escape_latex(headline)}."
-    )
-    header = ["Samples", "Minus", *map(_metric, short_names(metrics).values()), "Pairs", "Reading"]
-    return _table(header, lines, "ll" + "r" * len(metrics) + "rl", caption, f"tab:{_slug(chapter)}-differences")
-
-
-def _published(chapter: Chapter) -> str:
-    table = None if chapter.about_likelihoods else published_images_table(chapter)
-    return _block(table, f"tab:{_slug(chapter)}-published") if table else ""
-
-
-def _block(block: Table, label: str) -> str:
-    """A table of the report as it is, its notes and legend in the caption."""
-    lines = [[escape_latex(f"{cell.code} {cell}".strip()) for cell in row] for row in block.rows]
-    spec = "".join("r" if column.numeric else "l" for column in block.columns)
-    said = " ".join([f"{block.title}.", *block.notes, *block.legend])
-    return _table([escape_latex(column.name) for column in block.columns], lines, spec, escape_latex(said), label)
-
-
-def _table(header: Sequence[str], lines: Sequence[Sequence[str]], columns: str, caption: str, label: str) -> str:
-    body = [f"    {' & '.join(line)} \\\\" for line in lines]
+    columns = "".join("r" if column.numeric else "l" for column in block.columns)
+    caption = " ".join([f"{where}{block.title}.", *block.notes, *(f"{line}." for line in block.legend)])
     return "\n".join(
         [
             r"\begin{table}[t]",
             r"  \centering",
-            f"  \\caption{{{caption}}}",
+            f"  \\caption{{{escape_latex(caption)}}}",
             f"  \\label{{{label}}}",
             r"  \resizebox{\linewidth}{!}{%",
             f"  \\begin{{tabular}}{{{columns}}}",
             r"    \toprule",
-            f"    {' & '.join(header)} \\\\",
+            f"    {header} \\\\",
             r"    \midrule",
-            *body,
+            *(f"    {line} \\\\" for line in lines),
             r"    \bottomrule",
             r"  \end{tabular}}",
             r"\end{table}",
         ]
     )
-
-
-def _cell(row: TableRow, metric: str, keys: Keys) -> str:
-    return escape_latex(row.text(metric, keys))
-
-
-def _metric(name: str) -> str:
-    sign = (r" $\downarrow$", "", r" $\uparrow$")[direction(name) + 1]
-    return escape_latex(name) + sign
-
-
-def _name(row: TableRow) -> str:
-    size = f", step {row.step_size:g}" if row.ambiguous and row.step_size is not None else ""
-    return readout_name(row.sampler, row.beta) + size
-
-
-def _slug(chapter: Chapter) -> str:
-    section = chapter.section
-    return "".join(sign if sign.isalnum() else "-" for sign in f"{section.suite}-{section.dataset}".lower()).strip("-")

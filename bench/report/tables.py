@@ -1,249 +1,232 @@
-"""The tables of a chapter, the same for every form of the report; plain text, escaped by whoever renders them."""
+"""Cells and tables that every kind's section may have: failures, time, log Z, training; and score keys told apart."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from statistics import fmean
+from typing import TYPE_CHECKING, Any
 
-from bench.report.blocks import READING_TONES, Cell, Column, Table, Tone
-from bench.report.certificate import network_cells
-from bench.report.chapters import Chapter
-from bench.report.comparisons import Comparison, compare, headline_metric, metrics_of, step_text
-from bench.report.rows import Keys, TableRow, read_keys, table_rows
-from bench.report.text import arrow, beta_note, estimate_text, number, readout_name, short_names, shortened_note
-from bench.results.facts import DATA, RunFacts
-from bench.results.summary import SummaryRow
+from bench.metrics import base_name
+from bench.report.blocks import Cell, Column, Table, TextBlock, Tone
+from bench.report.certificate import networks
+from bench.report.text import interval_text, metric_order, number
+from bench.results.sources import records
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from bench.results.frame import Section
 
 __all__ = [
-    "certificate_table",
-    "collapse_notes",
-    "difference_table",
+    "Keys",
+    "count_cell",
     "environment",
     "failure_table",
+    "log_partitions",
+    "mean_cell",
+    "mean_seconds",
+    "number_cell",
     "partition_table",
-    "score_table",
+    "read_keys",
+    "said_apart",
+    "stale_note",
     "time_table",
 ]
 
-_IMAGE_TIMES = (
-    "Training an extractor belongs to no run and is not counted. The features of the real images are computed once a store and are in the "
-    "scoring of whichever run came first; an estimate of log Z counts as scoring."
-)
-_BAD_STATUS = ("collapsed", "failed", "stale")
+_STATUS_TONES: Mapping[str, Tone] = {"missing": "plain", "partial": "open", "unfinished": "open"}
 
 
-def score_table(chapter: Chapter) -> Table | None:
-    """A line a model × readout, a column a metric; None without a score."""
-    keys = read_keys(chapter.rows)
-    rows = table_rows(chapter.rows)
-    if not rows:
-        return None
-    short, headline = short_names(keys.metrics), headline_metric(chapter.section)
-    columns = [
-        Column("model"),
-        Column("samples from"),
-        Column("steps", numeric=True),
-        Column("gradient evaluations per sample", numeric=True),
-        *(Column(arrow(short[name]), numeric=True) for name in keys.metrics),
-        Column("n", numeric=True),
-        Column("status"),
-    ]
-    lines, said = [], set()
-    for row in rows:
-        name = readout_name(row.sampler, row.beta, full=row.target not in said)
-        said.add(row.target)
-        if row.step_size is not None and row.ambiguous:
-            name += f", step {row.step_size:g}"
-        tone: Tone = "bad" if row.statuses & set(_BAD_STATUS) else "plain"
-        lines.append(
-            [
-                Cell("", code=row.label),
-                Cell(name),
-                _count_cell(row.steps),
-                _count_cell(row.gradient_evaluations),
-                *(_score_cell(row, metric, keys, tone if metric == headline else "plain") for metric in keys.metrics),
-                Cell(row.n, float(row.n.split("–")[0])),
-                Cell(row.status, tone=tone),
-            ]
-        )
-    notes = [
-        "Mean over seeds [95 % Student-t interval]; one seed has no interval. ↓ lower is better, ↑ higher is better.",
-        shortened_note(keys.metrics),
-        *_score_notes(rows),
-    ]
-    return Table("Scores", columns, lines, [note for note in notes if note], keys.legend())
+def number_cell(value: float | None) -> Cell:
+    """Return a number as a cell; a dash where it is missing or not finite."""
+    return Cell("—") if value is None or not math.isfinite(value) else Cell(number(value), value)
 
 
-def collapse_notes(chapter: Chapter) -> list[str]:
-    """Which models collapsed, a sentence each."""
-    headline = headline_metric(chapter.section)
-    readouts: dict[str, list[SummaryRow]] = {}
-    for row in chapter.rows:
-        if row.metric == headline and row.mean is not None and row.sampler != DATA:
-            readouts.setdefault(row.label, []).append(row)
-    collapsed = {label: [row for row in rows if row.status == "collapsed"] for label, rows in readouts.items()}
-    return [
-        f"{label} collapsed in {len(rows)} of {len(readouts[label])} readouts ({rows[0].reason})."
-        for label, rows in collapsed.items()
-        if rows
-    ]
-
-
-def _score_cell(row: TableRow, metric: str, keys: Keys, tone: Tone) -> Cell:
-    text, interval, rest = row.text(metric, keys).partition(" [")
-    means = [each.mean for each in row.shown(metric) if each.mean is not None]
-    return Cell(text, means[0] if means else None, f"[{rest}" if interval else "", tone=tone if means else "plain")
-
-
-def _count_cell(value: int | None) -> Cell:
+def count_cell(value: int | None) -> Cell:
+    """Return a count as a cell."""
     return Cell("—") if value is None else Cell(f"{value:,}", value)
 
 
-def _score_notes(rows: Iterable[TableRow]) -> Iterable[str]:
-    betas = sorted({row.beta for row in rows if row.beta not in (None, 1.0)})
-    yield from (f"{beta_note(beta)}; no likelihood belongs to it." for beta in betas if beta is not None)
-    if any(row.sampler == DATA for row in rows):
-        yield "Real data scored like a model is the floor."
+def mean_cell(row: Any, missing: str = "—", *also: str) -> Cell:
+    """Return a summary row's mean as a cell, its interval and what else is said of it as the detail."""
+    if row is None or row.mean is None:
+        return Cell(missing)
+    text, ends = interval_text(row.mean, row.ci_low, row.ci_high)
+    tone: Tone = "bad" if row.status == "collapsed" or row.stale else "plain"
+    return Cell(text, row.mean, ", ".join(filter(None, (ends, *also))), tone=tone)
 
 
-def difference_table(chapter: Chapter) -> Table | None:
-    """Every longest chain against its own base and every model without one; None where nothing can be compared."""
-    section = chapter.section
-    headline = headline_metric(section)
-    metrics = metrics_of([s for s in section.scores if s.sampler != DATA], density=False)
-    found = compare(section, metrics)
-    if not found or headline is None:
-        return None
-    columns = [
-        Column("samples"),
-        Column("minus"),
-        *(Column(arrow(name), numeric=True) for name in short_names(metrics).values()),
-        Column("pairs", numeric=True),
-        Column("reading"),
-        Column("sign-flip p", numeric=True),
-    ]
-    treatments = {each.treatment for each in found}
-    lines = []
-    for start in range(0, len(found), len(metrics)):
-        group = found[start : start + len(metrics)]
-        first = next(each for each in group if each.metric == headline)
-        treatment = first.treatment
-        name = readout_name(treatment.sampler, treatment.beta) + step_text(treatment, treatments)
-        name += f", {treatment.steps} steps"
-        reference = Cell("its own base") if first.own_base else Cell("", code=first.reference.label)
-        tone = READING_TONES.get(first.reading, "plain")
-        cells = [_difference_cell(each) for each in group]
-        rest = [_pairs_cell(first), Cell(first.reading, tone=tone), _p_cell(first)]
-        lines.append([Cell(name, code=treatment.label), reference, *cells, *rest])
-    note = (
-        f"Mean paired difference [95 % interval] over shared seeds. Reading and exact sign-flip p are for "
-        f"{headline}; with n pairs p cannot fall below 2^(1−n) (0.25 at 3, 0.0625 at 5)."
+def said_apart(row: Any) -> str:
+    """Return what is wrong with a summary row, in words; empty for a done one. Stale rows carry a dagger."""
+    stale = "†" if row.stale else ""
+    if row.status == "unfinished":
+        return f"{stale}unfinished: {row.reason}"
+    if row.status == "done" and not row.reason:
+        return stale
+    return f"{stale}{'COLLAPSED' if row.status == 'collapsed' else row.status}: {row.reason}".rstrip(": ")
+
+
+def stale_note(rows: Iterable[Any]) -> str:
+    """Return the footnote of a table with daggers: what changed since those rows were made."""
+    changed = dict.fromkeys(row.stale for row in rows if row.stale)
+    if not changed:
+        return ""
+    return (
+        f"† Made before a change: {'; '.join(changed)}. Such rows enter no mean, comparison, claim or figure; `bench run` redoes stale "
+        "readouts, `bench run --retrain` stale training."
     )
-    return Table("Paired differences", columns, lines, [note])
 
 
-def _difference_cell(comparison: Comparison) -> Cell:
-    if comparison.difference is None or comparison.difference.estimate is None:
-        return Cell(comparison.why_not)
-    estimate = comparison.difference.estimate
-    text, interval, rest = estimate_text(estimate).partition(" [")
-    return Cell(text, estimate.mean, f"[{rest}" if interval else "")
+@dataclass(frozen=True)
+class Keys:
+    """The score keys of a table: for every metric the one that most rows have, and numbers for all others."""
+
+    main: Mapping[str, str]
+    others: Mapping[str, int]
+
+    @property
+    def metrics(self) -> list[str]:
+        """The metrics in the catalogue's order."""
+        return sorted(self.main, key=metric_order)
+
+    def is_main(self, row: Any) -> bool:
+        """Whether the row may stand beside most others of its metric."""
+        return self.main.get(row.metric or "") == (row.key or "")
+
+    def mark(self, row: Any) -> str:
+        """What is added to a value whose key is not its metric's main one, and which therefore is not comparable."""
+        return "" if self.is_main(row) else f"(key {self.others[row.key or '']})"
+
+    def legend(self) -> list[str]:
+        """The keys in full."""
+        by_key: dict[str, list[str]] = {}
+        for metric in self.metrics:
+            by_key.setdefault(self.main[metric], []).append(metric)
+        lines = [f"Score key of {_together(names)}: {key or 'not recorded'}" for key, names in by_key.items()]
+        other = "Key {}, not comparable with the others: {}"
+        return lines + [other.format(index, key or "not recorded") for key, index in self.others.items()]
 
 
-def _pairs_cell(comparison: Comparison) -> Cell:
-    if comparison.difference is None:
-        return Cell("0", 0)
-    pairs, dropped = len(comparison.difference.seeds), comparison.difference.dropped
-    return Cell(f"{pairs}", pairs, f"({dropped} unpaired)" if dropped else "")
+def _together(names: Sequence[str]) -> str:
+    """Names of metrics in a row, an extractor that they share named once: "fd, is, kid [digits-cnn]"."""
+    extractors = {name.partition("[")[2] for name in names}
+    if len(names) < 2 or len(extractors) > 1 or extractors == {""}:
+        return ", ".join(names)
+    return f"{', '.join(map(base_name, names))} [{extractors.pop()}"
 
 
-def _p_cell(comparison: Comparison) -> Cell:
-    p = comparison.difference.p_value if comparison.difference else None
-    return Cell(number(p), p)
+def read_keys(summary: pd.DataFrame) -> Keys:
+    """Find the keys; real data, often fewer images than were generated, never decide which one is the main one."""
+    counts: dict[str, Counter[str]] = {}
+    for row in records(summary[summary["metric"].notna()]):
+        counts.setdefault(row.metric, Counter())[row.key or ""] += 0 if row.sampler == "data" else 1
+    main = {metric: counter.most_common(1)[0][0] for metric, counter in counts.items()}
+    others = dict.fromkeys(key for metric, counter in counts.items() for key in counter if key != main[metric])
+    return Keys(main, {key: index for index, key in enumerate(others, start=2)})
 
 
-def failure_table(chapter: Chapter) -> Table | None:
-    """Runs that gave no score, and why; None where every run gave one."""
-    rows = [row for row in chapter.rows if row.metric is None]
-    if not rows:
-        return None
-    lines = [[Cell("", code=row.label), Cell(row.status, tone="bad"), Cell(row.reason)] for row in rows]
-    return Table("Runs without scores", [Column("model"), Column("status"), Column("reason")], lines)
+def failure_table(section: Section) -> Table | None:
+    """Return the runs that gave no score, and why; None where every run gave one."""
+    rows = records(section.summary[section.summary["metric"].isna()])
+    lines = [
+        [Cell("", code=row.label), Cell(row.status, tone=_STATUS_TONES.get(row.status, "bad")), Cell(row.reason)]
+        for row in rows
+    ]
+    columns = [Column(name, terminal="always") for name in ("model", "status", "reason")]
+    return Table("Runs without scores", columns, lines, terminal="titled") if lines else None
 
 
-def certificate_table(chapter: Chapter) -> Table | None:
-    """Parameters and FLOPs of every network, and whether the models' are the same; None without facts."""
-    if not chapter.facts:
-        return None
-    header, rows = network_cells(chapter.networks)
-    columns = [Column(name, numeric=index > 0) for index, name in enumerate(header)]
-    return Table("Certificate: the same networks", columns, [[Cell(text) for text in row] for row in rows])
+def mean_seconds(section: Section) -> dict[str, dict[str, float]]:
+    """Return the mean seconds per run by model and phase, phases that no run of the model recorded left out."""
+    found: dict[str, dict[str, float]] = {}
+    for label, runs in networks(section).items():
+        for phase in ("training", "sampling", "scoring"):
+            spent = [getattr(run, f"seconds_{phase}") for run in runs]
+            if any(value is not None for value in spent):
+                found.setdefault(label, {})[phase] = fmean([value or 0.0 for value in spent])
+    return found
 
 
-def time_table(chapter: Chapter) -> Table | None:
-    """Wall clock by phase, mean per run; None where none was recorded."""
-    phases = list(dict.fromkeys(phase for facts in chapter.facts for phase in facts.seconds))
-    if not phases:
-        return None
-    lines = []
-    for label, runs in chapter.networks.items():
-        means = [fmean([facts.seconds.get(phase, 0.0) for facts in runs]) for phase in phases]
-        cells = [Cell(number(value), value) for value in (*means, sum(means))]
-        lines.append([Cell("", code=label), *cells, Cell(str(len(runs)), len(runs))])
+def time_table(section: Section, note: str = "") -> Table | None:
+    """Return the mean seconds of every phase per run; None where none was recorded."""
+    found, runs = mean_seconds(section), networks(section)
+    phases = list(dict.fromkeys(phase for spent in found.values() for phase in spent))
+    lines = [
+        [
+            Cell("", code=label),
+            *(number_cell(value) for value in (*(spent.get(phase, 0.0) for phase in phases), sum(spent.values()))),
+            count_cell(len(runs[label])),
+        ]
+        for label, spent in found.items()
+    ]
     names = [*(f"{phase}, s" for phase in phases), "total, s", "runs"]
     columns = [Column("model"), *(Column(name, numeric=True) for name in names)]
-    about_images = not chapter.about_chains and not chapter.about_likelihoods
-    return Table("Time, mean per run", columns, lines, [_IMAGE_TIMES] if about_images else [])
+    return Table("Time, mean per run", columns, lines, [note] if note else []) if lines else None
 
 
-def partition_table(chapter: Chapter) -> Table | None:
-    """Every estimate of log Z with what it is worth, a line a run; None where there is none."""
-    stated = [
-        (label, run.seed, each)
-        for label, runs in chapter.networks.items()
-        for run in runs
-        for each in run.log_partitions
-    ]
+def log_partitions(section: Section) -> list[tuple[Any, Mapping[str, Any]]]:
+    """Return the estimates of log Z, each with the readout that it is of."""
+    found: list[tuple[Any, Mapping[str, Any]]] = []
+    for readout in records(section.readouts):
+        stated = readout.row.get("log_partition")
+        if stated and stated.get("estimate") is not None:
+            scores = {"ess-fraction": None, "likelihood-gain": None} | readout.row.get("scores", {})
+            found.append((readout, {**stated, **scores, "key": readout.row.get("key", "")}))
+    return found
+
+
+def partition_table(section: Section) -> Table | None:
+    """Return every estimate of log Z with what it is worth, a line per run; None where there is none."""
+    stated = log_partitions(section)
     if not stated:
         return None
-    with_bracket = any(each.bracket for _, _, each in stated)
+    with_bracket = any(each.get("bracket") for _, each in stated)
     lines = []
-    for label, seed, each in stated:
-        values = (each.estimate, each.standard_error, each.effective_fraction, each.pareto_k, each.gain)
-        brackets = [_bracket_cell(each.bracket)] if with_bracket else []
-        usable = Cell("yes") if each.reportable else Cell("no", tone="bad")
-        if each.warnings:
-            usable = Cell(usable.text, detail="; ".join(each.warnings), tone=usable.tone)
-        lines.append([Cell("", code=label), Cell(str(seed), seed), *map(_value_cell, values), *brackets, usable])
-    names = ["seed", "log Z, nats", "standard error", "ESS/M", "Pareto k̂", "gain L(E), nats"]
-    names += ["bracket of the log-likelihood, nats"] if with_bracket else []
-    columns = [Column("model"), *(Column(name, numeric=True) for name in names), Column("usable")]
+    for readout, each in stated:
+        names = ("estimate", "standard_error", "ess-fraction", "pareto_k", "likelihood-gain")
+        usable = Cell("yes") if each.get("reportable") else Cell("no", tone="bad")
+        usable = Cell(usable.text, detail="; ".join(each.get("warnings") or ()), tone=usable.tone)
+        lines.append(
+            [
+                Cell("", code=readout.label),
+                Cell(str(readout.seed), readout.seed),
+                *(number_cell(each.get(name)) for name in names),
+                *([_bracket_cell(each.get("bracket"))] if with_bracket else []),
+                usable,
+            ]
+        )
+    heads = ["seed", "log Z, nats", "standard error", "ESS/M", "Pareto k̂", "gain L(E), nats"]
+    heads += ["bracket of the log-likelihood, nats"] if with_bracket else []
+    columns = [Column("model"), *(Column(name, numeric=True) for name in heads), Column("usable")]
     notes = [
         "log Z is the log-partition of the energy over its base. With Pareto k̂ below 0.5 and ESS/M near 1 importance sampling is "
         "reliable; from k̂ = 0.7 on the number is not used as a result."
     ]
     if with_bracket:
         notes.append("A bracket holds the held-out log-likelihood between its ends; it is sorted by its width.")
-    keys = dict.fromkeys(each.key for _, _, each in stated if each.key)
+    keys = dict.fromkeys(each["key"] for _, each in stated if each["key"])
     return Table("Calibration of log Z", columns, lines, notes, [f"Protocol: {key}" for key in keys])
 
 
-def _bracket_cell(bracket: tuple[float, float] | None) -> Cell:
-    if bracket is None:
+def _bracket_cell(bracket: Sequence[float] | None) -> Cell:
+    if not bracket:
         return Cell("—")
     return Cell(f"[{number(bracket[0])}, {number(bracket[1])}]", bracket[1] - bracket[0])
 
 
-def _value_cell(value: float | None) -> Cell:
-    return Cell("—") if value is None or not math.isfinite(value) else Cell(number(value), value)
-
-
-def environment(facts: Sequence[RunFacts]) -> list[str]:
-    """The machines and versions behind the runs, a sentence each."""
-    places: dict[str, int] = {}
-    for run in {each.run: each for each in facts}.values():
-        versions = ", ".join(f"{name} {version}" for name, version in sorted(run.versions.items()))
-        place = "; ".join(part for part in (run.device, versions) if part)
-        places[place] = places.get(place, 0) + 1
-    return [f"{count} run{'s' * (count > 1)}: {place or 'not recorded'}" for place, count in places.items()]
+def environment(sections: Iterable[Section]) -> TextBlock | None:
+    """Return the machines and versions behind the runs, a sentence each; None where none was recorded."""
+    places = {
+        run.run: "; ".join(
+            filter(None, (run.device, ", ".join(f"{name} {each}" for name, each in sorted(run.versions.items()))))
+        )
+        for section in sections
+        for run in records(section.runs[section.runs["device"] != ""])
+    }
+    items = [
+        f"{count} run{'s' * (count > 1)}: {place or 'not recorded'}"
+        for place, count in Counter(places.values()).items()
+    ]
+    return TextBlock("Environment", items=items) if items else None

@@ -1,157 +1,85 @@
-"""The main table on the terminal, at the end of `bench run`: as many metrics as the window has room for."""
+"""The main tables and verdicts on the terminal, at the end of `bench run`: as many columns as the window has room for."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rich.table import Table
+from rich.cells import cell_len
+from rich.table import Table as Grid
 from rich.text import Text
 
-from bench.chains.blocks import chain_sentences, grids
-from bench.densities.blocks import LIKELIHOOD_QUESTION, likelihood_notes, likelihood_sentences, likelihood_table
-from bench.images.published import published_sentence
-from bench.images.sampler_table import SAMPLER_COSTS, sampler_tables
-from bench.metrics import base_name
-from bench.report.comparisons import headline_metric
-from bench.report.rows import Keys, TableRow, read_keys, table_rows
-from bench.report.text import PAPER_BETA, about_density, arrow, readout_name
-from bench.report.verdict import QUESTION, footnote, verdict
+from bench.report.blocks import Block, Cell, Commands, Figure, Page, Table, TextBlock, Tone, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from rich.console import Console
 
-    from bench.report.blocks import Table as Block
-    from bench.report.chapters import Chapter
+__all__ = ["print_page"]
 
-__all__ = ["print_chapters"]
-
-_STYLES = {
-    "collapsed": "bold red",
-    "failed": "red",
-    "missing": "dim",
-    "stale": "yellow",
-    "unfinished": "yellow",
-    "partial": "yellow",
-}
-_FIXED, _COLUMN = 78, 10  # characters for the columns that always stand, and for each further metric
+_STYLES: dict[Tone, str] = {"good": "green", "bad": "bold red", "open": "yellow", "plain": ""}
 
 
-def print_chapters(chapters: Sequence[Chapter], console: Console) -> None:
-    """Of every chapter the table, what is wrong with rows, and the answer. Names and reasons are text, never markup."""
-    for chapter in chapters:
-        section = chapter.section
-        console.print()
-        console.print(Text(f"{section.suite} · {section.profile} · {section.dataset}", style="bold"))
-        if chapter.about_chains:
-            _print_chains(chapter, console)
+def print_page(page: Page, console: Console) -> None:
+    """Print of every section the brief tables and the answer. Names and reasons are text, never markup."""
+    for section in page.sections:
+        shown = [block for block in section.blocks if block.terminal != "never"]
+        if not shown and not section.verdicts:
             continue
-        if chapter.about_likelihoods:
-            _print_likelihoods(chapter, console)
-            continue
-        keys = read_keys(chapter.rows)
-        rows = table_rows(chapter.rows)
-        if rows:
-            console.print(_table(rows, keys, headline_metric(section), console.width))
-        _print_notes(chapter, rows, keys, console)
-        console.print(Text(QUESTION, style="bold"))
-        matches = chapter.matches
-        for sentence in verdict(section, matches[0] if matches else None):
-            console.print(Text(f"• {sentence}"))
-        for match in matches:
-            if match.compared > 1 and not match.matched:
-                console.print(Text(match.sentence, style="bold red"))
-        console.print(Text(footnote(section), style="dim"))
-        if published := published_sentence(chapter):
-            console.print(Text(published, style="dim"))
-    for table in sampler_tables(chapters):
         console.print()
-        console.print(Text(table.title, style="bold"))
-        scores = [index for index, column in enumerate(table.columns) if column.name not in SAMPLER_COSTS]
-        _print_block(table, console, scores[: max(4, (console.width - 20) // 20)])
+        console.print(Text(" · ".join(section.place), style="bold"))
+        tables = [block for block in shown if isinstance(block, Table)]
+        for block in [*tables, *section.verdicts, *(each for each in shown if each not in tables)]:
+            _print(block, console)
 
 
-def _print_likelihoods(chapter: Chapter, console: Console) -> None:
-    """The table as far as there is room, failures, and the answers."""
-    block = likelihood_table(chapter)
-    if block is not None:
-        _print_block(block, console, range(max(3, (console.width - 30) // 18) + 1))
-    for row in chapter.rows:
-        if row.metric is None:
-            console.print(Text(f"{row.label}: {row.status}: {row.reason}", style=_STYLES.get(row.status, "")))
-    console.print(Text(LIKELIHOOD_QUESTION, style="bold"))
-    for sentence in likelihood_sentences(chapter):
-        console.print(Text(f"• {sentence}"))
-    for note in likelihood_notes(chapter):
-        console.print(Text(note, style="dim"))
+def _print(block: Block, console: Console) -> None:
+    def say(text: str, style: str = "") -> None:
+        if text:
+            console.print(Text(text, style=style))
+
+    if isinstance(block, Verdict):
+        say(block.question, "bold")
+    elif block.terminal == "titled":
+        say(block.title, "bold")
+    if isinstance(block, Table):
+        _print_table(block, console)
+        for remark, tone in block.remarks:
+            say(remark, _STYLES[tone])
+        for line in block.legend:
+            say(line, "dim")
+    elif isinstance(block, Verdict):
+        for depth, bold, text in block.lines():
+            say(f"{'  ' * depth}• {bold}{text}")
+        say(block.note, "dim")
+    elif isinstance(block, TextBlock):
+        for line in (*block.paragraphs, *block.items):
+            say(line, _STYLES[block.tone] or "dim")
+    elif isinstance(block, Commands):
+        for line in block.lines:
+            say(line)
+    elif isinstance(block, Figure):
+        say(f"figure in the HTML and Markdown forms: {block.text}", "dim")
 
 
-def _print_chains(chapter: Chapter, console: Console) -> None:
-    """Grids with as many columns as there is room for, failures, and the answers."""
-    for grid in grids(chapter.rows):
-        console.print(Text(grid.title, style="italic"))
-        _print_block(grid, console, range(max(2, (console.width - 18) // 13)))
-    for row in chapter.rows:
-        if row.metric is None:
-            console.print(Text(f"{row.label}: {row.status}: {row.reason}", style=_STYLES.get(row.status, "")))
-    for sentence in chain_sentences(chapter.rows):
-        console.print(Text(f"• {sentence}"))
+def _print_table(block: Table, console: Console) -> None:
+    """Print the columns that are always shown, and of the others from the left as many as fit."""
+    widths = [
+        max([cell_len(column.name), *(cell_len(_text(row[index])) for row in block.rows)]) + 2
+        for index, column in enumerate(block.columns)
+    ]
+    shown = {index for index, column in enumerate(block.columns) if column.terminal == "always"}
+    for index, column in enumerate(block.columns):
+        if column.terminal == "room" and sum(widths[each] for each in shown) + widths[index] - 2 > console.width:
+            break
+        if column.terminal == "room":
+            shown.add(index)
+    grid = Grid(box=None, pad_edge=False, header_style="bold")
+    for index in sorted(shown):
+        column = block.columns[index]
+        grid.add_column(Text(column.name), justify="right" if column.numeric else "left", no_wrap=index > 0)
+    for row in block.rows:
+        grid.add_row(*(Text(_text(row[index]), style=_STYLES[row[index].tone]) for index in sorted(shown)))
+    console.print(grid)
 
 
-def _print_block(block: Block, console: Console, shown: Sequence[int]) -> None:
-    """These columns of a table, as far as it has them."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    shown = [index for index in shown if index < len(block.columns)]
-    for column in (block.columns[index] for index in shown):
-        table.add_column(Text(column.name), justify="right" if column.numeric else "left")
-    for line in block.rows:
-        table.add_row(*(Text(f"{line[index].code} {line[index]}".strip()) for index in shown))
-    console.print(table)
-
-
-def _table(rows: Sequence[TableRow], keys: Keys, headline: str | None, width: int) -> Table:
-    others = [name for name in keys.metrics if name != headline and not about_density(name)]
-    metrics = [*([headline] if headline else []), *others[: max(0, (width - _FIXED) // _COLUMN)]]
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("model", no_wrap=True)
-    table.add_column("samples from", no_wrap=True)
-    table.add_column("steps", justify="right", no_wrap=True)
-    for metric in metrics:
-        name = arrow(metric if metric == headline else base_name(metric))
-        table.add_column(Text(name), justify="right", no_wrap=True)
-    table.add_column("n", justify="right", no_wrap=True)
-    table.add_column("status", no_wrap=True, min_width=6)
-    for row in rows:
-        cells = [Text(row.text(metric, keys, interval=metric == headline)) for metric in metrics]
-        steps = "" if row.steps is None else str(row.steps)
-        table.add_row(Text(row.label), Text(_short_name(row)), steps, *cells, row.n, _status(row))
-    return table
-
-
-def _short_name(row: TableRow) -> str:
-    if row.beta is None or row.sampler is None:
-        return readout_name(row.sampler, row.beta)
-    meaning = {1.0: " (model)", PAPER_BETA: " (paper)"}.get(row.beta, "")
-    size = f" step {row.step_size:g}" if row.ambiguous else ""
-    return f"{row.sampler} β={row.beta:g}{meaning}{size}"
-
-
-def _print_notes(chapter: Chapter, rows: Sequence[TableRow], keys: Keys, console: Console) -> None:
-    """Reasons, each once, and the score keys."""
-    said: dict[str, str] = {}
-    for row in rows:
-        for status in row.statuses - {"done"}:
-            said.setdefault(f"{row.label}: {row.status}", status)
-    for summary in chapter.rows:
-        if summary.metric is None:
-            said.setdefault(f"{summary.label}: {summary.status}: {summary.reason}", summary.status)
-    for line, status in said.items():
-        console.print(Text(line, style=_STYLES.get(status, "")))
-    for line in keys.legend():
-        console.print(Text(line, style="dim"))
-
-
-def _status(row: TableRow) -> Text:
-    status = next((status for status in _STYLES if status in row.statuses), "done")
-    return Text("COLLAPSED" if status == "collapsed" else status, style=_STYLES.get(status, ""))
+def _text(cell: Cell) -> str:
+    return cell.short or f"{cell.code} {cell}".strip()

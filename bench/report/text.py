@@ -1,4 +1,4 @@
-"""Numbers, names and tables as the report writes them: three significant digits, one meaning one wording."""
+"""Numbers and names as the report writes them: three significant digits, one wording per meaning."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from functools import cache
 
 from bench.metrics import METRICS, base_name, metric
-from bench.results.facts import DATA
 from bench.stats import Estimate
 
 __all__ = [
@@ -19,13 +18,16 @@ __all__ = [
     "direction",
     "escape",
     "estimate_text",
+    "interval_text",
     "listed",
     "metric_order",
     "number",
     "readout_name",
+    "readout_text",
     "short_count",
     "short_names",
     "shortened_note",
+    "span",
     "table",
 ]
 
@@ -34,7 +36,7 @@ PAPER_BETA = 100.0
 
 
 def number(value: float | None, like: float | None = None) -> str:
-    """A value to three significant digits, or with as many decimals as `like` would have; "—" for a missing one."""
+    """Return a value to three significant digits, or with as many decimals as `like` would have; "—" for a missing one."""
     if value is None:
         return "—"
     scale = abs(value if like is None else like)
@@ -45,27 +47,43 @@ def number(value: float | None, like: float | None = None) -> str:
     return text.replace("-", "−") if float(text.replace(",", "")) else text.lstrip("-")
 
 
+def interval_text(mean: float | None, low: float | None, high: float | None) -> tuple[str, str]:
+    """Return a mean and its interval with equal decimals, ("12.1", "[10.3, 14.0]"); the interval may be empty."""
+    if mean is None or low is None or high is None:
+        return number(mean), ""
+    like = max(abs(mean), (high - low) / 2)
+    return number(mean, like), f"[{number(low, like)}, {number(high, like)}]"
+
+
 def estimate_text(estimate: Estimate | None) -> str:
-    """The mean and its interval with equal decimals, "12.1 [10.3, 14.0]"; without an interval the mean alone."""
+    """Return the same of an estimate in one piece, "12.1 [10.3, 14.0]"."""
     if estimate is None:
         return "—"
-    if estimate.ci_low is None or estimate.ci_high is None:
-        return number(estimate.mean)
-    like = max(abs(estimate.mean), (estimate.ci_high - estimate.ci_low) / 2)
-    return f"{number(estimate.mean, like)} [{number(estimate.ci_low, like)}, {number(estimate.ci_high, like)}]"
+    return " ".join(interval_text(estimate.mean, estimate.ci_low, estimate.ci_high)).strip()
 
 
 def short_count(value: float) -> str:
-    """A large count with three digits: 1.23 M."""
+    """Return a large count with three digits: 1.23 M."""
     for limit, suffix in ((1e12, " T"), (1e9, " G"), (1e6, " M"), (1e3, " k")):
         if abs(value) >= limit:
             return f"{value / limit:.3g}{suffix}"
     return f"{value:.3g}"
 
 
+def span(values: Sequence[int], word: str = "–") -> str:
+    """Return the least and the greatest of some counts, once where they agree; "—" for none."""
+    ends = dict.fromkeys((min(values), max(values))) if values else ()
+    return word.join(f"{value:,}" for value in ends) or "—"
+
+
+def listed(words: Sequence[str]) -> str:
+    """Return words in a row: "a", "a and b", "a, b and c"."""
+    return " and ".join(part for part in (", ".join(words[:-1]), *words[-1:]) if part)
+
+
 @cache
 def direction(name: str) -> int:
-    """+1 where higher is better, −1 where lower is, 0 where neither is, or the catalogue does not know."""
+    """Return +1 where higher is better, −1 where lower is, 0 where neither is or the metric is unknown."""
     try:
         return {"higher": 1, "lower": -1}.get(metric(name).direction, 0)
     except KeyError:
@@ -74,18 +92,26 @@ def direction(name: str) -> int:
 
 @cache
 def about_density(name: str) -> bool:
-    """Whether a metric speaks about the trained density, so that it belongs to β=1 and to no samples."""
+    """Return whether a metric is about the trained density, so that it belongs to β=1 and to no samples."""
     known = METRICS.get(base_name(name))
     return (known is not None and known.about == "density") or name.startswith("likelihood")
 
 
+@cache
+def metric_order(name: str) -> tuple[int, str]:
+    """Return what sorts metrics as the catalogue lists them (Fréchet distance first), unknown ones last."""
+    names = list(METRICS)
+    base = base_name(name)
+    return (names.index(base) if base in names else len(names), name)
+
+
 def arrow(name: str) -> str:
-    """The metric's name with the better direction: "fd[digits-cnn] ↓"."""
+    """Return the metric's name with the better direction: "fd[digits-cnn] ↓"."""
     return f"{name} {('↓', '', '↑')[direction(name) + 1]}".rstrip()
 
 
 def short_names(names: Sequence[str]) -> dict[str, str]:
-    """Names for the headings of one table: where all are by one extractor, only the first still says so.
+    """Return names for the headings of one table: where all share an extractor, only the first still names it.
 
     Example:
         >>> short_names(["fd[digits-cnn]", "is[digits-cnn]", "likelihood-gain"])
@@ -99,68 +125,52 @@ def short_names(names: Sequence[str]) -> dict[str, str]:
 
 
 def shortened_note(names: Sequence[str]) -> str:
-    """What `short_names` left out, as a sentence; empty where it left out nothing."""
+    """Return what `short_names` left out, as a sentence; empty where it left out nothing."""
     short = [base_name(name) for name, shown in short_names(names).items() if shown != name]
     if not short:
         return ""
     extractor = next(name for name in names if "[" in name).partition("[")[2].rstrip("]")
-    return f"{listed(short)} {'are' if len(short) > 1 else 'is'} in the features of {extractor}, too."
-
-
-def readout_text(sampler: str | None, beta: float | None, step_size: float | None, steps: int | None) -> str:
-    """A readout by its name, a chain also by its step size and length."""
-    name = readout_name(sampler, beta)
-    return f"{name}, step {step_size:g}, {steps:,} steps" if steps and step_size else name
-
-
-def listed(words: Sequence[str]) -> str:
-    """Words in a row: "a", "a and b", "a, b and c"."""
-    return " and ".join(part for part in (", ".join(words[:-1]), *words[-1:]) if part)
-
-
-@cache
-def metric_order(name: str) -> tuple[int, str]:
-    """Sorts metrics as the catalogue lists them (Fréchet distance first), unknown ones last."""
-    names = list(METRICS)
-    base = base_name(name)
-    return (names.index(base) if base in names else len(names), name)
+    return f"{listed(short)} also use the features of {extractor}."
 
 
 def beta_name(beta: float) -> str:
-    """The short name of a temperature: the model's own, the paper's, or neither."""
+    """Return the short name of a temperature: the model's own, the paper's, or neither."""
     if beta == 1.0:
         return "β=1, the model"
     return f"β={beta:g}, the paper's protocol" if beta == PAPER_BETA else f"β={beta:g}"
 
 
 def beta_note(beta: float) -> str:
-    """The full name: whoever reads a row of β ≠ 1 is told that it is not the trained density."""
+    """Return the full name, which tells the reader of β ≠ 1 that this is not the trained density."""
     if beta == 1.0:
         return beta_name(beta)
     return f"{beta_name(beta)}: a {'colder' if beta > 1 else 'hotter'} target than the trained density"
 
 
 def readout_name(sampler: str | None, beta: float | None, *, full: bool = False) -> str:
-    """What was sampled, in words."""
-    if sampler is None:
-        return "—"
-    if sampler == "base":
-        return "base alone"
-    if sampler == DATA:
-        return "real data, held out"
+    """Return what was sampled, in words."""
+    named = {None: "—", "base": "base alone", "data": "real data, held out"}
+    if sampler in named:
+        return named[sampler]
     if beta is None:
-        return sampler
+        return sampler or ""
     return f"{sampler}, {beta_note(beta) if full else beta_name(beta)}"
 
 
+def readout_text(sampler: str | None, beta: float | None, step_size: float | None, steps: int | None) -> str:
+    """Return a readout by its name, a chain also by its step size and length."""
+    name = readout_name(sampler, beta)
+    return f"{name}, step {step_size:g}, {steps:,} steps" if steps and step_size else name
+
+
 def escape(text: str) -> str:
-    """Text that stays text in a Markdown table cell, whatever a failed run's reason holds."""
+    """Return text that stays text in a Markdown table cell, whatever a failed run's reason holds."""
     for sign, safe in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("\\", "&#92;"), ("|", "&#124;"), ("`", "&#96;")):
         text = text.replace(sign, safe)
     return " ".join(text.replace("*", "&#42;").replace("](", "]&#40;").split())
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], numeric: int = 0) -> str:
-    """A Markdown table whose last `numeric` columns are set right; cells are escaped by whoever writes them."""
+    """Return a Markdown table whose last `numeric` columns are right-aligned; the caller escapes the cells."""
     rule = [":---"] * (len(header) - numeric) + ["---:"] * numeric
     return "\n".join(f"| {' | '.join(line)} |" for line in (header, rule, *rows))

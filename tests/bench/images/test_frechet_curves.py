@@ -7,38 +7,32 @@ from typing import Any
 
 from bench.images.frechet_curves import frechet_table
 from bench.report.blocks import Table
-from bench.report.chapters import read_chapters
-from bench.results.facts import ReadoutFacts
 
 SIZES = (100, 200, 400, 800)
+Row = dict[str, Any]
 
 
-def readout(
-    limit: float, slope: float, chain: tuple[str, float | None, float | None, int] = ("base", None, None, 0),
-    sizes: Sequence[int] = SIZES,
-) -> ReadoutFacts:  # fmt: skip
-    """A distance that is exactly a line in 1/N."""
-    curve = tuple((size, limit + slope / size) for size in sizes)
-    return ReadoutFacts(*chain, sizes[-1], "train", "digits-cnn", curve, limit)
+def line(limit: float, slope: float, sizes: Sequence[int] = SIZES) -> Row:
+    """A row of a readout whose distance is exactly a line in 1/N."""
+    curve = [[size, limit + slope / size] for size in sizes]
+    return {"about": {"row": {"frechet_curve": curve, "scores": {"fd-infinity[digits-cnn]": limit}}}}
 
 
-def table_of(made: Any, readouts: dict[tuple[str, int], list[ReadoutFacts]], status: str = "done") -> Table | None:
-    rows = [made.row(model, seed, status=status) for model, seed in readouts]
-    facts = [made.facts(model, seed, readouts=found) for (model, seed), found in readouts.items()]
-    (chapter,) = read_chapters(made.frame(rows), facts)
-    return frechet_table(chapter)
+def table_of(made: Any, *rows: Row) -> Table | None:
+    (section,) = made.results(rows).sections()
+    return frechet_table(section)
 
 
 def test_means_over_seeds_and_what_the_finite_number_adds(made: Any) -> None:
-    table = table_of(made, {("gebm", 0): [readout(10.0, 800.0)], ("gebm", 1): [readout(20.0, 800.0)]})
+    table = table_of(made, made.row(**line(10.0, 800.0)), made.row(seed=1, **line(20.0, 800.0)))
     assert table is not None
-    (line,) = table.rows
-    assert [cell.value for cell in line[2:]] == [23.0, 19.0, 17.0, 16.0, 15.0, 1.0, 2]
+    (row,) = table.rows
+    assert [cell.value for cell in row[2:]] == [23.0, 19.0, 17.0, 16.0, 15.0, 1.0, 2]
 
 
 def test_only_the_longest_of_each_chain_is_shown(made: Any) -> None:
-    chains = [("ula", 1.0, 1e-2, steps) for steps in (10, 100)] + [("ula", 100.0, 1e-4, 10)]
-    table = table_of(made, {("gebm", 0): [readout(5.0, 1.0), *(readout(4.0, 1.0, chain) for chain in chains)]})
+    chains = [made.row(**made.chain(1.0, steps), **line(4.0, 1.0)) for steps in (10, 100)]
+    table = table_of(made, made.row(**line(5.0, 1.0)), *chains, made.row(**made.chain(100.0, 10), **line(4.0, 1.0)))
     assert table is not None
     assert [row[1].text for row in table.rows] == [
         "base alone",
@@ -48,22 +42,20 @@ def test_only_the_longest_of_each_chain_is_shown(made: Any) -> None:
 
 
 def test_a_ranking_that_the_number_of_images_decides_is_called_one(made: Any) -> None:
-    steady = table_of(made, {("gebm", 0): [readout(10.0, 100.0)], ("gan-ns", 0): [readout(11.0, 100.0)]})
-    turning = table_of(made, {("gebm", 0): [readout(10.0, 2000.0)], ("gan-ns", 0): [readout(11.0, 100.0)]})
-    assert steady is not None
-    assert turning is not None
-    assert "is that at infinitely many" in steady.notes[-1]
-    assert "too few for a ranking" in turning.notes[-1]
+    for slope, words in ((100.0, "is that at infinitely many"), (2000.0, "too few for a ranking")):
+        table = table_of(made, made.row(**line(10.0, slope)), made.row("gan-ns", **line(11.0, 100.0)))
+        assert table is not None
+        assert words in table.notes[-1]
 
 
 def test_other_numbers_of_images_are_left_out(made: Any) -> None:
-    found = {("gebm", seed): [readout(10.0, 100.0)] for seed in (0, 1)}
-    table = table_of(made, found | {("gan-ns", 0): [readout(1.0, 1.0, sizes=(50, 60))]})
+    rows = [made.row(seed=seed, **line(10.0, 100.0)) for seed in (0, 1)]
+    table = table_of(made, *rows, made.row("gan-ns", **line(1.0, 1.0, sizes=(50, 60))))
     assert table is not None
     assert [row[0].code for row in table.rows] == ["gebm"]
 
 
-def test_nothing_recorded_or_stale_is_no_table(made: Any) -> None:
-    bare = ReadoutFacts("base", None, None, 0, 1000, "train", "digits-cnn")
-    assert table_of(made, {("gebm", 0): [bare]}) is None
-    assert table_of(made, {("gebm", 0): [readout(1.0, 1.0)]}, status="stale") is None
+def test_nothing_recorded_stale_or_unfinished_is_no_table(made: Any) -> None:
+    assert table_of(made, made.row()) is None
+    for change in ({"stale": "gebm.objectives changed"}, {"status": "unfinished"}):
+        assert table_of(made, made.row(**line(1.0, 1.0), **change)) is None

@@ -14,36 +14,52 @@ from bench.images.published import (
     published_sentence,
 )
 from bench.report import render, write_report
-from bench.report.chapters import Chapter, read_chapters
-from bench.results.facts import ReadoutFacts, RunFacts
+from bench.results.frame import Results, Section
 
 STATED = {"cifar10": ["23.02", "19.31"], "celeba-32": ["5.21"], "imagenet32": [], "lsun-bedroom": []}
-PAPERS = {"network": {"family": "sngan", "latent": 100, "width": 64}, "base_steps": 150_000, "batch_size": 128}
+PAPERS = {
+    "network": {"family": "sngan", "latent": 100, "width": 64},
+    "training": {"base_steps": 150_000, "batch_size": 128},
+}
+SCORED = {"readout": {"kind": "base", "samples": 50_000, "reference": "train", "extractor": "inception-v3-compat"}}
 
 
-def chapter_of(made: Any, dataset: str, metric: str = "fid", steps: int = 1000, **about: Any) -> Chapter:
+def results_of(made: Any, dataset: str, metric: str = "fid", steps: int = 1000, **config: Any) -> Results:
     """A study of one seed on that dataset in that metric, its longest chain so long, its runs made as said."""
     rows = [
-        row | {"dataset": dataset, "metric": metric, "steps": steps if row["steps"] == 300 else row["steps"]}
+        row
+        | {
+            "dataset": dataset,
+            "metric": metric,
+            "steps": steps if row["steps"] == 300 else row["steps"],
+            "about": SCORED,
+        }
         for row in made.study(1)
         if row["metric"] == made.FD
     ]
-    scored = ReadoutFacts("base", None, None, 0, 50_000, "train", "inception-v3-compat")
-    settings: dict[str, Any] = {**PAPERS, "readouts": [scored], **about}
-    facts = [made.facts(model, **settings) for model in ("gebm", *made.GANS)]
-    (chapter,) = read_chapters(made.frame(rows), facts)
-    return chapter
+    facts = made.facts(spec={"config": {**PAPERS, **config}})
+    return made.results(rows, {row["run"]: facts for row in rows})  # type: ignore[no-any-return]
 
 
-def published_column(chapter: Chapter) -> list[str]:
-    table = published_images_table(chapter)
+def section_of(made: Any, dataset: str, **about: Any) -> Section:
+    (section,) = results_of(made, dataset, **about).sections()
+    return section
+
+
+def section_with(made: Any, rows: list[Any]) -> Section:
+    (section,) = made.results(rows).sections()
+    return section  # type: ignore[no-any-return]
+
+
+def published_column(section: Section) -> list[str]:
+    table = published_images_table(section)
     assert table is not None
     return [row[1].text for row in table.rows]
 
 
 @pytest.mark.parametrize("dataset", STATED)
 def test_only_verified_cells_are_stated_and_all_others_are_dashes(made: Any, dataset: str) -> None:
-    first, *others = published_column(chapter_of(made, dataset))
+    first, *others = published_column(section_of(made, dataset))
     assert set(others) == {"—"}
     if STATED[dataset]:
         assert all(value in first for value in STATED[dataset])
@@ -53,15 +69,15 @@ def test_only_verified_cells_are_stated_and_all_others_are_dashes(made: Any, dat
 
 
 def test_a_dataset_that_the_paper_does_not_have_gets_no_table(made: Any) -> None:
-    chapter = chapter_of(made, "digits")
-    assert published_images_table(chapter) is None
-    assert orientation_table(chapter) is None
-    assert published_sentence(chapter) == ""
+    section = section_of(made, "digits")
+    assert published_images_table(section) is None
+    assert orientation_table(section) is None
+    assert published_sentence(section) == ""
     assert published_cells("celeba-64") is None
 
 
 def test_the_papers_number_stands_beside_its_own_temperature_only(made: Any) -> None:
-    table = published_images_table(chapter_of(made, "cifar10"))
+    table = published_images_table(section_of(made, "cifar10"))
     assert table is not None
     beside = {row[3].text.partition(" the")[0]: row[1].text for row in table.rows if row[1].text != "—"}
     assert list(beside) == ["ula, β=100,"]
@@ -75,46 +91,44 @@ def test_several_samplers_do_not_each_get_the_number(made: Any) -> None:
     rows += [
         made.row(dataset="cifar10", metric="fid", **made.chain(100.0, 1000, sampler=name)) for name in ("ula", "mala")
     ]
-    (chapter,) = read_chapters(made.frame(rows))
-    found = published_column(chapter)
+    found = published_column(section_with(made, rows))
     assert sum("23.02" in text for text in found) == 1
     assert found.count("the same") == 1
 
 
 def test_the_papers_number_is_there_even_where_we_have_none(made: Any) -> None:
-    (chapter,) = read_chapters(made.frame([made.row("gan-ns", dataset="celeba-32", metric="fid")]))
-    table = published_images_table(chapter)
+    table = published_images_table(section_with(made, [made.row("gan-ns", dataset="celeba-32", metric="fid")]))
     assert table is not None
     assert [(row[1].text[:4], row[3].text) for row in table.rows] == [("5.21", "not run"), ("—", "base alone")]
 
 
 def test_nothing_is_said_to_compare_unless_all_that_is_known_agrees(made: Any) -> None:
-    def said(chapter: Chapter) -> str:
-        table = published_images_table(chapter)
+    def said(section: Section) -> str:
+        table = published_images_table(section)
         assert table is not None
         return " ".join(table.notes)
 
-    alike = said(chapter_of(made, "cifar10"))
+    alike = said(section_of(made, "cifar10"))
     assert alike.startswith("The same data, networks, steps and extractor.")
     assert "could not be verified" in alike
     differing = {
         "is no FID": {"metric": "fd[cifar10-cnn]"},
         "cifar10-jpeg75 is not CIFAR-10": {"dataset": "cifar10-jpeg75"},
         "chains of 300 steps instead of 1,000": {"steps": 300},
-        "2,500 base steps instead of 150,000": {"base_steps": 2500},
+        "2,500 base steps instead of 150,000": {"training": {"base_steps": 2500, "batch_size": 128}},
         "SNGAN ConvNet of width 16 instead of": {"network": {"family": "sngan", "width": 16}},
         "fully connected networks instead of": {"network": {"family": "mlp"}},
-        "networks and training of ours are not recorded": {"network": {}, "base_steps": None},
+        "networks and training of ours are not recorded": {"network": {}, "training": None},
     }
     for words, change in differing.items():
-        text = said(chapter_of(made, **{"dataset": "cifar10", **change}))
+        text = said(section_of(made, **{"dataset": "cifar10", **change}))
         assert text.startswith("The two do not compare: ")
         assert words in text
         assert [other for other in differing if other in text] == [words]
 
 
 def test_each_sides_protocol_is_told(made: Any) -> None:
-    table = published_images_table(chapter_of(made, "cifar10"))
+    table = published_images_table(section_of(made, "cifar10"))
     assert table is not None
     theirs, ours = table.legend
     assert all(part in theirs for part in ("arXiv 2003.05033", "150,000 base steps", "energy times 100"))
@@ -122,20 +136,18 @@ def test_each_sides_protocol_is_told(made: Any) -> None:
 
 
 def test_stale_scores_and_runs_without_scores_are_not_set_beside_published_ones(made: Any) -> None:
-    stale = [made.row(dataset="cifar10", metric="fid", status="stale")]
+    stale = [made.row(dataset="cifar10", metric="fid", stale="gebm.objectives changed")]
     failed = [made.unscored("gebm", 0, "failed", "diverged") | {"dataset": "cifar10"}]
     for rows in (stale, failed):
-        (chapter,) = read_chapters(made.frame(rows))
-        assert published_images_table(chapter) is None
-        assert published_sentence(chapter) == ""
+        section = section_with(made, rows)
+        assert published_images_table(section) is None
+        assert published_sentence(section) == ""
 
 
 def test_every_form_of_the_report_has_them(made: Any, tmp_path: Path) -> None:
-    chapter = chapter_of(made, "cifar10-jpeg75", metric="fd[cifar10-jpeg75-cnn]", base_steps=2500)
-    rows = [row | {"dataset": "cifar10-jpeg75"} for row in made.study(1) if row["metric"] == made.FD]
-    facts: list[RunFacts] = list(chapter.facts)
+    results = results_of(made, "cifar10-jpeg75", metric="fd[cifar10-jpeg75-cnn]")
     for form in ("markdown", "html", "latex"):
-        text = write_report(made.frame(rows), facts, tmp_path, form).read_text()
+        text = write_report(results, tmp_path, form).read_text()
         assert "23.02 and 19.31" in text, form
         assert "is not CIFAR-10" in text, form
-    assert "16.77 ± 0.04" in render(made.frame(rows))
+    assert "16.77 ± 0.04" in render(results)

@@ -10,8 +10,6 @@ from rich.console import Console
 from bench.images.sampler_table import sampler_tables
 from bench.report import render, terminal_table
 from bench.report.blocks import Table
-from bench.report.chapters import read_chapters
-from bench.results.facts import ReadoutFacts
 
 
 def cells(table: Table, name: str) -> dict[tuple[str, str], float | None]:
@@ -38,7 +36,7 @@ def rows_of(made: Any) -> list[dict[str, Any]]:
 
 
 def test_longest_chains_by_sampler_step_and_dataset(made: Any) -> None:
-    paper, model = sampler_tables(read_chapters(made.frame(rows_of(made))))
+    paper, model = sampler_tables(made.results(rows_of(made)).sections())
     assert "β=100" in paper.title
     assert "β=1," in model.title
     assert cells(paper, "digits") == {
@@ -53,7 +51,7 @@ def test_longest_chains_by_sampler_step_and_dataset(made: Any) -> None:
 
 
 def test_seeds_intervals_and_costs_are_in_the_cells(made: Any) -> None:
-    paper, _ = sampler_tables(read_chapters(made.frame(rows_of(made))))
+    paper, _ = sampler_tables(made.results(rows_of(made)).sections())
     line = next(row for row in paper.rows if row[1].text == "mala")
     assert [cell.text for cell in line[-3:]] == ["100", "100", "101"]
     assert line[3].detail.startswith("[")
@@ -61,24 +59,28 @@ def test_seeds_intervals_and_costs_are_in_the_cells(made: Any) -> None:
 
 
 def test_other_settings_of_a_chain_are_beside_its_name(made: Any) -> None:
-    def scored(sampler: str, **settings: Any) -> ReadoutFacts:
-        return ReadoutFacts(sampler, 100.0, 1e-4, 100, 1000, "train", "digits-cnn", settings=tuple(settings.items()))
-
-    readouts = [scored("ula"), scored("mala", friction=100, decay_factor=0.1, decay_every=200)]
-    paper, _ = sampler_tables(read_chapters(made.frame(rows_of(made)), [made.facts("gebm", readouts=readouts)]))
+    rows = rows_of(made)
+    chain = {"settings": {"friction": 100}, "decay_factor": 0.1, "decay_every": 200}
+    for row in rows:
+        if row["sampler"] == "mala" and row["beta"] == 100:
+            row["about"] = {"readout": {"chain": chain}}
+    paper, _ = sampler_tables(made.results(rows).sections())
     details = {row[1].text: row[1].detail for row in paper.rows}
     assert details == {"base alone": "", "ula": "", "mala": "friction 100, step ×0.1 every 200 steps"}
 
 
 def test_one_sampler_is_no_table(made: Any) -> None:
-    assert sampler_tables(read_chapters(made.frame(made.study()))) == []
+    assert sampler_tables(made.results(made.study()).sections()) == []
 
 
 def test_stale_and_other_keys_are_not_mixed_in(made: Any) -> None:
     rows = rows_of(made)
-    rows += [made.row(seed=seed, value=1.0, status="stale", **made.chain(100.0, 999, sampler="hmc")) for seed in (0, 1)]
+    rows += [
+        made.row(seed=seed, value=1.0, stale="gebm.samplers changed", **made.chain(100.0, 999, sampler="hmc"))
+        for seed in (0, 1)
+    ]
     rows += [made.row(seed=0, value=2.0, key="another", **made.chain(100.0, 50, sampler="rwm"))]
-    paper, _ = sampler_tables(read_chapters(made.frame(rows)))
+    paper, _ = sampler_tables(made.results(rows).sections())
     assert "hmc" not in {row[1].text for row in paper.rows}
     assert "(key 2)" in next(str(row[3]) for row in paper.rows if row[1].text == "rwm")
 
@@ -90,26 +92,26 @@ def test_collapse_is_said(made: Any) -> None:
         )
         for name in ("ula", "mala")
     ]
-    (table,) = sampler_tables(read_chapters(made.frame(rows)))
+    (table,) = sampler_tables(made.results(rows).sections())
     assert all(row[3].tone == "bad" and "collapsed" in row[3].detail for row in table.rows)
 
 
 def test_one_dataset_of_two_suites_is_two_columns(made: Any) -> None:
     rows = rows_of(made)
     rows += [row | {"suite": "images-wide", "run": f"wide-{row['run']}"} for row in rows]
-    paper, _ = sampler_tables(read_chapters(made.frame(rows)))
+    paper, _ = sampler_tables(made.results(rows).sections())
     heads = [column.name for column in paper.columns if column.name.startswith("digits")]
     assert heads == ["digits (images, quick), fd[digits-cnn] ↓", "digits (images-wide, quick), fd[digits-cnn] ↓"]
 
 
 def test_every_form_shows_the_scores(made: Any) -> None:
-    frame = made.frame(rows_of(made))
+    results = made.results(rows_of(made))
     console = Console(file=io.StringIO(), width=120)
-    terminal_table(frame, console)
+    terminal_table(results, console)
     assert isinstance(console.file, io.StringIO)
-    paper, _ = sampler_tables(read_chapters(frame))
+    paper, _ = sampler_tables(results.sections())
     scores = [row[3].text for row in paper.rows]
-    for text in (render(frame), render(frame, format="html"), render(frame, format="latex"), console.file.getvalue()):
+    for text in (*(render(results, form) for form in ("markdown", "html", "latex")), console.file.getvalue()):
         part = text[text.index("Samplers at") :]
         assert all(score in part for score in scores)
         assert "fd[digits-cnn]" in part

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
+
+from bench.report import write_report
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chrome")
@@ -35,8 +36,8 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def page(made: Any, tmp_path_factory: pytest.TempPathFactory) -> str:
-    path: Path = made.write_page(tmp_path_factory.mktemp("page"))
-    return path.as_uri()
+    folder = tmp_path_factory.mktemp("page")
+    return write_report(made.page_study(folder), folder / "out", "html").as_uri()
 
 
 def show(browser: Any, page: str, width: int = 1280, height: int = 800, scheme: str = "light") -> None:
@@ -131,13 +132,13 @@ def test_the_page_never_scrolls_sideways(browser: Any, page: str, width: int) ->
 def test_dark_is_dark_and_can_be_read(browser: Any, page: str) -> None:
     script = """const light = text => { const [r, g, b] = text.match(/\\d+/g).map(Number); return (r + g + b) / 765; };
         const style = getComputedStyle(document.body);
-        const label = getComputedStyle(document.querySelector('.chart text'));
-        return [light(style.backgroundColor), light(style.color), light(label.fill)]"""
+        const chart = getComputedStyle(document.querySelector('figure:has(.chart)'));
+        return [light(style.backgroundColor), light(style.color), chart.filter]"""
     for scheme, sense in (("light", 1), ("dark", -1)):
         show(browser, page, scheme=scheme)
-        paper, ink, label = browser.execute_script(script)
+        paper, ink, turned = browser.execute_script(script)
         assert sense * (paper - ink) > 0.6
-        assert sense * (paper - label) > 0.6
+        assert ("invert" in turned) == (scheme == "dark")
 
 
 def test_the_first_screen_answers(browser: Any, page: str) -> None:
@@ -157,5 +158,5 @@ def test_all_pictures_are_drawn(browser: Any, page: str) -> None:
     heights = browser.execute_script(
         "return Array.from(document.querySelectorAll('.chart svg'), s => s.getBoundingClientRect().height)"
     )
-    assert len(heights) >= 8
+    assert len(heights) >= 3
     assert min(heights) > 150

@@ -17,12 +17,9 @@ from matplotlib.image import imread
 from rich.console import Console
 
 from bench.report import render, terminal_table, write_report
-from bench.report.chapters import read_chapters
-from bench.report.curves import read_curve
-from bench.report.pictures import sample_rows, write_all_figures
-from bench.report.plots import curves_figure, samples_figure, score_chart, score_figure
+from bench.report.figures import read_curve
 from bench.report.text import estimate_text, number, short_names, shortened_note
-from bench.results.scores import NothingToReportError
+from bench.results.frame import NothingToReportError
 from bench.stats import Estimate
 
 HOSTILE = "energy|loss is NaN\n<script>*x*</script> [a](b) `c` [bold red]"
@@ -34,41 +31,53 @@ def tables(text: str) -> list[list[list[str]]]:
     return [[line.strip("|").split(" | ") for line in block.splitlines()] for block in blocks]
 
 
-@pytest.fixture
-def written(made: Any, tmp_path: Path) -> tuple[Path, str]:
+def printed(results: Any, width: int = 200) -> str:
+    console = Console(file=io.StringIO(), width=width)
+    terminal_table(results, console)
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+@pytest.fixture(scope="module")
+def written(made: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    folder = tmp_path_factory.mktemp("written")
     rows = [*made.study(), made.unscored("gan-ns", 3, "failed", HOSTILE), made.unscored("gebm", 3, "missing", "")]
-    path = write_report(made.frame(rows), made.study_facts(tmp_path), tmp_path / "out")
+    path = write_report(made.study_on_disk(folder, rows), folder / "out")
     return path, path.read_text()
 
 
 def test_the_answer_comes_first(written: tuple[Path, str]) -> None:
-    _, text = written
     order = [
         "## What do these runs say about the paper's claims?",
-        "Does the energy help",
-        "**At β=1, the model",
-        "**At β=100",
-        "### Scores",
-        "Score key of",
-        "### Score against",
-        "### Samples along the chain",
+        *(
+            "Does the energy help",
+            "**At β=1, the model",
+            "**At β=100",
+            "### Samples along the chain",
+            "### Score against",
+        ),
+        *("### Scores", "Score key of", "### Paired differences", "### Training", "### Runs without scores"),
+        *("### Certificate", "### Time", "### How it was made", "## Environment"),
     ]
-    order += ["### Paired differences", "### Runs without scores", "### Certificate", "### Time", "## Environment"]
-    places = [text.index(heading) for heading in order]
+    places = [written[1].index(heading) for heading in order]
     assert places == sorted(places)
 
 
 def test_every_table_is_whole(written: tuple[Path, str]) -> None:
     found = tables(written[1])
-    assert len(found) == 6
+    assert len(found) == 5
     assert all(len({len(line) for line in table}) == 1 for table in found)
 
 
 def test_claims_are_bold_only_where_they_stand_among_all(made: Any) -> None:
-    table = tables(render(made.frame(made.study(seeds=8))))[0]
-    verdicts = {(line[2].strip(), float(line[5].replace("−", "-")) <= 0.05) for line in table[2:]}
-    assert verdicts >= {("**contradicted**", True), ("**supported**", True)}
-    assert all(verdict.startswith("**") == holds for verdict, holds in verdicts)
+    text = render(made.results(made.study(seeds=8)))
+    claims = text[: text.index("## digits")]
+    found = re.findall(
+        r"^  - (\**)(contradicted|supported|inconclusive)\b.*p after Holm ([^;\n]+)", claims, re.MULTILINE
+    )
+    verdicts = {(word, bool(bold), float(p.replace("−", "-")) <= 0.05) for bold, word, p in found}
+    assert verdicts >= {("contradicted", True, True), ("supported", True, True)}
+    assert all(bold == holds for _, bold, holds in verdicts)
 
 
 def test_every_figure_is_there_and_not_blank(written: tuple[Path, str]) -> None:
@@ -82,7 +91,7 @@ def test_every_figure_is_there_and_not_blank(written: tuple[Path, str]) -> None:
 
 
 def test_likelihood_stands_only_beside_the_models_own_temperature(written: tuple[Path, str]) -> None:
-    scores = tables(written[1])[1]
+    scores = tables(written[1])[0]
     column = next(i for i, name in enumerate(scores[0]) if "likelihood-gain" in name)
     for line in scores[2:]:
         assert (line[column].strip() != "—") == ("β=1, the model" in line[1])
@@ -93,66 +102,64 @@ def test_a_hostile_reason_stays_text(written: tuple[Path, str], made: Any) -> No
     assert path.parent.name == "out"
     assert "<script>" not in text
     assert "](b)" not in text
-    console = Console(file=io.StringIO(), width=200)
-    terminal_table(made.frame([made.row(), made.unscored("gebm", 1, "failed", HOSTILE)]), console)
-    assert isinstance(console.file, io.StringIO)
-    printed = console.file.getvalue()
-    assert "[bold red]" in printed
-    assert "fd[digits-cnn] ↓" in printed
+    shown = printed(made.results([made.row(), made.unscored("gebm", 1, "failed", HOSTILE)]))
+    assert "[bold red]" in shown
+    assert "fd[digits-cnn] ↓" in shown
 
 
 def test_mixed_keys_are_told_apart_in_every_form(made: Any) -> None:
-    rows = [made.row(seed=s, value=10.0) for s in range(3)] + [
-        made.row("gan-ns", s, value=99.0, key="B") for s in range(2)
-    ]
-    text = render(made.frame(rows))
+    rows = [made.row(seed=s, value=10.0) for s in range(3)]
+    rows += [made.row("gan-ns", s, value=99.0, key="B") for s in range(2)]
+    text = render(made.results(rows))
     assert "99.0 [99.0, 99.0] (key 2)" in text
     assert "Key 2, not comparable with the others: B" in text
-    assert {row["key"] for row in json.loads(render(made.frame(rows), format="json"))} == {made.KEY, "B"}
+    assert {row["key"] for row in json.loads(render(made.results(rows), "json"))} == {made.KEY, "B"}
 
 
 def test_two_settings_of_one_model_are_told_apart(made: Any) -> None:
-    rows = [made.row(identity="aaaaaaaaaa", value=10.0), made.row(seed=1, identity="bbbbbbbbbb", value=20.0)]
-    text = render(made.frame(rows))
+    rows = [
+        made.row(identity="aaaaaaaaaa", run="a", value=10.0),
+        made.row(seed=1, identity="bbbbbbbbbb", run="b", value=20.0),
+    ]
+    text = render(made.results(rows))
     assert "`gebm (aaaaaaaa)`" in text
     assert "`gebm (bbbbbbbb)`" in text
 
 
 def test_datasets_get_sections_and_figures_of_their_own(made: Any, tmp_path: Path) -> None:
-    rows = made.study()
+    rows = made.study(1)
     both = rows + [row | {"dataset": "fashion", "run": f"fashion-{row['model']}-{row['seed']}"} for row in rows]
-    path = write_report(made.frame(both), [], tmp_path / "all.md")
+    path = write_report(made.results(both), tmp_path / "all.md")
     assert path.read_text().count("### Scores") == 2
     assert len(list((tmp_path / "all-figures").glob("*-score.png"))) == 2
 
 
-@pytest.mark.parametrize("seeds", [1, 2])
-def test_few_seeds_still_make_a_report(made: Any, tmp_path: Path, seeds: int) -> None:
-    text = write_report(made.frame(made.study(seeds)), made.study_facts(tmp_path, seeds), tmp_path).read_text()
-    assert ("no interval" if seeds == 1 else "too wide to lean on") in text
+@pytest.mark.parametrize("format_", ["markdown", "html"])
+@pytest.mark.parametrize(("seeds", "words"), [(1, "no interval"), (2, "too wide to lean on")])
+def test_few_seeds_are_said_to_be_few(made: Any, seeds: int, words: str, format_: str) -> None:
+    assert words in render(made.results(made.study(seeds)), format_)
 
 
-def test_runs_not_yet_made_are_reported(made: Any, tmp_path: Path) -> None:
-    text = write_report(
-        made.frame([made.unscored("gebm", s, "missing", "") for s in range(3)]), [], tmp_path
-    ).read_text()
+@pytest.mark.parametrize("format_", ["markdown", "html", "latex"])
+def test_runs_not_yet_made_are_reported(made: Any, format_: str) -> None:
+    text = render(made.results([made.unscored("gebm", s, "missing", "") for s in range(3)]), format_)
     assert "seed 2 not run yet" in text
     assert "no answer" in text
 
 
 def test_json_and_csv_hold_the_same_rows(made: Any, tmp_path: Path) -> None:
-    frame = made.frame([*made.study(), made.unscored("gan-ns", 3, "failed", HOSTILE)])
-    records = json.loads(write_report(frame, [], tmp_path / "rows.json", "json").read_text())
-    lines = list(csv.DictReader(io.StringIO(write_report(frame, [], tmp_path, "csv").read_text())))
+    results = made.results([*made.study(), made.unscored("gan-ns", 3, "failed", HOSTILE)])
+    records = json.loads(write_report(results, tmp_path / "rows.json", "json").read_text())
+    lines = list(csv.DictReader(io.StringIO(write_report(results, tmp_path, "csv").read_text())))
     assert len(records) == len(lines)
     for record, line in zip(records, lines, strict=True):
         assert {name: "" if value is None else str(value) for name, value in record.items()} == line
 
 
 def test_the_same_store_gives_the_same_bytes(made: Any, tmp_path: Path) -> None:
-    frame, facts = made.frame(made.study()), made.study_facts(tmp_path)
+    results = made.study_on_disk(tmp_path / "runs", made.study(1), 1)
     for name in "ab":
-        write_report(frame, facts, tmp_path / name)
+        write_report(results, tmp_path / name)
     first, second = (
         {p.relative_to(tmp_path / n): p.read_bytes() for p in sorted((tmp_path / n).rglob("*.*"))} for n in "ab"
     )
@@ -160,90 +167,40 @@ def test_the_same_store_gives_the_same_bytes(made: Any, tmp_path: Path) -> None:
     assert len(first) == 6
 
 
-def test_figures_drawn_side_by_side_are_the_same(made: Any, tmp_path: Path) -> None:
-    rows = [row | {"dataset": name, "run": f"{name}-{row['run']}"} for name in "abc" for row in made.study(seeds=1)]
-    chapters = read_chapters(made.frame(rows))
-    pictures = []
-    for workers in (1, 2):
-        folder = tmp_path / str(workers)
-        folder.mkdir()
-        figures = write_all_figures(chapters, folder / "report.md", workers)
-        pictures.append([(folder / figure.path).read_bytes() for chapter in figures for figure in chapter])
-    assert len(pictures[0]) == 6
-    assert pictures[0] == pictures[1]
-
-
 def test_empty_and_unknown_are_clear(made: Any, tmp_path: Path) -> None:
     with pytest.raises(NothingToReportError, match="nothing to report yet"):
-        write_report(made.frame([]), [], tmp_path)
+        write_report(made.results([]), tmp_path)
     with pytest.raises(ValueError, match="no report format 'pdf'; there are markdown, html, json, csv"):
-        write_report(made.frame([made.row()]), [], tmp_path, "pdf")
+        write_report(made.results([made.row()]), tmp_path, "pdf")
     assert not list(tmp_path.iterdir())
 
 
-def test_sample_sheets_hold_the_longest_chains_of_the_first_seed(made: Any, tmp_path: Path) -> None:
-    (chapter,) = read_chapters(made.frame(made.study()), made.study_facts(tmp_path))
-    titles = [row.title for row in sample_rows(chapter)]
-    assert titles[:4] == ["real data, held out", "gan-hinge: base alone", "gan-ns: base alone", "gebm: base alone"]
-    assert [("β=1," in t, "β=100," in t, "300 steps" in t) for t in titles[4:]] == [
-        (True, False, True),
-        (False, True, True),
-    ]
-
-
 def test_damaged_pictures_and_curves_do_not_stop_a_report(made: Any, tmp_path: Path) -> None:
-    facts = made.study_facts(tmp_path)
-    for path in [*tmp_path.glob("gan-ns-*.npy"), *tmp_path.glob("gan-ns-*.jsonl")]:
+    results = made.study_on_disk(tmp_path, made.study(1), 1)
+    for path in [*tmp_path.glob("*/*.npy"), *tmp_path.glob("*/*.jsonl")]:
         path.write_bytes(b"broken")
-    next(tmp_path.glob("gan-hinge-0-*.npy")).unlink()
-    (chapter,) = read_chapters(made.frame(made.study()), facts)
-    assert not any("gan" in row.title for row in sample_rows(chapter))
-    assert "### Scores" in write_report(made.frame(made.study()), facts, tmp_path / "out").read_text()
-
-
-@pytest.mark.parametrize("channels", [1, 3])
-def test_sheets_show_every_pixel_as_it_is(made: Any, channels: int) -> None:
-    from bench.report.plots import SampleRow
-
-    images = np.random.default_rng(0).integers(0, 256, (5, channels, 8, 8), dtype=np.uint8)
-    png = samples_figure([SampleRow("a", images)])
-    assert png is not None
-    page = np.round(imread(io.BytesIO(png))[..., :3] * 255).astype(np.uint8)
-    seen = {tuple(pixel) for pixel in page.reshape(-1, 3)}
-    wanted = images.transpose(0, 2, 3, 1).reshape(-1, channels)
-    assert {tuple(np.broadcast_to(pixel, 3)) for pixel in wanted} <= seen
-
-
-def test_nothing_to_draw_is_no_figure(made: Any) -> None:
-    (chapter,) = read_chapters(made.frame([made.row()]))
-    assert score_figure(chapter.rows, [made.FD]) is None
-    assert samples_figure([]) is None
-    assert curves_figure({}) is None
+    text = write_report(results, tmp_path / "out").read_text()
+    assert "### Scores" in text
+    assert "### Samples" not in text
+    assert "### Training" not in text
 
 
 def test_a_second_phase_continues_behind_the_first(tmp_path: Path) -> None:
     path = tmp_path / "curve.jsonl"
-    lines = [{"phase": "a", "step": s, "energy_loss": 1.0} for s in (1, 2, 3)]
-    lines += [{"phase": "b", "step": s, "energy_loss": None} for s in (1, 2)]
+    lines = [{"phase": "a", "step": s, "energy_loss": 1.0, "base_loss": 2.0} for s in (1, 2, 3)]
+    lines += [{"phase": "b", "step": s, "energy_loss": 1.0, "base_loss": None} for s in (1, 2)]
     path.write_text("\n".join(json.dumps(line) for line in lines) + '\n{"phase": "b", "st')
-    curve = read_curve(path)
-    assert curve.steps.tolist() == [1, 2, 3, 4, 5]
-    assert [name for _, name in curve.phases] == ["a", "b"]
-    assert np.isnan(curve.losses["energy_loss"][3:]).all()
+    losses, phases = read_curve(path)
+    assert losses["energy_loss"][0].tolist() == [1, 2, 3, 4, 5]
+    assert losses["base_loss"][0].tolist() == [1, 2, 3]
+    assert [name for _, name in phases] == ["a", "b"]
+    assert read_curve(tmp_path / "none") == ({}, [])
 
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [
-        (None, "—"),
-        (0.0, "0.00"),
-        (-0.0, "0.00"),
-        (12.345, "12.3"),
-        (-0.01234, "−0.0123"),
-        (1234.5, "1,234"),
-        (3e-7, "3.00e−07"),
-    ],
-)
+    [(None, "—"), (0.0, "0.00"), (-0.0, "0.00"), (12.345, "12.3"), (-0.01234, "−0.0123"), (1234.5, "1,234"), (3e-7, "3.00e−07")],
+)  # fmt: skip
 def test_numbers_have_three_digits(value: float | None, text: str) -> None:
     assert number(value) == text
 
@@ -263,22 +220,39 @@ def test_an_extractor_that_all_share_is_named_once(names: list[str], shown: list
     assert bool(shortened_note(names)) == (names != shown)
 
 
+def test_an_extractor_is_named_once_per_table(written: tuple[Path, str]) -> None:
+    for table in tables(written[1])[:2]:
+        assert sum("[digits-cnn]" in name for name in table[0]) == 1
+        assert {"is ↑", "kid ↓", "precision ↑"} <= {name.strip() for name in table[0]}
+
+
+def test_interval_ends_have_the_decimals_of_the_mean() -> None:
+    assert estimate_text(Estimate(12.34, 9.87, 14.81, 3)) == "12.3 [9.9, 14.8]"
+    assert estimate_text(Estimate(0.0001, -3.2, 3.2, 2)) == "0.00 [−3.20, 3.20]"
+    assert estimate_text(Estimate(5.0, None, None, 1)) == "5.00"
+
+
 def test_mode_collapse_is_said_before_the_tables(made: Any) -> None:
     gone = {"status": "collapsed", "reason": "1 of 10 classes (collapsed)"}
     rows = [made.row(), made.row(**made.chain(1.0, 10)), made.row(**made.chain(1.0, 100), **gone), made.row("gan-ns")]
-    text = render(made.frame(rows))
     said = "gebm collapsed in 1 of 3 readouts (seed 0 collapsed: 1 of 10 classes)."
+    text, page = render(made.results(rows)), render(made.results(rows), "html")
     assert text.index(f"> **Mode collapse**: {said}") < text.index("### Scores")
-    page = render(made.frame(rows), format="html")
     assert page.index(said) < page.index("<h3>Scores")
-    assert "collapsed in" not in render(made.frame(made.study()))
+    assert "collapsed in" not in render(made.results(made.study()))
 
 
-def test_an_extractor_is_named_once_a_table(made: Any) -> None:
-    scores, differences = tables(render(made.frame(made.study())))[1:3]
-    for table in (scores, differences):
-        assert sum("[digits-cnn]" in name for name in table[0]) == 1
-        assert {"is ↑", "kid ↓", "precision ↑"} <= {name.strip() for name in table[0]}
+def test_stale_and_unfinished_rows_stand_apart_and_say_why(made: Any) -> None:
+    rows = made.study(1)
+    rows += [made.row(seed=5, value=1.5, stale="gebm.objectives changed")]
+    rows += [made.row(seed=6, value=2.5, status="unfinished", reason="after 1,200 of 2,500 steps")]
+    for text in (render(made.results(rows)), render(made.results(rows), "html"), render(made.results(rows), "latex")):
+        assert "gebm.objectives changed" in text
+        assert "1,200 of 2,500 steps" in text
+        assert "†" in text or r"$\dagger$" in text
+    text = render(made.results(rows))
+    assert text.count("† Made before a change: gebm.objectives changed") == 1
+    assert all(line[-2].strip() == "1" for line in tables(text)[0][2:])
 
 
 def test_chains_that_differ_in_their_step_only_are_told_apart(made: Any) -> None:
@@ -288,42 +262,54 @@ def test_chains_that_differ_in_their_step_only_are_told_apart(made: Any) -> None
         for seed in (0, 1)
         for size, value in ((1e-2, 10.0), (1e-3, 30.0))
     ]
-    frame = made.frame(rows)
-    for text in (render(frame), render(frame, format="html"), render(frame, format="latex")):
+    results = made.results(rows)
+    for format_ in ("markdown", "html", "latex"):
+        text = render(results, format_)
         assert "step 0.01, 10 steps" in text
         assert "step 0.001, 10 steps" in text
-    assert "**At β=1, the model (gebm, ula, step 0.001, 10 steps)**" in render(frame)
+    assert "**At β=1, the model (gebm, ula, step 0.001, 10 steps)**" in render(results)
 
 
-def test_more_chains_than_colours_are_still_drawn_apart(made: Any) -> None:
-    rows = [made.row(**made.chain(beta, 10), value=beta) for beta in range(1, 13)]
-    (chapter,) = read_chapters(made.frame(rows))
-    chart = score_chart(chapter.rows, [made.FD], (5, 3))
-    assert chart is not None
-    looks = {(line.get_color(), line.get_linestyle(), line.get_marker()) for line in chart.handles.values()}
-    assert len(looks) == len(chart.handles) == 12
+def test_the_terminal_shows_the_columns_that_fit_and_every_form_the_same_rows(made: Any) -> None:
+    results = made.results(made.study())
+    for width, others in ((100, ()), (160, ("is ↑", "kid ↓", "precision ↑"))):
+        shown = printed(results, width)
+        assert max(map(len, shown.splitlines())) <= width
+        assert all(name in shown for name in ("fd[digits-cnn] ↓", "ula β=100 (paper)", "real data, held out", *others))
+        assert "likelihood-gain ↑" not in shown
 
 
-def test_interval_ends_have_the_decimals_of_the_mean() -> None:
-    assert estimate_text(Estimate(12.34, 9.87, 14.81, 3)) == "12.3 [9.9, 14.8]"
-    assert estimate_text(Estimate(0.0001, -3.2, 3.2, 2)) == "0.00 [−3.20, 3.20]"
-    assert estimate_text(Estimate(5.0, None, None, 1)) == "5.00"
-
-
-def test_reports_are_made_without_torch(made: Any, tmp_path: Path) -> None:
-    made.frame(made.study(1)).to_json(tmp_path / "frame.json")
+def test_reports_are_made_without_torch(synthetic: Any, tmp_path: Path) -> None:
+    synthetic.make(tmp_path / "store", 1, 2, 2)
     script = f"""
 import sys
 import bench.report
 heavy = {{"torch", "pandas", "matplotlib", "scipy", "numpy", "rich"}} & sys.modules.keys()
 assert not heavy, heavy
 from pathlib import Path
-import pandas
 from rich.console import Console
-frame = pandas.read_json({str(tmp_path / "frame.json")!r})
-for format in ("markdown", "html"):
-    bench.report.write_report(frame, [], Path({str(tmp_path)!r}), format)
-bench.report.terminal_table(frame, Console())
+from bench.core.store import Store
+from bench.results.frame import scan
+results = scan(Store(Path({str(tmp_path / "store")!r})))
+for format in ("markdown", "html", "latex"):
+    bench.report.write_report(results, Path({str(tmp_path)!r}), format)
+bench.report.terminal_table(results, Console())
 assert not {{"torch", "matplotlib.pyplot"}} & sys.modules.keys()
 """
     subprocess.run([sys.executable, "-c", script], check=True, cwd=Path(__file__).parents[3], stdout=subprocess.DEVNULL)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_sheets_show_every_pixel_as_it_is(channels: int) -> None:
+    from bench.images.figures import Sheet, draw_sheets
+    from bench.report.figures import png_of
+
+    images = np.random.default_rng(0).integers(0, 256, (2, 3, channels, 8, 8), dtype=np.uint8)
+    for heads in ((), ("base", "10", "100")):
+        figure = draw_sheets([Sheet("a", images, heads)], factor=32, across=1)
+        assert figure is not None
+        page = np.round(imread(io.BytesIO(png_of(figure)))[..., :3] * 255).astype(np.uint8)
+        whole = np.broadcast_to(images[1, 2], (3, 8, 8)).transpose(1, 2, 0).repeat(4, 0).repeat(4, 1)
+        windows = np.lib.stride_tricks.sliding_window_view(page, whole.shape)[:, :, 0]
+        assert (windows == whole).all(axis=(2, 3, 4)).sum() == 1
+    assert draw_sheets([], 32, 1) is None

@@ -1,4 +1,4 @@
-"""The sentences claim what the paired intervals carry and no more."""
+"""The sentences claim what the paired intervals carry and no more; models are called what their networks say they are."""
 
 from __future__ import annotations
 
@@ -6,17 +6,20 @@ from typing import Any
 
 import pytest
 
-from bench.report.certificate import check, network_table
-from bench.report.comparisons import compare, longest_readouts
-from bench.report.verdict import verdict
-from bench.results.scores import read_scores, split_sections
+from bench.images.verdict import energy_verdict
+from bench.report.certificate import certificate, check, mismatches
+from bench.report.comparisons import compare, longest_sources
 
 FD = "fd[digits-cnn]"
 
 
-def section(made: Any, rows: list[dict[str, Any]]) -> Any:
-    (found,) = split_sections(read_scores(made.frame(rows)))
+def section(made: Any, rows: list[dict[str, Any]], facts: Any = None) -> Any:
+    (found,) = made.results(rows, facts).sections()
     return found
+
+
+def sentences(found: Any) -> list[str]:
+    return [f"{bold}{text}" for _, bold, text in energy_verdict(found).lines()]
 
 
 def duel(made: Any, gains: list[float], metric: str = FD) -> list[dict[str, Any]]:
@@ -42,7 +45,7 @@ def duel(made: Any, gains: list[float], metric: str = FD) -> list[dict[str, Any]
     ],
 )
 def test_wording_follows_interval_and_direction(made: Any, gains: list[float], metric: str, words: str) -> None:
-    (sentence,) = verdict(section(made, duel(made, gains, metric)))
+    (sentence,) = sentences(section(made, duel(made, gains, metric)))
     assert words in sentence
     assert sentence.startswith("At β=1, the model (gebm, ula, 300 steps): ")
 
@@ -50,22 +53,22 @@ def test_wording_follows_interval_and_direction(made: Any, gains: list[float], m
 def test_the_longest_chain_is_judged_not_the_best(made: Any) -> None:
     best = [made.row(seed=seed, value=0.1, **made.chain(1.0, 30)) for seed in range(3)]
     found = section(made, [*duel(made, [10.0, 11.0, 12.0]), *best])
-    assert {chain.steps for chain in longest_readouts(found)} == {300}
-    assert "worse than its own base" in verdict(found)[0]
+    assert {chain.steps for chain in longest_sources(found)} == {300}
+    assert "worse than its own base" in sentences(found)[0]
 
 
 def test_temperatures_get_sentences_of_their_own(made: Any) -> None:
-    sentences = verdict(section(made, made.study()))
-    assert len(sentences) == 3
-    assert sentences[1].startswith("At β=100, the paper's protocol: a colder target than the trained density")
-    assert "nats" in sentences[2]
-    assert "nats" not in sentences[1]
+    said = sentences(section(made, made.study()))
+    assert len(said) == 3
+    assert said[1].startswith("At β=100, the paper's protocol: a colder target than the trained density")
+    assert "nats" in said[2]
+    assert "nats" not in said[1]
 
 
 def test_different_keys_are_not_compared(made: Any) -> None:
     rows = [made.row(seed=seed, key="another") for seed in range(3)]
     rows += [made.row(seed=seed, **made.chain(1.0, 300)) for seed in range(3)]
-    (sentence,) = verdict(section(made, rows))
+    (sentence,) = sentences(section(made, rows))
     assert "not comparable with its own base (scored under different keys)" in sentence
 
 
@@ -76,50 +79,66 @@ def test_seeds_are_paired_and_the_rest_dropped(made: Any) -> None:
     assert (rival.difference.seeds, rival.difference.dropped) == ((1, 2), 2)
 
 
-def test_stale_values_enter_no_verdict(made: Any) -> None:
-    rows = [row | {"status": "stale"} for row in duel(made, [-10.0, -11.0, -12.0])]
-    assert verdict(section(made, rows)) == [
+@pytest.mark.parametrize("change", [{"stale": "gebm.objectives changed"}, {"status": "unfinished"}])
+def test_stale_and_unfinished_values_enter_no_verdict(made: Any, change: dict[str, str]) -> None:
+    rows = [row | change for row in duel(made, [-10.0, -11.0, -12.0])]
+    assert sentences(section(made, rows)) == [
         "No finished latent chain can be compared with a base yet, so there is no answer."
     ]
 
 
-def test_without_scores_there_is_no_answer(made: Any) -> None:
-    (sentence,) = verdict(section(made, [made.unscored("gebm", 0, "missing", "")]))
-    assert "no answer" in sentence
+def known(made: Any, **changes: dict[str, Any]) -> dict[str, Any]:
+    """Facts of `study` with two seeds; `changes` are of all runs of a model, its name with _ for -."""
+    found = {}
+    for model in ("gebm", *made.GANS):
+        for seed in range(2):
+            found[f"digits-{model}-{seed}"] = made.facts(seed, **changes.get(model.replace("-", "_"), {}))
+    return found
 
 
-def test_only_matching_networks_are_called_the_same_architecture(made: Any) -> None:
-    networks = {model: [made.facts(model, seed) for seed in range(2)] for model in ("gebm", "gan-ns")}
-    found = section(made, made.study())
-    matches = check(networks)
+def test_the_very_same_networks_are_called_the_same_architecture(made: Any) -> None:
+    found = section(made, made.study(2), known(made))
+    matches = check(found)
     assert len(matches) == 3
     assert all(match.matched for match in matches)
-    assert "the same architecture" in verdict(found, matches[0])[0]
+    assert "against the GANs of the same architecture, " in sentences(found)[0]
 
+
+def test_other_or_unrecorded_networks_are_not_called_a_gan_of_the_same_architecture(made: Any) -> None:
+    foreign = {"architecture": {"encoder": "eeee", "decoder": "ffff"}, "initial_weights": {}}
+    for changes, words in (
+        ({"gan_ns": foreign}, "a model without a chain and of another architecture, "),
+        ({"gan_ns": {"architecture": {}}}, "a model without a chain (architectures not recorded), "),
+    ):
+        found = section(made, made.study(2), known(made, **changes))
+        first, *_ = sentences(found)
+        assert "against the GAN of the same architecture, " in first
+        assert f"against {words}" in first
+        assert not mismatches(found)
+        (*_, outcomes) = certificate(found)
+        assert "with networks of their own: gan-ns" in " ".join(outcomes.items)
+
+
+def test_networks_of_one_name_that_differ_are_loud(made: Any) -> None:
+    facts = known(made)
     other = {"generator": "aaaa1111", "discriminator": "ffff9999"}
-    networks["gan-ns"][1] = made.facts("gan-ns", 1, architecture=other)
-    architecture, *weights = check(networks)
-    assert "NOT MATCHED" in str(architecture)
-    assert "discriminator" in str(architecture)
-    assert "gan-ns seed 1" in str(architecture)
-    assert "generator" not in str(architecture)
-    assert all(match.matched for match in weights)
-    assert "does NOT match" in verdict(found, architecture)[0]
-    assert "recorded" in verdict(found)[0]
+    facts["digits-gan-ns-1"] = made.facts(1, architecture=other)
+    found = section(made, made.study(2), facts)
+    (said,) = mismatches(found)
+    assert said.startswith("Architecture: NOT MATCHED — discriminator: ")
+    assert "gan-ns seed 1" in said
+    assert "another architecture" in sentences(found)[0]
 
 
 @pytest.mark.parametrize("weights", [{"generator": "cccc0", "discriminator": "x"}, {"generator": "cccc0"}, {}])
 def test_other_or_unrecorded_initial_weights_are_loud(made: Any, weights: dict[str, str]) -> None:
-    networks = {"gebm": [made.facts("gebm", 0)], "gan-ns": [made.facts("gan-ns", 0, initial_weights=weights)]}
-    _, match = check(networks)
-    assert "NOT MATCHED" in str(match)
-    assert "discriminator" in str(match)
+    facts = {"digits-gebm-0": made.facts(), "digits-gan-ns-0": made.facts(initial_weights=weights)}
+    (said,) = mismatches(section(made, [made.row(), made.row("gan-ns")], facts))
+    assert said.startswith("Initial weights, seed 0: NOT MATCHED — discriminator")
 
 
-def test_one_model_has_nothing_to_match(made: Any) -> None:
-    assert "nothing to match" in str(check({"gebm": [made.facts("gebm")]})[0])
-
-
-def test_models_of_different_size_show_both_counts(made: Any) -> None:
-    runs = [made.facts("gebm", 0), made.facts("gebm", 1, parameters={"generator": 7, "discriminator": 28_417})]
-    assert "41,233 / 7" in network_table({"gebm": runs})
+def test_one_model_has_nothing_to_match_and_different_sizes_are_both_shown(made: Any) -> None:
+    facts = {"digits-gebm-0": made.facts(), "digits-gebm-1": made.facts(1, parameters={"generator": 7})}
+    table, outcomes = certificate(section(made, [made.row(), made.row(seed=1)], facts))
+    assert "nothing to match" in outcomes.items[0]
+    assert "41,233 / 7" in [cell.text for cell in table.rows[0]]
