@@ -79,9 +79,9 @@ def datasets_line(data: Path) -> str:
 
 def weights_line(weights: Path) -> str:
     """Whether FID can be computed, or scores are named after an in-domain classifier."""
-    from bench.metrics.extractors import inception
+    from bench.metrics.extractors import inception_weights
 
-    if inception(weights):
+    if inception_weights(weights):
         return f"inception-v3-compat found in {weights}"
     return (
         f"inception-v3-compat not found in {weights}: scores use a classifier trained on the spot and are named after it, never 'FID' "
