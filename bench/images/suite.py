@@ -81,14 +81,13 @@ class ImagesProfile(Profile):
     evaluation: Evaluation
 
     def components(self) -> list[tuple[str, ComponentKind, str]]:
-        chains = enumerate(self.evaluation.chains)
-        extractor = self.evaluation.extractor
-        return [
-            *(("evaluation.metrics", "metrics", name) for name in self.evaluation.metrics),
-            *([("evaluation.extractor", "extractors", extractor)] if extractor != "auto" else []),
-            ("network.family", "networks", str(self.network.get("family"))),
-            *((f"evaluation.chains.{i}.sampler", "samplers", chain.sampler) for i, chain in chains),
-        ]
+        asked = self.evaluation
+        found: list[tuple[str, ComponentKind, str]] = [("network.family", "networks", str(self.network.get("family")))]
+        found += [("evaluation.metrics", "metrics", name) for name in asked.metrics]
+        found += [(f"evaluation.chains.{i}.sampler", "samplers", chain.sampler) for i, chain in enumerate(asked.chains)]
+        if asked.extractor != "auto":
+            found.append(("evaluation.extractor", "extractors", asked.extractor))
+        return found
 
     def check(self) -> None:
         try:

@@ -144,7 +144,7 @@ def in_domain(dataset: Dataset, cache: Path, weights: Path | None) -> Extractor:
     content = content_digest(shown, f"{classifier.VERSION} seed=0 dataset={dataset.digest}")
 
     def train() -> Mapping[str, Tensor]:
-        model = classifier.fit(**shown, seed=0)
+        model = classifier.fit(shown["images"], shown["labels"], seed=0)
         model.measure(**labelled("test"))
         return model.state_dict()
 
