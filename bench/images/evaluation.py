@@ -21,7 +21,7 @@ from bench.core.session import InterruptedRunError
 from bench.core.settings import make
 from bench.data.images import PixelCodec
 from bench.images.models import AT_ONCE, HeldOutData, prepared
-from bench.images.suite import BaseReadout, Chain, ChainReadout, GainReadout, ImagesReadout
+from bench.images.suite import BaseReadout, Chain, ChainReadout, GainReadout, ScoredReadout
 from bench.metrics.extractors import Extractor, load_extractor
 from bench.metrics.scores import Reference, reference, score
 from gebm.model import GEBM
@@ -143,21 +143,21 @@ def as_bytes(x: Tensor, context: Context) -> Tensor:
     return codec.to_bytes(codec.quantise(x)).cpu()
 
 
-def scored_row(images: Tensor, readout: ImagesReadout, context: Context, steps: int, cost: Cost) -> dict[str, Any]:
-    """All scores of a set of images, as a row."""
+def scored_row(images: Tensor, readout: ScoredReadout, context: Context, steps: int, cost: Cost) -> dict[str, Any]:
+    """What the readout asks for of a set of images, as a row."""
     extractor, real = references(readout, context)
-    found = score(extractor.features(images), real)
+    found = score(extractor.features(images), real, readout.metrics)
     return result_row(
         steps,
         found.values,
-        str(found.key),
+        found.key,
         (cost.gradient_evaluations, cost.forward_evaluations),
         str(found.coverage) if found.coverage.collapsed else "",
         frechet_curve=[list(point) for point in found.curve],
     )
 
 
-def references(readout: ImagesReadout, context: Context) -> tuple[Extractor, Reference]:
+def references(readout: ScoredReadout, context: Context) -> tuple[Extractor, Reference]:
     """The extractor, and the real images that everything is compared with, as it sees them."""
     dataset, name, split = context.dataset, readout.extractor, readout.reference
 

@@ -9,12 +9,12 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from bench.core import registry
-from bench.core.fields import Beta, Frozen, Lengths, Positive, Rate
+from bench.core.fields import Beta, Distinct, Frozen, Lengths, Positive, Rate
 from bench.core.settings import make
 from bench.core.spec import Readout
 from bench.core.suite import Profile, Suite, SuiteError
 from bench.data import Dataset
-from bench.metrics import INCEPTION, INCEPTION_FILES
+from bench.metrics import DEFAULT_METRICS, INCEPTION, INCEPTION_FILES, extractor_entry
 from gebm.components import ComponentKind
 from gebm.settings import RefitSettings, TrainingSettings
 
@@ -26,6 +26,8 @@ __all__ = [
     "Evaluation",
     "GainReadout",
     "ImagesProfile",
+    "ImagesReadout",
+    "ScoredReadout",
     "readouts",
     "resolve",
 ]
@@ -50,11 +52,15 @@ class Chain(Frozen):
 
 
 class Evaluation(Frozen):
-    """How trained models of images are scored."""
+    """How trained models of images are scored: by which metrics, in the features of which extractor.
+
+    "auto" is Inception where its weights are at hand, else the in-domain classifier.
+    """
 
     samples: Annotated[int, Field(ge=10, le=10**7)]
     reference: Literal["train", "test"] = "train"
     extractor: str = "auto"
+    metrics: Annotated[tuple[str, ...], Field(min_length=1), Distinct] = DEFAULT_METRICS
     chains: tuple[Chain, ...] = ()
     partition_samples: Annotated[int, Field(ge=4, le=10**9)] = 20000
 
@@ -75,11 +81,13 @@ class ImagesProfile(Profile):
     evaluation: Evaluation
 
     def components(self) -> list[tuple[str, ComponentKind, str]]:
-        chains = enumerate(self.evaluation.chains)
-        return [
-            ("network.family", "networks", str(self.network.get("family"))),
-            *((f"evaluation.chains.{i}.sampler", "samplers", chain.sampler) for i, chain in chains),
-        ]
+        asked = self.evaluation
+        found: list[tuple[str, ComponentKind, str]] = [("network.family", "networks", str(self.network.get("family")))]
+        found += [("evaluation.metrics", "metrics", name) for name in asked.metrics]
+        found += [(f"evaluation.chains.{i}.sampler", "samplers", chain.sampler) for i, chain in enumerate(asked.chains)]
+        if asked.extractor != "auto":
+            found.append(("evaluation.extractor", "extractors", asked.extractor))
+        return found
 
     def check(self) -> None:
         try:
@@ -109,17 +117,30 @@ class ImagesReadout(Readout):
     reference: Literal["train", "test"]
 
 
-class BaseReadout(ImagesReadout):
+class ScoredReadout(ImagesReadout):
+    """Images scored by registered metrics."""
+
+    metrics: tuple[str, ...] = DEFAULT_METRICS
+
+    def scoring_roots(self) -> list[str]:
+        """The code that makes features and scores of images."""
+        return [
+            extractor_entry(self.extractor).target,
+            *(registry.get("metrics", each).target for each in self.metrics),
+        ]
+
+
+class BaseReadout(ScoredReadout):
     """Samples without a chain, scored."""
 
     reader: ClassVar[str] = "bench.images.evaluation:read_base"
     kind: Literal["base"] = "base"
 
     def roots(self, model: str) -> list[str]:
-        return [self.reader, f"{model}.sample", *extractor_roots(self.extractor)]
+        return [self.reader, f"{model}.sample", *self.scoring_roots()]
 
 
-class ChainReadout(ImagesReadout):
+class ChainReadout(ScoredReadout):
     """A latent chain's images, scored at several lengths."""
 
     reader: ClassVar[str] = "bench.images.evaluation:read_chain"
@@ -128,7 +149,7 @@ class ChainReadout(ImagesReadout):
 
     def roots(self, model: str) -> list[str]:
         sampler = registry.get("samplers", self.chain.sampler).target
-        return [self.reader, f"{model}.gebm", sampler, *extractor_roots(self.extractor)]
+        return [self.reader, f"{model}.gebm", sampler, *self.scoring_roots()]
 
     @property
     def slow(self) -> bool:
@@ -143,11 +164,6 @@ class GainReadout(ImagesReadout):
 
     def roots(self, model: str) -> list[str]:
         return [self.reader, f"{model}.gebm"]
-
-
-def extractor_roots(name: str) -> list[str]:
-    """The code that makes an extractor's features."""
-    return ["bench.metrics.extractors:inception" if name == INCEPTION else "bench.metrics.extractors:load_or_train"]
 
 
 def resolve(suite: Suite[ImagesProfile], profile_name: str, dataset: Dataset, entry: registry.Entry) -> dict[str, Any]:
@@ -191,25 +207,29 @@ def readouts(
     asked = profile.evaluation
     extractor = choose_extractor(dataset, weights, asked.extractor)
     common: dict[str, Any] = {"extractor": extractor, "reference": asked.reference}
-    found: list[Readout] = [BaseReadout(samples=asked.samples, **common)]
+    scored = common | {"samples": asked.samples, "metrics": asked.metrics}
+    found: list[Readout] = [BaseReadout(**scored)]
     if entry.facts.get("has_energy"):
-        found += [ChainReadout(samples=asked.samples, chain=chain, **common) for chain in asked.chains]
+        found += [ChainReadout(chain=chain, **scored) for chain in asked.chains]
         found.append(GainReadout(samples=asked.partition_samples, **common))
     return tuple(found)
 
 
 def choose_extractor(dataset: Dataset, weights: Path | None, wanted: str) -> str:
-    """For "auto" Inception where its weights are at hand; else the dataset's own classifier.
+    """Return an extractor by name; for "auto" Inception where its weights are at hand, else the dataset's own classifier.
 
     Raises:
-        SuiteError: if that is wanted, or all there is, and the dataset has no classes to train it on.
+        SuiteError: if what is wanted, or all there is, needs weights that are not at hand, or classes that the dataset does not have.
     """
-    if wanted == "auto" and weights is not None and any((weights / name).is_file() for name in INCEPTION_FILES):
+    at_hand = weights is not None and any((weights / name).is_file() for name in INCEPTION_FILES)
+    fetch = f"bench data fetch {INCEPTION}, or BENCH_WEIGHTS=folder that has {INCEPTION_FILES[0]}"
+    if wanted == "auto" and at_hand:
         return INCEPTION
+    if wanted == INCEPTION and not at_hand:
+        raise SuiteError(f"the weights of {INCEPTION} are not at hand; {fetch}")
+    if wanted not in ("auto", "in-domain"):
+        return wanted
     if dataset.kind == "image" and "train" not in dataset.labels:
         remedy = "set extractor to auto; " if wanted == "in-domain" else ""
-        raise SuiteError(
-            f"{dataset.name} has no classes to train an in-domain extractor on; {remedy}bench data fetch {INCEPTION}, or BENCH_WEIGHTS="
-            f"folder that has {INCEPTION_FILES[0]}"
-        )
+        raise SuiteError(f"{dataset.name} has no classes to train an in-domain extractor on; {remedy}{fetch}")
     return f"{dataset.name}-cnn"

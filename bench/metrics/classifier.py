@@ -1,20 +1,19 @@
 """The in-domain classifier: the features of a dataset for which no Inception weights are needed.
 
-A small convolutional network trained on the labelled training split. Training is bit-deterministic: it has explicit
+A small convolutional network trained on the labelled training split. Training is bit-deterministic on one kind of CPU: it has explicit
 generators, one thread and a fixed number of steps. `bench.metrics.extractors` caches it and hands it out.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 from torch.nn import functional
-from torch_fidelity.feature_extractor_base import FeatureExtractorBase
 
 __all__ = ["EMBEDDING", "VERSION", "Classifier", "default_steps", "fit", "single_thread"]
 
@@ -29,86 +28,42 @@ _BATCH = 64
 _SMOOTHING = 0.02  # half a point of accuracy on unseen writers; more would flatten what distinguishes images of a class
 
 
-class Classifier(FeatureExtractorBase):
-    """Convolutional classifier of C×H×W images, as torch-fidelity's registry wants one.
+class Classifier(nn.Module):
+    """Convolutional classifier of uint8 images of one shape.
 
-    Its features are "embedding" (64, after the last hidden layer's SiLU, which unlike ReLU leaves no dead units) and
-    "logits" (K). They come as float64 so that `torch_fidelity.calculate_metrics` forms its statistics in double, as
-    `bench.metrics.scores` does; the network itself is float32.
+    Its embedding is 64 wide, after the last hidden layer's SiLU, which unlike ReLU leaves no dead units.
 
     Arguments:
-        name: the name it is registered under.
-        features_list: which features `forward` returns, in that order.
-        shape: channels, height, width and number of classes; needed unless weights are given.
-        feature_extractor_weights_path: a file that `bench.metrics.extractors.load_or_train` wrote.
-
-    Raises:
-        CorruptFileError: if that file is damaged.
-        ValueError: if neither a shape nor weights are given.
+        channels, height, width: of the images.
+        classes: their number K.
     """
 
-    def __init__(
-        self,
-        name: str,
-        features_list: list[str],
-        feature_extractor_weights_path: str | None = None,
-        shape: tuple[int, int, int, int] | None = None,
-        **_: object,
-    ) -> None:
-        super().__init__(name, features_list)
-        weights = None if feature_extractor_weights_path is None else _read(feature_extractor_weights_path)
-        if weights is not None:
-            channels, height, width, classes = weights["shape"].tolist()
-        elif shape is not None:
-            channels, height, width, classes = shape
-        else:
-            raise ValueError(
-                f"the extractor '{name}' needs feature_extractor_weights_path, the file of its trained weights"
-            )
-        self.shape: Tensor
-        self.accuracy: Tensor
+    shape: Tensor
+    accuracy: Tensor
+
+    def __init__(self, channels: int, height: int, width: int, classes: int) -> None:
+        super().__init__()
         self.register_buffer("shape", torch.tensor([channels, height, width, classes]))
         self.register_buffer("accuracy", torch.tensor(math.nan))
         with torch.random.fork_rng(devices=[]):  # the layers' own initialisation draws from the global stream
             self.body = _body(channels, min(height, width))
             self.head = nn.Linear(EMBEDDING, classes)
-        if weights is not None:
-            self.load_state_dict(dict(weights))
 
-    @staticmethod
-    def get_provided_features_list() -> tuple[str, ...]:
-        return "embedding", "logits"
-
-    @staticmethod
-    def get_default_feature_layer_for_metric(metric: str) -> str:
-        return "logits" if metric == "isc" else "embedding"
-
-    @staticmethod
-    def can_be_compiled() -> bool:
-        return False
-
-    def both(self, images: UInt8[Tensor, "n c h w"]) -> tuple[Float[Tensor, "n d"], Float[Tensor, "n k"]]:
-        """Embedding and logits, float32, with gradients."""
+    def forward(self, images: UInt8[Tensor, "n c h w"]) -> tuple[Float[Tensor, "n 64"], Float[Tensor, "n k"]]:
+        """Return embedding and logits; images of another shape than the training images' are refused."""
+        expected = tuple(self.shape[:3].tolist())
+        if images.dtype != torch.uint8 or tuple(images.shape[1:]) != expected:
+            found = f"{images.dtype} {tuple(images.shape[1:])}"
+            raise ValueError(f"the classifier takes uint8 images of shape {expected}, got {found}")
         embedding: Tensor = self.body(images.float() / 127.5 - 1)
-        logits: Tensor = self.head(embedding)
-        return embedding, logits
+        return embedding, self.head(embedding)
 
     @torch.no_grad()
     def measure(self, images: UInt8[Tensor, "n c h w"], labels: Int[Tensor, " n"]) -> None:
         """Keep the share of images classified right as `accuracy`."""
         with single_thread():
-            guesses = torch.cat([self.both(batch)[1].argmax(1) for batch in torch.split(images, 500)])
+            guesses = torch.cat([self(batch)[1].argmax(1) for batch in torch.split(images, 500)])
         self.accuracy.fill_((guesses == labels).double().mean())
-
-    def forward(self, images: UInt8[Tensor, "n c h w"]) -> tuple[Tensor, ...]:
-        """The requested features as float64; refuses images of another shape than the training images'."""
-        expected = tuple(self.shape[:3].tolist())
-        if images.dtype != torch.uint8 or tuple(images.shape[1:]) != expected:
-            raise ValueError(
-                f"'{self.name}' takes uint8 images of shape {expected}, got {images.dtype} {tuple(images.shape[1:])}"
-            )
-        features = dict(zip(("embedding", "logits"), self.both(images), strict=True))
-        return tuple(features[name].double() for name in self.features_list)
 
 
 def _body(channels: int, size: int) -> nn.Sequential:
@@ -122,15 +77,15 @@ def _large_body(channels: int, size: int) -> nn.Sequential:
     layers: list[nn.Module] = []
     for number in range(1 + round(math.log2(size / 4))):
         wider = width if number == 0 else min(2 * width, 128)
-        layers += _normalised(channels if number == 0 else width, wider, stride=1 if number == 0 else 2)
+        layers += _convolution(channels if number == 0 else width, wider, stride=1 if number == 0 else 2)
         width = wider
-    layers += [*_normalised(width, width, stride=1), nn.AdaptiveAvgPool2d(2), nn.Flatten()]
+    layers += [*_convolution(width, width), nn.AdaptiveAvgPool2d(2), nn.Flatten()]
     body = nn.Sequential(*layers, nn.Linear(4 * width, EMBEDDING), nn.SiLU())
     body.to(memory_format=torch.channels_last)
     return body
 
 
-def _normalised(before: int, after: int, stride: int) -> list[nn.Module]:
+def _convolution(before: int, after: int, stride: int = 1) -> list[nn.Module]:
     convolution = nn.Conv2d(before, after, 3, stride=stride, padding=1, bias=False)
     return [convolution, nn.BatchNorm2d(after), nn.SiLU(inplace=True)]
 
@@ -145,14 +100,6 @@ def _small_body(channels: int, size: int) -> nn.Sequential:
         width = wider
     layers += [nn.Conv2d(width, width, 3, padding=1), nn.SiLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten()]
     return nn.Sequential(*layers, nn.Linear(4 * width, EMBEDDING), nn.SiLU())
-
-
-def _read(path: str) -> Mapping[str, Tensor]:
-    from pathlib import Path
-
-    from bench.metrics.sealed import read_tensors
-
-    return read_tensors(Path(path))
 
 
 @contextmanager
@@ -171,14 +118,14 @@ def default_steps(size: int) -> int:
     return 1200 if size <= 16 else 3000
 
 
-def fit(
-    name: str,
-    images: UInt8[Tensor, "n c h w"],
-    labels: Int[Tensor, " n"],
-    seed: int,
-    steps: int | None = None,
-) -> Classifier:
+def fit(images: UInt8[Tensor, "n c h w"], labels: Int[Tensor, " n"], seed: int, steps: int | None = None) -> Classifier:
     """Train a classifier with AdamW, a one-cycle schedule and random shifts of up to an eighth of the image, colour images also mirrored.
+
+    Arguments:
+        images: of at least 4×4 pixels.
+        labels: classes 0…K−1, K ≥ 2.
+        seed: of the initial weights, the order of the data and its augmentation.
+        steps: of training, `default_steps` if None.
 
     Raises:
         ValueError: if images and labels do not fit each other or there is nothing to learn.
@@ -190,7 +137,7 @@ def fit(
     generator = torch.Generator().manual_seed(seed)
     with single_thread(), torch.enable_grad():
         shape = (images.shape[1], images.shape[2], images.shape[3], int(labels.max()) + 1)
-        model = Classifier(name, ["embedding", "logits"], shape=shape)
+        model = Classifier(*shape)
         _initialise(model, generator)
         optimiser = torch.optim.AdamW(model.parameters(), weight_decay=0.01)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=3e-3, total_steps=steps)
@@ -198,7 +145,7 @@ def fit(
             shown = _shift(images[batch], max(1, size // 8), generator)
             if images.shape[1] == 3:  # colour: natural images, which mirrored ones are too; digits and letters are not
                 shown = _mirror(shown, generator)
-            logits = model.both(shown)[1]
+            logits = model(shown)[1]
             loss = functional.cross_entropy(logits, labels[batch], label_smoothing=_SMOOTHING)
             optimiser.zero_grad()
             torch.autograd.backward(loss)

@@ -1,4 +1,4 @@
-"""Tensors kept on disk by content: what is damaged is named, recomputed and never used."""
+"""Tensors cached on disk under the hash of what they were computed from; a damaged file is reported and computed again."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from bench.core.files import CorruptFileError, read_sealed, write_sealed
 
-__all__ = ["CorruptCacheWarning", "content_digest", "read_or_compute", "read_tensors"]
+__all__ = ["CorruptCacheWarning", "content_digest", "read_or_compute"]
 
 
 class CorruptCacheWarning(UserWarning):
@@ -20,7 +20,7 @@ class CorruptCacheWarning(UserWarning):
 
 
 def content_digest(tensors: Mapping[str, Tensor], context: str = "") -> str:
-    """Hex sha256 of a `context` string and named tensors: names, types, shapes and bytes, in the order of the names."""
+    """Return the hex sha256 of a `context` string and named tensors: names, types, shapes and bytes, in the order of the names."""
     digest = hashlib.sha256(context.encode())
     for name, tensor in sorted(tensors.items()):
         digest.update(f"\0{name}\0{tensor.dtype}\0{tuple(tensor.shape)}\0".encode())
@@ -28,27 +28,16 @@ def content_digest(tensors: Mapping[str, Tensor], context: str = "") -> str:
     return digest.hexdigest()
 
 
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """The tensors of a file that `read_or_compute` wrote.
+def read_or_compute(path: Path, compute: Callable[[], Mapping[str, Tensor]]) -> Mapping[str, Tensor]:
+    """Return the tensors stored at `path`, computed and stored first if they are not there whole.
 
-    Raises:
-        CorruptFileError: if the file is damaged.
-        FileNotFoundError: if it is not there.
-    """
-    return load(read_sealed(path))
-
-
-def read_or_compute(path: Path, compute: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
-    """The tensors stored at `path`, computed and stored first if they are not there whole.
-
-    Safe between processes: a file appears by renaming, and both would write the same. A damaged one is reported by a
-    `CorruptCacheWarning` and replaced.
+    Safe between processes: a file appears by renaming, and both would write the same.
 
     Raises:
         OSError: if the folder cannot be written.
     """
     try:
-        return read_tensors(path)
+        return load(read_sealed(path))
     except FileNotFoundError:
         pass
     except CorruptFileError as error:
