@@ -17,6 +17,7 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 from torch_fidelity import FeatureExtractorInceptionV3
 
+from bench.core.digests import stage
 from bench.core.files import CorruptFileError, sha256_file
 from bench.data import Dataset
 from bench.data.images import PixelCodec
@@ -128,7 +129,7 @@ def load_extractor(name: str, dataset: Dataset, cache: Path, weights: Path | Non
 def in_domain(dataset: Dataset, cache: Path, weights: Path | None) -> Extractor:  # noqa: ARG001 (it has its own)
     """Return the extractor "<dataset>-cnn", from the cache if it was trained on this very content before.
 
-    The file's name holds the hash of images, labels, seed, dataset digest and the version of the training code. Its accuracy on the test
+    The file's name holds the hash of images, labels, seed, dataset digest and the training code. Its accuracy on the test
     split is stored with it.
 
     Raises:
@@ -141,7 +142,7 @@ def in_domain(dataset: Dataset, cache: Path, weights: Path | None) -> Extractor:
         return {"images": images, "labels": torch.from_numpy(dataset.labels[split])}
 
     name, shown = f"{dataset.name}-cnn", labelled("train")
-    content = content_digest(shown, f"{classifier.VERSION} seed=0 dataset={dataset.digest}")
+    content = content_digest(shown, f"{stage(['bench.metrics.classifier:fit']).digest} seed=0 dataset={dataset.digest}")
 
     def train() -> Mapping[str, Tensor]:
         model = classifier.fit(shown["images"], shown["labels"], seed=0)
