@@ -33,6 +33,7 @@ LIBRARIES = frozenset(
 STORAGE = frozenset(
     {
         "gebm.components",
+        "bench.core.digests",
         "bench.core.registry",
         "bench.core.settings",
         "bench.core.files",
