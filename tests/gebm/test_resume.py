@@ -42,7 +42,7 @@ TRAININGS = {
     "plain": {},
     "critic-lazy-linear": {"n_critic": 3, "penalty_every": 4, "decay": "linear", "clip_norm": 0.1},
     "burst-ema-cosine": {"burst": 5, "burst_every": 4, "ema": 0.9, "decay": "cosine", "penalty_points": "both"},
-    "l2": {"energy_l2": 0.1, "weight_decay": 0.1, "penalty": 0.0, "ema": 0.5},
+    "weight-decay": {"weight_decay": 0.1, "penalty": 0.0, "ema": 0.5},
     "bf16": {"precision": "bf16", "n_critic": 2, "ema": 0.9},
 }
 REFITS = {
@@ -60,7 +60,7 @@ FLOWS = {
 }
 LIKELIHOODS = {
     "cosine": {},
-    "plateau-noise": {"decay": "plateau", "plateau_patience": 1, "noise": 0.1, "weight_decay": 0.1},
+    "noise": {"noise": 0.1, "weight_decay": 0.1},
     "ema-patient": {"ema": 0.5, "patience": 2, "decay": "constant", "learning_rate": 0.3},
 }
 OPTIONS = {"training": TRAININGS, "refit": REFITS, "likelihood": LIKELIHOODS}
