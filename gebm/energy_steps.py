@@ -12,7 +12,7 @@ from gebm.base import Base
 from gebm.negatives import Negatives
 from gebm.objectives import Objective
 from gebm.optimisation import descend
-from gebm.penalties import gradient_penalty, mean_square, penalty_points
+from gebm.penalties import gradient_penalty, penalty_points
 from gebm.precision import mixed_precision, widened
 from gebm.settings import EnergySettings
 from gebm.stream import DataStream
@@ -80,10 +80,7 @@ class EnergySteps:
             both = widened(energies(self.energy, torch.cat([x_data, x_base])))
         energy_data, energy_base = torch.chunk(both, 2)
         objective_loss = self.objective.energy_loss(energy_data, energy_base)
-        regularisation = self.penalty(x_data, x_base)
-        if self.settings.energy_l2:
-            regularisation = regularisation + self.settings.energy_l2 * mean_square(energy_data, energy_base)
-        loss = objective_loss + regularisation
+        loss = objective_loss + self.penalty(x_data, x_base)
         descend(self.optimizer, loss, self.energy, self.settings.clip_norm)
         self.count += 1
         return {

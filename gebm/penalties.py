@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-__all__ = ["gradient_penalty", "interpolate", "mean_square", "penalty_points"]
+__all__ = ["gradient_penalty", "interpolate", "penalty_points"]
 
 
 def interpolate(
@@ -59,8 +59,3 @@ def gradient_penalty(energy: nn.Module, points: Float[Tensor, "batch ..."], norm
         return gradient.flatten(1).square().sum(1).mean()
     norms: Tensor = torch.linalg.vector_norm(gradient.flatten(1), dim=1)  # its derivative at 0 is 0
     return (norms - norm).square().mean()
-
-
-def mean_square(energy_data: Float[Tensor, " data"], energy_base: Float[Tensor, " base"]) -> Float[Tensor, ""]:
-    """Return E_P[E²] + E_G[E²], which keeps energies near 0 (Du & Mordatch, 2019)."""
-    return energy_data.square().mean() + energy_base.square().mean()

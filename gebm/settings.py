@@ -30,7 +30,6 @@ class EnergySettings(Settings):
         penalty_every: apply the penalty at every k-th energy step, with k times its weight.
         penalty_points: where it is taken: on interpolates, on data, or on both.
         penalty_norm: the gradient norm that it pulls to: 0, or 1 as in WGAN-GP.
-        energy_l2: weight of mean E² over data and base samples, which keeps energies near 0.
         weight_decay: weight of ½‖ψ‖² over the energy's weights (Adam's L2); 0 for none.
         precision: of forward and backward passes, see `gebm.precision`.
     """
@@ -45,7 +44,6 @@ class EnergySettings(Settings):
     penalty_every: Positive = 1
     penalty_points: PenaltyPoints = "interpolates"
     penalty_norm: Weight = 0.0
-    energy_l2: Weight = 0.0
     weight_decay: Weight = 0.0
     precision: Precision = "float32"
 

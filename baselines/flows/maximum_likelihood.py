@@ -92,7 +92,7 @@ class MaximumLikelihood:
             average = get_ema_multi_avg_fn(settings.ema)  # type: ignore[no-untyped-call]
             self.average = AveragedModel(flow, multi_avg_fn=average, use_buffers=False)
         self.has_dropout = any(isinstance(part, nn.Dropout) and part.p > 0 for part in flow.modules())
-        self.done = self.skipped = self.halvings = self.last_halving = 0
+        self.done = self.skipped = 0
         self.best_value, self.best_step, self.best = -math.inf, 0, copy.deepcopy(flow.state_dict())
         flow.train()
         self.look()
@@ -133,7 +133,7 @@ class MaximumLikelihood:
     def descend(self) -> Losses:
         """Take one optimizer step on a minibatch; none, and return no loss, where loss or gradient is not finite."""
         settings = self.settings
-        scale_learning_rate(self.optimizer, self.learning_rate_factor())
+        scale_learning_rate(self.optimizer, learning_rate_factor(settings.decay, self.done, settings.steps))
         rows = self.data.next()
         if settings.noise:
             rows = rows + settings.noise * torch.randn(
@@ -153,13 +153,6 @@ class MaximumLikelihood:
             self.average.update_parameters(self.flow)
         return {"negative_log_likelihood": loss.detach()}
 
-    def learning_rate_factor(self) -> float:
-        """Return the factor of the learning rate at this step."""
-        settings = self.settings
-        if settings.decay == "plateau":
-            return 0.5**self.halvings
-        return learning_rate_factor(settings.decay, self.done, settings.steps)
-
     @torch.no_grad()
     def look(self) -> Tensor:
         """Return the mean validation log-likelihood in nats, in evaluation mode, and remember the best weights."""
@@ -170,9 +163,6 @@ class MaximumLikelihood:
         if self.best_value < value.item() < math.inf:
             self.best_value, self.best_step = value.item(), self.done
             self.best = copy.deepcopy(seen.state_dict())
-        waited = self.done - max(self.best_step, self.last_halving)
-        if waited >= self.settings.plateau_patience * self.settings.check_every:
-            self.halvings, self.last_halving = self.halvings + 1, self.done
         return value
 
     def finish(self) -> Flow:
@@ -186,7 +176,6 @@ class MaximumLikelihood:
             {
                 "done": self.done,
                 "skipped": self.skipped,
-                "plateau": {"halvings": self.halvings, "last": self.last_halving},
                 "flow": self.flow.state_dict(),
                 "average": None if self.average is None else self.average.state_dict(),
                 "optimizer": self.optimizer.state_dict(),
@@ -200,7 +189,6 @@ class MaximumLikelihood:
         """Continue from a snapshot of a training with the same flow, data and settings; the snapshot stays as it is."""
         state = copy.deepcopy(state)
         self.done, self.skipped = state["done"], state["skipped"]
-        self.halvings, self.last_halving = state["plateau"]["halvings"], state["plateau"]["last"]
         self.flow.load_state_dict(state["flow"])
         if self.average is not None:
             self.average.load_state_dict(state["average"])

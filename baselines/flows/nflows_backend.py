@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from nflows.nn.nets import ResidualNet
 from nflows.transforms.autoregressive import MaskedPiecewiseRationalQuadraticAutoregressiveTransform
-from nflows.transforms.base import CompositeTransform, InverseTransform, Transform
+from nflows.transforms.base import CompositeTransform, Transform
 from nflows.transforms.coupling import PiecewiseRationalQuadraticCouplingTransform
 from nflows.transforms.normalization import ActNorm
 from nflows.transforms.permutations import RandomPermutation, ReversePermutation
@@ -58,7 +58,7 @@ def nflows_network(settings: FlowSettings, dimension: int) -> NflowsNetwork:
     if settings.linear == "lu":
         parts += _linear(settings, dimension)
     transform = CompositeTransform(parts)
-    return NflowsNetwork(InverseTransform(transform) if settings.family == "iaf" else transform)
+    return NflowsNetwork(transform)
 
 
 def _coupling(settings: FlowSettings, dimension: int, number: int) -> Transform:

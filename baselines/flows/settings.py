@@ -6,7 +6,7 @@ from dataclasses import KW_ONLY, dataclass
 from typing import Annotated, Literal
 
 from gebm.checks import Count, Flag, Moment, Positive, Range, Rate, Settings, Weight
-from gebm.settings import BatchSize
+from gebm.settings import BatchSize, Decay
 
 __all__ = ["FlowSettings", "MaximumLikelihoodSettings"]
 
@@ -20,9 +20,8 @@ class FlowSettings(Settings):
 
     Arguments:
         family: `gaussian` is a Gaussian with full covariance; `realnvp` affine couplings (Dinh et al., 2017); `maf` affine
-            autoregressive layers, x → z in one pass and z → x in d (Papamakarios et al., 2017); `iaf` the same layers the other way
-            round (Kingma et al., 2016); `nsf-coupling` and `nsf-ar` rational-quadratic splines with linear tails, RQ-NSF (C) and
-            (AR) (Durkan et al., 2019).
+            autoregressive layers, x → z in one pass and z → x in d (Papamakarios et al., 2017); `nsf-coupling` and `nsf-ar`
+            rational-quadratic splines with linear tails, RQ-NSF (C) and (AR) (Durkan et al., 2019).
         backend: the library whose layers are used.
         layers: couplings or autoregressive layers.
         hidden: width of the networks in the layers.
@@ -48,7 +47,7 @@ class FlowSettings(Settings):
         ValueError: layers must be a whole number from 1 to 100,000, got 0
     """
 
-    family: Literal["gaussian", "realnvp", "maf", "iaf", "nsf-coupling", "nsf-ar"]
+    family: Literal["gaussian", "realnvp", "maf", "nsf-coupling", "nsf-ar"]
     backend: Literal["nflows", "zuko"] = "nflows"
     layers: Width = 5
     hidden: Width = 100
@@ -65,7 +64,7 @@ class FlowSettings(Settings):
     def __post_init__(self) -> None:
         super().__post_init__()
         lacking = {
-            f"family={self.family!r}": self.family in ("gaussian", "iaf"),
+            f"family={self.family!r}": self.family == "gaussian",
             f"normalisation={self.normalisation!r}": self.normalisation != "none",
             "residual=True": self.residual,
         }
@@ -89,9 +88,7 @@ class MaximumLikelihoodSettings(Settings):
         learning_rate: Adam's.
         betas: Adam's.
         weight_decay: decoupled (AdamW); 0 for none.
-        decay: learning rate constant, decayed to 0 over the steps, or halved at a `plateau`, after `plateau_patience` looks
-            without a better validation value.
-        plateau_patience: see `decay`.
+        decay: whether the learning rate stays constant or decays to 0 over the steps, linearly or along a half cosine.
         clip_norm: largest gradient norm; 0 for no clipping.
         noise: standard deviation of Gaussian noise added to the training rows, fresh at every step; 0 for none.
         check_every: steps between two looks at the validation rows; the best weights seen are kept.
@@ -109,8 +106,7 @@ class MaximumLikelihoodSettings(Settings):
     learning_rate: Rate = 1e-3
     betas: tuple[Moment, Moment] = (0.9, 0.999)
     weight_decay: Weight = 0.0
-    decay: Literal["constant", "linear", "cosine", "plateau"] = "cosine"
-    plateau_patience: Positive = 5
+    decay: Decay = "cosine"
     clip_norm: Weight = 5.0
     noise: Weight = 0.0
     check_every: Positive = 100

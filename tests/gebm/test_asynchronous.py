@@ -67,7 +67,7 @@ def prepare(batch: Tensor, generator: torch.Generator) -> Tensor:
     ("objective", "options"),
     [
         (Kale, {"n_critic": 2, "ema": 0.9, "decay": "linear", "clip_norm": 1.0}),
-        (MovingAverageDonskerVaradhan, {"penalty_every": 2, "energy_l2": 0.1, "penalty_points": "both"}),
+        (MovingAverageDonskerVaradhan, {"penalty_every": 2, "penalty_points": "both"}),
         (Hinge, {"penalty": 0.0, "burst": 2, "weight_decay": 0.1}),
         (Wasserstein, {"penalty": 10.0, "penalty_norm": 1.0}),
     ],

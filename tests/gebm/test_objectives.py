@@ -6,9 +6,8 @@ Nothing here is random but the moving average's bias, whose false-alarm rate is 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
-import jaxtyping
 import pytest
 import torch
 from hypothesis import given, settings
@@ -27,7 +26,6 @@ from gebm.objectives import (
     likelihood_gain,
     log_mean_exp,
 )
-from gebm.samplers import ULA
 
 exact = settings(derandomize=True, deadline=None, max_examples=100)
 reals = st.floats(-20, 20, allow_nan=False, width=32)
@@ -91,14 +89,6 @@ def test_weights_carry_no_gradient() -> None:
     objective.base_loss(energy).backward()
     torch.testing.assert_close(energy.grad, torch.full((3,), 1 / 3))
     assert objective.log_partition.grad is None
-
-
-@pytest.fixture
-def unchecked() -> Iterator[None]:
-    """The library as its users run it, without type checks at every call, which would speak before its own errors."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 def features(x: Tensor) -> Tensor:
@@ -201,18 +191,6 @@ def test_moving_average_removes_the_bias_of_small_batches() -> None:
     assert abs(bias[corrected]) < 0.12
 
 
-def test_contrastive_divergence_is_a_difference_of_means() -> None:
-    loss = ContrastiveDivergence().energy_loss(torch.tensor([1.0, 2.0]), torch.tensor([5.0, 6.0]))
-    assert loss.item() == -4
-
-
-def test_only_contrastive_divergence_wants_chains() -> None:
-    assert all(objective.negatives is None for objective in (Kale(), DonskerVaradhan(), MovingAverageDonskerVaradhan()))
-    chains = ContrastiveDivergence(ULA(0.1), steps=3, persistent=True).negatives
-    assert chains is not None
-    assert (chains.sampler, chains.steps, chains.persistent) == (ULA(0.1), 3, True)
-
-
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -223,6 +201,7 @@ def test_only_contrastive_divergence_wants_chains() -> None:
         (lambda: ContrastiveDivergence(persistent=True, restart=1.5), r"restart must be a probability in \[0, 1\]"),
     ],
 )
-def test_impossible_settings_are_named(make: Callable[[], Objective], message: str, unchecked: None) -> None:
+@pytest.mark.usefixtures("unchecked")
+def test_impossible_settings_are_named(make: Callable[[], Objective], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make()

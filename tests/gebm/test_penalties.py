@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from gebm.base import Base, GaussianPrior
 from gebm.energy_steps import EnergySteps
 from gebm.objectives import Kale
-from gebm.penalties import gradient_penalty, interpolate, mean_square, penalty_points
+from gebm.penalties import gradient_penalty, interpolate, penalty_points
 from gebm.settings import TrainingSettings
 from gebm.stream import DataStream
 
@@ -89,10 +89,6 @@ def test_penalty_points() -> None:
 def test_an_unknown_place_is_named() -> None:
     with pytest.raises((ValueError, TypeError), match="'base'"):
         penalty_points("base", torch.zeros(4, 2), torch.ones(4, 2), torch.Generator())
-
-
-def test_mean_square_of_both_sides() -> None:
-    assert mean_square(torch.tensor([1.0, 3.0]), torch.tensor([2.0, 2.0])).item() == 9
 
 
 @pytest.mark.parametrize("every", [1, 3, 4])

@@ -16,6 +16,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from baselines.flows import FlowSettings, MaximumLikelihood, MaximumLikelihoodSettings, build_flow
 from baselines.gan import Hinge
 from gebm.base import Base, GaussianPrior, UniformPrior
 from gebm.networks.mlp import MLPDiscriminator, MLPGenerator
@@ -23,7 +24,7 @@ from gebm.objectives import ContrastiveDivergence, DonskerVaradhan, Kale, Moving
 from gebm.samplers import HMC, MALA, ULA, KineticLangevin
 from gebm.training import AlternatingTraining, DataStream, EnergyRefit, RefitSettings, TrainingSettings
 
-Phase = AlternatingTraining | EnergyRefit
+Phase = AlternatingTraining | EnergyRefit | MaximumLikelihood
 STEPS = 12
 
 OBJECTIVES = {
@@ -41,13 +42,28 @@ TRAININGS = {
     "plain": {},
     "critic-lazy-linear": {"n_critic": 3, "penalty_every": 4, "decay": "linear", "clip_norm": 0.1},
     "burst-ema-cosine": {"burst": 5, "burst_every": 4, "ema": 0.9, "decay": "cosine", "penalty_points": "both"},
-    "l2": {"energy_l2": 0.1, "weight_decay": 0.1, "penalty": 0.0, "ema": 0.5},
+    "weight-decay": {"weight_decay": 0.1, "penalty": 0.0, "ema": 0.5},
     "bf16": {"precision": "bf16", "n_critic": 2, "ema": 0.9},
 }
 REFITS = {
     "plain": {},
     "lazy-patient": {"penalty_every": 3, "patience": 2, "check_every": 2, "decay": "cosine", "clip_norm": 0.1},
 }
+
+FLOWS = {
+    "plain": FlowSettings("realnvp", layers=2, hidden=8),
+    "dropout": FlowSettings("realnvp", layers=2, hidden=8, dropout=0.4, residual=True, linear="lu"),
+    "batch": FlowSettings("maf", layers=2, hidden=8, normalisation="batch", linear="permutation"),
+    "act": FlowSettings("realnvp", layers=2, hidden=8, normalisation="act"),
+    "spline": FlowSettings("nsf-coupling", layers=1, hidden=8, bins=4),
+    "gaussian": FlowSettings("gaussian"),
+}
+LIKELIHOODS = {
+    "cosine": {},
+    "noise": {"noise": 0.1, "weight_decay": 0.1},
+    "ema-patient": {"ema": 0.5, "patience": 2, "decay": "constant", "learning_rate": 0.3},
+}
+OPTIONS = {"training": TRAININGS, "refit": REFITS, "likelihood": LIKELIHOODS}
 
 
 def noisy(batch: Tensor, generator: torch.Generator) -> Tensor:
@@ -56,6 +72,14 @@ def noisy(batch: Tensor, generator: torch.Generator) -> Tensor:
 
 def build(kind: str, objective: str, options: dict[str, Any], seed: int) -> Phase:
     torch.manual_seed(seed)
+    if kind == "likelihood":
+        rows = torch.randn(60, 3, generator=torch.Generator().manual_seed(100))
+        likelihood = MaximumLikelihoodSettings(
+            **{"steps": STEPS, "batch_size": 16, "check_every": 2, "learning_rate": 0.02} | options
+        )
+        order, generator = (torch.Generator().manual_seed(seed + shift) for shift in (1, 2))
+        flow = build_flow(FLOWS[objective], 3)
+        return MaximumLikelihood(flow, DataStream(rows[:40], 16, order), rows[40:], generator, likelihood)
     data = torch.randn(30, 2, generator=torch.Generator().manual_seed(100))
     prior = UniformPrior(3) if objective == "kale-learned" else GaussianPrior(3)
     base, energy = Base(MLPGenerator(3, (2,), [8]), prior), MLPDiscriminator((2,), [8])
@@ -111,11 +135,12 @@ CASES = [  # two of the options with each objective, each option with several
     for shift in (0, 2)
 ]
 CASES += [("refit", objective, options) for objective in OBJECTIVES for options in REFITS]
+CASES += [("likelihood", flow, options) for flow in FLOWS for options in LIKELIHOODS]
 
 
 @pytest.mark.parametrize(("kind", "objective", "options"), CASES)
 def test_a_restored_phase_goes_on_bit_for_bit(kind: str, objective: str, options: str) -> None:
-    chosen = (TRAININGS if kind == "training" else REFITS)[options]
+    chosen = OPTIONS[kind][options]
     whole = build(kind, objective, chosen, seed=0)
     expected = run(whole, STEPS)
     stops = sorted(random.Random(f"{kind} {objective} {options}").sample(range(STEPS), 2))
@@ -132,17 +157,19 @@ def test_a_restored_phase_goes_on_bit_for_bit(kind: str, objective: str, options
     assert_same(phase.finish().state_dict(), whole.finish().state_dict(), "result")
 
 
-@pytest.mark.parametrize("kind", ["training", "refit"])
-def test_a_snapshot_stays_as_it_was_and_restores_twice(kind: str) -> None:
-    options = {"ema": 0.9} if kind == "training" else {}
-    phase = build(kind, "pcd-ula", options, seed=0)
+@pytest.mark.parametrize(
+    ("kind", "what", "options"),
+    [("training", "pcd-ula", {"ema": 0.9}), ("refit", "pcd-ula", {}), ("likelihood", "batch", {"ema": 0.5})],
+)
+def test_a_snapshot_stays_as_it_was_and_restores_twice(kind: str, what: str, options: dict[str, Any]) -> None:
+    phase = build(kind, what, options, seed=0)
     run(phase, 5)
     state = phase.state_dict()
     kept = copy.deepcopy(state)
     expected = run(phase, STEPS)
     assert_same(state, kept, "after going on")
     for seed in (1, 2):
-        other = build(kind, "pcd-ula", options, seed=seed)
+        other = build(kind, what, options, seed=seed)
         other.load_state_dict(state)
         assert_same(run(other, STEPS), expected, "losses")
         assert_same(state, kept, "after restoring")

@@ -21,7 +21,6 @@ FLOWS: dict[str, FlowSettings] = {
     "realnvp-act": FlowSettings("realnvp", layers=3, hidden=16, normalisation="act", dropout=0.3),
     "maf": FlowSettings("maf", layers=2, hidden=16, blocks=2, linear="reverse", activation="tanh"),
     "maf-residual": FlowSettings("maf", layers=2, hidden=16, residual=True, normalisation="batch", linear="lu"),
-    "iaf": FlowSettings("iaf", layers=2, hidden=16, linear="reverse"),
     "nsf-coupling": FlowSettings("nsf-coupling", layers=2, hidden=16, residual=True, bins=4, linear="lu"),
     "nsf-coupling-plain": FlowSettings("nsf-coupling", layers=2, hidden=16, bins=4, dropout=0.1, linear="none"),
     "nsf-ar": FlowSettings("nsf-ar", layers=2, hidden=16, residual=True, bins=4, linear="lu"),

@@ -1,9 +1,8 @@
-"""Maximum likelihood: what it reaches where the truth is known, what it keeps, and that it resumes bit for bit."""
+"""Maximum likelihood: what it reaches where the truth is known, and what it keeps; tests/gebm/test_resume.py has that it resumes."""
 
 from __future__ import annotations
 
 import copy
-import io
 import math
 from typing import Any
 
@@ -23,11 +22,6 @@ FLOWS = {
     "act": FlowSettings("realnvp", layers=2, hidden=8, normalisation="act"),
     "spline": FlowSettings("nsf-coupling", layers=1, hidden=8, bins=4),
     "gaussian": FlowSettings("gaussian"),
-}
-OPTIONS: dict[str, dict[str, Any]] = {
-    "cosine": {},
-    "plateau-noise": {"decay": "plateau", "plateau_patience": 1, "noise": 0.1, "weight_decay": 0.1},
-    "ema-patient": {"ema": 0.5, "patience": 2, "decay": "constant", "learning_rate": 0.3},
 }
 
 
@@ -49,63 +43,11 @@ def run(training: MaximumLikelihood, until: int = 10**9) -> list[dict[str, Tenso
     return losses
 
 
-def through_a_file(state: dict[str, Any]) -> dict[str, Any]:
-    buffer = io.BytesIO()
-    torch.save(state, buffer)
-    buffer.seek(0)
-    loaded: dict[str, Any] = torch.load(buffer, weights_only=True)
-    return loaded
-
-
-def flat(state: Any, where: str = "") -> dict[str, Any]:
-    """Leaves of nested dicts and lists by path."""
-    if isinstance(state, dict):
-        state = list(state.items())
-    elif isinstance(state, list | tuple):
-        state = list(enumerate(state))
-    else:
-        return {where: state}
-    return {path: leaf for key, part in state for path, leaf in flat(part, f"{where}.{key}").items()}
-
-
-def assert_same(a: Any, b: Any) -> None:
-    first, second = flat(a), flat(b)
-    assert first.keys() == second.keys()
-    for path, leaf in first.items():
-        same = torch.equal(leaf, second[path]) if isinstance(leaf, Tensor) else leaf == second[path]
-        assert same, path
-
-
-@pytest.mark.parametrize("options", OPTIONS)
-@pytest.mark.parametrize("flow", FLOWS)
-def test_a_restored_training_goes_on_bit_for_bit(flow: str, options: str) -> None:
-    whole = build(flow, OPTIONS[options], seed=0)
-    expected = run(whole)
-    training = build(flow, OPTIONS[options], seed=0)
-    losses = run(training, 5)
-    torch.rand(3)  # what others draw does not matter
-    restored = build(flow, OPTIONS[options], seed=1000)
-    restored.load_state_dict(through_a_file(training.state_dict()))
-    losses += run(restored)
-    assert_same(losses, expected)
-    assert_same(restored.state_dict(), whole.state_dict())
-    assert_same(restored.finish().state_dict(), whole.finish().state_dict())
-
-
 def test_training_draws_nothing_from_the_global_generator() -> None:
-    training = build("dropout", OPTIONS["plateau-noise"], seed=0)
+    training = build("dropout", {"noise": 0.1}, seed=0)
     before = torch.get_rng_state()
     run(training)
     assert torch.equal(torch.get_rng_state(), before)
-
-
-def test_a_snapshot_stays_as_it_was() -> None:
-    training = build("batch", OPTIONS["ema-patient"], seed=0)
-    run(training, 4)
-    state = training.state_dict()
-    kept = copy.deepcopy(state)
-    run(training)
-    assert_same(state, kept)
 
 
 @pytest.mark.parametrize("flow", FLOWS)
@@ -124,19 +66,6 @@ def test_ends_when_patience_is_out() -> None:
     training = build("plain", {"steps": 1000, "learning_rate": 0.3, "decay": "constant", "patience": 3}, seed=0)
     run(training)
     assert training.done == training.best_step + 3 * 2 < 1000
-
-
-def test_plateau_halves_the_learning_rate_and_waits_again() -> None:
-    training = build("plain", {"decay": "plateau", "plateau_patience": 2, "steps": 200, "learning_rate": 0.3}, seed=0)
-    factors, since = [], 0
-    while training.done < training.total:
-        before, best = training.halvings, training.best_step
-        training.step()
-        factors.append(training.learning_rate_factor())
-        if training.halvings > before:
-            assert training.done - max(best, since) == 4
-            since = training.done
-    assert factors[-1] == 0.5**training.halvings < 1
 
 
 def test_a_gaussian_is_fitted_in_one_step_to_its_closed_form() -> None:
@@ -176,7 +105,7 @@ def test_a_step_without_finite_loss_changes_nothing_and_is_counted() -> None:
     training.data.data = torch.full_like(clean, math.nan)
     assert "negative_log_likelihood" not in training.step()
     assert training.skipped == 1
-    assert_same(training.flow.state_dict(), before)
+    torch.testing.assert_close(training.flow.state_dict(), before, rtol=0, atol=0)
     training.data.data = clean
     assert "negative_log_likelihood" in training.step()
     training.data.data = torch.full_like(clean, math.nan)
@@ -191,7 +120,7 @@ def test_validation_never_moves_the_weights() -> None:
     second.validation = second.validation + 1
     run(first)
     run(second)
-    assert_same(first.flow.state_dict(), second.flow.state_dict())
+    torch.testing.assert_close(first.flow.state_dict(), second.flow.state_dict(), rtol=0, atol=0)
 
 
 def test_data_and_settings_must_agree() -> None:

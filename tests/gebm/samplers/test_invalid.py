@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import re
 
-import jaxtyping
 import pytest
 import torch
 from torch import nn
@@ -170,13 +169,10 @@ STEPPING = [ULA, MALA, HMC, KineticLangevin, AdjustedKineticLangevin, RandomWalk
         (lambda: StepSizeAdaptation(MALA(0.1), 5, target=1.5), "target must be"),
     ],
 )
+@pytest.mark.usefixtures("unchecked")
 def test_bad_settings_name_the_argument_and_its_range(build, complaint: str) -> None:
-    jaxtyping.config.update("jaxtyping_disable", True)  # as users run it
-    try:
-        with pytest.raises(ValueError, match=re.escape(complaint)):
-            build()
-    finally:
-        jaxtyping.config.update("jaxtyping_disable", False)
+    with pytest.raises(ValueError, match=re.escape(complaint)):
+        build()
 
 
 @pytest.mark.parametrize("name", registry.entries("samplers"))
