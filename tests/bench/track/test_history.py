@@ -126,12 +126,11 @@ def test_no_history_is_said_in_a_line(tmp_path: Path) -> None:
 
 def test_the_trend_shows_a_recent_change_and_forgets_what_an_older_benchmark_measured(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
-    for number in range(6):
-        history.add(tmp_path, made(number, 9.0, version="old"))
-    for number in range(6, 24):
-        history.add(tmp_path, made(number, (1.0 if number < 19 else 1.25) * np.exp(rng.normal(0, 0.02))))
+    history.add(tmp_path, made(0, 9.0, version="old"))
+    for number in range(1, 13):
+        history.add(tmp_path, made(number, (1.0 if number < 8 else 1.25) * np.exp(rng.normal(0, 0.02))))
     trend = history.trend(history.read(tmp_path)[0]).loc["nap"]
-    assert trend["points"] == 18
+    assert trend["points"] == 12
     assert trend["change"] == pytest.approx(-0.2, abs=0.03)
     assert trend["p"] < 0.01
     said = track("history", "--history", tmp_path, "--png", tmp_path / "trend.png", "--only", "n*")
