@@ -23,7 +23,7 @@ from bench.core.files import write_json
 from bench.data import Array, Dataset, DatasetError, content_digest
 from bench.data.files import file_digest
 
-__all__ = ["Allocate", "Build", "DecodedCache", "Tell", "files_below", "put", "put_held_out", "silent"]
+__all__ = ["SPLITS", "Allocate", "Build", "DecodedCache", "Tell", "files_below", "put", "put_held_out", "silent"]
 
 Tell = Callable[[str, int, int], None]
 """Told what is being done, how much of it is done, and how much there is (0 where that is not known)."""
@@ -38,6 +38,7 @@ Made = tuple[str, str, dict[str, Array]]
 """The digest of arrays, the remark on them, and the arrays by name."""
 
 LEVELS = 256
+SPLITS = ("train", "validation", "test")
 
 
 def silent(what: str, done: int, total: int) -> None:
@@ -145,12 +146,12 @@ def in_memory(build: Build) -> Made:
 
 
 def by_split(arrays: Mapping[str, Array]) -> tuple[dict[str, Array], dict[str, Array]]:
-    """Return images and labels by split, from arrays named 'SPLIT.images' and 'SPLIT.labels'."""
-    groups: dict[str, dict[str, Array]] = {"images": {}, "labels": {}}
-    for name, values in arrays.items():
-        split, _, kind = name.partition(".")
-        groups[kind][split] = values
-    return groups["images"], groups["labels"]
+    """Return images and labels by split, in the order of `SPLITS`, from arrays named 'SPLIT.images' and 'SPLIT.labels'."""
+
+    def of(kind: str) -> dict[str, Array]:
+        return {split: arrays[f"{split}.{kind}"] for split in SPLITS if f"{split}.{kind}" in arrays}
+
+    return of("images"), of("labels")
 
 
 def read_entry(entry: Path) -> Made | None:

@@ -21,7 +21,7 @@ from bench.data import DatasetError
 from bench.data.archives import is_archive, members, readable
 from bench.data.files import File, check, checksum_matches, needed_by, receipt_of, write_receipt
 
-__all__ = ["ResumingDownloader", "download", "fetch", "place"]
+__all__ = ["ResumingDownloader", "copy_from", "download", "fetch"]
 
 CHUNK = 2**16  # bytes; the most that a broken connection loses
 ATTEMPTS = 4  # in a row that bring nothing
@@ -172,7 +172,7 @@ class ResumingDownloader:
             raise requests.exceptions.ConnectionError(f"{total - there} bytes are missing")
 
 
-def place(dataset: str, source: Path, root: Path, accept_unverified: bool) -> list[str]:
+def copy_from(source: Path, dataset: str, root: Path, accept_unverified: bool) -> list[str]:
     """Copy the files of a dataset from a file, an official archive, or a folder that holds them; return their names.
 
     Raises:

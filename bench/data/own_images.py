@@ -14,15 +14,14 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from bench.data import Dataset, DatasetError
-from bench.data.decoded import Allocate, DecodedCache
+from bench.data.decoded import SPLITS, Allocate, DecodedCache
 from bench.data.pictures import Pictures, Survey, fill, read_images, remark_on, survey
 from bench.data.sources import SIDES, Source
 
 __all__ = ["images_in_folders", "load_images"]
 
 LEAST = 10  # images per split
-SPLIT_ORDER: tuple[str, ...] = ("train", "validation", "test")
-SPLITS = {"train": "train", "validation": "validation", "val": "validation", "valid": "validation", "test": "test"}
+FOLDERS = {"train": "train", "validation": "validation", "val": "validation", "valid": "validation", "test": "test"}
 
 
 def load_images(source: Source, cache: DecodedCache) -> Dataset:
@@ -119,19 +118,18 @@ def arrange(where: Path, names: Sequence[str], seed: int) -> tuple[dict[str, lis
     paths = without_common_folder({name: PurePosixPath(name).parts for name in names})
     rng = np.random.default_rng(seed)
     tops = {parts[0] for parts in paths.values() if len(parts) > 1}
-    if {"train", "test"} <= tops <= SPLITS.keys() and all(len(parts) > 1 for parts in paths.values()):
+    if {"train", "test"} <= tops <= FOLDERS.keys() and all(len(parts) > 1 for parts in paths.values()):
         given: dict[str, list[str]] = {}
         for name in names:
-            given.setdefault(SPLITS[paths[name][0]], []).append(name)
+            given.setdefault(FOLDERS[paths[name][0]], []).append(name)
         paths = {name: parts[1:] for name, parts in paths.items()}
-        splits = {split: shuffled(given[split], rng) for split in SPLIT_ORDER if split in given}
+        splits: dict[str, list[str]] = {split: shuffled(given[split], rng) for split in SPLITS if split in given}
         if "validation" not in given:
             fifth = len(given["test"]) // 5
             splits |= {"validation": splits["test"][:fifth], "test": splits["test"][fifth:]}
     else:
         mixed, tenth = shuffled(names, rng), len(names) // 10
         splits = {"train": mixed[: -2 * tenth], "validation": mixed[-2 * tenth : -tenth], "test": mixed[-tenth:]}
-    splits = {split: splits[split] for split in SPLIT_ORDER}
     for split, members in splits.items():
         if len(members) < LEAST:
             raise DatasetError(

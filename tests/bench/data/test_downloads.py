@@ -20,7 +20,7 @@ from click.testing import CliRunner
 from bench.cli import main
 from bench.core.registry import UnknownNameError
 from bench.data import DatasetError, downloads, files, load_dataset
-from bench.data.downloads import download, fetch, place
+from bench.data.downloads import copy_from, download, fetch
 from bench.data.files import File, needed_by, states, write_receipt
 from bench.data.maf import ARCHIVE
 from bench.metrics import INCEPTION, INCEPTION_FILES
@@ -261,20 +261,20 @@ def test_from_an_archive_on_disk(register: Callable[..., None], tmp_path: Path) 
     made = archive(np.random.default_rng(1).standard_normal((300, 43)), tmp_path / "made.tar.gz")
     root = tmp_path / "data"
     with pytest.raises(DatasetError, match=r"not the official maf/data\.tar\.gz .*--accept-unverified"):
-        place("miniboone", made, root, accept_unverified=False)
+        copy_from(made, "miniboone", root, accept_unverified=False)
     assert not root.exists()
-    place("miniboone", made, root, accept_unverified=True)
+    copy_from(made, "miniboone", root, accept_unverified=True)
     dataset = load_dataset("miniboone", root)
     assert dataset.table is not None
     assert dataset.table.unverified
     assert "NOT the official file" in dataset.provenance
     assert states(["gas"], root) == {"gas": "absent"}  # only what was asked for is accepted
     register(ARCHIVE.name, File(ARCHIVE.name, "", "md5:" + hashlib.md5(made.read_bytes()).hexdigest()))
-    place("miniboone", made, root, accept_unverified=False)
+    copy_from(made, "miniboone", root, accept_unverified=False)
     assert states(["miniboone"], root) == {"miniboone": "verified"}
     made.write_bytes(made.read_bytes()[:2000])
     with pytest.raises(DatasetError, match=r"archive that can be read|has no"):
-        place("gas", made, root, accept_unverified=True)
+        copy_from(made, "gas", root, accept_unverified=True)
 
 
 def wine(path: Path) -> Path:
@@ -286,9 +286,9 @@ def wine(path: Path) -> Path:
 def test_from_a_file_on_disk(tmp_path: Path, register: Callable[..., None]) -> None:
     root, mine = tmp_path / "data", wine(tmp_path / "mine.csv")
     with pytest.raises(DatasetError, match=r"mine\.csv is not the official winequality-red\.csv"):
-        place("redwine", mine, root, accept_unverified=False)
+        copy_from(mine, "redwine", root, accept_unverified=False)
     assert not root.exists()
-    assert place("redwine", mine, root, accept_unverified=True) == ["winequality-red.csv"]
+    assert copy_from(mine, "redwine", root, accept_unverified=True) == ["winequality-red.csv"]
     assert states(["redwine", "redwine-original"], root) == {"redwine": "UNVERIFIED", "redwine-original": "UNVERIFIED"}
     dataset = load_dataset("redwine", root)
     assert dataset.table is not None
@@ -300,7 +300,7 @@ def test_from_a_file_on_disk(tmp_path: Path, register: Callable[..., None]) -> N
         load_dataset("redwine", root)
     assert states(["redwine"], root) == {"redwine": "refused"}
     register("redwine", File("winequality-red.csv", "", "md5:" + hashlib.md5(mine.read_bytes()).hexdigest()))
-    place("redwine", mine, root, accept_unverified=False)
+    copy_from(mine, "redwine", root, accept_unverified=False)
     assert states(["redwine"], root) == {"redwine": "verified"}
     assert left(root) == ["winequality-red.csv"]  # no receipt is needed any more
 
@@ -311,21 +311,21 @@ def test_from_a_folder_on_disk(tmp_path: Path) -> None:
     for name in ("val.npy", "test.npy"):
         np.save(folder / name, np.random.default_rng(3).standard_normal((200, 43)))
     with pytest.raises(DatasetError, match=r"needs val\.npy and test\.npy; name a folder"):
-        place("miniboone-small", folder / "val.npy", root, accept_unverified=True)
-    place("miniboone-small", folder, root, accept_unverified=True)
+        copy_from(folder / "val.npy", "miniboone-small", root, accept_unverified=True)
+    copy_from(folder, "miniboone-small", root, accept_unverified=True)
     assert load_dataset("miniboone-small", root).table.unverified  # type: ignore[union-attr]
     (folder / "test.npy").unlink()
     with pytest.raises(DatasetError, match=r"there is no test\.npy"):
-        place("miniboone-small", folder, root, accept_unverified=True)
+        copy_from(folder, "miniboone-small", root, accept_unverified=True)
     with pytest.raises(DatasetError, match=r"there is no .*nowhere"):
-        place("miniboone-small", tmp_path / "nowhere", root, accept_unverified=True)
+        copy_from(tmp_path / "nowhere", "miniboone-small", root, accept_unverified=True)
     with pytest.raises(DatasetError, match="comes with the harness"):
-        place("digits", folder, root, accept_unverified=True)
+        copy_from(folder, "digits", root, accept_unverified=True)
 
 
 def test_a_folder_that_is_the_data_folder_is_accepted_in_place(tmp_path: Path) -> None:
     path = wine(tmp_path / "winequality-red.csv")
-    place("redwine", tmp_path, tmp_path, accept_unverified=True)
+    copy_from(tmp_path, "redwine", tmp_path, accept_unverified=True)
     assert path.exists()
     assert states(["redwine"], tmp_path) == {"redwine": "UNVERIFIED"}
 

@@ -10,7 +10,6 @@ import pytest
 from click.testing import CliRunner
 
 from bench.cli import main
-from bench.cli.usage import complete, own_files
 from bench.core import registry
 from bench.core.campaign import Campaign
 from bench.core.manifests import read_manifest
@@ -125,6 +124,8 @@ def test_suites_may_name_files_and_splits(tiny_path: Path) -> None:
 
 
 def test_completion_knows_files(table: Path) -> None:
+    from bench.cli.completion import complete, own_files
+
     (table.parent / "folder").mkdir()
     assert own_files(f"csv:{table.parent}/") == [f"csv:{table.parent}/folder/", f"csv:{table}"]
     assert own_files(f"csv:{table.parent}/mi") == [f"csv:{table}"]
