@@ -65,20 +65,20 @@ class Events(NamedTuple):
 
 
 def breit_wigner(mass: float, width: float, count: int, rng: np.random.Generator, reach: float = 10.0) -> Array:
-    """Masses of Cauchy law with full width `width` at half maximum, cut off `reach` widths away."""
+    """Draw masses of a Cauchy law with full width `width` at half maximum, cut off `reach` widths away."""
     edge = math.atan(2 * reach)
     drawn: Array = mass + 0.5 * width * np.tan(rng.uniform(-edge, edge, count))
     return drawn
 
 
 def momentum(pt_x: Array, pt_y: Array, rapidity: Array, mass: Array) -> Array:
-    """Four-momenta (4, n) of given transverse momentum, rapidity and mass."""
+    """Return four-momenta (4, n) of given transverse momentum, rapidity and mass."""
     transverse = np.sqrt(mass**2 + pt_x**2 + pt_y**2)
     return np.stack([transverse * np.cosh(rapidity), pt_x, pt_y, transverse * np.sinh(rapidity)])
 
 
 def invariant_mass(p: Array) -> Array:
-    """√(E² − |p|²) of (4, n) four-momenta; 0 where rounding makes it imaginary."""
+    """Return √(E² − |p|²) of (4, n) four-momenta; 0 where rounding makes it imaginary."""
     mass: Array = np.sqrt(np.maximum(p[0] ** 2 - p[1] ** 2 - p[2] ** 2 - p[3] ** 2, 0.0))
     return mass
 
@@ -86,7 +86,7 @@ def invariant_mass(p: Array) -> Array:
 def decay(
     parent: Array, mass: Array, first: Array | float, second: Array | float, rng: np.random.Generator
 ) -> tuple[Array, Array]:
-    """Two-body decay, isotropic in the parent's rest frame.
+    """Let parents decay into two bodies, isotropically in their rest frames.
 
     `parent` is (4, n) of mass `mass` (n,); `first` and `second` are the children's masses. Returns their four-momenta, (4, n) each.
     """
@@ -126,7 +126,7 @@ def generate(count: int, rng: np.random.Generator) -> Events:
 
 
 def cosine_and_sine(angle: Array) -> tuple[Array, Array]:
-    """Both by the tangent of half the angle: one vectorised function in the place of two that NumPy computes number by number."""
+    """Return both by the tangent of half the angle: one vectorised function instead of two that NumPy computes number by number."""
     tangent = np.tan(0.5 * angle)
     square = tangent * tangent
     inverse = 1 / (1 + square)
@@ -134,13 +134,13 @@ def cosine_and_sine(angle: Array) -> tuple[Array, Array]:
 
 
 def observe(p: Array) -> tuple[Array, Array, Array]:
-    """Transverse momentum, pseudorapidity and azimuth of four-momenta (4, …)."""
+    """Return transverse momentum, pseudorapidity and azimuth of four-momenta (4, …)."""
     pt = np.hypot(p[1], p[2])
     return pt, np.arcsinh(p[3] / pt), np.arctan2(p[2], p[1])
 
 
 def massless(pt: Array, eta: Array, phi: Array) -> Array:
-    """Four-momenta (4, …) of massless particles."""
+    """Return four-momenta (4, …) of massless particles."""
     up = np.exp(eta)
     down = 1 / up
     cosine, sine = cosine_and_sine(phi)
@@ -148,7 +148,7 @@ def massless(pt: Array, eta: Array, phi: Array) -> Array:
 
 
 def measure(events: Events, rng: np.random.Generator) -> Array:
-    """What a detector makes of events: HEPMASS's 27 features for those it accepts, (accepted, 27)."""
+    """Return what a detector makes of events: HEPMASS's 27 features of those it accepts, (accepted, 27)."""
     partons = np.stack([events.bottom, events.antibottom, events.quark, events.antiquark], axis=1)  # (4, 4 jets, n)
     pt, eta, phi = observe(partons)
     energy = partons[0]
@@ -182,12 +182,12 @@ def measure(events: Events, rng: np.random.Generator) -> Array:
 
 
 def wrap(phi: Array) -> Array:
-    """Angles up to a turn outside [−π, π) → inside."""
+    """Map angles up to a turn outside [−π, π) inside."""
     return np.where(phi >= math.pi, phi - 2 * math.pi, np.where(phi < -math.pi, phi + 2 * math.pi, phi))
 
 
 def reconstruct(jets: Array, tags: Array, lepton: Array, missing: Array) -> list[Array]:
-    """m_lv, m_jj, m_jlv, m_jjb and m_WWbb of jets (4, 4 jets, n), b-tags (4 jets, n), lepton (4, n) and missing pT (2, n).
+    """Return m_lv, m_jj, m_jlv, m_jjb and m_WWbb of jets (4, 4 jets, n), b-tags (4 jets, n), lepton (4, n) and missing pT (2, n).
 
     The hadronic W is the pair with fewest b-tags, among those the one nearest m_W; of the two other jets the one that makes both top
     quarks' masses agree better with m_t goes to the leptonic side.
@@ -214,7 +214,7 @@ def reconstruct(jets: Array, tags: Array, lepton: Array, missing: Array) -> list
 
 
 def solve_neutrino(lepton: Array, missing: Array) -> tuple[Array, Array]:
-    """The neutrino's four-momentum (4, n) for which m_lv = m_W, and m_lv (n,).
+    """Return the neutrino's four-momentum (4, n) for which m_lv = m_W, and m_lv (n,).
 
     Of two solutions for p_z the one nearer 0; where there is none, its real part, at which m_lv is the transverse mass, above m_W.
     """

@@ -38,11 +38,11 @@ class Block(ABC):
 
     @abstractmethod
     def sample(self, count: int, rng: np.random.Generator) -> Array:
-        """Draws, (count, dimension)."""
+        """Draw samples, (count, dimension)."""
 
     @abstractmethod
     def log_prob(self, x: Array) -> Array:
-        """Log-density in nats, (n, dimension) → (n,)."""
+        """Return the log-density in nats, (n, dimension) → (n,)."""
 
     @property
     @abstractmethod
@@ -137,14 +137,14 @@ class Bumps(Block):
 
 
 def moons(points: int, width: float) -> Bumps:
-    """Two interleaved half circles of radius 1 around the origin, as bumps along them."""
+    """Return bumps along two interleaved half circles of radius 1 around the origin."""
     angle = (np.arange(points) + 0.5) * math.pi / points
     upper = np.stack([np.cos(angle) - 0.5, np.sin(angle) - 0.25], axis=1)
     return Bumps(tuple(map(tuple, np.concatenate([upper, -upper]).tolist())), width)
 
 
 def circle_of_bumps(count: int, radius: float, width: float) -> Bumps:
-    """Bumps at equal distances on a circle."""
+    """Return bumps at equal distances on a circle."""
     angle = 2 * math.pi * np.arange(count) / count
     return Bumps(tuple(map(tuple, (radius * np.stack([np.cos(angle), np.sin(angle)], axis=1)).tolist())), width)
 
@@ -179,11 +179,11 @@ class KnownDensity:
         self._shear = shear
 
     def sample(self, count: int, rng: np.random.Generator) -> Array:
-        """Draws, (count, dimension)."""
+        """Draw samples, (count, dimension)."""
         return self.hide(np.concatenate([block.sample(count, rng) for block in self.blocks], axis=1))
 
     def log_prob(self, x: Array) -> Array:
-        """Log-density in nats, (n, dimension) → (n,)."""
+        """Return the log-density in nats, (n, dimension) → (n,)."""
         parts = np.split(self.reveal(np.asarray(x, dtype=np.float64)), self._cuts, axis=1)
         found: Array = np.sum([block.log_prob(part) for block, part in zip(self.blocks, parts, strict=True)], axis=0)
         return found
@@ -194,14 +194,14 @@ class KnownDensity:
         return sum(block.entropy for block in self.blocks)
 
     def hide(self, y: Array) -> Array:
-        """Blocks side by side → x; keeps volume."""
+        """Map blocks side by side to x, keeping volume."""
         sheared = y.copy()
         sheared[:, self._half :] += self._bend(y[:, : self._half])
         x: Array = sheared @ self._rotation
         return x
 
     def reveal(self, x: Array) -> Array:
-        """The inverse of `hide`."""
+        """Invert `hide`."""
         y: Array = x @ self._rotation.T
         y[:, self._half :] -= self._bend(y[:, : self._half])
         return y
@@ -212,7 +212,7 @@ class KnownDensity:
 
 
 def rotation(dimension: int, rng: np.random.Generator) -> Array:
-    """A random orthogonal matrix."""
+    """Return a random orthogonal matrix."""
     q, r = np.linalg.qr(rng.standard_normal((dimension, dimension)))
     turned: Array = q * np.sign(np.diag(r))
     return turned
@@ -220,7 +220,7 @@ def rotation(dimension: int, rng: np.random.Generator) -> Array:
 
 @functools.cache
 def known_density(name: str) -> KnownDensity:
-    """The law of the dataset of that name (its split makes no difference), or of a `Dataset.table.truth`.
+    """Return the law of the dataset of that name (its split makes no difference), or of a `Dataset.table.truth`.
 
     Raises:
         KeyError: if there is none.

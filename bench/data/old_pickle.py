@@ -63,7 +63,7 @@ class FrameUnpickler(pickle.Unpickler):
 
 
 def read_frame(path: Path) -> tuple[list[str], Array]:
-    """Names of the columns and the values (n, columns) of a pickled data frame of numbers.
+    """Return the names of the columns and the values (n, columns) of a pickled data frame of numbers.
 
     Raises:
         DatasetError: if the file is anything else; nothing that it names has been run.

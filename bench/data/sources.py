@@ -1,4 +1,4 @@
-"""What the name of a dataset says; loads nothing.
+"""Names of datasets: what they say; nothing is loaded.
 
 `redwine`, `redwine@3` (split seed 3), `csv:PATH`, `npy:PATH@1`, `parquet:PATH`, and images of the user's own as `folder:PATH`, `tar:PATH`,
 or `folder:PATH#32@1` for those brought to 32×32, split by seed 1.
@@ -43,7 +43,7 @@ class Source:
         return re.sub(r"[^A-Za-z0-9_.-]", "_", stem) + (f"@{self.split}" if self.split else "")
 
     def __str__(self) -> str:
-        """What `parse` takes, in any working directory."""
+        """Return what `parse` takes, in any working directory."""
         stem = self.where if self.kind == "registered" else f"{self.kind}:{self.where}"
         stem += f"#{self.side}" if self.side else ""
         return stem + (f"@{self.split}" if self.split else "")
@@ -78,7 +78,7 @@ def parse(text: str) -> Source:
 
 
 def read_side(path: str, text: str) -> tuple[str, int]:
-    """A path and the side asked for behind it, 0 for none.
+    """Split a path from the side asked for behind it, 0 for none.
 
     Raises:
         UnknownNameError: if networks have no such side.

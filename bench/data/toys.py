@@ -32,16 +32,16 @@ class Toy(ABC):
 
     @abstractmethod
     def coordinates(self, count: int, rng: np.random.Generator) -> Array:
-        """Draws of the data's coordinate, (count, coordinates)."""
+        """Draw the data's coordinate, (count, coordinates)."""
 
     def on_support(self, coordinates: Array) -> Array:
-        """Points of the base's support, (count, ambient)."""
+        """Return points of the base's support, (count, ambient)."""
         points: Array = coordinates @ self.frame
         return points
 
     @abstractmethod
     def data(self, coordinates: Array) -> Array:
-        """The data with these coordinates; on the support, or beside it."""
+        """Return the data with these coordinates; on the support, or beside it."""
 
 
 @dataclass(frozen=True)
@@ -124,27 +124,27 @@ class Spherical(Toy):
 
 
 def rotated(coordinates: int, ambient: int) -> tuple[Array, Array]:
-    """Fixed orthonormal axes (coordinates, ambient), and a unit vector orthogonal to them."""
+    """Return fixed orthonormal axes (coordinates, ambient), and a unit vector orthogonal to them."""
     axes = np.linalg.qr(np.random.default_rng(ambient).standard_normal((ambient, ambient)))[0]
     return axes[:coordinates], axes[coordinates]
 
 
 def moons() -> Array:
-    """Centres along two interleaved half circles, around the origin."""
+    """Return centres along two interleaved half circles, around the origin."""
     angle = np.linspace(0, np.pi, 32)
     upper = np.stack([np.cos(angle), np.sin(angle)], 1)
     return np.asarray(1.2 * (np.concatenate([upper, np.array([1.0, 0.5]) - upper]) - np.array([0.5, 0.25])))
 
 
 def circles(radii: tuple[float, ...]) -> Array:
-    """Centres along circles, as many on each as its length asks for."""
+    """Return centres along circles, as many on each as its length asks for."""
     parts = [np.linspace(0, 2 * np.pi, int(40 * radius), endpoint=False) for radius in radii]
     rows = [r * np.stack([np.cos(a), np.sin(a)], 1) for r, a in zip(radii, parts, strict=True)]
     return np.asarray(np.concatenate(rows))
 
 
 def toy(name: str) -> Toy:
-    """The toy of that name.
+    """Return the toy of that name.
 
     Raises:
         KeyError: if there is none.
