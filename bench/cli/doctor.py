@@ -100,7 +100,7 @@ def self_test() -> str:
     data = torch.randn(4096, 1, generator=generator) + 1.0
     torch.manual_seed(0)
     energy = nn.Sequential(nn.Linear(1, 1), nn.Flatten(0))
-    settings = RefitSettings(steps=1500, batch_size=256, learning_rate=1e-2, penalty=0.0, check_every=500)
+    settings = RefitSettings(steps=400, batch_size=256, learning_rate=1e-2, penalty=0.0, check_every=200)
     stream = DataStream(data[:3072], 256, generator)
     refit = EnergyRefit(base, energy, Kale(), stream, data[3072:], generator, settings)
     while refit.done < refit.total:

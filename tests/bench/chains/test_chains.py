@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from bench.chains.samplers import gradient_equivalents, make_sampler
+from bench.core.suite_files import load_suite
 from scipy.special import i0
 
 from bench.chains.judge import cost_of_a_step, sliced_wasserstein
-from bench.chains.samplers import gradient_equivalents, make_sampler
 from bench.chains.truth import closed_form, energies_at, importance_truth, known_model, quadrature, quadrature_truth
 from bench.core import registry
 from bench.core.campaign import Campaign
@@ -21,7 +22,6 @@ from bench.core.plan import Planned, Selection, make_plan
 from bench.core.runner import execute
 from bench.core.spec import ChainsProfile, Suite, SuiteError
 from bench.core.store import Store
-from bench.core.suite_files import load_suite
 from bench.data import load_dataset
 from bench.data.toys import TOYS, GaussianPosterior
 from bench.report import render, write_report

@@ -54,7 +54,7 @@ CASES = [
     ("plan --suite broken.toml", 2, "broken.toml: not valid TOML"),
     ("plan --suite binary.toml", 2, "binary.toml: cannot be read"),
     ("plan --suite types.toml", 2, "types.toml: profiles.quick.seeds: input should be a valid array, got 'zero'"),
-    ("plan --suite negative.toml", 2, "base_steps must be a whole number >= 1, got -3"),
+    ("plan --suite negative.toml", 2, "base_steps must be a whole number"),
     ("plan --suite unknown.toml", 2, "penaltyevery: unknown key; did you mean 'penalty_every'?"),
     ("plan --suite step.toml", 2, "step_size: input should be less than or equal to 1000000"),
     ("plan --suite draws.toml", 2, "partition_samples: input should be less than or equal to 1000000000"),

@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from bench.cli import main
+from bench.cli.completion import complete, own_files
 from bench.core import registry
 from bench.core.campaign import Campaign
 from bench.core.manifests import read_manifest
