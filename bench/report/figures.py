@@ -126,27 +126,28 @@ def read_curve(path: Path) -> tuple[dict[str, _Line], list[tuple[float, str]]]:
 
 
 def _curves(curves: Mapping[str, Sequence[Any]]) -> Figure | None:
-    """Draw losses against steps: a column for each model, a row for each loss; None without losses.
+    """Draw losses against steps: a column for each model with a panel for each of its losses; None without losses.
 
     The line is the mean over seeds of the medians of neighbouring steps, the band goes from the least seed to the greatest. Losses
     of different models are different functions, so every panel has its own scale.
     """
-    curves = {label: own for label, runs in curves.items() if (own := [each for each in runs if each[0]])}
-    losses = list(dict.fromkeys(name for runs in curves.values() for found, _ in runs for name in found))
+    drawn = {label: [run for run in runs if run[0]] for label, runs in curves.items()}
+    losses = {
+        label: list(dict.fromkeys(name for found, _ in runs for name in found)) for label, runs in drawn.items() if runs
+    }
     if not losses:
         return None
-    across, bands = min(_ACROSS, len(curves)), -(-len(curves) // _ACROSS)
-    figure = figure_of(max(5.0, 3.1 * across), bands * (2.1 * len(losses) + 0.5))
-    panels = figure.subplots(bands * len(losses), across, squeeze=False)
+    across, bands, rows = min(_ACROSS, len(losses)), -(-len(losses) // _ACROSS), max(map(len, losses.values()))
+    figure = figure_of(max(5.0, 3.1 * across), bands * (2.1 * rows + 0.5))
+    panels = figure.subplots(bands * rows, across, squeeze=False)
     for panel in panels.flat:
         panel.set_visible(False)
-    for number, (label, runs) in enumerate(curves.items()):
-        column = panels[number // across * len(losses) :, number % across][: len(losses)]
-        for panel, loss in zip(column, losses, strict=True):
+    for number, (label, own) in enumerate(losses.items()):
+        column = panels[number // across * rows :, number % across][: len(own)]
+        for panel, loss in zip(column, own, strict=True):
             panel.set_visible(True)
-            _loss_panel(panel, runs, loss)
-            if not number % across:
-                panel.set_ylabel(loss.replace("_", " "), fontsize=10, color=INK)
+            panel.set_ylabel(loss.replace("_", " "), fontsize=10, color=INK)
+            _loss_panel(panel, drawn[label], loss)
         column[0].set_title(label, loc="left", fontsize=10, color=INK)
         column[-1].set_xlabel("step", fontsize=10, color=INK)
     return figure
@@ -154,20 +155,18 @@ def _curves(curves: Mapping[str, Sequence[Any]]) -> Figure | None:
 
 def _loss_panel(panel: Axes, runs: Sequence[Any], loss: str) -> None:
     lines = [_medians(*found[loss]) for found, _ in runs if loss in found]
-    if lines:
-        end = min(x[-1] for x, _ in lines)  # what all seeds reach
-        longest = max((x for x, _ in lines), key=lambda x: int((x <= end).sum()))
-        x = longest[longest <= end]
-        seeds = np.array([np.interp(x, *line) for line in lines])
-        panel.fill_between(x, seeds.min(axis=0), seeds.max(axis=0), color="#0072B2", alpha=0.22, linewidth=0)
-        panel.plot(x, seeds.mean(axis=0), color="#0072B2", linewidth=1.2)
-    else:
-        panel.text(0.5, 0.5, "none", transform=panel.transAxes, ha="center", va="center", fontsize=9, color="#888888")
-        panel.set_yticks([])
+    end = min(x[-1] for x, _ in lines)  # what all seeds reach
+    longest = max((x for x, _ in lines), key=lambda x: int((x <= end).sum()))
+    x = longest[longest <= end]
+    seeds = np.array([np.interp(x, *line) for line in lines])
+    panel.fill_between(x, seeds.min(axis=0), seeds.max(axis=0), color="#0072B2", alpha=0.22, linewidth=0)
+    panel.plot(x, seeds.mean(axis=0), color="#0072B2", linewidth=1.2, marker="" if len(x) > 1 else "o")
+    last = max(steps[-1] for found, _ in runs for steps, _ in found.values())
     for boundary, phase in sorted({place for _, phases in runs for place in phases[1:]}):
         panel.axvline(boundary, color="#999999", linewidth=0.8, linestyle=":")
         style: dict[str, Any] = {"fontsize": 8, "color": "#777777", "va": "top", "ha": "right"}
         panel.text(boundary, 0.98, f"{phase} ", transform=panel.get_xaxis_transform(), **style)
+    panel.set_xlim(-0.03 * last, 1.03 * last)
     panel.xaxis.set_major_formatter(THOUSANDS)
     panel.locator_params(axis="x", nbins=4)
     plain_axes(panel)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from bench.metrics import base_name
 from bench.report.blocks import Cell, Column, Table, TextBlock, Tone
 from bench.report.certificate import networks
+from bench.report.comparisons import reading_order
 from bench.report.text import interval_text, metric_order, number
 from bench.results.sources import records
 
@@ -169,7 +170,7 @@ def time_table(section: Section, note: str = "") -> Table | None:
 def log_partitions(section: Section) -> list[tuple[Any, Mapping[str, Any]]]:
     """Return the estimates of log Z, each with the readout that it is of."""
     found: list[tuple[Any, Mapping[str, Any]]] = []
-    for readout in records(section.readouts):
+    for readout in reading_order(records(section.readouts)):
         stated = readout.row.get("log_partition")
         if stated and stated.get("estimate") is not None:
             scores = {"ess-fraction": None, "likelihood-gain": None} | readout.row.get("scores", {})
