@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from bench.cli.usage import complete, examples, one_line_errors, store_option
+from bench.cli.usage import examples, print_json, store_option, suite_filters
 
 __all__ = ["claims"]
 
@@ -17,6 +17,7 @@ __all__ = ["claims"]
     )
 )
 @store_option
+@suite_filters
 @click.option(
     "--claims",
     "files",
@@ -24,25 +25,18 @@ __all__ = ["claims"]
     type=click.Path(path_type=Path),
     help="A TOML file of your own claims, judged with the others; repeatable.",
 )
-@click.option("--suite", default=None, help="Only runs of this suite.", shell_complete=complete("suites"))
 @click.option("--json", "as_json", is_flag=True, help="Everything as JSON.")
-def claims(store: Path, files: tuple[Path, ...], suite: str | None, as_json: bool) -> None:
+def claims(store: Path, suite: str | None, profile: str | None, files: tuple[Path, ...], as_json: bool) -> None:
     """Judge the paper's claims: supported, contradicted, inconclusive or not run."""
-    import json
-
     from bench.claims import judge, load_claims, to_json
     from bench.core.store import Store
     from bench.results.frame import scan
 
-    with one_line_errors():
-        loaded = load_claims(files)
-        found = scan(Store(store).require(), suite)
-        sections = [] if found.scores.empty else found.sections()
-    findings = judge(sections, loaded)
+    loaded = load_claims(files)
+    results = scan(Store(store).require(), suite, profile)
+    findings = judge([] if results.scores.empty else results.sections(), loaded)
     if as_json:
-        click.echo(
-            json.dumps([to_json(finding) for finding in findings], indent=1, allow_nan=False, ensure_ascii=False)
-        )
+        print_json([to_json(finding) for finding in findings])
         return
     from rich.console import Console
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import click
 
-from bench.cli.usage import examples, one_line_errors
+from bench.cli.usage import examples, print_json
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -27,19 +28,16 @@ __all__ = ["compare"]
 @click.argument("second")
 @click.option("--json", "as_json", is_flag=True, help="Everything as JSON.")
 def compare(first: str, second: str, as_json: bool) -> None:
-    """Compare two stores: what differs in what was run, and paired differences where runs pair.
+    """Compare two stores: what was run differently, and paired differences.
 
     FIRST and SECOND are folders. FOLDER@tag=NAME takes the runs that `bench run --tag NAME` made; @suite=, @code= and @device=
     take those of a suite, of a fingerprint of the code, of a machine.
     """
-    import json
-
     from bench.results.compare import StorePart, compare_stores, to_json
 
-    with one_line_errors():
-        found = compare_stores(StorePart.parse(first), StorePart.parse(second))
+    found = compare_stores(StorePart.parse(first), StorePart.parse(second))
     if as_json:
-        click.echo(json.dumps(to_json(found), indent=1, allow_nan=False, ensure_ascii=False))
+        print_json(to_json(found))
         return
     from rich.console import Console
 
@@ -47,61 +45,30 @@ def compare(first: str, second: str, as_json: bool) -> None:
 
 
 def show(found: StoreComparison, console: Console) -> None:
-    """Tables on the terminal. Names and reasons are text, never markup."""
+    """Print the comparison as tables."""
     from bench.report.claims import readout_words
     from bench.report.text import arrow, estimate_text, number
 
     console.print(f"first:  {found.first}\nsecond: {found.second}", soft_wrap=True, markup=False, highlight=False)
-    _table(
-        console,
-        "What differs",
-        ["field", "first", "second"],
-        [
-            [change.path, ", ".join(change.first), ", ".join(change.second)]
-            for change in (*found.changes, *found.surroundings)
-        ],
-    )
-    rows: list[list[Any]] = []
+    changes = [(c.path, ", ".join(c.first), ", ".join(c.second)) for c in (*found.changes, *found.surroundings)]
+    print_table(console, "What differs", ("field", "first", "second"), changes)
+    differences = []
     for each in found.differences:
         estimate = each.difference.estimate
-        rows.append(
-            [
-                each.dataset,
-                readout_words(each.source),
-                arrow(each.metric),
-                estimate_text(estimate),
-                str(estimate.n) if estimate else "0",
-                number(each.p_holm),
-                each.reading,
-            ]
-        )
-    header = ["dataset", "readout", "metric", "first − second", "n", "p after Holm", "reading"]
-    _table(
-        console, f"{found.pairs} runs pair; {found.equal} scores are equal in every seed, these differ", header, rows
-    )
-    _table(
-        console,
-        "Not comparable",
-        ["side", "dataset", "model", "identity", "seeds", "why"],
-        [
-            [
-                ("first", "second")[each.side - 1],
-                each.dataset,
-                each.model,
-                each.identity[:12],
-                _seeds(each.seeds),
-                each.reason,
-            ]
-            for each in found.unpaired
-        ],
-    )
+        size = (estimate_text(estimate), str(estimate.n if estimate else 0), number(each.p_holm))
+        differences.append((each.dataset, readout_words(each.source), arrow(each.metric), *size, each.reading))
+    title = f"{found.pairs} runs pair; {found.equal} scores are equal in every seed, these differ"
+    header = ("dataset", "readout", "metric", "first − second", "n", "p after Holm", "reading")
+    print_table(console, title, header, differences)
+    alone = []
+    for left in found.unpaired:
+        side, seeds = ("first", "second")[left.side - 1], ",".join(map(str, left.seeds))
+        alone.append((side, left.dataset, left.model, left.identity[:12], seeds, left.reason))
+    print_table(console, "Not comparable", ("side", "dataset", "model", "identity", "seeds", "why"), alone)
 
 
-def _seeds(seeds: tuple[int, ...]) -> str:
-    return ",".join(map(str, seeds))
-
-
-def _table(console: Console, title: str, header: list[str], rows: list[list[Any]]) -> None:
+def print_table(console: Console, title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print a table under its title, every cell as text, never as markup."""
     from rich.table import Table
     from rich.text import Text
 
@@ -114,5 +81,5 @@ def _table(console: Console, title: str, header: list[str], rows: list[list[Any]
     for name in header:
         table.add_column(Text(name), overflow="fold", no_wrap=name == "first − second")
     for row in rows:
-        table.add_row(*(Text(str(cell)) for cell in row))
+        table.add_row(*map(Text, row))
     console.print(table)

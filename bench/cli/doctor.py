@@ -10,42 +10,49 @@ from pathlib import Path
 
 import click
 
-__all__ = ["examine"]
+from bench.cli.data import at_hand
+from bench.cli.usage import data_root, store_option, weights_root
+
+__all__ = ["doctor"]
 
 LEAST_FREE = 200 * 2**20  # bytes; the quick profile writes about 10 MiB
 
 
-def examine(store: Path, data: Path, weights: Path) -> int:
-    """Print a line a check; 0 if everything that is needed is there, else 1."""
-    checks: list[tuple[str, Callable[[], str]]] = [
-        ("versions", versions_line),
-        ("device", device_line),
-        ("store", lambda: store_line(store)),
-        ("datasets", lambda: datasets_line(data)),
-        ("weights", lambda: weights_line(weights)),
-        ("self-test", self_test),
-    ]
+@click.command()
+@store_option
+def doctor(store: Path) -> None:
+    """Check versions, device, data, weights and disk, and train briefly."""
+    checks: dict[str, Callable[[], str]] = {
+        "versions": versions_line,
+        "device": device_line,
+        "store": lambda: store_line(store),
+        "datasets": lambda: f"at hand: {', '.join(at_hand())}; files are looked for in {data_root()}",
+        "weights": weights_line,
+        "self-test": self_test,
+    }
     sound = True
-    for name, check in checks:
+    for name, check in checks.items():
         try:
             click.echo(f"{name:<10} ok   {check()}")
         except Exception as error:  # a doctor reports what it finds, whatever it is
             sound = False
             click.echo(f"{name:<10} BAD  {error}")
-    return 0 if sound else 1
+    if not sound:
+        sys.exit(1)
 
 
 def versions_line() -> str:
-    """Python and the libraries that make numbers."""
-    from bench import __version__
-    from bench.core.store import versions
+    """Name Python and the libraries that make numbers."""
+    from importlib.metadata import version
 
-    libraries = ", ".join(f"{name} {version}" for name, version in versions().items())
+    from bench import __version__
+
+    libraries = ", ".join(f"{name} {version(name)}" for name in ("torch", "torchvision", "numpy", "scipy", "nflows"))
     return f"bench {__version__}, python {sys.version.split()[0]}, {libraries}"
 
 
 def device_line() -> str:
-    """What there is to compute on."""
+    """Name what there is to compute on."""
     import torch
 
     from bench.core.runner import environment, resolve_device
@@ -56,7 +63,7 @@ def device_line() -> str:
 
 
 def store_line(store: Path) -> str:
-    """Whether runs can be written, and how much fits."""
+    """Check that runs can be written, and say how much fits."""
     from bench.core.store import Store
 
     existing = next(path for path in (store, *store.resolve().parents) if path.exists())
@@ -68,25 +75,14 @@ def store_line(store: Path) -> str:
     return f"{store}: {'there' if store.exists() else 'will be made'}, {free / 2**30:.1f} GiB free"
 
 
-def datasets_line(data: Path) -> str:
-    """Which datasets are at hand."""
-    from bench.core import registry
-    from bench.data.files import AT_HAND, states
+def weights_line() -> str:
+    """Say whether FID can be computed."""
+    from bench.metrics import INCEPTION
+    from bench.metrics.extractors import inception_weights
 
-    found = [name for name, state in states(list(registry.entries("datasets")), data).items() if state in AT_HAND]
-    return f"at hand: {', '.join(found)}; files are looked for in {data}"
-
-
-def weights_line(weights: Path) -> str:
-    """Whether FID can be computed, or scores are named after an in-domain classifier."""
-    from bench.metrics.extractors import inception
-
-    if inception(weights):
-        return f"inception-v3-compat found in {weights}"
-    return (
-        f"inception-v3-compat not found in {weights}: scores use a classifier trained on the spot and are named after it, never 'FID' "
-        "(bench data fetch inception-v3-compat brings it)"
-    )
+    if inception_weights(weights_root()):
+        return f"{INCEPTION} found in {weights_root()}"
+    return f"{INCEPTION} not found in {weights_root()}: no score is called FID (bench data fetch {INCEPTION} brings it)"
 
 
 def self_test() -> str:

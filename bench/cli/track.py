@@ -15,18 +15,23 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
 from bench.cli.usage import UsageProblem, examples
 
 if TYPE_CHECKING:
+    from bench.track.checkouts import Checkout
     from bench.track.processes import Processes
 
 __all__ = ["track"]
+
+say = functools.partial(click.echo, err=True)
+FILE = click.Path(path_type=Path, dir_okay=False)
+SHARE = click.FloatRange(0, 10)
+POSITIVE = click.IntRange(min=1)
 
 
 class Unmeasured(UsageProblem):
@@ -39,6 +44,14 @@ class Interrupted(UsageProblem):
     """Ctrl-C or SIGTERM: one line, exit code 130."""
 
     exit_code = 130
+
+
+class Measured(NamedTuple):
+    """What the options of all measuring commands come to: how to measure, what, and the names with their facts."""
+
+    processes: Processes
+    checkout: Checkout
+    benchmarks: dict[str, dict[str, Any]]
 
 
 @click.group(epilog=examples("bench track check --against origin/main", "bench track record", "bench track history"))
@@ -54,199 +67,38 @@ def plain_errors(interrupted: str) -> Iterator[None]:
         interrupted: what to say after Ctrl-C.
     """
     from bench.core.registry import UnknownNameError
+    from bench.track.checkouts import CheckoutError, interruptible
     from bench.track.processes import MeasuringError
-    from bench.track.sides import SideError, interruptible
 
     try:
         with interruptible():
             yield
     except KeyboardInterrupt as error:
         raise Interrupted(f"interrupted; {interrupted}") from error
-    except UnknownNameError as error:
+    except (UnknownNameError, CheckoutError) as error:
         raise UsageProblem(str(error.args[0])) from error
-    except SideError as error:
-        raise UsageProblem(str(error)) from error
     except MeasuringError as error:
         raise Unmeasured(str(error)) from error
 
 
 def default_threads() -> int:
     """BENCH_THREADS, or 1: threads that wait for each other wait for whichever of them a neighbour has pushed aside."""
-    said = os.environ.get("BENCH_THREADS", "1")
-    if not (said.isdecimal() and int(said) > 0):
-        raise UsageProblem(f"BENCH_THREADS: '{said}' is not a number of threads")
-    return int(said)
+    threads = os.environ.get("BENCH_THREADS", "1")
+    if not (threads.isdecimal() and int(threads) > 0):
+        raise UsageProblem(f"BENCH_THREADS: '{threads}' is not a number of threads")
+    return int(threads)
 
 
 only_option = click.option(
     "--only", multiple=True, metavar="NAME", help="Only benchmarks that match, such as 'ula-*'; repeatable."
 )
-repo_option = click.option(
-    "--repo",
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
-    default=Path(),
-    help="The checkout to measure; default: the one you are in.",
-)
-file_option = click.option(
-    "--benchmarks",
-    "file",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False, resolve_path=True),
-    default=None,
-    help="A Python file with BENCHMARKS of your own.",
-)
-full_option = click.option("--full", is_flag=True, help="All benchmarks, not the quick ones alone.")
-device_option = click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
-threads_option = click.option(
-    "--threads", type=click.IntRange(min=1), default=None, help="Default: BENCH_THREADS, or 1."
-)
-
-
-def minutes_option(default: float) -> Callable[..., Any]:
-    """A time budget."""
-    return click.option(
-        "--minutes",
-        type=click.FloatRange(min=0, min_open=True),
-        default=default,
-        show_default=True,
-        help="Time budget; no pair of processes is begun that would probably end after it.",
-    )
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What the options of all measuring commands say."""
-
-    repo: Path
-    only: tuple[str, ...]
-    full: bool
-    device: str
-    threads: int | None
-    file: Path | None
-
-
-def measuring(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options of all commands that measure, handed to the command as `asked`."""
-
-    @functools.wraps(command)
-    def gathered(**options: Any) -> Any:
-        asked = Asked(*(options.pop(part.name) for part in fields(Asked)))
-        return command(asked=asked, **options)
-
-    wrapped: Callable[..., Any] = gathered
-    for option in (file_option, repo_option, threads_option, device_option, full_option, only_option):
-        wrapped = option(wrapped)
-    return wrapped
-
-
-@contextlib.contextmanager
-def processes(asked: Asked) -> Iterator[Processes]:
-    """How to measure, with a scratch folder for as long as it takes."""
-    if asked.device == "cuda":
-        import torch
-
-        if not torch.cuda.is_available():
-            raise UsageProblem("--device cuda: no CUDA device is available here; use --device cpu")
-    from bench.track.processes import Processes
-
-    with tempfile.TemporaryDirectory(prefix="bench-track-scratch-") as scratch:
-        yield Processes(Path(scratch), asked.device, asked.threads or default_threads(), asked.file)
-
-
-def tell(line: str) -> None:
-    """How it goes, beside what is printed as the result."""
-    click.echo(line, err=True)
-
-
-def output_option(name: str, content: str) -> Callable[..., Any]:
-    """A file to write beside what is printed."""
-    path = click.Path(path_type=Path, dir_okay=False)
-    return click.option(f"--{name}", f"{name}_file", type=path, default=None, help=f"Write {content} there.")
-
-
-@track.command(
-    epilog=examples(
-        "bench track check --against origin/main",
-        "bench track check --against HEAD --only 'mala-*' --minutes 5",
-        "bench track check --against v0.1.0 --full --markdown comment.md --json check.json",
-    )
-)
-@click.option(
-    "--against", required=True, metavar="REF", help="A git revision, a folder that holds gebm, or 'installed'."
-)
-@measuring
-@click.option("--pairs", type=click.IntRange(min=3), default=24, show_default=True, help="Pairs of processes at most.")
-@minutes_option(20.0)
-@click.option(
-    "--confidence",
-    type=click.FloatRange(0.5, 1, min_open=True, max_open=True),
-    default=0.99,
+minutes_option = click.option(
+    "--minutes",
+    type=click.FloatRange(min=0, min_open=True),
+    default=20.0,
     show_default=True,
-    help="Of the whole check.",
+    help="Time budget; no pair of processes is begun that would probably end after it.",
 )
-@click.option(
-    "--margin",
-    type=click.FloatRange(0, 1),
-    default=0.03,
-    show_default=True,
-    help="Slowdowns up to this share are no regression.",
-)
-@click.option(
-    "--tolerance",
-    type=click.FloatRange(0, 10),
-    default=0.10,
-    show_default=True,
-    help="'fine' excludes a slowdown of this share.",
-)
-@output_option("markdown", "Markdown for a pull request")
-@output_option("json", "JSON with all raw samples")
-def check(
-    asked: Asked,
-    against: str,
-    pairs: int,
-    minutes: float,
-    confidence: float,
-    margin: float,
-    tolerance: float,
-    markdown_file: Path | None,
-    json_file: Path | None,
-) -> None:
-    """Compare the working tree with another revision; exit code 1 only if something regressed."""
-    from bench.track import report
-    from bench.track.check import exit_code
-    from bench.track.compare import compare, select
-    from bench.track.decide import Design
-    from bench.track.sides import opened, working_tree
-
-    try:
-        design = Design(confidence, margin, tolerance).up_to(pairs)
-    except ValueError as error:
-        raise UsageProblem(str(error)) from error
-    with plain_errors("nothing was decided, the other side's worktree is removed"), processes(asked) as ways:
-        new = working_tree(asked.repo)
-        if new.dirty:
-            tell("the working tree has uncommitted changes; they are measured as they are")
-        with opened(against, new) as old:
-            names = select(ways, new, asked.only, asked.full)
-            tell(f"comparing {len(names)} benchmarks: {old} with {new}")
-            found = compare(ways, old, new, names, design, minutes, tell)
-    click.echo(report.text(found), nl=False)
-    write(markdown_file, report.markdown(found))
-    write(json_file, json.dumps(report.as_json(found), indent=1, sort_keys=True, allow_nan=False) + "\n")
-    sys.exit(exit_code(found.check))
-
-
-def write(path: Path | None, content: str) -> None:
-    """Write a file that was asked for."""
-    from bench.core.files import write_bytes
-
-    if path is None:
-        return
-    try:
-        write_bytes(path, content.encode())
-    except OSError as error:
-        raise Unmeasured(f"cannot write {path}: {error.strerror}") from error
-
-
 history_option = click.option(
     "--history",
     "folder",
@@ -256,97 +108,205 @@ history_option = click.option(
     envvar="BENCH_HISTORY",
     help="Folder of the history.",
 )
+MEASURING_OPTIONS = (
+    click.option(
+        "--benchmarks",
+        "file",
+        type=click.Path(path_type=Path, exists=True, dir_okay=False, resolve_path=True),
+        help="A Python file with BENCHMARKS of your own.",
+    ),
+    click.option(
+        "--repo",
+        type=click.Path(path_type=Path, exists=True, file_okay=False),
+        default=Path(),
+        help="The checkout to measure; default: the one you are in.",
+    ),
+    click.option("--threads", type=POSITIVE, default=None, help="Default: BENCH_THREADS, or 1."),
+    click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True),
+    click.option("--full", is_flag=True, help="All benchmarks, not the quick ones alone."),
+    only_option,
+)
+
+
+def measuring(interrupted: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Add the options of all commands that measure; the command gets a `Measured` and the options of its own.
+
+    Arguments:
+        interrupted: what to say after Ctrl-C.
+    """
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(command)
+        def run(
+            repo: Path,
+            only: tuple[str, ...],
+            full: bool,
+            device: str,
+            threads: int | None,
+            file: Path | None,
+            **own: Any,
+        ) -> Any:
+            threads = threads or default_threads()
+            check_device(device)
+            from bench.track.check import select
+            from bench.track.checkouts import working_tree
+            from bench.track.processes import Processes
+
+            scratch = tempfile.TemporaryDirectory(prefix="bench-track-scratch-")
+            with plain_errors(interrupted), scratch as folder:
+                processes, checkout = Processes(Path(folder), device, threads, file), working_tree(repo)
+                if checkout.dirty:
+                    say("the working tree has uncommitted changes; they are measured as they are")
+                return command(Measured(processes, checkout, select(processes, checkout, only, full)), **own)
+
+        return functools.reduce(lambda wrapped, option: option(wrapped), MEASURING_OPTIONS, run)
+
+    return decorate
+
+
+def check_device(device: str) -> None:
+    """Refuse a device that is not there."""
+    if device == "cuda":
+        import torch
+
+        if not torch.cuda.is_available():
+            raise UsageProblem("--device cuda: no CUDA device is available here; use --device cpu")
+
+
+@track.command(
+    epilog=examples(
+        "bench track check --against origin/main",
+        "bench track check --against HEAD --only 'mala-*' --minutes 5",
+        "bench track check --against v0.1.0 --full --markdown comment.md --json check.json",
+    )
+)
+@click.option("--against", required=True, metavar="REF", help="A git revision, a folder holding gebm, or 'installed'.")
+@measuring("nothing was decided")
+@click.option("--pairs", type=click.IntRange(min=3), default=24, show_default=True, help="Pairs of processes at most.")
+@minutes_option
+@click.option("--confidence", type=float, default=0.99, show_default=True, help="Of the whole check.")
+@click.option("--margin", type=SHARE, default=0.03, show_default=True, help="Slowdowns up to this share are fine.")
+@click.option("--tolerance", type=SHARE, default=0.10, show_default=True, help="'fine' excludes a slowdown this large.")
+@click.option("--markdown", type=FILE, help="Write Markdown for a pull request there.")
+@click.option("--json", "json_file", type=FILE, help="Write JSON with all raw samples there.")
+def check(
+    measured: Measured,
+    against: str,
+    pairs: int,
+    minutes: float,
+    confidence: float,
+    margin: float,
+    tolerance: float,
+    markdown: Path | None,
+    json_file: Path | None,
+) -> None:
+    """Compare the working tree with another revision; exit code 1 only if something regressed."""
+    from bench.track.check import NEW, OLD, check_throughput
+    from bench.track.checkouts import opened
+    from bench.track.decide import Design
+    from bench.track.report import Report
+
+    start, (processes, new, benchmarks) = time.monotonic(), measured
+    try:
+        design = Design(confidence, margin, tolerance).up_to(pairs)
+    except ValueError as error:
+        raise UsageProblem(str(error)) from error
+    with opened(against, new) as old:
+        say(f"comparing {len(benchmarks)} benchmarks: {old} with {new}")
+        sides = {OLD: old, NEW: new}
+        found = check_throughput(processes, sides, benchmarks, design, minutes, say)
+    report = Report(found, sides, processes.device, processes.threads, time.monotonic() - start)
+    click.echo(report.text(), nl=False)
+    write(markdown, report.markdown())
+    write(json_file, json.dumps(report.as_json(), indent=1, sort_keys=True, allow_nan=False) + "\n")
+    sys.exit(found.exit_code)
+
+
+def write(path: Path | None, content: str) -> None:
+    """Write a file that was asked for."""
+    from bench.core.files import write_bytes
+
+    try:
+        if path is not None:
+            write_bytes(path, content.encode())
+    except OSError as error:
+        raise Unmeasured(f"cannot write {path}: {error.strerror}") from error
 
 
 @track.command(epilog=examples("bench track record", "bench track record --full --processes 3 --history ../speed"))
 @history_option
-@measuring
-@click.option("--processes", "count", type=click.IntRange(min=1), default=5, show_default=True, help="To time.")
-def record(asked: Asked, folder: Path, count: int) -> None:
+@measuring("nothing was recorded, the history is as it was")
+@click.option("--processes", "count", type=POSITIVE, default=5, show_default=True, help="To time.")
+def record(measured: Measured, folder: Path, count: int) -> None:
     """Measure this checkout and add it to the history."""
-    from bench.track.compare import select
     from bench.track.history import HistoryError, add
-    from bench.track.record import recording
-    from bench.track.sides import working_tree
+    from bench.track.history import record as recorded
 
-    with plain_errors("nothing was recorded, the history is as it was"), processes(asked) as ways:
-        side = working_tree(asked.repo)
-        if side.dirty:
-            tell("the working tree has uncommitted changes; the recording says so")
-        names = list(select(ways, side, asked.only, asked.full))
-        made = recording(ways, side, names, count, tell)
-        try:
-            path = add(folder, made)
-        except HistoryError as error:
-            raise Unmeasured(str(error)) from error
-    failed = {name: said["error"] for name, said in made["benchmarks"].items() if "error" in said}
+    made = recorded(measured.processes, measured.checkout, list(measured.benchmarks), count, say)
+    try:
+        path = add(folder, made)
+    except HistoryError as error:
+        raise Unmeasured(str(error)) from error
+    failed = {name: timing["error"] for name, timing in made["benchmarks"].items() if "error" in timing}
     for name, reason in failed.items():
-        click.echo(f"bench: {name}: {reason}", err=True)
-    click.echo(f"{len(names) - len(failed)} benchmarks of {side} recorded in {path}")
-    if failed:
-        sys.exit(3)
+        say(f"bench: {name}: {reason}")
+    click.echo(f"{len(made['benchmarks']) - len(failed)} benchmarks of {measured.checkout} recorded in {path}")
+    sys.exit(3 if failed else 0)
 
 
 @track.command(epilog=examples("bench track history", "bench track history --only 'ula-*' --png trend.png"))
 @history_option
 @only_option
-@click.option(
-    "--png",
-    type=click.Path(path_type=Path, dir_okay=False),
-    default=None,
-    help="Draw the trend there; with several machines, a file each.",
-)
+@click.option("--png", type=FILE, help="Draw the trend there; with several machines, one file each.")
 def history(folder: Path, only: tuple[str, ...], png: Path | None) -> None:
-    """Show the trend of each benchmark and where it steps: for reading, never for gating."""
-    from bench.track.history import HistoryError, read, series
-    from bench.track.trend import draw, summary
+    """Show the trend of each benchmark: for reading, never for gating."""
+    from bench.track.history import HistoryError, draw, read, trend
 
     try:
-        machines, problems = read(folder)
+        frame, problems = read(folder)
     except HistoryError as error:
         raise UsageProblem(str(error)) from error
     for problem in problems:
-        click.echo(f"bench: {problem}", err=True)
-    for machine, recordings in machines.items():
-        points = series(recordings)
-        shown = {name: points[name] for name in points if not only or any(fnmatch.fnmatch(name, p) for p in only)}
-        click.secho(f"{machine}: {len(recordings)} recordings", bold=True)
-        for name in shown:
-            for line in summary(name, shown[name]):
-                click.echo(f"  {line}")
-        if png and shown:
-            path = png if len(machines) == 1 else png.with_stem(f"{png.stem}-{machine}")
+        say(f"bench: {problem}")
+    if only:
+        frame = frame[[any(fnmatch.fnmatch(name, pattern) for pattern in only) for name in frame["benchmark"]]]
+    for machine, rows in frame.groupby("machine"):
+        click.secho(f"{machine}: {rows['file'].nunique()} recordings", bold=True)
+        formats = {"rate": "{:,.4g}".format, "change": "{:+.1%}".format, "p": "{:.2g}".format}
+        click.echo(trend(rows).to_string(formatters=formats, na_rep="—"))
+        if png:
+            path = png if frame["machine"].nunique() == 1 else png.with_stem(f"{png.stem}-{machine}")
             try:
-                draw(machine, shown, path)
+                draw(rows, path)
             except OSError as error:
                 raise Unmeasured(f"cannot write {path}: {error.strerror}") from error
-            click.echo(f"  figure: {path}")
+            click.echo(f"figure: {path}")
 
 
 @track.command(epilog=examples("bench track calibrate", "bench track calibrate --only 'ula-*' --pairs 24 --minutes 30"))
-@measuring
+@measuring("nothing was calibrated")
 @click.option("--pairs", type=click.IntRange(min=8), default=16, show_default=True, help="A/A pairs to measure.")
-@minutes_option(20.0)
-def calibrate(asked: Asked, pairs: int, minutes: float) -> None:
+@minutes_option
+def calibrate(measured: Measured, pairs: int, minutes: float) -> None:
     """Measure this checkout against itself: false-alarm rate and detectable slowdown of `check` on this machine."""
     from bench.track.calibrate import calibrate as calibrated
-    from bench.track.compare import select
+    from bench.track.check import BenchmarkResult, Check
     from bench.track.decide import FEWEST_PAIRS, Design
-    from bench.track.record import pairs_of_the_same
-    from bench.track.report import calibration_line
-    from bench.track.sides import working_tree
+    from bench.track.turns import measure
 
-    with plain_errors("nothing was calibrated"), processes(asked) as ways:
-        side = working_tree(asked.repo)
-        names = list(select(ways, side, asked.only, asked.full))
-        lines = pairs_of_the_same(ways, side, names, pairs, time.monotonic() + 60 * minutes, tell)
-    design, failed = Design(), 0
-    click.echo(f"{side} against itself; checks of {len(lines)} benchmarks with looks at {design.looks} pairs:")
-    for line in lines:
-        if len(line.log_ratios) < FEWEST_PAIRS:
-            failed += 1
-            click.echo(f"bench: {line.name}: {line.note or 'too few pairs fitted into the time'}", err=True)
+    processes, checkout, benchmarks = measured
+    deadline = time.monotonic() + 60 * minutes
+    same = Check(Design(), [BenchmarkResult(name) for name in benchmarks])
+    while same.pairs < pairs and same.undecided and time.monotonic() < deadline:
+        same.draw_pair(lambda order, names: measure(processes, dict.fromkeys(order, checkout), names))
+        say(f"pair {same.pairs} of {pairs}")
+    click.echo(
+        f"{checkout} against itself; checks of {len(benchmarks)} benchmarks with looks at {same.design.looks} pairs:"
+    )
+    failed = [result for result in same.results if len(result.log_ratios) < FEWEST_PAIRS]
+    for result in same.results:
+        if result in failed:
+            say(f"bench: {result.name}: {result.note or 'too few pairs fitted into the time'}")
         else:
-            click.echo(f"  {calibration_line(line.name, calibrated(line.log_ratios, design, len(lines)))}")
-    if failed:
-        sys.exit(3)
+            click.echo(f"  {result.name}: {calibrated(result.log_ratios, same.design, len(same.results))}")
+    sys.exit(3 if failed else 0)

@@ -1,8 +1,10 @@
-"""How the command line asks and complains: options shared by commands, names for completion, one-line errors with the right exit code."""
+"""What commands share: their options, the folders that the environment names, and errors as one line with the right exit code."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,27 +12,21 @@ from typing import Any
 
 import click
 
+from bench.cli.completion import complete
+
 __all__ = [
-    "KINDS",
     "Failure",
-    "Grouped",
     "UsageProblem",
-    "catalogue",
-    "complete",
+    "cache_root",
+    "data_root",
     "examples",
-    "one_line_errors",
+    "in_one_line",
+    "print_json",
     "selecting",
     "store_option",
-    "tag_option",
+    "suite_filters",
+    "weights_root",
 ]
-
-GROUPS = {
-    "Run": ("run", "plan", "status"),
-    "Read": ("report", "claims", "compare", "export", "weights", "list"),
-    "Measure speed": ("track",),
-    "Set up": ("doctor", "data", "completion"),
-}
-KINDS = ("suites", "datasets", "models", "samplers", "metrics")
 
 
 class UsageProblem(click.ClickException):
@@ -48,155 +44,150 @@ class Failure(UsageProblem):
     exit_code = 1
 
 
-class Grouped(click.Group):
-    """A group whose help lists its commands under headings."""
+LARGEST_SEED = 10**9
+MISUSE = {"SuiteError", "ClaimError", "UnknownNameError", "ExportError"}
+FAILURES = {"StoreError", "DatasetError", "NothingToReportError", "WeightsError"}
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
-        for heading, names in GROUPS.items():
-            commands = [(name, self.commands[name].get_short_help_str(80)) for name in names if name in self.commands]
-            with formatter.section(heading):
-                formatter.write_dl(commands)
+
+@contextlib.contextmanager
+def in_one_line() -> Iterator[None]:
+    """Turn the errors that the library foresees into one line and the right exit code.
+
+    They are known by name, since importing their classes would make every command slow.
+    """
+    try:
+        yield
+    except Exception as error:
+        names = {each.__name__ for each in type(error).__mro__}
+        if isinstance(error, click.UsageError) and "NoArgsIsHelpError" not in names:
+            where = f"; see {error.ctx.command_path} --help" if error.ctx else ""
+            raise UsageProblem(error.format_message().rstrip(".") + where) from error
+        if names & MISUSE:
+            raise UsageProblem(str(error.args[0])) from error
+        if names & FAILURES:
+            raise Failure(str(error)) from error
+        if isinstance(error, OSError) and error.errno != errno.EPIPE and error.filename is not None:
+            raise Failure(f"{error.filename}: {error.strerror}") from error
+        raise
 
 
 def examples(*lines: str) -> str:
-    """An epilog that click leaves unwrapped."""
+    """Return an epilog that click leaves unwrapped."""
     return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
 
 
-def complete(kind: str) -> Callable[[click.Context, click.Parameter, str], list[str]]:
-    """Shell completion from the names of a kind of component."""
+def print_json(value: Any) -> None:
+    """Print a value as strict JSON."""
+    import json
 
-    def names(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
-        files = own_files(incomplete) if kind == "datasets" else []
-        return [name for name in catalogue(kind) if name.startswith(incomplete)] + files
-
-    return names
+    click.echo(json.dumps(value, indent=1, allow_nan=False, ensure_ascii=False))
 
 
-def own_files(incomplete: str) -> list[str]:
-    """Completions of csv:PATH and its like: folders, and files of that kind."""
-    from bench.data.sources import FILE_KINDS, IMAGE_KINDS
-
-    kinds = (*FILE_KINDS, *IMAGE_KINDS)
-    kind, colon, start = incomplete.partition(":")
-    if not colon or kind not in kinds:
-        return [f"{each}:" for each in kinds if each.startswith(incomplete)] if incomplete and not colon else []
-    folder = Path(start).expanduser() if start.endswith("/") else Path(start).expanduser().parent
-    prefix = start[: start.rfind("/") + 1]
-    found = sorted(folder.iterdir()) if folder.is_dir() else []
-    names = [prefix + path.name + "/" * path.is_dir() for path in found if path.is_dir() or f".{kind}" in path.suffixes]
-    return [f"{kind}:{name}" for name in names if name.startswith(start)]
+def data_root() -> Path:
+    """Return the folder of datasets' files: BENCH_DATA, or else a folder of this user's cache."""
+    return folder_of("BENCH_DATA") or user_cache()
 
 
-def catalogue(kind: str) -> dict[str, str]:
-    """Names and one-line summaries of a kind of component; imports nothing heavy."""
-    from bench.core import registry
-
-    if kind == "suites":
-        import tomllib
-
-        return {name: tomllib.loads(path.read_text())["summary"] for name, path in registry.suite_files().items()}
-    if kind == "metrics":
-        from bench.metrics import METRICS
-
-        return {name: f"{metric.summary} ({metric.direction} is better)" for name, metric in METRICS.items()}
-    if kind == "datasets":
-        return {name: f"{entry.kind:<7}  {entry.summary}" for name, entry in registry.entries(kind).items()}
-    return {name: entry.summary for name, entry in registry.entries(kind).items()}
+def cache_root() -> Path:
+    """Return the folder of decoded images: BENCH_CACHE, or else a folder of this user's cache."""
+    return folder_of("BENCH_CACHE") or user_cache() / "decoded"
 
 
-def parse_seeds(_ctx: click.Context, _param: click.Parameter, value: str | None) -> tuple[int, ...] | None:
-    """Comma-separated whole numbers >= 0."""
-    if value is None:
-        return None
-    parts = [part.strip() for part in value.split(",")]
-    if not all(part.isdecimal() for part in parts):
+def weights_root() -> Path:
+    """Return the folder of published extractors' weights: BENCH_WEIGHTS, or else that of datasets."""
+    return folder_of("BENCH_WEIGHTS") or data_root()
+
+
+def folder_of(variable: str) -> Path | None:
+    """Return the folder that an environment variable names, if it is set."""
+    return Path(os.environ[variable]).resolve() if os.environ.get(variable) else None
+
+
+def user_cache() -> Path:
+    """Return this user's folder for what can be fetched again."""
+    import pooch
+
+    return Path(pooch.os_cache("gebm-bench"))
+
+
+def parse_seeds(_ctx: click.Context, _param: click.Parameter, value: str | None) -> tuple[int, ...]:
+    """Return comma-separated whole numbers >= 0; none for the suite's own."""
+    parts = [part.strip() for part in value.split(",")] if value is not None else []
+    if not all(part.isdecimal() and int(part) <= LARGEST_SEED for part in parts):
         raise UsageProblem(
-            f"--seeds: '{value}' is not a list of seeds; write whole numbers >= 0 with commas, such as 0,1,2"
+            f"--seeds: '{value}' is not a list of seeds; write whole numbers from 0 to {LARGEST_SEED:,} with commas, such as 0,1,2"
         )
     return tuple(dict.fromkeys(map(int, parts)))
 
 
 def parse_tag(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
-    """A name that can be a folder's."""
+    """Return a name that can be a folder's."""
     if value and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", value):
         raise UsageProblem(f"--tag: '{value}' is no name of letters, digits, dots, dashes and underscores")
     return value
 
 
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+def together(*options: Decorator) -> Decorator:
+    """Return a decorator that adds options in the order given."""
+
+    def add(command: Callable[..., Any]) -> Callable[..., Any]:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
+
+
+PROFILES = click.Choice(["quick", "paper"])
 store_option = click.option(
     "--store",
     type=click.Path(path_type=Path),
     default=Path("runs"),
     show_default=True,
     envvar="BENCH_STORE",
-    help="Directory of runs.",
+    help="Folder of runs.",
 )
-suite_option = click.option(
-    "--suite",
-    default="images",
-    show_default=True,
-    help="Name, or path of your own TOML file.",
-    shell_complete=complete("suites"),
+suite_filters = together(
+    click.option("--suite", default=None, help="Only this suite.", shell_complete=complete("suites")),
+    click.option("--profile", type=PROFILES, default=None, help="Only this profile."),
 )
-profile_option = click.option(
-    "--profile",
-    type=click.Choice(["quick", "paper"]),
-    default="quick",
-    show_default=True,
-    help="quick: minutes on a laptop; paper: the paper's schedule.",
+selecting = together(
+    click.option(
+        "--suite",
+        default="images",
+        show_default=True,
+        help="Name, or path of your own TOML file.",
+        shell_complete=complete("suites"),
+    ),
+    click.option(
+        "--profile",
+        type=PROFILES,
+        default="quick",
+        show_default=True,
+        help="quick: minutes on a laptop; paper: the paper's schedule.",
+    ),
+    click.option(
+        "--dataset",
+        "datasets",
+        multiple=True,
+        help="Only this dataset; repeatable. redwine@3 is its split of seed 3; csv:PATH, npy:PATH and parquet:PATH are your files.",
+        shell_complete=complete("datasets"),
+    ),
+    click.option(
+        "--model", "models", multiple=True, help="Only this model; repeatable.", shell_complete=complete("models")
+    ),
+    click.option("--seeds", callback=parse_seeds, help="Such as 0,1,2; default: the suite's own."),
+    click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True),
+    store_option,
+    click.option("--jobs", type=click.IntRange(min=1), help="Runs side by side; default: one per core."),
+    click.option("--fresh", is_flag=True, help="Do everything again; what is there is set aside."),
+    click.option(
+        "--retrain",
+        is_flag=True,
+        help="Train again what other code trained; without it stale training is kept and marked.",
+    ),
 )
-dataset_option = click.option(
-    "--dataset",
-    "datasets",
-    multiple=True,
-    help="Only this dataset; repeatable. redwine@3 is its split of seed 3; csv:PATH, npy:PATH and parquet:PATH are files of yours.",
-    shell_complete=complete("datasets"),
-)
-model_option = click.option(
-    "--model", "models", multiple=True, help="Only this model; repeatable.", shell_complete=complete("models")
-)
-seeds_option = click.option(
-    "--seeds", callback=parse_seeds, default=None, help="Such as 0,1,2; the suite's own if left out."
-)
-device_option = click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
-tag_option = click.option(
-    "--tag", default="", callback=parse_tag, help="Remember these runs under a name too, for `bench compare`."
-)
-fresh_option = click.option("--fresh", is_flag=True, help="Do everything again; what is there moves to the attic.")
-
-
-def selecting(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options that say which runs are meant."""
-    for option in reversed(
-        (
-            suite_option,
-            profile_option,
-            dataset_option,
-            model_option,
-            seeds_option,
-            device_option,
-            store_option,
-            fresh_option,
-        )
-    ):
-        command = option(command)
-    return command
-
-
-@contextlib.contextmanager
-def one_line_errors() -> Iterator[None]:
-    """Turn the library's own errors into one line and the right exit code."""
-    from bench.claims.model import ClaimError
-    from bench.core.registry import UnknownNameError
-    from bench.core.spec import SuiteError
-    from bench.core.store import StoreError
-    from bench.data import DatasetError
-    from bench.results.frame import NothingToReportError
-
-    try:
-        yield
-    except (SuiteError, ClaimError, UnknownNameError) as error:
-        raise UsageProblem(str(error.args[0])) from error
-    except (StoreError, DatasetError, NothingToReportError) as error:
-        raise Failure(str(error)) from error
+"""The options that say which runs are meant and how they are done."""

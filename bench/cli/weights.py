@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from bench.cli.usage import Failure, UsageProblem, examples, one_line_errors, store_option
+from bench.cli.usage import Failure, UsageProblem, examples, store_option
 
 __all__ = ["weights"]
 
@@ -15,7 +15,7 @@ UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**2
 
 
 def parse_size(_ctx: click.Context, _param: click.Parameter, value: str) -> int:
-    """Bytes of such as 16MB or 16MiB."""
+    """Return the bytes of such as 16MB or 16MiB."""
     found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)", value.strip())
     if found is None or found[2].upper() not in UNITS or float(found[1]) <= 0:
         raise UsageProblem(f"--shard: '{value}' is no size; write a number with KB, MB or GB, such as 16MB")
@@ -36,15 +36,12 @@ def parse_size(_ctx: click.Context, _param: click.Parameter, value: str) -> int:
 def weights(run: str, out: Path, store: Path, half: bool, shard: int) -> None:
     """Write a RUN's weights to the folder OUT in files small enough to move."""
     from bench.core.store import Store
-    from bench.results.weights import WeightsError, checkpoint_of, halved, write_weights
+    from bench.results.weights import checkpoint_of, halved, write_weights
 
+    state, about = checkpoint_of(Store(store).require(), run)
     try:
-        with one_line_errors():
-            state, about = checkpoint_of(Store(store).require(), run)
         out.mkdir(parents=True, exist_ok=True)
         files = write_weights(halved(state) if half else state, about, out, shard)
-    except WeightsError as error:
-        raise Failure(str(error)) from error
     except OSError as error:
         raise Failure(f"cannot write to {out}: {error.strerror}") from error
     sizes = [file.stat().st_size for file in files]

@@ -1,0 +1,46 @@
+"""`bench list`: what suites can name."""
+
+from __future__ import annotations
+
+import click
+
+from bench.cli.usage import examples
+from bench.core import registry
+
+__all__ = ["list_", "summaries"]
+
+KINDS = ("suites", *registry.KINDS)
+
+
+@click.command(name="list", epilog=examples("bench list", "bench list models"))
+@click.argument("kind", required=False, type=click.Choice(KINDS))
+def list_(kind: str | None) -> None:
+    """List suites and components, those of installed packages included."""
+    for each in [kind] if kind else KINDS:
+        if not kind:
+            click.secho(each, bold=True)
+        names = summaries(each)
+        width = max(map(len, names), default=0)
+        for name, summary in names.items():
+            click.echo(f"  {name:<{width}}  {summary}")
+
+
+def summaries(kind: str) -> dict[str, str]:
+    """Return names and one-line summaries of suites or of a kind of component; nothing heavy is imported."""
+    if kind == "suites":
+        import tomllib
+
+        return {name: tomllib.loads(path.read_text())["summary"] for name, path in registry.suite_files().items()}
+    found = next(registry.entries(each) for each in registry.KINDS if each == kind)
+    return {name: summary(kind, entry) for name, entry in found.items()}
+
+
+def summary(kind: str, entry: registry.Entry) -> str:
+    """Return a component's line: its summary, what a reader must know of its kind, and the package it is from."""
+    module = entry.target.partition(":")[0]
+    if entry.origin and registry.source_file(module) is None:
+        return f"cannot be used: package {entry.origin} has no module {module}"
+    before = f"{entry.kind:<7}  " if kind == "datasets" else ""
+    direction = entry.facts.get("direction")
+    after = f" ({direction} is better)" if direction in ("lower", "higher") else ""
+    return f"{before}{entry.summary}{after}{f' [{entry.origin}]' if entry.origin else ''}"

@@ -1,0 +1,56 @@
+"""`bench report`: what was measured, on a page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from bench.cli.usage import Failure, examples, store_option, suite_filters
+
+__all__ = ["report"]
+
+
+@click.command(
+    epilog=examples(
+        "bench report",
+        "bench report --format html",
+        "bench report --format json > rows.json",
+        "bench report --out results/digits",
+    )
+)
+@store_option
+@suite_filters
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(["markdown", "html", "json", "csv", "latex"]),
+    default="markdown",
+    show_default=True,
+    help="html: one file with everything in it.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Folder for the report, or its file; default: STORE/report. json and csv go to the screen without it.",
+)
+def report(store: Path, suite: str | None, profile: str | None, format_: str, out: Path | None) -> None:
+    """Write the report: Markdown with figures, one page of HTML, LaTeX, JSON or CSV."""
+    from bench.core.store import Store
+    from bench.core.suite import load_suite
+    from bench.report import render, write_report
+    from bench.results.frame import scan
+
+    named = load_suite(suite).name if suite and suite.endswith(".toml") else suite
+    results = scan(Store(store).require(), named, profile)
+    if out is None and format_ in ("json", "csv"):
+        click.echo(render(results, format_), nl=False)
+        return
+    target = out or store / "report"
+    try:
+        path = write_report(results, target, format_)
+    except OSError as error:
+        raise Failure(f"cannot write the report to {target}: {error.strerror}") from error
+    if format_ == "markdown":
+        click.echo(path.read_text(encoding="utf-8"))
+    click.echo(f"report: {path}", err=True)

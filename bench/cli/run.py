@@ -1,0 +1,216 @@
+"""`bench plan`, `bench run` and `bench status`: what would run, doing it, and what there is."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import math
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from bench.cli.usage import (
+    Failure,
+    UsageProblem,
+    cache_root,
+    data_root,
+    examples,
+    parse_tag,
+    selecting,
+    store_option,
+    weights_root,
+)
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from bench.core.campaign import Campaign
+    from bench.core.plan import Planned
+
+__all__ = ["plan", "run", "status"]
+
+
+@click.command(epilog=examples("bench plan --suite images", "bench plan --seeds 0,1,2,3,4"))
+@selecting
+def plan(**options: Any) -> None:
+    """Show what would run, why, and about how long it takes."""
+    campaign = make_campaign(**options)
+    width = max(len(p.task.spec.run_id) for p in campaign.planned)
+    for p in campaign.planned:
+        cost = f"{p.seconds / 60:5.1f} min" if p.wants_work else "        —"
+        click.echo(f"{p.task.spec.run_id:<{width}}  {p.found.state:<8} {cost}  {p.found.reason}".rstrip())
+    todo = [p.seconds for p in campaign.planned if p.wants_work]
+    click.echo(
+        f"{len(todo)} of {len(campaign.planned)} runs to do, about "
+        f"{max(sum(todo) / campaign.workers, max(todo, default=0)) / 60:.1f} minutes with {campaign.workers} side by side"
+    )
+
+
+@click.command(
+    epilog=examples(
+        "bench run --suite images",
+        "bench run --suite images --model gebm --seeds 0,1,2,3,4",
+        "bench run --suite my_suite.toml --store /data/runs --max-minutes 60",
+    )
+)
+@selecting
+@click.option(
+    "--max-minutes",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Stop after so many minutes, shared by the runs; what is unfinished is scored as it stands. The same command continues.",
+)
+@click.option(
+    "--tag", default="", callback=parse_tag, help="Remember these runs under a name too, for `bench compare`."
+)
+def run(max_minutes: float | None, tag: str, **options: Any) -> None:
+    """Train, sample, score and tabulate a suite; what is done already is kept."""
+    start = time.monotonic()
+    deadline = start + max_minutes * 60 if max_minutes else math.inf
+    campaign = make_campaign(**options, tag=tag)
+    campaign.store.create()
+    from rich.console import Console
+
+    from bench.cli.display import Display
+
+    for p in campaign.planned:
+        if unexpected := remark(p):
+            click.echo(f"bench: {p.task.spec.run_id}: {unexpected}", err=True)
+    console = Console()
+    with stop_on_signals() as asked, Display(campaign, console) as display:
+        for event in campaign.run(asked, deadline):
+            display.show(event)
+    problems = [show_results(campaign, console)]
+    counts = campaign.counts()
+    words = [f"{counts[state]} {state}" for state in ("done", "hit", "failed", "stopped", "abort") if counts[state]]
+    minutes = (time.monotonic() - start) / 60
+    console.print(f"{len(campaign.planned)} runs: {', '.join(words)}; {minutes:.1f} minutes")
+    ended = campaign.outcomes.items()
+    problems += [f"{name}: {outcome.reason}" for name, outcome in ended if outcome.state in ("failed", "abort")]
+    if counts["stopped"] and not counts["abort"]:
+        why = "interrupted" if asked() else "--max-minutes reached"
+        again = [f"--{name}" for name in ("fresh", "retrain") if options[name]]
+        same = f"the same command without {' and '.join(again)}" if again else "the same command"
+        problems.append(f"{why}; nothing is lost, {same} continues")
+    for problem in filter(None, problems):
+        click.echo(f"bench: {problem}", err=True)
+    if any(problems):
+        sys.exit(1)
+
+
+@click.command(epilog=examples("bench status", "bench status --store results/runs"))
+@store_option
+def status(store: Path) -> None:
+    """Show every run of a store: done, failed and why, unfinished."""
+    from bench.core.store import Store
+    from bench.results.reading import run_states
+
+    states = run_states(Store(store).require())
+    if not states:
+        click.echo("no runs yet; `bench run --suite images` makes some")
+    width = max((len(name) for name, _, _ in states), default=0)
+    for name, state, reason in states:
+        click.echo(f"{name:<{width}}  {state:<8} {reason}".rstrip())
+
+
+def make_campaign(suite: str, store: Path, device: str, jobs: int | None, tag: str = "", **selected: Any) -> Campaign:
+    """Plan what a command's options ask for; nothing is written.
+
+    Raises:
+        UsageProblem: if CUDA is asked for and there is none; 'auto' is left to the worker, so that this process need not load torch.
+        Failure: if the store is not a folder.
+    """
+    from bench.cli.display import decoding
+    from bench.core import registry
+    from bench.core.campaign import Campaign
+    from bench.core.machine import cores
+    from bench.core.plan import Selection, make_plan
+    from bench.core.store import Store
+    from bench.core.suite import load_suite
+    from bench.core.task import Places
+    from bench.data import load_dataset
+
+    check_device(device)
+    loaded, where = load_suite(suite), Store(store)
+    if store.exists() and not store.is_dir():
+        raise Failure(f"the store {store} is not a folder")
+    if (store / "runs").is_dir():
+        where.require()
+    selection = Selection(**selected)
+    places = Places(store, data_root(), weights_root(), cache_root(), device)
+    with decoding() as tell:
+        load = functools.partial(load_dataset, root=places.data, cache=places.cache, tell=tell)
+        plans = make_plan(loaded, selection, places, load, functools.partial(click.echo, err=True))
+    for name in {p.task.spec.model for p in plans}:
+        if (model := registry.get("models", name)).origin:
+            model.load()  # of another package: better now than in every worker
+    workers = jobs or max(1, cores() // plans[0].task.spec.threads)
+    return Campaign(loaded, selection.profile, plans, where, workers, tag)
+
+
+def check_device(name: str) -> None:
+    """Check that the device is there; 'auto' is left to the worker, so that this process need not load torch.
+
+    Raises:
+        UsageProblem: if CUDA is asked for and there is none.
+    """
+    if name == "cuda":
+        import torch
+
+        if not torch.cuda.is_available():
+            raise UsageProblem("--device cuda: no CUDA device is available here; use --device cpu")
+
+
+def remark(planned: Planned) -> str:
+    """Say what the user may not expect to be done with a run; nothing for most."""
+    found = planned.found
+    if found.state == "corrupt":
+        return f"{found.reason}; set aside and done again"
+    if found.state == "stale":
+        return f"{found.reason}; set aside and trained again"
+    if found.state == "failed" and not planned.wants_work:
+        return f"{found.reason}; it would again, --fresh tries all the same"
+    if found.stale and found.state in ("hit", "partial"):
+        return f"training is stale ({found.stale}); kept and marked, --retrain redoes it"
+    return ""
+
+
+@contextlib.contextmanager
+def stop_on_signals() -> Iterator[Callable[[], bool]]:
+    """Yield whether to stop: the first Ctrl-C or SIGTERM asks for it, the second one insists."""
+    stopping = False
+
+    def ask(number: int, _frame: Any) -> None:
+        nonlocal stopping
+        if stopping:
+            raise KeyboardInterrupt
+        stopping = True
+        click.echo(f"\n{signal.Signals(number).name}: saving what is running; once more to leave at once", err=True)
+
+    previous = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: stopping
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def show_results(campaign: Campaign, console: Console) -> str:
+    """Print the table and write the report, if there are scores; return why the report cannot be written, if so."""
+    if not any(outcome.scored or outcome.state in ("done", "hit") for outcome in campaign.outcomes.values()):
+        return ""
+    from bench.report import terminal_table, write_report
+    from bench.results.frame import scan
+
+    results = scan(campaign.store, campaign.suite.name, campaign.profile)
+    terminal_table(results, console)
+    try:
+        path = write_report(results, campaign.store.root / "report")
+    except OSError as error:
+        return f"the runs are safe, but the report cannot be written: {error.strerror}"
+    console.print(f"report: {path}", soft_wrap=True)
+    return ""
