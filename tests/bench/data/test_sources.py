@@ -125,7 +125,6 @@ def test_suites_may_name_files_and_splits(tiny_path: Path) -> None:
 
 
 def test_completion_knows_files(table: Path) -> None:
-    from bench.cli.completion import complete, own_files
 
     (table.parent / "folder").mkdir()
     assert own_files(f"csv:{table.parent}/") == [f"csv:{table.parent}/folder/", f"csv:{table}"]
