@@ -136,7 +136,11 @@ class Results:
         digests = known.groupby(_PLACE)["dataset_digest"].unique().to_dict()
         scores, runs, readouts = (_split(frame, digests) for frame in (self.scores, self.runs, self.readouts))
         nothing = self.readouts.iloc[:0]
-        return [Section(*name, own, runs[name], readouts.get(name, nothing)) for name, own in scores.items()]
+        return [
+            Section(suite, profile, kind, dataset, own, runs[place], readouts.get(place, nothing))
+            for place, own in scores.items()
+            for suite, profile, kind, dataset in [place]
+        ]
 
 
 def scan(store: Store, suite: str | None = None, profile: str | None = None, tag: str | None = None) -> Results:
