@@ -32,7 +32,13 @@ def summaries(kind: str) -> dict[str, str]:
 
         return {name: tomllib.loads(path.read_text())["summary"] for name, path in registry.suite_files().items()}
     found = next(registry.entries(each) for each in registry.KINDS if each == kind)
-    return {name: summary(kind, entry) for name, entry in found.items()}
+    listed = {name: summary(kind, entry) for name, entry in found.items()}
+    if kind == "metrics":  # those of densities and chains cannot be asked for, but stand in reports and claims
+        from bench.metrics import METRICS
+
+        others = (each for name, each in METRICS.items() if name not in found)
+        listed |= {each.name: f"{each.summary}{better(each.direction)}" for each in others}
+    return listed
 
 
 def summary(kind: str, entry: registry.Entry) -> str:
@@ -41,6 +47,10 @@ def summary(kind: str, entry: registry.Entry) -> str:
     if entry.origin and registry.source_file(module) is None:
         return f"cannot be used: package {entry.origin} has no module {module}"
     before = f"{entry.kind:<7}  " if kind == "datasets" else ""
-    direction = entry.facts.get("direction")
-    after = f" ({direction} is better)" if direction in ("lower", "higher") else ""
-    return f"{before}{entry.summary}{after}{f' [{entry.origin}]' if entry.origin else ''}"
+    after = better(entry.facts.get("direction")) + (f" [{entry.origin}]" if entry.origin else "")
+    return f"{before}{entry.summary}{after}"
+
+
+def better(direction: str | None) -> str:
+    """Return which way a metric is better, as the end of its line."""
+    return f" ({direction} is better)" if direction in ("lower", "higher") else ""

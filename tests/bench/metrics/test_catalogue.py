@@ -74,7 +74,9 @@ def test_an_unknown_metric_gets_the_nearest():
 def test_a_foreign_metric_is_listed_computed_stored_and_reported(register, store, tmp_path):
     register("spreading", SPREAD, spread="spread")
     runner = CliRunner()
-    assert "Scatter of generated images" in runner.invoke(main, ["list", "metrics"]).output
+    listed = runner.invoke(main, ["list", "metrics"]).output
+    assert "Scatter of generated images" in listed
+    assert "rhat" in listed, "what readouts of chains compute is listed, too"
     path = tmp_path / "own.toml"
     path.write_text(
         TINY.replace("[profiles.quick.evaluation]", '[profiles.quick.evaluation]\nmetrics = ["kid", "spread"]')
