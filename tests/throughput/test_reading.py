@@ -36,7 +36,7 @@ def store(synthetic: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> St
 
 
 def forget(store: Store) -> None:
-    for path in store.cache.glob("scan-*"):
+    for path in store.cache.glob("scan*"):
         path.unlink()
 
 
