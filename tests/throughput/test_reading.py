@@ -23,7 +23,7 @@ from pathlib import Path
 from bench.report import render
 from bench.results.frame import scan
 from bench.core.store import Store
-render(*scan(Store(Path(sys.argv[1]))))
+render(scan(Store(Path(sys.argv[1]))))
 peak = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
 print(int(peak.split()[1]) / 1024)
 """
@@ -36,12 +36,12 @@ def store(synthetic: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> St
 
 
 def forget(store: Store) -> None:
-    for path in store.cache.glob("scan-*"):
+    for path in store.cache.glob("scan*"):
         path.unlink()
 
 
 def report(store: Store) -> int:
-    return len(render(*scan(store)))
+    return len(render(scan(store)))
 
 
 def test_cold(benchmark: BenchmarkFixture, store: Store) -> None:
