@@ -73,7 +73,7 @@ def test_claims_are_bold_only_where_they_stand_among_all(made: Any) -> None:
     text = render(made.results(made.study(seeds=8)))
     claims = text[: text.index("## digits")]
     found = re.findall(
-        r"^  - (\**)(contradicted|supported|inconclusive)\b.*p after Holm ([^;\n]+)", claims, re.MULTILINE
+        r"^  - (\**)(contradicted|supported|inconclusive)\b.*after Holm ([^;,\n]+)", claims, re.MULTILINE
     )
     verdicts = {(word, bool(bold), float(p.replace("−", "-")) <= 0.05) for bold, word, p in found}
     assert verdicts >= {("contradicted", True, True), ("supported", True, True)}
