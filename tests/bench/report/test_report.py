@@ -255,6 +255,16 @@ def test_stale_and_unfinished_rows_stand_apart_and_say_why(made: Any) -> None:
     assert all(line[-2].strip() == "1" for line in tables(text)[0][2:])
 
 
+@pytest.mark.parametrize(("kind", "metric"), [("chains", "rhat"), ("density", "log-likelihood")])
+def test_no_kind_hides_what_is_stale_or_unfinished(made: Any, kind: str, metric: str) -> None:
+    place = {"kind": kind, "metric": metric, **made.chain(1.0, 10)}
+    rows = [made.row(**place), made.row(seed=1, stale="gebm.objectives changed", **place)]
+    rows += [made.row(seed=2, status="unfinished", reason="after 1,200 of 2,500 steps", **place)]
+    text = render(made.results(rows))
+    assert "stale†** | gebm.objectives changed since" in text
+    assert "unfinished | seed 2 after 1,200 of 2,500 steps" in text
+
+
 def test_chains_that_differ_in_their_step_only_are_told_apart(made: Any) -> None:
     rows = [made.row(seed=seed, value=20.0 + seed) for seed in (0, 1)]
     rows += [
