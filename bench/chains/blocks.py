@@ -14,9 +14,8 @@ from bench.chains.rows import LAWS, RHAT_LIMIT, betas_of, largest_budget, models
 from bench.metrics import METRICS, base_name
 from bench.report.blocks import Block, Cell, Column, Table, TextBlock, Verdict
 from bench.report.figures import training_figure
-from bench.report.tables import count_cell, failure_table, number_cell, partition_table, stale_note, time_table
+from bench.report.tables import count_cell, failure_table, number_cell, partition_table, time_table
 from bench.report.text import arrow, beta_name, metric_order, number, span
-from bench.results.sources import records
 
 if TYPE_CHECKING:
     from bench.results.frame import Section
@@ -37,10 +36,10 @@ def blocks(section: Section) -> list[Block]:
         trade_off_figure(section),
         objectives_figure(section),
         *grids(rows),
-        TextBlock("What the numbers are", items=_notes(section, rows)),
+        TextBlock("What the numbers are", items=_notes(rows)),
         partition_table(section),
         training_figure(section),
-        failure_table(section),
+        failure_table(section, apart=True),
         time_table(section),
     ]
     return [block for block in found if block is not None]
@@ -136,7 +135,7 @@ def _on_chains(values: Mapping[str, Mapping[str, float]]) -> list[str]:
         said.append(f"not for {', '.join(doubtful)}")
     if best := sorted(mixed, key=lambda name: -mixed[name].get("ess-per-cost[z]", 0.0))[:3]:
         ranks = ", ".join(f"{name} {number(mixed[name]['ess-per-cost[z]'])}" for name in best)
-        said.append(f"of those below, most effective samples of the worst latent per gradient evaluation: {ranks}")
+        said.append(f"most effective samples per gradient evaluation among those (worst latent): {ranks}")
     worst = max(chains, key=lambda name: chains[name]["mean-error[E]"])
     error = number(chains[worst]["mean-error[E]"])
     said.append(f"largest error of the mean of E: {worst}, {error} true standard deviations")
@@ -155,14 +154,16 @@ def _on_truth(values: Mapping[str, Mapping[str, float]]) -> list[str]:
         said.append(f"the reference's own error is {error}, Pareto k {shape}")
     if "ess-fraction" in reference:
         share = f"{reference['ess-fraction']:.1%}"
-        said.append(f"the prior's draws are worth {share} as many of the model: how far the energy moves the prior")
+        said.append(
+            f"draws from the prior are worth {share} as many from the model: how far the energy moves the prior"
+        )
     if "kl-divergence" in law:
         missed, possible = number(law["kl-divergence"]), number(law["possible-gain"])
         said.append(f"the energy itself misses {missed} of {possible} possible nats")
     return said
 
 
-def _notes(section: Section, rows: Sequence[Any]) -> list[str]:
+def _notes(rows: Sequence[Any]) -> list[str]:
     """Return what the numbers are and what they depend on."""
     notes = (
         [f"Means over {span([row.n for row in rows], ' to ')} seeds; intervals are in the JSON and CSV forms."]
@@ -180,4 +181,4 @@ def _notes(section: Section, rows: Sequence[Any]) -> list[str]:
     for row in rows:
         keys.setdefault(row.key or "not recorded", {})[row.label] = None
     notes += [f"Protocol of {', '.join(labels)}: {key}." for key, labels in keys.items()]
-    return [*notes, *filter(None, [stale_note(records(section.summary))])]
+    return notes

@@ -21,7 +21,6 @@ from bench.report.tables import (
     number_cell,
     partition_table,
     said_apart,
-    stale_note,
     time_table,
 )
 from bench.report.text import estimate_text, interval_text, number, span
@@ -48,7 +47,7 @@ def blocks(section: Section) -> list[Block]:
         corner_figure(found),
         partition_table(section),
         training_figure(section),
-        failure_table(section),
+        failure_table(section, apart=True),
         *certificate(section)[:1],  # flows of other families are no fault here
         time_table(section),
     ]
@@ -108,7 +107,7 @@ def _calibration(found: Likelihoods) -> list[str]:
     worst = max(errors, key=lambda pair: abs(pair[0]))
     within = sum(abs(error) <= 2 * standard for error, standard in errors)
     return [
-        f"Where log Z is known ({len(errors)} runs) the estimate is within two of its standard errors {within} times; "
+        f"Where log Z is known, {within} of {len(errors)} estimates are within two of their standard errors; "
         f"the largest error is {number(worst[0])} nats (standard error {number(worst[1])})."
     ]
 
@@ -122,10 +121,9 @@ def likelihood_table(found: Likelihoods) -> Table | None:
     names += ["± test points", "± log Z", "± seeds", "M", "ESS/M", "Pareto k̂", "n"]
     columns = [Column("model", terminal="always"), Column("type"), *(Column(name, numeric=True) for name in names)]
     notes = [
-        "Mean over seeds [95 % Student-t interval over seeds]. A GEBM's value is LL_IS, the upper end of its bracket, optimistic on "
+        "Mean over seeds [95 % Student-t interval]. A GEBM's value is LL_IS, the upper end of its bracket, optimistic on "
         "average; the lower end is LL_c. ± are standard errors: of the mean over test rows, of log Z, of the mean over seeds. "
         "ESS/M and k̂ are the worst over seeds.",
-        stale_note(records(found.section.summary)),
     ]
     lines = [_line(found, label, with_truth) for label in found.by_label]
     title = "Held-out log-likelihood, nats per row"

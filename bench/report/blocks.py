@@ -197,25 +197,22 @@ class Verdict(Block):
     points: Sequence[str] = ()
     note: str = ""
 
-    def lines(self) -> Iterator[tuple[int, str, str]]:
-        """Yield the answer for text only: depth of the item, what is set in bold, and the rest of it."""
+    def lines(self) -> Iterator[tuple[int, str, str, Tone]]:
+        """Yield the answer for text only: depth of the item, what is set in bold, the rest of it, and its tone."""
         if not any(finding.sentence for finding in self.findings):
-            yield from ((0, "", sentence) for sentence in self.lead)
+            yield from ((0, "", sentence, "plain") for sentence in self.lead)
         for finding in self.findings:
-            head, colon, rest = finding.sentence.partition("): ")
             if finding.sentence:
+                head, colon, rest = finding.sentence.partition("): ")
                 bold = f"{head})" if colon and head.startswith("At ") else ""
-                yield 0, bold, f": {rest}" if bold else finding.sentence
+                yield 0, bold, f": {rest}" if bold else finding.sentence, "plain"
             elif finding.answers:
-                yield 0, "", finding.title
-            for answer in () if finding.sentence else finding.answers:
-                said = "; ".join(filter(None, (answer.subject, answer.text, answer.detail)))
-                yield (
-                    1,
-                    answer.reading if answer.firm else "",
-                    f": {said}" if answer.firm else f"{answer.reading}: {said}",
-                )
-        yield from ((0, "", point) for point in self.points)
+                yield 0, "", f"{finding.subtitle}: {finding.title}", "plain"
+                for answer in finding.answers:
+                    said = ": " + "; ".join(filter(None, (answer.subject, answer.text, answer.detail)))
+                    yield 1, *((answer.reading, said) if answer.firm else ("", answer.reading + said)), answer.tone
+                yield from ((1, "", f"{name}: {value}", "plain") for name, value in finding.facts)
+        yield from ((0, "", point, "plain") for point in self.points)
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,6 @@ from bench.stats import Estimate
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from bench.results.frame import Section
-
 __all__ = ["claims_block", "effect_of", "print_findings", "readout_words"]
 
 _TONES: dict[claims.Verdict, Tone] = {
@@ -25,51 +23,27 @@ _TONES: dict[claims.Verdict, Tone] = {
     "inconclusive": "open",
     "not run": "plain",
 }
-_STYLES: dict[Tone, str] = {"good": "green", "bad": "red", "open": "yellow", "plain": "dim"}
 
 
-def claims_block(sections: Sequence[Section]) -> Verdict | None:
-    """Return what the runs say about the claims that ship with the harness and those of installed packages; None where nothing was judged.
-
-    Raises:
-        ClaimError: if an installed package's claims cannot be read.
-    """
-    findings = claims.judge(sections, claims.load_claims())
-    judged = [finding for finding in findings if finding.verdict != "not run"]
-    if not judged:
-        return None
-    said = [
-        Finding(claim.sentence, "", [_answer(finding) for finding in judged if finding.claim == claim])
-        for claim in dict.fromkeys(finding.claim for finding in judged)
-    ]
-    missing = dict.fromkeys(f"{each.claim.id} ({each.reason})" for each in findings if each.verdict == "not run")
+def claims_block(findings: Sequence[claims.Finding], *, everything: bool = False) -> Verdict:
+    """Return what runs say about claims, a finding per claim; those that were not run are one point, unless `everything` is wanted."""
+    judged = [finding for finding in findings if everything or finding.verdict != "not run"]
+    said = []
+    for claim in dict.fromkeys(finding.claim for finding in judged):
+        own = [finding for finding in judged if finding.claim == claim]
+        runs = ", ".join(_compact_runs(dict.fromkeys(run for finding in own for run in finding.runs)))
+        said.append(Finding(claim.sentence, claim.id, [*map(_answer, own)], [("runs", runs)] if runs else []))
+    missing = dict.fromkeys(f"{each.claim.id} ({each.reason})" for each in findings if each not in judged)
     points = [f"Not run: {'; '.join(missing)}."] if missing else []
     question = "What do these runs say about the paper's claims?"
     return Verdict("The paper's claims", question, [f"{_summary(findings)}."], said, points, _footnote(findings))
 
 
 def print_findings(findings: Sequence[claims.Finding], console: Console) -> None:
-    """Print claim by claim: the sentence, then an item per dataset, target and rival. Names and reasons are text, never markup."""
-    from rich.text import Text
+    """Print the same on a terminal. Names and reasons are text, never markup."""
+    from bench.report.terminal import print_block
 
-    def say(text: str | Text, style: str = "") -> None:
-        console.print(Text(text, style=style) if isinstance(text, str) else text, soft_wrap=True)
-
-    for claim in dict.fromkeys(finding.claim for finding in findings):
-        say(f"{claim.id}: {claim.sentence}", "bold")
-        for finding in (each for each in findings if each.claim == claim):
-            line = Text("  ")
-            style = _STYLES[_TONES[finding.verdict]] + " bold" * finding.holds_among_all
-            say(line.append(f"{finding.verdict:<13}", style=style).append(_subject(finding)))
-            if finding.estimate is not None:
-                say(f"    {arrow(finding.metric)}: {_effect_words(finding)}")
-            if finding.reason:
-                say(f"    {finding.reason}", "dim")
-            if finding.runs:
-                say(f"    runs: {', '.join(_compact_runs(finding.runs))}", "dim")
-        console.print()
-    say(_summary(findings))
-    say(_footnote(findings), "dim")
+    print_block(claims_block(findings, everything=True), console, soft_wrap=True)
 
 
 def readout_words(readout: Source, *, length: bool = True) -> str:
@@ -92,17 +66,19 @@ def effect_of(estimate: Estimate, sense: int, unit: str) -> Effect:
 
 
 def _answer(finding: claims.Finding) -> Answer:
-    counted = [f"n = {finding.estimate.n}"] if finding.estimate else []
-    if finding.p_holm is not None:
-        counted.append(f"p after Holm {number(finding.p_holm)}")
-    sense, text, effect = direction(finding.metric) or 1, "", None
-    if finding.estimate:
-        effect = effect_of(finding.estimate, sense, finding.metric)
+    detail, text, effect = [finding.reason], "", None
+    if finding.estimate is not None:
+        effect = effect_of(finding.estimate, direction(finding.metric) or 1, finding.metric)
         text = f"{arrow(finding.metric)} {estimate_text(finding.estimate)}{_unit(finding)}"
-    detail = "; ".join(filter(None, (", ".join(counted), finding.reason)))
-    return Answer(
-        _subject(finding), finding.verdict, _TONES[finding.verdict], text, detail, effect, finding.holds_among_all
-    )
+        counted = [f"n = {finding.estimate.n}", f"{finding.dropped} unpaired" if finding.dropped else ""]
+        if finding.p_value is not None:
+            counted.append(f"p {number(finding.p_value)}, after Holm {number(finding.p_holm)}")
+        if finding.together is not None and finding.together.ci_low is not None:
+            counted.append(f"with all others {estimate_text(finding.together)}")
+        detail.insert(0, ", ".join(filter(None, counted)))
+    tone = _TONES[finding.verdict]
+    said = "; ".join(filter(None, detail))
+    return Answer(_subject(finding), finding.verdict, tone, text, said, effect, finding.holds_among_all)
 
 
 def _summary(findings: Iterable[claims.Finding]) -> str:
@@ -141,21 +117,6 @@ def _comparison(finding: claims.Finding) -> str:
 def _unit(finding: claims.Finding) -> str:
     per = " per tenfold length" if finding.claim.rule == "trend" else ""
     return per + (f" (margin {finding.claim.margin:g})" if finding.claim.margin is not None else "")
-
-
-def _effect_words(finding: claims.Finding) -> str:
-    """Return the effect with its interval, n and p-values."""
-    parts = [
-        f"{estimate_text(finding.estimate)}{_unit(finding)}",
-        f"n = {finding.estimate.n if finding.estimate else 0}",
-    ]
-    if finding.dropped:
-        parts.append(f"{finding.dropped} unpaired")
-    if finding.p_value is not None:
-        parts.append(f"p {number(finding.p_value)}, after Holm {number(finding.p_holm)}")
-    if finding.together is not None and finding.together.ci_low is not None:
-        parts.append(f"with all others {estimate_text(finding.together)}")
-    return ", ".join(parts)
 
 
 def _compact_runs(runs: Iterable[str]) -> list[str]:

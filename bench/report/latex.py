@@ -79,7 +79,7 @@ def _comment(title: str, block: Block) -> str:
 
 def _lines(block: Block) -> Iterator[str]:
     if isinstance(block, Verdict):
-        yield from (f"- {bold}{text}" for _, bold, text in block.lines())
+        yield from (f"- {bold}{text}" for _, bold, text, _ in block.lines())
         yield block.note
     elif isinstance(block, TextBlock):
         yield from (*block.paragraphs, *(f"- {item}" for item in block.items))

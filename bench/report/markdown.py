@@ -63,7 +63,7 @@ def _cell(cell: Cell) -> str:
 def _answers(verdict: Verdict) -> Iterator[str]:
     lines = [
         "  " * depth + "- " + (f"**{escape(bold)}**" if bold else "") + escape(text)
-        for depth, bold, text in verdict.lines()
+        for depth, bold, text, _ in verdict.lines()
     ]
     yield "\n".join(lines)
     yield escape(verdict.note)

@@ -6,6 +6,7 @@ import importlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from bench.claims import judge, load_claims
 from bench.report.blocks import Block, Commands, Page, PageSection, Verdict
 from bench.report.claims import claims_block
 from bench.report.commands import commands_block, report_command
@@ -25,6 +26,7 @@ def make_page(results: Results) -> Page:
     Raises:
         NothingToReportError: if there is no run.
         ValueError: if the results break their contract.
+        ClaimError: if an installed package's claims cannot be read.
     """
     found = results.sections()
     sections = [_section(section) for section in found]
@@ -35,7 +37,9 @@ def make_page(results: Results) -> Page:
             sections.append(PageSection(title, "longest chains", [title], blocks))
     machines = environment(found)
     back: list[Block] = [*([machines] if machines else []), Commands("This page", [report_command(found, "html")])]
-    return Page("GEBM Bench report", _subtitle(found), sections, claims_block(found), back)
+    findings = judge(found, load_claims())
+    claims = claims_block(findings) if any(finding.verdict != "not run" for finding in findings) else None
+    return Page("GEBM Bench report", _subtitle(found), sections, claims, back)
 
 
 def _room(kind: str) -> Any:

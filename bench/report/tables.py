@@ -128,15 +128,23 @@ def read_keys(summary: pd.DataFrame) -> Keys:
     return Keys(main, {key: index for index, key in enumerate(others, start=2)})
 
 
-def failure_table(section: Section) -> Table | None:
-    """Return the runs that gave no score, and why; None where every run gave one."""
-    rows = records(section.summary[section.summary["metric"].isna()])
+def failure_table(section: Section, *, apart: bool = False) -> Table | None:
+    """Return the runs that gave no score, and why; with `apart` also those whose scores are stale or unfinished; None without any."""
+    summary = section.summary
+    left_out = (summary["stale"] != "") | (summary["status"] == "unfinished") if apart else summary["metric"].isna()
+    rows = summary[summary["metric"].isna() | left_out].drop_duplicates(["label", "status", "reason", "stale"])
     lines = [
-        [Cell("", code=row.label), Cell(row.status, tone=_STATUS_TONES.get(row.status, "bad")), Cell(row.reason)]
-        for row in rows
+        [
+            Cell("", code=row.label),
+            Cell(f"{row.status}{'†' if row.stale else ''}", tone=_STATUS_TONES.get(row.status, "bad")),
+            Cell(row.reason if row.metric is None or not row.stale else f"{row.stale} since"),
+        ]
+        for row in records(rows)
     ]
     columns = [Column(name, terminal="always") for name in ("model", "status", "reason")]
-    return Table("Runs without scores", columns, lines, terminal="titled") if lines else None
+    notes = [note] if (note := stale_note(records(rows))) else []
+    title = "Runs without scores that count" if apart and left_out.any() else "Runs without scores"
+    return Table(title, columns, lines, notes, terminal="titled") if lines else None
 
 
 def mean_seconds(section: Section) -> dict[str, dict[str, float]]:

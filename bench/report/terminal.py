@@ -13,7 +13,7 @@ from bench.report.blocks import Block, Cell, Commands, Figure, Page, Table, Text
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["print_page"]
+__all__ = ["print_block", "print_page"]
 
 _STYLES: dict[Tone, str] = {"good": "green", "bad": "bold red", "open": "yellow", "plain": ""}
 
@@ -28,13 +28,15 @@ def print_page(page: Page, console: Console) -> None:
         console.print(Text(" · ".join(section.place), style="bold"))
         tables = [block for block in shown if isinstance(block, Table)]
         for block in [*tables, *section.verdicts, *(each for each in shown if each not in tables)]:
-            _print(block, console)
+            print_block(block, console)
 
 
-def _print(block: Block, console: Console) -> None:
+def print_block(block: Block, console: Console, *, soft_wrap: bool = False) -> None:
+    """Print one block."""
+
     def say(text: str, style: str = "") -> None:
         if text:
-            console.print(Text(text, style=style))
+            console.print(Text(text, style=style), soft_wrap=soft_wrap)
 
     if isinstance(block, Verdict):
         say(block.question, "bold")
@@ -47,8 +49,8 @@ def _print(block: Block, console: Console) -> None:
         for line in block.legend:
             say(line, "dim")
     elif isinstance(block, Verdict):
-        for depth, bold, text in block.lines():
-            say(f"{'  ' * depth}• {bold}{text}")
+        for depth, bold, text, tone in block.lines():
+            say(f"{'  ' * depth}• {bold}{text}", _STYLES[tone])
         say(block.note, "dim")
     elif isinstance(block, TextBlock):
         for line in (*block.paragraphs, *block.items):

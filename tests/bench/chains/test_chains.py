@@ -218,7 +218,7 @@ def test_from_suite_to_report_on_shared_runs(
     images = make_plan(tiny, only, store)
     Campaign(tiny, "quick", images, store, 1).remember()
     do(images)
-    before = render(*scan(store, "tiny"))
+    before = render(scan(store, "tiny"))
 
     plans = make_plan(chains, Selection(), store)
     Campaign(chains, "quick", plans, store, 1).remember()
@@ -233,9 +233,10 @@ def test_from_suite_to_report_on_shared_runs(
     assert {p.found.state for p in make_plan(chains, Selection(), store)} == {"hit"}
     assert {p.found.state for p in make_plan(tiny, only, store)} == {"hit"}
 
-    assert render(*scan(store, "tiny")) == before
-    frame, facts = scan(store, "tiny-chains")
-    text = write_report(frame, facts, tmp_path / "report").read_text()
+    assert render(scan(store, "tiny")) == before
+    results = scan(store, "tiny-chains")
+    frame = results.scores
+    text = write_report(results, tmp_path / "report").read_text()
     for part in (
         "mean-error[E] ↓ at β=1, the model: objective × sampler",
         "The learned density, by quadrature",
@@ -244,7 +245,9 @@ def test_from_suite_to_report_on_shared_runs(
         assert part in text
     assert {path.name for path in (tmp_path / "report" / "report-figures").iterdir()} == {
         "tiny-chains-quick-digits-trade-off.png",
+        "tiny-chains-quick-digits-training.png",
         "tiny-chains-quick-line-errors.png",
+        "tiny-chains-quick-line-training.png",
     }
     known = frame[(frame.model == "toy-known") & (frame.metric == "kl-divergence")]
     assert known.value.tolist() == pytest.approx([0.0], abs=1e-6)
@@ -261,7 +264,8 @@ def test_a_chain_that_diverges_is_a_row_beside_the_others(
     Campaign(suite, "quick", plans, store, 1).remember()
     with pytest.warns(RuntimeWarning, match="not a number"):
         do(plans)
-    frame, _ = scan(store)
+    results = scan(store)
+    frame = results.scores
     assert set(frame[frame.sampler == "ula"].status) == {"collapsed"}
     assert set(frame[frame.sampler == "independent"].status) == {"done"}
-    assert "diverged: ula" in render(frame)
+    assert "diverged: ula" in render(results)

@@ -21,11 +21,11 @@ from bench.core.spec import DensityReadout, FlowNetwork, Likelihood, Suite, Suit
 from bench.core.store import Store
 from bench.core.suite_files import load_suite
 from bench.data import load_dataset
-from bench.densities.blocks import compare_likelihoods, likelihood_sentences, likelihood_table, published_table
+from bench.densities.blocks import likelihood_sentences, likelihood_table, published_table
+from bench.densities.comparisons import Likelihoods
 from bench.densities.likelihoods import LikelihoodReader
 from bench.images.models import build_model
 from bench.report import write_report
-from bench.report.chapters import read_chapters
 from bench.results.frame import scan
 from gebm.partition.estimate import log_partition_from_weights
 
@@ -230,24 +230,24 @@ def test_weights_of_too_heavy_a_tail_are_annealed_and_if_that_fails_give_no_like
 
 
 def test_the_report_compares_over_seeds_and_rows(plan: list[Planned], tmp_path: Path) -> None:
-    frame, facts = scan(Store(plan[0].task.store))
-    (chapter,) = read_chapters(frame, facts)
-    assert chapter.about_likelihoods
-    found = {(each.treatment, each.reference): each for each in compare_likelihoods(chapter)}
+    results = scan(Store(plan[0].task.store))
+    (section,) = results.sections()
+    likelihoods = Likelihoods(section)
+    found = {(each.treatment, each.reference): each for each in likelihoods.comparisons}
     assert ("gebm-flow-kale", "its own base") in found
     assert ("gebm-frozen-kale", "its own base") not in found  # its base is flow-realnvp
     difference = found["gebm-frozen-kale", "flow-realnvp"].difference
     assert difference is not None
     gains = [scores(one(plan, "gebm-frozen-kale", seed))["likelihood-gain"] for seed in (0, 1)]
     assert difference.estimate.mean == pytest.approx(np.mean(gains), abs=1e-4)
-    table = likelihood_table(chapter)
+    table = likelihood_table(likelihoods)
     assert table is not None
     assert [row[0].code for row in table.rows] == ["gmm", *FLOWS, *GEBMS]
     assert all(len(row) == len(table.columns) for row in table.rows)
-    assert any("log Z is known" in sentence for sentence in likelihood_sentences(chapter))
-    assert published_table(chapter) is None
+    assert any("log Z is known" in sentence for sentence in likelihood_sentences(likelihoods))
+    assert published_table(likelihoods) is None
     for form in ("markdown", "html"):
-        text = write_report(frame, facts, tmp_path / form, form).read_text()
+        text = write_report(results, tmp_path / form, form).read_text()
         assert "Held-out log-likelihood" in text
         assert "drawn with seed 0" in text
     assert len(list((tmp_path / "markdown" / "report-figures").iterdir())) == 3

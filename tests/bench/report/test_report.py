@@ -73,7 +73,7 @@ def test_claims_are_bold_only_where_they_stand_among_all(made: Any) -> None:
     text = render(made.results(made.study(seeds=8)))
     claims = text[: text.index("## digits")]
     found = re.findall(
-        r"^  - (\**)(contradicted|supported|inconclusive)\b.*p after Holm ([^;\n]+)", claims, re.MULTILINE
+        r"^  - (\**)(contradicted|supported|inconclusive)\b.*after Holm ([^;,\n]+)", claims, re.MULTILINE
     )
     verdicts = {(word, bool(bold), float(p.replace("−", "-")) <= 0.05) for bold, word, p in found}
     assert verdicts >= {("contradicted", True, True), ("supported", True, True)}
@@ -253,6 +253,16 @@ def test_stale_and_unfinished_rows_stand_apart_and_say_why(made: Any) -> None:
     text = render(made.results(rows))
     assert text.count("† Made before a change: gebm.objectives changed") == 1
     assert all(line[-2].strip() == "1" for line in tables(text)[0][2:])
+
+
+@pytest.mark.parametrize(("kind", "metric"), [("chains", "rhat"), ("density", "log-likelihood")])
+def test_no_kind_hides_what_is_stale_or_unfinished(made: Any, kind: str, metric: str) -> None:
+    place = {"kind": kind, "metric": metric, **made.chain(1.0, 10)}
+    rows = [made.row(**place), made.row(seed=1, stale="gebm.objectives changed", **place)]
+    rows += [made.row(seed=2, status="unfinished", reason="after 1,200 of 2,500 steps", **place)]
+    text = render(made.results(rows))
+    assert "stale†** | gebm.objectives changed since" in text
+    assert "unfinished | seed 2 after 1,200 of 2,500 steps" in text
 
 
 def test_chains_that_differ_in_their_step_only_are_told_apart(made: Any) -> None:

@@ -19,7 +19,7 @@ def section(made: Any, rows: list[dict[str, Any]], facts: Any = None) -> Any:
 
 
 def sentences(found: Any) -> list[str]:
-    return [f"{bold}{text}" for _, bold, text in energy_verdict(found).lines()]
+    return [f"{bold}{text}" for _, bold, text, _ in energy_verdict(found).lines()]
 
 
 def duel(made: Any, gains: list[float], metric: str = FD) -> list[dict[str, Any]]:
