@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from bench.core.suite_files import load_suite
 from safetensors.torch import load_file
 
 from baselines.flows import FlowSettings, MaximumLikelihoodSettings
@@ -19,7 +20,6 @@ from bench.core.plan import Planned, Selection, make_plan
 from bench.core.runner import execute
 from bench.core.spec import DensityReadout, FlowNetwork, Likelihood, Suite, SuiteError
 from bench.core.store import Store
-from bench.core.suite_files import load_suite
 from bench.data import load_dataset
 from bench.densities.blocks import likelihood_sentences, likelihood_table, published_table
 from bench.densities.comparisons import Likelihoods
