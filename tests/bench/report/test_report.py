@@ -290,7 +290,7 @@ def test_the_terminal_shows_the_columns_that_fit_and_every_form_the_same_rows(ma
 
 
 def test_reports_are_made_without_torch(synthetic: Any, tmp_path: Path) -> None:
-    synthetic.make(tmp_path / "store", 1, 2, 2)
+    synthetic.make(tmp_path / "store", 1, 1, 1)
     script = f"""
 import sys
 import bench.report
