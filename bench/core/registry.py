@@ -200,11 +200,6 @@ def source_file(module: str) -> Path | None:
     return None
 
 
-def is_built_in(kind: ComponentKind, name: str) -> bool:
-    """Whether a component ships with the harness."""
-    return name in built_in()[kind]
-
-
 def suite_files() -> dict[str, Path]:
     """The suites that ship with the harness, by name."""
     return {path.stem: path for path in sorted((Path(__file__).parents[1] / "suites").glob("*.toml"))}

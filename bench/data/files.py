@@ -16,8 +16,8 @@ from typing import Any, TypeVar
 
 from bench.core import registry
 from bench.core.files import write_json
+from bench.core.inception import INCEPTION, INCEPTION_FILES, INCEPTION_SHA256
 from bench.data import DatasetError, NotAtHandError
-from bench.metrics import INCEPTION, INCEPTION_FILES, INCEPTION_SHA256
 
 __all__ = [
     "AT_HAND",

@@ -10,11 +10,12 @@ from pydantic import Field, model_validator
 
 from bench.core import registry
 from bench.core.fields import Beta, Distinct, Frozen, Lengths, Positive, Rate
+from bench.core.inception import INCEPTION, INCEPTION_FILES
 from bench.core.settings import make
 from bench.core.spec import Readout
 from bench.core.suite import Profile, Suite, SuiteError
 from bench.data import Dataset
-from bench.metrics import DEFAULT_METRICS, INCEPTION, INCEPTION_FILES, extractor_entry
+from bench.metrics import DEFAULT_METRICS, extractor_entry
 from gebm.components import ComponentKind
 from gebm.settings import RefitSettings, TrainingSettings
 

@@ -10,12 +10,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from bench.core import registry
+from bench.core.inception import INCEPTION
 
 __all__ = [
     "DEFAULT_METRICS",
-    "INCEPTION",
-    "INCEPTION_FILES",
-    "INCEPTION_SHA256",
     "METRICS",
     "Metric",
     "base_name",
@@ -26,14 +24,6 @@ __all__ = [
 
 DEFAULT_METRICS = ("fid", "fid-infinity", "is", "kid", "precision", "recall", "classes")
 """What images are scored by where a suite does not say."""
-
-INCEPTION = "inception-v3-compat"
-"""The one extractor whose Fréchet distance is called FID."""
-
-INCEPTION_FILES = ("weights-inception-2015-12-05-6726825d.pth", "pt_inception-2015-12-05-6726825d.pth")
-"""Names under which its weights are published: by torch-fidelity and by pytorch-fid, the same content."""
-
-INCEPTION_SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
 
 
 @dataclass(frozen=True)

@@ -19,9 +19,10 @@ from torch_fidelity import FeatureExtractorInceptionV3
 
 from bench.core.digests import stage
 from bench.core.files import CorruptFileError, sha256_file
+from bench.core.inception import INCEPTION, INCEPTION_FILES, INCEPTION_SHA256
 from bench.data import Dataset
 from bench.data.images import PixelCodec
-from bench.metrics import INCEPTION, INCEPTION_FILES, INCEPTION_SHA256, classifier, extractor_entry
+from bench.metrics import classifier, extractor_entry
 from bench.metrics.cache import content_digest, read_or_compute
 from gebm.components import component
 

@@ -11,7 +11,8 @@ from torch_fidelity import FeatureExtractorInceptionV3
 
 from bench.core import registry
 from bench.core.files import CorruptFileError
-from bench.metrics import INCEPTION_FILES, classifier, extractors
+from bench.core.inception import INCEPTION_FILES
+from bench.metrics import classifier, extractors
 from bench.metrics.cache import CorruptCacheWarning, read_or_compute
 from bench.metrics.extractors import Extractor, in_domain, inception_weights, load_extractor, train_classifier
 from bench.metrics.scores import reference, score
