@@ -42,8 +42,8 @@ __all__ = ["execute", "prepare_extractor", "record_death"]
 def execute(task: Task, progress: Progress, should_stop: Callable[[], bool]) -> Outcome:
     """Do what is missing of a run, and only that."""
     run = Run(task, progress, should_stop)
-    with run.held() as wanted:
-        if wanted:
+    with run.store.lock(task.spec) as mine, run.recorded():
+        if mine and run.wanted():
             model = run.build()
             training = run.trained(model)
             if training is None:
@@ -81,23 +81,22 @@ class Run:
         torch.set_num_threads(task.spec.threads)
 
     @contextmanager
-    def held(self) -> Iterator[bool]:
-        """Hold the run; yields whether there is something to do. What goes wrong meanwhile becomes the outcome, and is recorded."""
+    def recorded(self) -> Iterator[None]:
+        """What goes wrong inside the block becomes the outcome, and is recorded; the caller holds the run."""
         task = self.task
-        with self.store.lock(task.spec) as mine:
-            try:
-                yield mine and self.wanted()
-            except InterruptedRunError as stop:
-                self.outcome = Outcome("stopped", str(stop), stop.scored)
-            except OSError as error:
-                full = unwritable(task.places.store, error)
-                self.outcome = full or failure(task, f"error: {error}", traceback.format_exc())
-            except DivergedError as error:
-                self.outcome = failure(task, f"diverged: {error}")
-            except (MemoryError, torch.OutOfMemoryError):
-                self.outcome = failure(task, "out of memory")
-            except Exception as error:
-                self.outcome = failure(task, f"error: {type(error).__name__}: {error}", traceback.format_exc())
+        try:
+            yield
+        except InterruptedRunError as stop:
+            self.outcome = Outcome("stopped", str(stop), stop.scored)
+        except OSError as error:
+            full = unwritable(task.places.store, error)
+            self.outcome = full or failure(task, f"error: {error}", traceback.format_exc())
+        except DivergedError as error:
+            self.outcome = failure(task, f"diverged: {error}")
+        except (MemoryError, torch.OutOfMemoryError):
+            self.outcome = failure(task, "out of memory")
+        except Exception as error:
+            self.outcome = failure(task, f"error: {type(error).__name__}: {error}", traceback.format_exc())
 
     def wanted(self) -> bool:
         """Whether there is something to do; what may not be used is set aside, and the run is marked as being worked on."""
