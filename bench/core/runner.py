@@ -179,6 +179,7 @@ class Run:
     ) -> dict[str, Any]:
         """Keep the model as it is now, drop what was read out of an earlier checkpoint, and say how far training is."""
         folder, asked = self.folder, model.steps()
+        (folder / "training.json").unlink(missing_ok=True)  # it vouches for the checkpoint that is replaced
         write_bytes(folder / "checkpoint.safetensors", save(dict(model.state())))
         lasting = ("checkpoint.safetensors", "curve.jsonl")[
             : 2 if done == asked else 1
