@@ -148,9 +148,11 @@ class Run:
         task, partly = self.task, unfinished(training)
         context = Context(model, model.dataset, self.store.cache, task.places.weights, self.progress, self.must_stop)
         seconds = {"training": float(training["seconds"]), "sampling": 0.0, "scoring": 0.0}
-        for number in sorted(range(len(task.readouts)), key=lambda i: partly and task.readouts[i].slow):
+        order = sorted(range(len(task.readouts)), key=lambda i: partly and task.readouts[i].slow)
+        for number in order:
+            must_stop = self.should_stop if number == order[0] else self.must_stop  # there is time for one
             try:
-                result = self.evaluation(number, training["checkpoint"], context)
+                result = self.evaluation(number, training["checkpoint"], context, must_stop)
             except InterruptedRunError:
                 if self.should_stop() or not partly:
                     raise
@@ -203,13 +205,15 @@ class Run:
             path.unlink()
         return training
 
-    def evaluation(self, number: int, checkpoint: str, context: Context) -> dict[str, Any]:
+    def evaluation(
+        self, number: int, checkpoint: str, context: Context, must_stop: Callable[[], bool]
+    ) -> dict[str, Any]:
         """One readout of a trained model; if it is already there by the same checkpoint and code it is kept."""
         readout, code = self.task.readouts[number], self.task.reading[number]
         identity = readout.identity(checkpoint)
         if found := self.folder.current_evaluation(identity, code):
             return found
-        if self.must_stop():
+        if must_stop():
             raise InterruptedRunError("stopped between evaluations")
         result: Result = registry.Entry(identity, "", readout.reader).load()(readout, context)
         check_finite(result)
