@@ -42,8 +42,8 @@ __all__ = ["execute", "prepare_extractor", "record_death"]
 def execute(task: Task, progress: Progress, should_stop: Callable[[], bool]) -> Outcome:
     """Do what is missing of a run, and only that."""
     run = Run(task, progress, should_stop)
-    with run.held() as wanted:
-        if wanted:
+    with run.store.lock(task.spec) as mine, run.recorded():
+        if mine and run.wanted():
             model = run.build()
             training = run.trained(model)
             if training is None:
@@ -81,23 +81,22 @@ class Run:
         torch.set_num_threads(task.spec.threads)
 
     @contextmanager
-    def held(self) -> Iterator[bool]:
-        """Hold the run; yields whether there is something to do. What goes wrong meanwhile becomes the outcome, and is recorded."""
+    def recorded(self) -> Iterator[None]:
+        """What goes wrong inside the block becomes the outcome, and is recorded; the caller holds the run."""
         task = self.task
-        with self.store.lock(task.spec) as mine:
-            try:
-                yield mine and self.wanted()
-            except InterruptedRunError as stop:
-                self.outcome = Outcome("stopped", str(stop), stop.scored)
-            except OSError as error:
-                full = unwritable(task.places.store, error)
-                self.outcome = full or failure(task, f"error: {error}", traceback.format_exc())
-            except DivergedError as error:
-                self.outcome = failure(task, f"diverged: {error}")
-            except (MemoryError, torch.OutOfMemoryError):
-                self.outcome = failure(task, "out of memory")
-            except Exception as error:
-                self.outcome = failure(task, f"error: {type(error).__name__}: {error}", traceback.format_exc())
+        try:
+            yield
+        except InterruptedRunError as stop:
+            self.outcome = Outcome("stopped", str(stop), stop.scored)
+        except OSError as error:
+            full = unwritable(task.places.store, error)
+            self.outcome = full or failure(task, f"error: {error}", traceback.format_exc())
+        except DivergedError as error:
+            self.outcome = failure(task, f"diverged: {error}")
+        except (MemoryError, torch.OutOfMemoryError):
+            self.outcome = failure(task, "out of memory")
+        except Exception as error:
+            self.outcome = failure(task, f"error: {type(error).__name__}: {error}", traceback.format_exc())
 
     def wanted(self) -> bool:
         """Whether there is something to do; what may not be used is set aside, and the run is marked as being worked on."""
@@ -149,9 +148,11 @@ class Run:
         task, partly = self.task, unfinished(training)
         context = Context(model, model.dataset, self.store.cache, task.places.weights, self.progress, self.must_stop)
         seconds = {"training": float(training["seconds"]), "sampling": 0.0, "scoring": 0.0}
-        for number in sorted(range(len(task.readouts)), key=lambda i: partly and task.readouts[i].slow):
+        order = sorted(range(len(task.readouts)), key=lambda i: partly and task.readouts[i].slow)
+        for number in order:
+            must_stop = self.should_stop if number == order[0] else self.must_stop  # there is time for one
             try:
-                result = self.evaluation(number, training["checkpoint"], context)
+                result = self.evaluation(number, training["checkpoint"], context, must_stop)
             except InterruptedRunError:
                 if self.should_stop() or not partly:
                     raise
@@ -180,6 +181,7 @@ class Run:
     ) -> dict[str, Any]:
         """Keep the model as it is now, drop what was read out of an earlier checkpoint, and say how far training is."""
         folder, asked = self.folder, model.steps()
+        (folder / "training.json").unlink(missing_ok=True)  # it vouches for the checkpoint that is replaced
         write_bytes(folder / "checkpoint.safetensors", save(dict(model.state())))
         lasting = ("checkpoint.safetensors", "curve.jsonl")[
             : 2 if done == asked else 1
@@ -203,13 +205,15 @@ class Run:
             path.unlink()
         return training
 
-    def evaluation(self, number: int, checkpoint: str, context: Context) -> dict[str, Any]:
+    def evaluation(
+        self, number: int, checkpoint: str, context: Context, must_stop: Callable[[], bool]
+    ) -> dict[str, Any]:
         """One readout of a trained model; if it is already there by the same checkpoint and code it is kept."""
         readout, code = self.task.readouts[number], self.task.reading[number]
         identity = readout.identity(checkpoint)
         if found := self.folder.current_evaluation(identity, code):
             return found
-        if self.must_stop():
+        if must_stop():
             raise InterruptedRunError("stopped between evaluations")
         result: Result = registry.Entry(identity, "", readout.reader).load()(readout, context)
         check_finite(result)

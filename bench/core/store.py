@@ -204,9 +204,9 @@ class Store:
         stale = stale_training(training, task)
         if stale and task.retrain:
             return Found("stale", f"training: {stale}")
-        if status and status["state"] == "failed":
-            return Found("failed", status["reason"], stale)
         old, absent = self._readouts(folder, training["checkpoint"], task)
+        if status and status["state"] == "failed" and (old or absent):  # else a readout of another suite failed
+            return Found("failed", status["reason"], stale)
         words = [f"training is stale ({stale}) and kept; --retrain redoes it"] if stale else []
         words += [f"{len(absent)} evaluations to do"] if absent else []
         words += [f"{len(old)} evaluations are stale ({next(iter(old))})"] if old else []
