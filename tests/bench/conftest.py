@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import is_dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bench.core.plan import Planned, Selection, make_plan
+from bench.core.runner import execute
 from bench.core.store import Store
 from bench.core.suite import Suite, load_suite
-from bench.core.task import Places
+from bench.core.task import Outcome, Places
 
 TINY = """
 name = "tiny"
@@ -51,6 +55,14 @@ beta = 1
 step_size = 1e-2
 lengths = [2, 4]
 """
+
+
+@pytest.fixture(scope="session", autouse=True)
+def unsynced() -> Iterator[None]:
+    """What a test writes need not outlive a power cut."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _: None)
+        yield
 
 
 @pytest.fixture
@@ -96,7 +108,41 @@ def store(make_store: Callable[[str], Store]) -> Store:
     return make_store("store")
 
 
-def plan_one(suite: Suite, store: Store, model: str = "gebm", seed: int = 0) -> Planned:
+def plan_one(suite: Suite, store: Store, model: str = "gebm", seed: int = 0, **chosen: Any) -> Planned:
     """The plan of a single run."""
-    (planned,) = make_plan(suite, Selection(models=[model], seeds=[seed]), Places(store.root, device="cpu"))
+    selection = Selection(models=[model], seeds=[seed], **chosen)
+    (planned,) = make_plan(suite, selection, Places(store.root, device="cpu"))
     return planned
+
+
+def do(planned: Planned) -> Outcome:
+    """Do a run in this process, to its end."""
+    return execute(planned.task, lambda _: None, lambda: False)
+
+
+def changed(suite: Suite, part: str = "", **changes: Any) -> Suite:
+    """The same suite with other settings of its quick profile, or of a part of that."""
+    profile = suite.profiles["quick"]
+    if part:
+        old = getattr(profile, part)
+        changes = {part: replace(old, **changes) if is_dataclass(old) else old.model_copy(update=changes)}
+    return suite.model_copy(update={"profiles": {"quick": profile.model_copy(update=changes)}})
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory, extractor_cache: Path) -> Store:
+    """A store with a GEBM and a GAN of the tiny suite, done: only to be read or copied."""
+    folder = tmp_path_factory.mktemp("finished")
+    (folder / "tiny.toml").write_text(TINY)
+    store, suite = Store(folder / "store").create(), load_suite(str(folder / "tiny.toml"))
+    shutil.copytree(extractor_cache, store.cache, dirs_exist_ok=True)
+    for model in ("gebm", "gan-ns"):
+        assert do(plan_one(suite, store, model)).state == "done"
+    return store
+
+
+@pytest.fixture
+def done(finished: Store, tmp_path: Path) -> Store:
+    """A store of one's own with a GEBM and a GAN of the tiny suite, done."""
+    shutil.copytree(finished.root, tmp_path / "done")
+    return Store(tmp_path / "done")

@@ -12,26 +12,24 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from bench.core import registry
-from bench.core.plan import Selection, make_plan, wants_work
-from bench.core.runner import Task, execute
-from bench.core.seeds import Streams
-from bench.core.spec import Suite
+from bench.core.model import build_model
+from bench.core.plan import Selection, make_plan
+from bench.core.runner import execute
 from bench.core.store import Store
+from bench.core.suite import Suite
+from bench.core.task import Places, Task
 from bench.data import Dataset, load_dataset
-from bench.images.models import LatentModel, build_model
+from bench.images.models import LatentModel
 from gebm import energy_steps
 
-from ..conftest import plan_one
+from ..conftest import changed, do, plan_one
 
 MODELS = ("gebm", "gebm-dv", "gan-hinge", "gan-ns")
 
 
 def built(task: Task, dataset: Dataset | None = None) -> LatentModel:
     """The untrained model of a task, of one on the digits without a dataset."""
-    spec = task.spec
-    data = dataset or load_dataset("digits", None)
-    model = build_model(spec, registry.get("models", spec.model).load(), data, torch.device("cpu"))
+    model = build_model(task.spec, dataset or load_dataset("digits", None), torch.device("cpu"))
     assert isinstance(model, LatentModel)
     return model
 
@@ -41,7 +39,7 @@ def numbers(store: Store, task: Task) -> dict[str, Any]:
     folder = store.folder(task.spec)
     found: dict[str, Any] = {"curve": (folder / "curve.jsonl").read_text()}
     found |= {name: (t.shape, t.numpy().tobytes()) for name, t in load_file(folder / "checkpoint.safetensors").items()}
-    for path in sorted((folder.path / "evals").iterdir()):
+    for path in sorted((folder / "evals").iterdir()):
         if path.suffix == ".npy":
             found[path.name] = path.read_bytes()
         else:
@@ -55,8 +53,7 @@ def ignore(_: Any) -> None:
 
 
 def test_models_of_a_comparison_are_paired(tiny: Suite, store: Store) -> None:
-    tasks = {name: plan_one(tiny, store, name).task for name in MODELS}
-    models = {name: built(task) for name, task in tasks.items()}
+    models = {name: built(plan_one(tiny, store, name).task) for name in MODELS}
     first = models["gebm"]
     for model in models.values():
         assert model.facts() == first.facts()
@@ -65,10 +62,8 @@ def test_models_of_a_comparison_are_paired(tiny: Suite, store: Store) -> None:
             for name, value in one.state_dict().items():
                 assert torch.equal(value, other.state_dict()[name]), name
         assert torch.equal(model.data_stream("data-order", 8).next(), first.data_stream("data-order", 8).next())
-        latents = model.streams.generator("evaluation-latents")
-        assert torch.equal(
-            torch.randn(3, generator=latents), torch.randn(3, generator=first.streams.generator("evaluation-latents"))
-        )
+        latents = (each.base.prior.sample(3, each.streams.generator("evaluation-latents")) for each in (model, first))
+        assert torch.equal(*latents)
     other_seed = built(plan_one(tiny, store, "gebm", 1).task)
     assert other_seed.facts()["initial_weights"] != first.facts()["initial_weights"]
     assert other_seed.facts()["architecture"] == first.facts()["architecture"]
@@ -103,40 +98,24 @@ def stops_until_done(task: Task, looks: int) -> int:
 
 
 @pytest.mark.parametrize("model", ["gebm", "gan-ns"])
-def test_an_interrupted_run_is_identical(tiny: Suite, make_store: Callable[[str], Store], model: str) -> None:
+def test_an_interrupted_run_is_identical(tiny: Suite, store: Store, finished: Store, model: str) -> None:
     """Stopped at every 37th look, through training, refit, chains and evaluations alike."""
-    whole, pieces = make_store("whole"), make_store("pieces")
-    assert execute(plan_one(tiny, whole, model).task, ignore, lambda: False).state == "done"
-    task = plan_one(tiny, pieces, model).task
+    task = plan_one(tiny, store, model).task
     assert stops_until_done(task, 37) >= 3
-    assert numbers(pieces, task) == numbers(whole, plan_one(tiny, whole, model).task)
-
-
-def test_base_rows_start_from_the_same_latents(tiny: Suite, store: Store) -> None:
-    """Chains of length 0 are the base: its images are those that the chain starts from."""
-    gebm = plan_one(tiny, store).task
-    model = built(gebm)
-    streams = Streams(0, "digits", 0, "gan-ns")
-    latents = model.base.prior.sample(5, streams.generator("evaluation-latents"))
-    assert torch.equal(latents, model.base.prior.sample(5, model.streams.generator("evaluation-latents")))
+    assert numbers(store, task) == numbers(finished, task)
 
 
 def test_nan_is_a_row_and_the_suite_goes_on(tiny: Suite, store: Store) -> None:
-    hot = tiny.model_copy(deep=True)
-    profile = hot.profiles["quick"]
-    training = profile.training.model_copy(update={"learning_rate": 1e30, "energy_learning_rate": 1e30})
-    hot.profiles["quick"] = profile.model_copy(update={"training": training})
-    planned = plan_one(hot, store)
-    outcome = execute(planned.task, ignore, lambda: False)
+    hot = changed(tiny, "training", learning_rate=1e3, energy_learning_rate=1e3)
+    outcome = do(plan_one(hot, store))
     assert outcome.state == "failed"
     assert outcome.reason.startswith("diverged: ")
     assert "not finite in training at step 50" in outcome.reason
     again = plan_one(hot, store)
-    assert (again.found.state, wants_work(again)) == ("failed", False)
-    assert (
-        execute(again.task, ignore, lambda: 1 / 0).state == "failed"
-    )  # as when another process did it: not trained again
-    assert execute(plan_one(tiny, store).task, ignore, lambda: False).state == "done"
+    assert (again.found.state, again.wants_work) == ("failed", False)
+    # as when another process did it: not trained again
+    assert execute(again.task, ignore, lambda: 1 / 0).state == "failed"  # type: ignore[arg-type,return-value]
+    assert do(plan_one(tiny, store)).state == "done"
 
 
 def test_a_crash_is_a_row_with_its_traceback_and_is_tried_again(
@@ -144,13 +123,14 @@ def test_a_crash_is_a_row_with_its_traceback_and_is_tried_again(
 ) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(LatentModel, "fit", lambda *_: 1 / 0)
-        outcome = execute(plan_one(tiny, store).task, ignore, lambda: False)
-    assert outcome.state == "failed"
-    assert outcome.reason == "error: ZeroDivisionError: division by zero"
-    planned = plan_one(tiny, store)
-    assert "ZeroDivisionError" in (store.folder(planned.task.spec) / "error.txt").read_text()
-    assert wants_work(planned)
-    assert execute(planned.task, ignore, lambda: False).state == "done"
+        outcome = do(plan_one(tiny, store, "gan-ns"))
+    assert (outcome.state, outcome.reason) == ("failed", "error: ZeroDivisionError: division by zero")
+    planned = plan_one(tiny, store, "gan-ns")
+    error = store.folder(planned.task.spec) / "error.txt"
+    assert "ZeroDivisionError" in error.read_text()
+    assert planned.wants_work
+    assert do(planned).state == "done"
+    assert not error.exists()
 
 
 def test_out_of_memory_is_a_row(tiny: Suite, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,47 +138,46 @@ def test_out_of_memory_is_a_row(tiny: Suite, store: Store, monkeypatch: pytest.M
         raise MemoryError
 
     monkeypatch.setattr(LatentModel, "fit", fit)
-    assert execute(plan_one(tiny, store).task, ignore, lambda: False).reason == "out of memory"
+    assert do(plan_one(tiny, store)).reason == "out of memory"
 
 
-def test_fresh_starts_again_and_keeps_the_old(tiny: Suite, store: Store) -> None:
-    task = plan_one(tiny, store).task
-    execute(task, ignore, lambda: False)
-    before = numbers(store, task)
-    (planned,) = make_plan(tiny, Selection(models=["gebm"], seeds=[0]), store, fresh=True)
-    assert wants_work(planned)
-    assert execute(planned.task, ignore, lambda: False).state == "done"
-    assert numbers(store, task) == before
-    assert len(list((store.root / "attic").iterdir())) == 1
+def test_fresh_starts_again_and_keeps_the_old(tiny: Suite, done: Store) -> None:
+    planned = plan_one(tiny, done, "gan-ns", fresh=True)
+    before = numbers(done, planned.task)
+    assert planned.wants_work
+    assert do(planned).state == "done"
+    assert numbers(done, planned.task) == before
+    assert len(list((done.root / "aside").iterdir())) == 1
 
 
 def test_real_data_runs_once_whatever_the_seeds(tiny: Suite, store: Store) -> None:
-    plan = make_plan(tiny, Selection(models=["data", "gan-ns"], seeds=[4, 5, 6]), store)
-    assert [(p.task.spec.model, p.task.spec.seed) for p in plan] == [
-        ("data", 4),
-        ("gan-ns", 4),
-        ("gan-ns", 5),
-        ("gan-ns", 6),
-    ]
+    plan = make_plan(tiny, Selection(models=["data", "gan-ns"], seeds=[4, 5, 6]), Places(store.root))
+    specs = [(p.task.spec.model, p.task.spec.seed) for p in plan]
+    assert specs == [("data", 4), ("gan-ns", 4), ("gan-ns", 5), ("gan-ns", 6)]
 
 
-def test_the_peak_of_memory_is_recorded_and_said(tiny: Suite, store: Store) -> None:
-    task = plan_one(tiny, store, "gan-ns").task
-    outcome = execute(task, ignore, lambda: False)
-    peak = store.folder(task.spec).read_json("training.json")["peak_memory"]  # type: ignore[index]
+def test_the_peak_of_memory_is_recorded_and_said(tiny: Suite, make_store: Callable[[str], Store]) -> None:
+    store = make_store("store")
+    planned = plan_one(tiny, store, "data")
+    outcome = do(planned)
+    peak = store.folder(planned.task.spec).read_json("training.json")["peak_memory"]  # type: ignore[index]
     assert peak.keys() == {"resident"}
     assert 2**26 < peak["resident"] < 2**36  # torch alone takes more than 64 MiB, in whatever unit the system counts
     assert outcome.reason == f"peak memory {peak['resident'] / 2**20:,.0f} MiB resident"
 
 
-def test_the_precision_of_a_profile_reaches_both_phases(tiny: Suite, store: Store) -> None:
-    mixed = tiny.model_copy(deep=True)
-    mixed.profiles["quick"] = tiny.profiles["quick"].model_copy(update={"precision": "bf16"})
-    assert plan_one(tiny, store).task.spec.precision == "float32"
-    task = plan_one(mixed, store).task
-    precisions = []
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(energy_steps, "mixed_precision", lambda name, *_: precisions.append(name) or nullcontext())
-        assert execute(task, ignore, lambda: False).state == "done"
-    profile = tiny.profiles["quick"]
-    assert precisions.count("bf16") == len(precisions) >= profile.training.base_steps + profile.refit.steps
+def test_the_precision_of_a_profile_reaches_both_phases(
+    tiny: Suite, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = plan_one(changed(tiny, precision="bf16"), store).task
+    config = plan_one(tiny, store).task.spec.config
+    assert {config[phase]["precision"] for phase in ("training", "refit")} == {"float32"}
+    precisions: list[str] = []
+
+    def mixed(name: str, *_: Any) -> Any:
+        precisions.append(name)
+        return nullcontext()
+
+    monkeypatch.setattr(energy_steps, "mixed_precision", mixed)
+    assert execute(task, ignore, lambda: False).state == "done"
+    assert precisions.count("bf16") == len(precisions) >= 120 + 40

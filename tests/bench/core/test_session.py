@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.core.session import InterruptedRunError, Session
@@ -36,9 +36,7 @@ class Walk:
         self.generator.set_state(state["generator"])
 
 
-def run(
-    folder: Path, stop_after: int | None = None, fingerprint: str = "f", warnings: list[Any] | None = None
-) -> list[Any]:
+def run(folder: Path, stop_after: int | None = None, code: str = "f", warnings: list[Any] | None = None) -> list[Any]:
     """Two phases, stopped after so many steps in this attempt; the walks and the curve."""
     steps = 0
 
@@ -48,7 +46,7 @@ def run(
         return stop_after is not None and steps >= stop_after
 
     heard = [] if warnings is None else warnings
-    session = Session(folder, fingerprint, heard.append, should_stop, log_every=5, save_every=0.0)
+    session = Session(folder, code, heard.append, should_stop, log_every=5, save_every=0.0)
     walks = [Walk(), Walk(17)]
     for name, walk in zip("ab", walks, strict=True):
         session.drive(name, walk)
@@ -56,12 +54,17 @@ def run(
     return [walk.position.item() for walk in walks] + [(folder / "curve.jsonl").read_text()]
 
 
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
+    """What a session without interruption makes."""
+    return run(tmp_path_factory.mktemp("whole"))
+
+
 @given(stops=st.lists(st.integers(1, 40), min_size=1, max_size=4))
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=10)
 def test_an_interrupted_session_continues_bit_for_bit(
-    tmp_path_factory: pytest.TempPathFactory, stops: list[int]
+    tmp_path_factory: pytest.TempPathFactory, expected: list[Any], stops: list[int]
 ) -> None:
-    expected = run(tmp_path_factory.mktemp("whole"))
     folder = tmp_path_factory.mktemp("pieces")
     for stop in stops:
         try:
@@ -83,9 +86,7 @@ def test_the_curve_has_every_logged_step_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "damage", [lambda raw: raw[:-7], lambda raw: raw[:100] + bytes([raw[100] ^ 1]) + raw[101:], lambda _: b""]
 )
-def test_a_damaged_resume_file_is_named_and_not_used(tmp_path: Path, damage: Any) -> None:
-    (tmp_path / "whole").mkdir()
-    expected = run(tmp_path / "whole")
+def test_a_damaged_resume_file_is_named_and_not_used(tmp_path: Path, expected: list[Any], damage: Any) -> None:
     with pytest.raises(InterruptedRunError):
         run(tmp_path, 12)
     resume = tmp_path / "resume.pt"
@@ -98,9 +99,9 @@ def test_a_damaged_resume_file_is_named_and_not_used(tmp_path: Path, damage: Any
 
 def test_the_state_of_other_code_is_not_continued(tmp_path: Path) -> None:
     with pytest.raises(InterruptedRunError):
-        run(tmp_path, 12, fingerprint="old")
+        run(tmp_path, 12, code="old")
     warnings: list[Any] = []
-    run(tmp_path, fingerprint="new", warnings=warnings)
+    run(tmp_path, code="new", warnings=warnings)
     assert "other code" in warnings[0]["warning"]
 
 
