@@ -1,0 +1,211 @@
+"""What makes a result stale: the code it uses, and nothing else. Each law is tried on a copy of this very source."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from bench.core import digests, registry
+from bench.core.digests import Stage, changes, difference, stage
+from bench.core.plan import Selection, make_plan
+from bench.core.runner import execute
+from bench.core.store import Store
+from bench.core.suite import Suite
+from bench.core.task import Places
+
+from ..conftest import plan_one
+
+ROOT = Path(registry.__file__).parents[2]
+GEBM = ["bench.images.models:LatentModel", "gebm.networks.mlp:MLP", "gebm.objectives:Kale"]
+GAN = ["bench.images.models:LatentModel", "gebm.networks.mlp:MLP", "baselines.gan:Hinge"]
+FLOW = ["bench.densities.models:FlowModel", "baselines.flows.nflows_backend:nflows_network"]
+ULA = ["bench.images.evaluation:read_chain", "bench.images.models:LatentModel.gebm", "gebm.samplers:ULA"]
+MALA = [*ULA[:2], "gebm.samplers:MALA"]
+ALL = {"gebm": GEBM, "gan": GAN, "flow": FLOW, "ula": ULA, "mala": MALA}
+
+Edit = Callable[[str, str, str], None]
+
+
+def forget() -> None:
+    """Look at the source anew, as another process would."""
+    for cached in (digests._stage, digests.read, digests.library_version, digests.source_is_ours):
+        cached.cache_clear()
+
+
+@pytest.fixture
+def edit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Edit]:
+    """Edit a file of a copy of the source, in which digests are taken from then on: replace one text by another, or append."""
+    for package in ("gebm", "baselines", "bench"):
+        shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
+
+    def copied(module: str) -> Path | None:
+        stem = tmp_path.joinpath(*module.split("."))
+        return next((path for path in (stem.with_suffix(".py"), stem / "__init__.py") if path.is_file()), None)
+
+    def change(name: str, old: str, new: str) -> None:
+        path = tmp_path / name
+        text = path.read_text()
+        assert old in text
+        path.write_text(text.replace(old, new, 1) if old else text + new)
+        forget()
+
+    forget()
+    monkeypatch.setattr(digests, "source_file", copied)
+    yield change
+    forget()
+
+
+def stages() -> dict[str, Stage]:
+    """The present stage of everything."""
+    return {name: stage(roots) for name, roots in ALL.items()}
+
+
+def changed(before: dict[str, Stage]) -> set[str]:
+    """Whose code has changed."""
+    return {name for name, then in before.items() if difference(then.to_json(), stage(then.roots))}
+
+
+def test_a_copy_of_the_source_is_the_same_code(edit: Edit) -> None:
+    copied = stages()
+    forget()
+    assert all(then.code for then in copied.values())
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new"),
+    [
+        ("gebm/training.py", '"""Take the energy steps of one round and its base step."""', '"""Step."""'),
+        (
+            "gebm/samplers/langevin.py",
+            "current, gamma = state.position",
+            "# a comment\n        current, gamma = state.position",
+        ),
+        (
+            "gebm/training.py",
+            "return losses | self.base_step()",
+            "return (\n            losses\n            | self.base_step()\n        )",
+        ),
+        ("bench/images/models.py", "def fit(self, session: Session) -> None:", "def fit(self, session) -> None:"),
+        (
+            "gebm/samplers/langevin.py",
+            "",
+            '\n\n@component("samplers", "mine", "new")\nclass Mine(ULA):\n    step_size = 2\n',
+        ),
+        ("gebm/objectives.py", "", '\n\n@component("objectives", "mine", "new")\nclass Mine(Kale):\n    x = 1\n'),
+        ("bench/metrics/samples.py", "", '\n\n@component("metrics", "mine", "new")\ndef mine(sets):\n    return 1.0\n'),
+        (
+            "bench/data/digits.py",
+            "",
+            '\n\n@component("datasets", "mine", "new", kind="image")\ndef mine(inputs):\n    return 1\n',
+        ),
+        ("bench/images/models.py", "class LatentModel(Model)", "class Mine:\n    x = 1\n\n\nclass LatentModel(Model)"),
+        ("bench/report/text.py", "", "\nX = 1\n"),
+    ],
+)
+def test_words_comments_layout_and_additions_change_nothing(edit: Edit, file: str, old: str, new: str) -> None:
+    before = stages()
+    edit(file, old, new)
+    assert changed(before) == set()
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "whose"),
+    [
+        ("gebm/samplers/langevin.py", "invalid = not_a_number(proposed)", "invalid = ~not_a_number(proposed)", {"ula"}),
+        (
+            "gebm/objectives.py",
+            "return -kale(energy_data, energy_base, self.log_partition)",
+            "return kale(energy_data, energy_base, self.log_partition)",
+            {"gebm"},
+        ),
+        ("baselines/gan.py", "class Hinge(Objective):", "class Hinge(Objective):\n    x = 1\n", {"gan"}),
+        ("gebm/refit.py", "class EnergyRefit", "X = 1\n\n\nclass EnergyRefit", set()),
+        ("gebm/training.py", "self.done += 1", "self.done += 2", {"gebm", "gan"}),
+        ("baselines/flows/maximum_likelihood.py", "self.done += 1", "self.done += 2", {"flow"}),
+        ("gebm/frozen.py", "def ", "def _another():\n    ...\n\n\ndef ", set()),
+        ("gebm/networks/mlp.py", "nn.Tanh()", "nn.Sigmoid()", {"gebm", "gan"}),
+    ],
+)
+def test_a_change_of_code_is_met_where_it_is_used(edit: Edit, file: str, old: str, new: str, whose: set[str]) -> None:
+    if old not in (ROOT / file).read_text():
+        pytest.fail(f"{file} has no {old!r} any more: try another edit of the same kind")
+    before = stages()
+    edit(file, old, new)
+    assert changed(before) == whose
+
+
+def test_a_library_counts_where_it_is_reached(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = stages()
+    assert {"torch", "nflows"} <= before["flow"].versions.keys()
+    assert "nflows" not in before["gan"].versions
+    forget()
+    real = digests.library_version
+    monkeypatch.setattr(digests, "library_version", lambda name: "99" if name == "nflows" else real(name))
+    assert changed(before) == {"flow"}
+    assert changes(before["flow"]).startswith("nflows ")
+    monkeypatch.undo()
+    forget()
+
+
+def test_a_foreign_loss_is_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "visitor").mkdir()
+    (tmp_path / "visitor" / "__init__.py").write_text("")
+    (tmp_path / "visitor" / "scale.py").write_text("SCALE = 1.0\n")
+    loss = tmp_path / "visitor" / "loss.py"
+    loss.write_text(
+        '"""Mine."""\nfrom visitor.scale import SCALE\n\n\ndef loss(x):\n    """Loss."""\n    return SCALE * x\n'
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    forget()
+    before = {"mine": stage(["visitor.loss:loss"])}
+    assert set(before["mine"].code) == {"visitor.loss", "visitor.scale"}
+    loss.write_text(loss.read_text().replace("Loss.", "The loss."))
+    forget()
+    assert changed(before) == set()
+    (tmp_path / "visitor" / "scale.py").write_text("SCALE = 2.0\n")
+    forget()
+    assert changes(before["mine"]) == "visitor.scale changed"
+    forget()
+
+
+def test_stale_training_is_kept_until_it_is_asked_for(tiny: Suite, store: Store, edit: Edit) -> None:
+    """An objective changed: its runs are marked and kept, others are hits; --retrain trains them again."""
+    for model in ("gebm", "gan-ns"):
+        assert execute(plan_one(tiny, store, model).task, lambda _: None, lambda: False).state == "done"
+    checkpoint = store.folder(plan_one(tiny, store).task.spec) / "checkpoint.safetensors"
+    written = checkpoint.stat().st_mtime_ns
+    edit(
+        "gebm/objectives.py",
+        "return -kale(energy_data, energy_base, self.log_partition)",
+        "return -1.0 * kale(energy_data, energy_base, self.log_partition)",
+    )
+    found = plan_one(tiny, store).found
+    assert (found.state, found.stale) == ("hit", "gebm.objectives changed")
+    assert "training is stale (gebm.objectives changed) and kept; --retrain redoes it" in found.reason
+    assert plan_one(tiny, store, "gan-ns").found.reason == ""
+    assert execute(plan_one(tiny, store).task, lambda _: None, lambda: False).state == "hit"
+    assert checkpoint.stat().st_mtime_ns == written
+    (again,) = make_plan(tiny, Selection(models=["gebm"], seeds=[0], retrain=True), Places(store.root, device="cpu"))
+    assert (again.found.state, again.found.reason) == ("stale", "training: gebm.objectives changed")
+    assert execute(again.task, lambda _: None, lambda: False).state == "done"
+    assert checkpoint.stat().st_mtime_ns != written
+    assert plan_one(tiny, store).found.reason == ""
+
+
+def test_a_changed_sampler_has_its_chains_done_again_and_nothing_trained(tiny: Suite, store: Store, edit: Edit) -> None:
+    assert execute(plan_one(tiny, store).task, lambda _: None, lambda: False).state == "done"
+    folder = store.folder(plan_one(tiny, store).task.spec)
+    files = {
+        path: path.stat().st_mtime_ns for path in folder.path.rglob("*") if path.suffix in (".json", ".safetensors")
+    }
+    edit("gebm/samplers/langevin.py", "invalid = not_a_number(proposed)", "invalid = not_a_number(proposed) & True")
+    planned = plan_one(tiny, store)
+    assert planned.found.reason == "1 evaluations are stale (gebm.samplers.langevin changed)"
+    assert execute(planned.task, lambda _: None, lambda: False).state == "done"
+    rewritten = {path.name for path, then in files.items() if path.stat().st_mtime_ns != then}
+    assert "checkpoint.safetensors" not in rewritten
+    assert len([name for name in rewritten if len(name) == 21]) == 1  # one evaluation
+    assert plan_one(tiny, store).found.state == "hit"
