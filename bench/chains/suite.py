@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator
 
 from bench.core import registry
 from bench.core.fields import Beta, Count, Frozen, Positive
@@ -63,11 +63,12 @@ class ChainsProfile(Profile):
     refit: RefitSettings | None = None
     evaluation: Evaluation
 
-    @model_validator(mode="after")
-    def _the_training_suite_is_there(self) -> ChainsProfile:
-        if self.trained_as is not None:
-            find_suite(self.trained_as)
-        return self
+    @field_validator("trained_as")
+    @classmethod
+    def _the_training_suite_is_there(cls, name: str | None) -> str | None:
+        if name is not None:
+            find_suite(name)
+        return name
 
     def components(self) -> list[tuple[str, ComponentKind, str]]:
         return [

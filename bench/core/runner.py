@@ -148,14 +148,16 @@ class Run:
         task, partly = self.task, unfinished(training)
         context = Context(model, model.dataset, self.store.cache, task.places.weights, self.progress, self.must_stop)
         seconds = {"training": float(training["seconds"]), "sampling": 0.0, "scoring": 0.0}
+        late = partly
         order = sorted(range(len(task.readouts)), key=lambda i: partly and task.readouts[i].slow)
         for number in order:
             must_stop = self.should_stop if number == order[0] else self.must_stop  # there is time for one
             try:
                 result = self.evaluation(number, training["checkpoint"], context, must_stop)
             except InterruptedRunError:
-                if self.should_stop() or not partly:
+                if self.should_stop():
                     raise
+                late = True
                 break  # what is scored by now counts
             except DivergedError as error:
                 if not partly:
@@ -164,7 +166,7 @@ class Run:
                 continue
             for part in ("sampling", "scoring"):
                 seconds[part] += result["seconds"][part]
-        if partly:
+        if late:
             self.store.finish(task, "unfinished", progress_words(training), seconds)
             scored = any((self.folder / "evals").glob("*.json"))
             words = f"{'scored' if scored else 'stopped'} after {progress_words(training)}"

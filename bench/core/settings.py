@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import json
 from collections.abc import Mapping
 from typing import Any, TypeVar, get_args
@@ -26,6 +27,10 @@ def make(kind: ComponentKind, name: str, settings: Mapping[str, Any]) -> Any:
     """
     entry = registry.get(kind, name)
     target = entry.load()
+    known = inspect.signature(target).parameters
+    if unknown := next((key for key in settings if key not in known), None):
+        hint = registry.closest(unknown, known) if known else "it has none"
+        raise ValueError(f"{kind.removesuffix('s')} '{name}' has no setting '{unknown}'; {hint}")
     resolved = {key: tuple(value) if isinstance(value, list) else value for key, value in settings.items()}
     try:
         if dataclasses.is_dataclass(target) and isinstance(target, type):

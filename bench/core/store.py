@@ -308,5 +308,7 @@ def stale_training(training: Mapping[str, Any], task: Task) -> str:
 
 
 def progress_words(record: Mapping[str, Any]) -> str:
-    """Such as "1,200 of 2,500 steps, in training"."""
+    """Such as "1,200 of 2,500 steps, in training", or "all 2,500 steps"."""
+    if not unfinished(record):
+        return f"all {record['steps_asked']:,} steps"
     return f"{record['steps_done']:,} of {record['steps_asked']:,} steps, in {record['phase']}"

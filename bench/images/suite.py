@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from bench.core import registry
 from bench.core.fields import Beta, Distinct, Frozen, Lengths, Positive, Rate
@@ -80,6 +80,13 @@ class ImagesProfile(Profile):
     training: TrainingSettings
     refit: RefitSettings
     evaluation: Evaluation
+
+    @field_validator("network")
+    @classmethod
+    def _network_has_a_family(cls, network: dict[str, Any]) -> dict[str, Any]:
+        if "family" not in network:
+            raise ValueError("family: required key is missing")
+        return network
 
     def components(self) -> list[tuple[str, ComponentKind, str]]:
         asked = self.evaluation
@@ -157,11 +164,12 @@ class ChainReadout(ScoredReadout):
         return True
 
 
-class GainReadout(ImagesReadout):
+class GainReadout(Readout):
     """What the energy adds to the base on held-out images, in nats; `samples` are draws for log Z."""
 
     reader: ClassVar[str] = "bench.images.evaluation:read_gain"
     kind: Literal["likelihood"] = "likelihood"
+    samples: Positive
 
     def roots(self, model: str) -> list[str]:
         return [self.reader, f"{model}.gebm"]
@@ -212,7 +220,7 @@ def readouts(
     found: list[Readout] = [BaseReadout(**scored)]
     if entry.facts.get("has_energy"):
         found += [ChainReadout(chain=chain, **scored) for chain in asked.chains]
-        found.append(GainReadout(samples=asked.partition_samples, **common))
+        found.append(GainReadout(samples=asked.partition_samples))
     return tuple(found)
 
 

@@ -10,18 +10,20 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from bench.chains.samplers import gradient_equivalents, make_sampler
-from bench.core.suite_files import load_suite
 from scipy.special import i0
 
+from bench.chains.cost import gradient_equivalents
 from bench.chains.judge import cost_of_a_step, sliced_wasserstein
+from bench.chains.suite import ChainsProfile
 from bench.chains.truth import closed_form, energies_at, importance_truth, known_model, quadrature, quadrature_truth
 from bench.core import registry
 from bench.core.campaign import Campaign
 from bench.core.plan import Planned, Selection, make_plan
 from bench.core.runner import execute
-from bench.core.spec import ChainsProfile, Suite, SuiteError
+from bench.core.settings import make
 from bench.core.store import Store
+from bench.core.suite import Suite, SuiteError, load_suite
+from bench.core.task import Places
 from bench.data import load_dataset
 from bench.data.toys import TOYS, GaussianPosterior
 from bench.report import render, write_report
@@ -146,20 +148,22 @@ def test_sliced_wasserstein_sees_a_shift_and_nothing_else() -> None:
 @pytest.mark.parametrize("name", sorted(registry.entries("samplers")))
 def test_every_sampler_of_the_registry_steps_at_a_cost(name: str) -> None:
     potential = potential_of("rings")
-    cost = cost_of_a_step(make_sampler(name, {}), potential, torch.zeros(2, 2))
+    cost = cost_of_a_step(make("samplers", name, {}), potential, torch.zeros(2, 2))
     assert gradient_equivalents(cost) >= 0.5
 
 
 def test_identities_of_the_images_suite_have_not_moved() -> None:
     """Whoever changes them makes every store stale, and changes these numbers on purpose."""
-    (plan,) = make_plan(load_suite("images"), Selection(models=["gebm"], seeds=[0]), Store(Path("nowhere")))
-    assert plan.task.spec.run_id == "digits/gebm/9be8dc29fd1a-s0"
+    (plan,) = make_plan(
+        load_suite("images"), Selection(models=["gebm"], seeds=[0]), Places(Path("nowhere"), device="cpu")
+    )
+    assert plan.task.spec.run_id == "digits/gebm/8319f0f12a67-s0"
     readouts = [readout.identity("0" * 64) for readout in plan.task.readouts]
-    assert readouts == ["8512a9fb41d4261b", "2a39449c161bd4a6", "4ddb63a221349deb", "f5a7b97e23fb2bf0"]
+    assert readouts == ["f634bce727d3ad19", "54788ed020528d21", "e58bc580dcbee7d2", "63f96a8cf858bd20"]
 
 
 def test_samplers_reads_out_the_runs_of_images() -> None:
-    nowhere = Store(Path("nowhere"))
+    nowhere = Places(Path("nowhere"), device="cpu")
     suites = {
         name: make_plan(load_suite(name), Selection(datasets=["digits"], models=["gebm"]), nowhere)
         for name in ("images", "samplers")
@@ -177,7 +181,7 @@ def test_samplers_reads_out_the_runs_of_images() -> None:
         ("budgets = [40, 60]", "budgets = []", ["profiles.quick.evaluation.budgets"]),
         ("warmup = 20", "warm_up = 20", ["evaluation.warm_up", "did you mean 'warmup'?"]),
         ('trained_as = "TINY"', 'trained_as = "imges"', ["trained_as", "did you mean 'images'?"]),
-        ("widths = [8]", "widths = [0]", ["network.widths.0", "greater than or equal to 1"]),
+        ("widths = [8]", "widths = [0]", ["network", "widths must be", "whole number from 1 to"]),
     ],
 )
 def test_a_bad_suite_of_chains_names_file_key_and_what_is_allowed(
@@ -200,7 +204,11 @@ def test_a_sampler_without_a_step_size_cannot_stand_in_a_suite_of_images(tiny_pa
 
 def test_a_model_that_fits_no_dataset_is_said(chains_path: Path) -> None:
     with pytest.raises(SuiteError, match="none of gebm can be fitted to line"):
-        make_plan(load_suite(str(chains_path)), Selection(datasets=["line"], models=["gebm"]), Store(Path("nowhere")))
+        make_plan(
+            load_suite(str(chains_path)),
+            Selection(datasets=["line"], models=["gebm"]),
+            Places(Path("nowhere"), device="cpu"),
+        )
 
 
 def do(plans: list[Planned]) -> None:
@@ -215,12 +223,12 @@ def test_from_suite_to_report_on_shared_runs(
 ) -> None:
     store, chains = make_store("store"), load_suite(str(chains_path))
     only = Selection(models=["gebm"], seeds=[0])
-    images = make_plan(tiny, only, store)
+    images = make_plan(tiny, only, Places(store.root, device="cpu"))
     Campaign(tiny, "quick", images, store, 1).remember()
     do(images)
     before = render(scan(store, "tiny"))
 
-    plans = make_plan(chains, Selection(), store)
+    plans = make_plan(chains, Selection(), Places(store.root, device="cpu"))
     Campaign(chains, "quick", plans, store, 1).remember()
     assert [(p.task.spec.dataset, p.task.spec.model, p.found.state) for p in plans] == [
         ("line", "toy-known", "missing"),
@@ -230,8 +238,8 @@ def test_from_suite_to_report_on_shared_runs(
     checkpoint = store.folder(images[0].task.spec).read_json("training.json")
     do(plans)
     assert store.folder(images[0].task.spec).read_json("training.json") == checkpoint
-    assert {p.found.state for p in make_plan(chains, Selection(), store)} == {"hit"}
-    assert {p.found.state for p in make_plan(tiny, only, store)} == {"hit"}
+    assert {p.found.state for p in make_plan(chains, Selection(), Places(store.root, device="cpu"))} == {"hit"}
+    assert {p.found.state for p in make_plan(tiny, only, Places(store.root, device="cpu"))} == {"hit"}
 
     assert render(scan(store, "tiny")) == before
     results = scan(store, "tiny-chains")
@@ -260,7 +268,9 @@ def test_a_chain_that_diverges_is_a_row_beside_the_others(
     chains_path.write_text(text.replace('"line"', '"gaussian-posterior"').replace("warmup =", "betas = [30]\nwarmup ="))
     suite, store = load_suite(str(chains_path)), make_store("store")
     assert isinstance(suite.profiles["quick"], ChainsProfile)
-    plans = make_plan(suite, Selection(datasets=["gaussian-posterior"], models=["toy-known"]), store)
+    plans = make_plan(
+        suite, Selection(datasets=["gaussian-posterior"], models=["toy-known"]), Places(store.root, device="cpu")
+    )
     Campaign(suite, "quick", plans, store, 1).remember()
     with pytest.warns(RuntimeWarning, match="not a number"):
         do(plans)

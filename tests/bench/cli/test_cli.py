@@ -306,7 +306,7 @@ def test_max_minutes_stops_cleanly_and_continues(tmp_path: Path, store: Store) -
     where = ("--suite", endless, "--store", store.root, "--model", "gan-ns", "--seeds", 0)
 
     def steps_done() -> int:
-        stopped = bench("run", *where, "--max-minutes", 0.1, "--jobs", 1, code=1)
+        stopped = bench("run", *where, "--max-minutes", 0.25, "--jobs", 1, code=1)
         assert "--max-minutes reached; nothing is lost" in stopped.stderr
         status = json.loads(next(store.root.rglob("status.json")).read_text())
         assert status["state"] == "unfinished"  # scored as it stands, and said so
@@ -317,7 +317,7 @@ def test_max_minutes_stops_cleanly_and_continues(tmp_path: Path, store: Store) -
 
 def test_a_diverging_suite_exits_with_1_and_shows_the_rows(tmp_path: Path, store: Store) -> None:
     hot = suite_file(
-        tmp_path, ("base_steps = 120", "base_steps = 120\nlearning_rate = 1e30\nenergy_learning_rate = 1e30")
+        tmp_path, ("base_steps = 120", "base_steps = 120\nlearning_rate = 1000\nenergy_learning_rate = 1000")
     )
     done = bench("run", "--suite", hot, "--store", store.root, "--seeds", "0", code=1)
     assert "diverged: " in done.stderr

@@ -1,4 +1,4 @@
-"""Runs that had to leave off: scored as they stand and labelled so, and continued as if they had never stopped."""
+"""Runs that had to leave off: scored in place as they stand, and continued as if they had never stopped."""
 
 from __future__ import annotations
 
@@ -13,28 +13,20 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from bench import claims
-from bench.core.campaign import Shares
+from bench.core.campaign import TimeBudget
 from bench.core.files import read_sealed
-from bench.core.plan import Planned, Selection, make_plan, wants_work
+from bench.core.plan import Planned, Selection, make_plan
 from bench.core.runner import execute
-from bench.core.spec import Suite
 from bench.core.store import Store
-from bench.core.suite_files import load_suite
-from bench.core.task import Outcome, Task
+from bench.core.suite import Suite, load_suite
+from bench.core.task import Outcome, Places, Task
 from bench.executors.processes import Job
-from bench.report import render
-from bench.report.comparisons import compare
-from bench.results.compare.pairs import compare as compare_stores
-from bench.results.compare.sides import Side
-from bench.results.frame import run_states, scan
-from bench.results.scores import read_scores, split_sections
 from gebm.base import recompute_normalisation
 from gebm.training import DivergedError
 
-from ..conftest import plan_one
-from ..core.test_runner import built, ignore, numbers
+from ..conftest import changed, do, plan_one
 from ..images.test_image_networks import both_families, folder, planned, quick_extractor, suite_path  # noqa: F401
+from .test_runner import built, ignore, numbers
 
 
 def leave_off(task: Task, seconds: float = -1.0) -> Outcome:
@@ -42,14 +34,11 @@ def leave_off(task: Task, seconds: float = -1.0) -> Outcome:
     return execute(dataclasses.replace(task, deadline=time.monotonic() + seconds), ignore, lambda: False)
 
 
-def remember(store: Store, *plans: Planned) -> None:
-    """List runs as a campaign does."""
-    runs = []
-    for p in plans:
-        listed = {key: getattr(p.task.spec, key) for key in ("dataset", "model", "seed", "identity")}
-        readouts = [readout.model_dump(mode="json") for readout in p.task.readouts]
-        runs.append({**listed, "run": p.task.spec.run_id, "readouts": readouts})
-    store.write_manifest({"suite": "tiny", "profile": "quick", "runs": runs})
+def record(store: Store, task: Task, name: str = "training.json") -> dict[str, Any]:
+    """A JSON file of a run."""
+    found = store.folder(task.spec).read_json(name)
+    assert found is not None
+    return found
 
 
 @both_families
@@ -61,31 +50,29 @@ def test_a_run_that_leaves_off_is_scored_and_ends_with_the_same_bits(suite_path:
     assert execute(expected, ignore, lambda: False).state == "done"
     task = planned(suite, pieces, "gebm").task
     run = pieces.folder(task.spec)
-    reasons = []
+    done = []
     while True:
         outcome = leave_off(task)
         assert (outcome.state, outcome.scored) == ("stopped", True), outcome
-        assert not (run / "status.json").exists()
-        if (run / "training.json").exists():
+        training = record(pieces, task)
+        if training["steps_done"] == training["steps_asked"]:
             break
-        found = pieces.lookup(task.spec, task.readouts)
-        assert found.state == "partial"
-        assert outcome.reason in found.reason
-        reasons.append(outcome.reason)
+        status, found = record(pieces, task, "status.json"), pieces.lookup(task)
+        words = f"{training['steps_done']} of 10 steps, in {training['phase']}"
+        assert (status["state"], status["reason"]) == ("unfinished", words)
+        assert (found.state, found.reason) == ("partial", f"{words}; scored")
+        assert outcome.reason == f"scored after {words}"
         assert (run / "resume.pt").exists()
-        (evaluation,) = (run.unfinished / "evals").glob("*.json")  # those of earlier checkpoints are gone
-        assert evaluation.stem == task.readouts[0].identity(run.unfinished.training()["checkpoint"])
+        (evaluation,) = (run / "evals").glob("*.json")  # those of earlier checkpoints are gone
+        assert evaluation.stem == task.readouts[0].identity(training["checkpoint"])
+        done.append((training["steps_done"], training["phase"]))
         looks = iter(range(10))
         assert execute(task, ignore, lambda looks=looks: next(looks) >= 1).state == "stopped"  # type: ignore[misc]
-    assert wants_work(planned(suite, pieces, "gebm"))
+    assert planned(suite, pieces, "gebm").wants_work
     assert execute(task, ignore, lambda: False).state == "done"
-    assert reasons == [
-        "scored after 1 of 6 base steps, the energy not refitted on the frozen base",
-        "scored after 4 of 6 base steps, the energy not refitted on the frozen base",
-        "scored after all 6 base steps and 2 of 4 steps of the energy's refit",
-    ]
+    assert done == [(1, "training"), (4, "training"), (8, "refit")]
     assert numbers(pieces, task) == numbers(whole, expected)
-    assert not run.unfinished.path.exists()
+    assert not (run / "resume.pt").exists()
 
 
 def test_what_is_scored_is_the_averaged_base_with_statistics_of_its_own(tiny: Suite, store: Store) -> None:
@@ -95,7 +82,7 @@ def test_what_is_scored_is_the_averaged_base_with_statistics_of_its_own(tiny: Su
     run = store.folder(task.spec)
     saved = torch.load(io.BytesIO(read_sealed(run / "resume.pt")), weights_only=True)
     state = saved["phases"]["training"]
-    kept = load_file(run.unfinished / "checkpoint.safetensors")
+    kept = load_file(run / "checkpoint.safetensors")
     model = built(task)
     model.base.load_state_dict({k.removeprefix("module."): v for k, v in state["average"].items() if k != "n_averaged"})
     generator = torch.Generator()
@@ -107,82 +94,25 @@ def test_what_is_scored_is_the_averaged_base_with_statistics_of_its_own(tiny: Su
         assert torch.equal(kept[f"energy.{name}"], value), name
 
 
-def endless(suite: Suite) -> Suite:
-    """A suite whose training does not end in the time of a test."""
-    changed = suite.model_copy(deep=True)
-    profile = changed.profiles["quick"]
-    training = profile.training.model_copy(update={"base_steps": 1_000_000})
-    changed.profiles["quick"] = profile.model_copy(update={"training": training})
-    return changed
-
-
 def test_every_readout_is_scored_where_time_allows(tiny: Suite, store: Store) -> None:
-    found = plan_one(endless(tiny), store)
-    outcome = leave_off(found.task, 8.0)
-    assert "of 1,000,000 base steps" in outcome.reason
-    remember(store, found)
-    frame, facts = scan(store)
-    assert not facts
-    assert set(frame["sampler"]) == {"base", "ula", "likelihood"}
-    assert set(frame["status"]) == {"unfinished"}
-    assert frame["reason"].str.match(r"after [\d,]+ of 1,000,000 base steps, the energy not refitted").all()
-    for format_ in ("markdown", "html", "csv", "json"):
-        assert "1,000,000 base steps" in render(frame, facts, format_), format_
-    assert "No scores" in render(frame, facts, "latex")
+    task = plan_one(changed(tiny, "training", base_steps=1_000_000), store).task
+    outcome = leave_off(task, 6.0)
+    assert "of 1,000,040 steps, in training" in outcome.reason
+    identities = {readout.identity(record(store, task)["checkpoint"]) for readout in task.readouts}
+    assert {path.stem for path in (store.folder(task.spec) / "evals").glob("*.json")} == identities
 
 
-def test_unfinished_scores_stand_apart_and_decide_nothing(tiny: Suite, store: Store) -> None:
-    plans = [plan_one(tiny, store, name, seed) for name in ("gebm", "gan-ns") for seed in (0, 1)]
-    for p in plans[1:]:
-        assert execute(p.task, ignore, lambda: False).state == "done"
-    for _ in range(2):
-        leave_off(plans[0].task)
-    remember(store, *plans)
-    frame, facts = scan(store)
-    unfinished = frame[frame["status"] == "unfinished"]
-    assert set(unfinished["run"]) == {plans[0].task.spec.run_id}
-    assert set(unfinished["reason"]) == {"after 2 of 120 base steps, the energy not refitted on the frozen base"}
-    (section,) = split_sections(read_scores(frame))
-    metrics = ["fd[digits-cnn]"]
-    found = compare(section, metrics)
-    assert {seed for each in found for seed in each.difference.seeds} == {1}
-    judged = claims.judge([section], claims.load_claims())
-    assert all(plans[0].task.spec.run_id not in finding.runs for finding in judged)
-    page = render(frame, facts, "markdown")
-    assert "unfinished: seed 0 after 2 of 120 base steps" in page
-    assert "seed 0 is unfinished (shown apart)" in page
-    side = Side(store.root, None)
-    told = compare_stores(side, side)
-    assert [(each.seeds, each.reason.split(",")[0]) for each in told.unpaired[:1]] == [
-        ((0,), "unfinished: after 2 of 120 base steps")
-    ]
-    (state,) = [state for state in run_states(store) if state[0] == plans[0].task.spec.run_id]
-    assert state[1] == "partial"
-    assert state[2].startswith("unfinished; scored after 2 of 120 base steps")
-
-
-def test_final_scores_replace_those_of_the_unfinished_run(tiny: Suite, store: Store) -> None:
-    found = plan_one(tiny, store, "gan-ns")
-    leave_off(found.task)
-    remember(store, found)
-    assert set(scan(store)[0]["status"]) == {"unfinished"}
-    assert execute(found.task, ignore, lambda: False).state == "done"
-    frame, facts = scan(store)
-    assert set(frame["status"]) == {"done"}
-    assert len(facts) == 1
-
-
-def test_a_damaged_score_of_an_unfinished_run_is_not_shown(tiny: Suite, store: Store) -> None:
-    found = plan_one(tiny, store, "gan-ns")
-    leave_off(found.task)
-    remember(store, found)
-    (evaluation,) = (store.folder(found.task.spec).unfinished / "evals").glob("*.json")
+def test_a_damaged_score_of_an_unfinished_run_is_not_used(tiny: Suite, store: Store) -> None:
+    task = plan_one(tiny, store, "gan-ns").task
+    leave_off(task)
+    run = store.folder(task.spec)
+    (evaluation,) = (run / "evals").glob("*.json")
     evaluation.write_text(evaluation.read_text().replace('"steps": 0', '"steps": 1'))
-    frame, _ = scan(store)
-    assert frame[["status", "metric"]].to_numpy().tolist() == [["partial", None]]
-    weights = store.folder(found.task.spec).unfinished / "checkpoint.safetensors"
+    assert run.evaluation(evaluation.stem) is None
+    assert store.lookup(task).state == "corrupt"
+    weights = run / "checkpoint.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1])
-    assert store.folder(found.task.spec).scored_so_far() is None
+    assert run.training() is None
 
 
 def test_a_score_that_is_not_finite_yet_fails_no_run(
@@ -195,8 +125,9 @@ def test_a_score_that_is_not_finite_yet_fails_no_run(
     with monkeypatch.context() as patch:
         patch.setattr("bench.core.runner.check_finite", broken)
         outcome = leave_off(task)
-    assert (outcome.state, outcome.reason, outcome.scored) == ("stopped", "stopped after 1 of 120 base steps", False)
-    assert store.lookup(task.spec, task.readouts).reason == "training unfinished"
+    reason = "stopped after 1 of 120 steps, in training"
+    assert (outcome.state, outcome.reason, outcome.scored) == ("stopped", reason, False)
+    assert store.lookup(task).state == "partial"
     assert execute(task, ignore, lambda: False).state == "done"
 
 
@@ -204,34 +135,45 @@ def test_whoever_asks_to_stop_is_not_kept_waiting_by_scores(tiny: Suite, store: 
     task = plan_one(tiny, store).task
     outcome = execute(task, ignore, lambda: True)
     assert (outcome.state, outcome.scored) == ("stopped", False)
-    assert not store.folder(task.spec).unfinished.path.exists()
+    assert not (store.folder(task.spec) / "training.json").exists()
 
 
 def jobs(plans: list[Planned]) -> list[Job]:
     return [Job(p.task.spec.run_id, "", (p.task,)) for p in plans]
 
 
-def shares(plans: list[Planned], seconds: list[float], workers: int, minutes: float, used: Any) -> list[float]:
+def given(plans: list[Planned], seconds: list[float], workers: int, minutes: float, used: float) -> list[float]:
     """What each run gets in seconds if it uses `used` of what it got, one worker's worth."""
     now = [1000.0]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("bench.core.campaign.time.monotonic", lambda: now[0])
         names = [job.name for job in jobs(plans)]
-        allotted = Shares(dict(zip(names, seconds, strict=True)), workers, 1000.0 + 60 * minutes)
+        budget = TimeBudget(dict(zip(names, seconds, strict=True)), workers, 1000.0 + 60 * minutes)
         got = []
         for job in jobs(plans):
-            got.append(allotted.assign(job).arguments[0].deadline - now[0])
+            got.append(budget.assign(job).arguments[0].deadline - now[0])
             now[0] += used * got[-1] / workers
     return got
 
 
-def test_time_is_shared_as_runs_are_expected_to_take(tiny: Suite, store: Store) -> None:
-    plans = make_plan(tiny, Selection(models=["gebm", "gan-hinge", "gan-ns"], seeds=[0]), store)
-    assert shares(plans, [60, 60, 60], 1, 6, used=1.0) == pytest.approx([120, 120, 120])
-    assert shares(plans, [120, 60, 60], 1, 4, used=1.0) == pytest.approx([120, 60, 60])
-    assert shares(plans, [60, 60, 60], 1, 6, used=0.5) == pytest.approx([120, 150, 225])  # left over, given on
-    assert shares(plans, [60, 60, 60], 3, 6, used=0.0) == pytest.approx([360, 360, 360])
+def test_time_is_given_out_as_runs_are_expected_to_take(tiny: Suite, store: Store) -> None:
+    chosen = Selection(models=["gebm", "gan-hinge", "gan-ns"], seeds=[0])
+    plans = make_plan(tiny, chosen, Places(store.root, device="cpu"))
+    assert given(plans, [60, 60, 60], 1, 6, used=1.0) == pytest.approx([120, 120, 120])
+    assert given(plans, [120, 60, 60], 1, 4, used=1.0) == pytest.approx([120, 60, 60])
+    assert given(plans, [60, 60, 60], 1, 6, used=0.5) == pytest.approx([120, 150, 225])  # left over, given on
+    assert given(plans, [60, 60, 60], 3, 6, used=0.0) == pytest.approx([360, 360, 360])
     job = jobs(plans)[0]
-    assert Shares({job.name: 60}, 1, math.inf).assign(job) is job
+    assert TimeBudget({job.name: 60}, 1, math.inf).assign(job) is job
     preparation = Job("extractor", "", (plans[0].task,))
-    assert Shares({job.name: 60}, 1, 2000.0).assign(preparation) is preparation
+    assert TimeBudget({job.name: 60}, 1, 2000.0).assign(preparation) is preparation
+
+
+def test_a_run_that_was_scored_early_is_done_again_to_its_end(tiny: Suite, store: Store) -> None:
+    first = plan_one(tiny, store, "gan-ns")
+    leave_off(first.task)
+    before = {path.name for path in (store.folder(first.task.spec) / "evals").iterdir()}
+    assert do(plan_one(tiny, store, "gan-ns")).state == "done"
+    after = {path.name for path in (store.folder(first.task.spec) / "evals").iterdir()}
+    assert not before & after
+    assert plan_one(tiny, store, "gan-ns").found.state == "hit"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -10,21 +9,22 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from bench.core.suite_files import load_suite
 from safetensors.torch import load_file
 
-from baselines.flows import FlowSettings, MaximumLikelihoodSettings
-from bench.core import registry
-from bench.core.campaign import entry
+from bench.core.campaign import listed
+from bench.core.manifests import write_manifest
+from bench.core.model import build_model
 from bench.core.plan import Planned, Selection, make_plan
+from bench.core.readout import Context
 from bench.core.runner import execute
-from bench.core.spec import DensityReadout, FlowNetwork, Likelihood, Suite, SuiteError
 from bench.core.store import Store
+from bench.core.suite import Suite, SuiteError, load_suite
+from bench.core.task import Places
 from bench.data import load_dataset
 from bench.densities.blocks import likelihood_sentences, likelihood_table, published_table
 from bench.densities.comparisons import Likelihoods
-from bench.densities.likelihoods import LikelihoodReader
-from bench.images.models import build_model
+from bench.densities.likelihoods import read_likelihood
+from bench.densities.suite import LikelihoodReadout
 from bench.report import write_report
 from bench.results.frame import scan
 from gebm.partition.estimate import log_partition_from_weights
@@ -83,12 +83,13 @@ def suite(tmp_path_factory: pytest.TempPathFactory) -> Suite:
 def plan(suite: Suite, tmp_path_factory: pytest.TempPathFactory) -> list[Planned]:
     """Every run but the slow kernel density and mixture of the second seed, done."""
     store = Store(tmp_path_factory.mktemp("store")).create()
-    planned = make_plan(suite, Selection(models=["gmm"], seeds=[0]), store)
-    planned += make_plan(suite, Selection(models=[*FLOWS, *GEBMS]), store)
+    planned = make_plan(suite, Selection(models=["gmm"], seeds=[0]), Places(store.root, device="cpu"))
+    planned += make_plan(suite, Selection(models=[*FLOWS, *GEBMS]), Places(store.root, device="cpu"))
     for each in planned:
         outcome = execute(each.task, lambda _: None, lambda: False)
         assert outcome.state == "done", outcome.reason
-    store.write_manifest({"suite": suite.name, "profile": "quick", "runs": [entry(each) for each in planned]})
+    runs = [listed(each) for each in planned]
+    write_manifest(store, {"suite": suite.name, "profile": "quick", "kind": "density", "runs": runs})
     return planned
 
 
@@ -97,7 +98,7 @@ def one(plan: list[Planned], model: str, seed: int = 0) -> Planned:
 
 
 def folder(planned: Planned) -> Path:
-    return Store(planned.task.store).folder(planned.task.spec).path
+    return Store(planned.task.places.store).folder(planned.task.spec).path
 
 
 def evaluation(planned: Planned) -> dict[str, Any]:
@@ -114,14 +115,6 @@ def array(planned: Planned, name: str) -> np.ndarray:
 def scores(planned: Planned) -> dict[str, float]:
     found: dict[str, float] = evaluation(planned)["rows"][0]["scores"]
     return found
-
-
-@pytest.mark.parametrize(("spec", "settings"), [(FlowNetwork, FlowSettings), (Likelihood, MaximumLikelihoodSettings)])
-def test_suites_have_the_settings_of_the_library(spec: Any, settings: Any) -> None:
-    ours = {name: field.default for name, field in spec.model_fields.items() if not field.is_required()}
-    theirs = {f.name: f.default for f in dataclasses.fields(settings) if f.default is not dataclasses.MISSING}
-    assert ours == theirs
-    assert set(spec.model_fields) == {f.name for f in dataclasses.fields(settings)}
 
 
 def test_a_gebm_on_the_frozen_flow_stands_on_the_very_flow_it_is_compared_with(plan: list[Planned]) -> None:
@@ -183,7 +176,7 @@ def test_the_gap_to_a_known_truth_is_measured_on_the_same_rows(plan: list[Planne
 
 def test_a_run_stopped_anywhere_ends_the_same(suite: Suite, plan: list[Planned], tmp_path: Path) -> None:
     store = Store(tmp_path / "other").create()
-    (again,) = make_plan(suite, Selection(models=["gebm-flow-kale"], seeds=[0]), store)
+    (again,) = make_plan(suite, Selection(models=["gebm-flow-kale"], seeds=[0]), Places(store.root, device="cpu"))
     outcomes, looks = [], 0
 
     def sometimes() -> bool:
@@ -213,24 +206,25 @@ def test_weights_of_too_heavy_a_tail_are_annealed_and_if_that_fails_give_no_like
 ) -> None:
     task = one(plan, "gebm-frozen-kale").task
     dataset = load_dataset("known-density-8", None)
-    model = build_model(task.spec, registry.get("models", task.spec.model).load(), dataset, torch.device("cpu"))
+    model = build_model(task.spec, dataset, torch.device("cpu"))
     model.load(load_file(folder(one(plan, "gebm-frozen-kale")) / "checkpoint.safetensors"))
-    reader, readout = LikelihoodReader(model, lambda _: None), DensityReadout(partition_samples=400, shown_samples=10)
+    context = Context(model, dataset, Path("nowhere"), None, lambda _: None, lambda: False)
+    readout = LikelihoodReadout(partition_samples=400, shown_samples=10)
     monkeypatch.setattr("bench.densities.likelihoods.importance_sampling", heavy_tailed("importance sampling"))
-    annealed = reader.read(readout).values["rows"][0]
+    annealed = read_likelihood(readout, context).values["rows"][0]
     assert annealed["log_partition"]["method"].startswith("annealed importance sampling")
     expected = scores(one(plan, "gebm-frozen-kale"))["log-likelihood"]
     error = annealed["log_partition"]["standard_error"]
     assert annealed["scores"]["log-likelihood"] == pytest.approx(expected, abs=6 * error + 0.02)
     monkeypatch.setattr("bench.densities.likelihoods.annealed_importance_sampling", heavy_tailed("AIS"))
-    row = reader.read(readout).values["rows"][0]
+    row = read_likelihood(readout, context).values["rows"][0]
     assert not row["log_partition"]["reportable"]
     assert not {"log-likelihood", "log-likelihood-lower", "likelihood-gain"} & row["scores"].keys()
     assert "base-log-likelihood" in row["scores"]
 
 
 def test_the_report_compares_over_seeds_and_rows(plan: list[Planned], tmp_path: Path) -> None:
-    results = scan(Store(plan[0].task.store))
+    results = scan(Store(plan[0].task.places.store))
     (section,) = results.sections()
     likelihoods = Likelihoods(section)
     found = {(each.treatment, each.reference): each for each in likelihoods.comparisons}
@@ -255,7 +249,7 @@ def test_the_report_compares_over_seeds_and_rows(plan: list[Planned], tmp_path: 
 
 def test_what_a_density_suite_must_say(suite: Suite, tmp_path: Path) -> None:
     path = tmp_path / "own.toml"
-    store = Store(tmp_path / "none")
+    places = Places(tmp_path / "none")
     for before, after, expected in (
         ("maf = {", "mfa = {", "flows.maf must say what the flow of flow-maf is"),
         ('family = "realnvp"', 'family = "realnpv"', "profiles.quick.flows.realnvp.family"),
@@ -269,20 +263,18 @@ def test_what_a_density_suite_must_say(suite: Suite, tmp_path: Path) -> None:
         assert before in SUITE
         path.write_text(SUITE.replace(before, after, 1))
         with pytest.raises(SuiteError, match=expected):
-            make_plan(load_suite(str(path)), Selection(), store)
+            make_plan(load_suite(str(path)), Selection(), places)
 
 
 def test_a_small_table_of_ones_own_is_one_batch(suite: Suite, tmp_path: Path) -> None:
     path = tmp_path / "own.csv"
     np.savetxt(path, np.random.default_rng(0).normal(size=(200, 3)), delimiter=",")
     chosen = Selection(datasets=[f"csv:{path}"], models=["flow-realnvp", "gebm-frozen-kale"], seeds=[0])
-    flow, gebm = (each.task.spec for each in make_plan(suite, chosen, Store(tmp_path / "none")))
+    flow, gebm = (each.task.spec for each in make_plan(suite, chosen, Places(tmp_path / "none")))
     assert flow.dataset == "csv-own"
-    assert flow.likelihood is not None
-    assert flow.likelihood.batch_size == 160
-    assert gebm.likelihood == flow.likelihood
-    assert gebm.refit is not None
-    assert gebm.refit.batch_size == 64
+    assert flow.config["likelihood"]["batch_size"] == 160
+    assert gebm.config["likelihood"] == flow.config["likelihood"]
+    assert gebm.config["refit"]["batch_size"] == 64
 
 
 def test_overrides_change_one_dataset_only(tmp_path: Path) -> None:
@@ -302,11 +294,11 @@ def test_an_optional_dataset_that_is_not_at_hand_is_left_out_aloud(tmp_path: Pat
     path.write_text(text)
     said: list[str] = []
     found = make_plan(
-        load_suite(str(path)), Selection(models=["gmm"]), Store(tmp_path / "none"), tmp_path, remark=said.append
+        load_suite(str(path)), Selection(models=["gmm"]), Places(tmp_path / "none", tmp_path), remark=said.append
     )
     assert {each.task.spec.dataset for each in found} == {"known-density-8"}
     assert "redwine needs winequality-red.csv" in said[0]
     with pytest.raises(ValueError, match="redwine needs"):
         make_plan(
-            load_suite(str(path)), Selection(datasets=["redwine"], models=["gmm"]), Store(tmp_path / "none"), tmp_path
+            load_suite(str(path)), Selection(datasets=["redwine"], models=["gmm"]), Places(tmp_path / "none", tmp_path)
         )

@@ -18,18 +18,21 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_pre_hook
 
-from bench.core import registry
+from bench.core.model import build_model
+from bench.core.readout import Context
 from bench.core.seeds import Streams
 from bench.core.session import Session
-from bench.core.spec import ChainSpec, ImageReadout, RunSpec
+from bench.core.spec import RunSpec
 from bench.core.store import Store
-from bench.core.suite_files import load_suite
+from bench.core.suite import load_suite
 from bench.data import Dataset, load_dataset
 from bench.data.images import PixelCodec
 from bench.images import evaluation as evaluate
-from bench.images.evaluation import SHOWN, Evaluator, Result, load_extractor
-from bench.images.models import HeldOutData, LatentModel, build_model
-from bench.metrics.extractors import Extractor
+from bench.images import models as image_models
+from bench.images.evaluation import SHOWN, read_base, read_chain, read_gain
+from bench.images.models import HeldOutData, LatentModel, prepared
+from bench.images.suite import BaseReadout, Chain, ChainReadout, GainReadout
+from bench.metrics.extractors import Extractor, load_extractor
 from bench.metrics.scores import reference, score
 from gebm.objectives import likelihood_gain
 
@@ -37,6 +40,14 @@ from ..conftest import TINY, plan_one
 
 FEW = 60
 """Images read out: all of them are kept for the eye."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Read:
+    """What a readout found: values with their rows, and the images of each row."""
+
+    values: dict[str, Any]
+    images: list[np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,11 +66,15 @@ class Trained:
         model.load({name: value.clone() for name, value in self.state.items()})
         return model
 
-    def read(self, model: LatentModel | HeldOutData, readout: ImageReadout) -> Result:
+    def read(self, model: LatentModel | HeldOutData, readout: Any) -> Read:
         """A readout of a model."""
-        return Evaluator(self.dataset, self.extractor, self.cache, ignore, lambda: False).read(model, readout)
+        context = Context(model, self.dataset, self.cache, None, ignore, lambda: False)
+        found = {BaseReadout: read_base, ChainReadout: read_chain, GainReadout: read_gain}[type(readout)](
+            readout, context
+        )
+        return Read(dict(found.values), list(found.arrays.values()))
 
-    def data_row(self, readout: ImageReadout) -> Result:
+    def data_row(self, readout: Any) -> Read:
         """The readout of real data."""
         spec = self.specs["data"]
         streams = Streams(spec.base_seed, spec.dataset, spec.seed, spec.model)
@@ -73,7 +88,7 @@ class Trained:
 
 def untrained(spec: RunSpec, dataset: Dataset) -> LatentModel:
     """The untrained model of a run."""
-    model = build_model(spec, registry.get("models", spec.model).load(), dataset, torch.device("cpu"))
+    model = build_model(spec, dataset, torch.device("cpu"))
     assert isinstance(model, LatentModel)
     return model
 
@@ -87,10 +102,15 @@ def ignore(_: Any) -> None:
     """A progress callback."""
 
 
-def readout(kind: Any = "base", samples: int = FEW, against: Any = "train", **chain: Any) -> ImageReadout:
+def readout(kind: Any = "base", samples: int = FEW, against: Any = "train", **chain: Any) -> Any:
     """A readout; `chain` are the settings of its chain."""
-    spec = ChainSpec(**({"sampler": "ula", "beta": 1.0, "step_size": 1e-2, "lengths": (3,)} | chain)) if chain else None
-    return ImageReadout(kind=kind, extractor="digits-cnn", samples=samples, reference=against, chain=spec)
+    if kind == "likelihood":
+        return GainReadout(samples=samples)
+    common = {"extractor": "digits-cnn", "samples": samples, "reference": against}
+    if kind == "base":
+        return BaseReadout(**common)
+    settings = {"sampler": "ula", "beta": 1.0, "step_size": 1e-2, "lengths": (3,)} | chain
+    return ChainReadout(**common, chain=Chain(**settings))
 
 
 def perturb(network: nn.Module) -> None:
@@ -160,7 +180,7 @@ def test_a_chain_starts_where_the_base_is(
     trained: Trained, monkeypatch: pytest.MonkeyPatch, sampler: str, batch: int
 ) -> None:
     """With a vanishing step it stays there, image by image, however the latents are cut into batches."""
-    monkeypatch.setattr(evaluate, "CHAIN_BATCH", batch)
+    monkeypatch.setattr(evaluate, "AT_ONCE", batch)
     model = trained.model()
     base = trained.read(model, readout())
     still = trained.read(model, readout("chain", sampler=sampler, step_size=1e-30, lengths=(1, 4)))
@@ -181,7 +201,7 @@ def test_the_likelihood_gain_is_that_of_the_test_split(trained: Trained) -> None
     (row,) = trained.read(model, readout("likelihood", samples=500)).values["rows"]
     gains = {}
     for split in ("train", "validation", "test"):
-        x = model.prepared(split)
+        x = prepared(model, split)
         assert np.array_equal(PixelCodec(17).quantise(x).numpy(), trained.dataset.splits[split])
         gains[split] = likelihood_gain(model.energy(x), row["log_partition"]["estimate"]).item()
     assert len(set(gains.values())) == 3
@@ -215,13 +235,12 @@ def test_early_stopping_looks_at_the_validation_split_only(
 ) -> None:
     """Other test data change nothing of a training; other validation data change every held-out gain."""
     seen: list[str] = []
-    prepared = LatentModel.prepared
 
     def spy(model: LatentModel, split: str) -> Tensor:
         seen.append(split)
         return prepared(model, split)
 
-    monkeypatch.setattr(LatentModel, "prepared", spy)
+    monkeypatch.setattr(image_models, "prepared", spy)
 
     def fitted(blank: str) -> tuple[dict[str, Tensor], list[float]]:
         splits = {name: values * 0 if name == blank else values for name, values in trained.dataset.splits.items()}
@@ -273,7 +292,7 @@ def test_colder_chains_go_to_lower_energies(trained: Trained) -> None:
 @pytest.mark.parametrize("sampler", ["ula", "hmc", "rwm"])
 def test_cost_is_what_was_spent(trained: Trained, monkeypatch: pytest.MonkeyPatch, sampler: str) -> None:
     """A chain: evaluations of the energy, but for that of the start, with and without the way back; batches do not add up."""
-    monkeypatch.setattr(evaluate, "CHAIN_BATCH", FEW // 3)
+    monkeypatch.setattr(evaluate, "AT_ONCE", FEW // 3)
     model, calls = trained.model(), {True: 0, False: 0}
 
     def count(_module: nn.Module, _inputs: Any) -> None:

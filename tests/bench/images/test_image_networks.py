@@ -14,12 +14,12 @@ from PIL import Image
 from bench.cli import main
 from bench.core.plan import Planned, Selection, make_plan
 from bench.core.runner import execute
-from bench.core.spec import Suite, SuiteError
 from bench.core.store import Store
-from bench.core.suite_files import load_suite
+from bench.core.suite import Suite, SuiteError, load_suite
+from bench.core.task import Places
 from bench.data import load_dataset
-from bench.images.evaluation import load_extractor
 from bench.metrics import classifier
+from bench.metrics.extractors import load_extractor
 
 from ..core.test_runner import built, ignore, numbers, stops_until_done
 
@@ -93,7 +93,8 @@ def quick_extractor(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def planned(suite: Suite, store: Store, model: str) -> Planned:
-    (found,) = make_plan(suite, Selection(models=[model]), store, cache=store.root / "decoded")
+    places = Places(store.root, cache=store.root / "decoded", device="cpu")
+    (found,) = make_plan(suite, Selection(models=[model]), places)
     return found
 
 
@@ -149,21 +150,21 @@ def test_the_command_trains_scores_and_finds_everything_again(
 
 @pytest.mark.parametrize("suite_path", ["sngan-resnet"], indirect=True)
 def test_what_cannot_be_done_is_said_before_anything_runs(suite_path: Path, folder: Path, tmp_path: Path) -> None:
-    suite, store = load_suite(str(suite_path)), Store(tmp_path / "none")
+    suite, places = load_suite(str(suite_path)), Places(tmp_path / "none")
     with pytest.raises(SuiteError, match=r"sngan-resnet takes images of side 32 or 64; folder-pictures-16 is 3×16×16"):
-        make_plan(suite, Selection(datasets=[f"folder:{folder}#16"]), store)
+        make_plan(suite, Selection(datasets=[f"folder:{folder}#16"]), places)
     for path in folder.rglob("*.png"):
         path.rename(folder / f"{path.parent.name}-{path.name}")
     for label in ("top", "bottom"):
         (folder / label).rmdir()
     with pytest.raises(SuiteError, match=r"has no classes to train an in-domain extractor on; .*BENCH_WEIGHTS"):
-        make_plan(suite, Selection(), store)
+        make_plan(suite, Selection(), places)
 
 
 def test_the_shipped_suites_have_the_papers_settings() -> None:
     for name, family in (("cifar10", "sngan"), ("cifar10-resnet", "sngan-resnet")):
         paper = load_suite(name).profiles["paper"]
-        assert (paper.network.family, paper.network.latent, paper.network.width) == (family, 100, 64)
+        assert paper.network == {"family": family, "latent": 100, "width": 64}
         training = paper.training
         assert (training.base_steps, training.batch_size, training.n_critic) == (150_000, 128, 5)
         assert (training.burst, training.burst_every, training.penalty, training.penalty_every) == (100, 500, 1.0, 1)
