@@ -144,13 +144,13 @@ def _why_lacking(seed: int, group: list[_Row], own: list[_Row]) -> str:
     for row in own:
         if row.group == group[0].group:
             return _sentence(seed, "", row.reason or "gave a value that is not finite")
+    apart = {row.apart for row in own if row.metric is not None}
+    if apart and group[0].apart not in apart:
+        other = min(apart)
+        return f"seed {seed} is {other.partition(':')[0] or 'of the present code'} (shown apart)"
     for row in own:
         if row.metric is None:
             return _unscored_sentence(row)
-    apart = {row.apart for row in own}
-    if group[0].apart not in apart:
-        other = min(apart)
-        return f"seed {seed} is {other.partition(':')[0] or 'of the present code'} (shown apart)"
     if any(row.readout == group[0].readout for row in own):
         return f"seed {seed} was scored under another key (shown apart)"
     return f"seed {seed} has no such score yet"
@@ -163,7 +163,8 @@ def _without_score(members: list[_Row]) -> Iterator[tuple[Any, ...]]:
         if row.metric is None:
             by_status.setdefault(row.status, []).append(row)
     for status, group in by_status.items():
-        reason = "; ".join(_unscored_sentence(row) for row in sorted(group, key=lambda row: row.seed))
+        sentences = [_unscored_sentence(row) for row in sorted(group, key=lambda row: row.seed)]
+        reason = "; ".join(dict.fromkeys(sentences))  # several readouts of a run may lack scores for one reason
         yield _mean(group[0], [], len({row.seed for row in members}), status, reason)
 
 
