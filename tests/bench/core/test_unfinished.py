@@ -13,7 +13,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from bench.core.campaign import TimeBudget
+from bench.claims import judge, load_claims
+from bench.core.campaign import Campaign, TimeBudget
 from bench.core.files import read_sealed
 from bench.core.plan import Planned, Selection, make_plan
 from bench.core.runner import execute
@@ -21,6 +22,10 @@ from bench.core.store import Store
 from bench.core.suite import Suite, load_suite
 from bench.core.task import Outcome, Places, Task
 from bench.executors.processes import Job
+from bench.report import render
+from bench.report.comparisons import compare
+from bench.results.compare import StorePart, compare_stores
+from bench.results.frame import scan
 from gebm.base import recompute_normalisation
 from gebm.training import DivergedError
 
@@ -136,6 +141,33 @@ def test_whoever_asks_to_stop_is_not_kept_waiting_by_scores(tiny: Suite, store: 
     outcome = execute(task, ignore, lambda: True)
     assert (outcome.state, outcome.scored) == ("stopped", False)
     assert not (store.folder(task.spec) / "training.json").exists()
+
+
+def test_unfinished_scores_stand_apart_decide_nothing_and_are_replaced(tiny: Suite, done: Store) -> None:
+    """From the run's files to every reader of results; seed 1 of the GEBM leaves off, the other three runs are done."""
+    plans = [plan_one(tiny, done, model, seed) for seed in (0, 1) for model in ("gebm", "gan-ns")]
+    late = plans[2]
+    assert do(plans[3]).state == "done"
+    for _ in range(2):
+        leave_off(late.task)
+    Campaign(tiny, "quick", plans, done, 1).remember()
+    results = scan(done)
+    apart = results.scores[results.scores["status"] == "unfinished"]
+    assert (set(apart["run"]), set(apart["reason"])) == ({late.task.spec.run_id}, {"after 2 of 160 steps, in training"})
+    (section,) = results.sections()
+    found = compare(section, ["fd[digits-cnn]"])
+    assert {seed for each in found if each.difference for seed in each.difference.seeds} == {0}
+    assert all(late.task.spec.run_id not in finding.runs for finding in judge([section], load_claims()))
+    page = render(results, "markdown")
+    assert "seed 1 after 2 of 160 steps, in training" in page
+    assert "1 of 2 seeds; seed 1 is unfinished (shown apart)" in page
+    assert "| unfinished | seed 1 after 2 of 160 steps, in training |" in page  # once, though two readouts are missing
+    told = compare_stores(StorePart(done.root), StorePart(done.root))
+    assert {(each.seeds, each.reason) for each in told.unpaired} == {
+        ((1,), "unfinished: after 2 of 160 steps, in training")
+    }
+    assert do(late).state == "done"
+    assert set(scan(done).scores["status"]) == {"done"}
 
 
 def jobs(plans: list[Planned]) -> list[Job]:
