@@ -77,7 +77,10 @@ class ChainsProfile(Profile):
 
     def check(self) -> None:
         if self.network is not None:
-            make("networks", ENERGY, self.network)
+            try:
+                make("networks", ENERGY, self.network)
+            except ValueError as error:
+                raise ValueError(f"network: {error}") from error
         for i, each in enumerate(self.evaluation.samplers):
             try:
                 make("samplers", each.sampler, each.settings)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +13,10 @@ from scipy.special import i0
 
 from bench.chains.cost import gradient_equivalents
 from bench.chains.judge import cost_of_a_step, sliced_wasserstein
-from bench.chains.suite import ChainsProfile
 from bench.chains.truth import closed_form, energies_at, importance_truth, known_model, quadrature, quadrature_truth
 from bench.core import registry
 from bench.core.campaign import Campaign
 from bench.core.plan import Planned, Selection, make_plan
-from bench.core.runner import execute
 from bench.core.settings import make
 from bench.core.store import Store
 from bench.core.suite import Suite, SuiteError, load_suite
@@ -29,6 +26,8 @@ from bench.data.toys import TOYS, GaussianPosterior
 from bench.report import render, write_report
 from bench.results.frame import scan
 from gebm.model import LatentPotential
+
+from ..conftest import do
 
 LOG_Z = {"line": 0.0, "two-moons": 0.0, "rings": 0.0, "circle": math.log(i0(2.0)), "sphere": math.log(math.sinh(3) / 3)}
 
@@ -70,16 +69,17 @@ sampler = "independent"
 """
 
 
-def ignore(_: Any) -> None:
-    """A progress callback."""
-
-
 @pytest.fixture
 def chains_path(tmp_path: Path, tiny_path: Path) -> Path:
     """The tiny suite of chains, whose models of images are those of the tiny suite of images."""
     path = tmp_path / "tiny-chains.toml"
     path.write_text(CHAINS.replace("TINY", str(tiny_path)))
     return path
+
+
+def plans_of(suite: Suite, root: Path = Path("nowhere"), **chosen: Any) -> list[Planned]:
+    """The plan of a suite, or of what is chosen of it."""
+    return make_plan(suite, Selection(**chosen), Places(root, device="cpu"))
 
 
 def potential_of(name: str, beta: float = 1.0) -> LatentPotential:
@@ -154,21 +154,17 @@ def test_every_sampler_of_the_registry_steps_at_a_cost(name: str) -> None:
 
 def test_identities_of_the_images_suite_have_not_moved() -> None:
     """Whoever changes them makes every store stale, and changes these numbers on purpose."""
-    (plan,) = make_plan(
-        load_suite("images"), Selection(models=["gebm"], seeds=[0]), Places(Path("nowhere"), device="cpu")
-    )
+    (plan,) = plans_of(load_suite("images"), models=["gebm"], seeds=[0])
     assert plan.task.spec.run_id == "digits/gebm/8319f0f12a67-s0"
     readouts = [readout.identity("0" * 64) for readout in plan.task.readouts]
     assert readouts == ["f634bce727d3ad19", "54788ed020528d21", "e58bc580dcbee7d2", "63f96a8cf858bd20"]
 
 
 def test_samplers_reads_out_the_runs_of_images() -> None:
-    nowhere = Places(Path("nowhere"), device="cpu")
-    suites = {
-        name: make_plan(load_suite(name), Selection(datasets=["digits"], models=["gebm"]), nowhere)
-        for name in ("images", "samplers")
-    }
-    runs = {name: {plan.task.spec.run_id for plan in plans} for name, plans in suites.items()}
+    runs = {}
+    for name in ("images", "samplers"):
+        plans = plans_of(load_suite(name), datasets=["digits"], models=["gebm"])
+        runs[name] = {plan.task.spec.run_id for plan in plans}
     assert runs["samplers"] <= runs["images"]
 
 
@@ -180,8 +176,8 @@ def test_samplers_reads_out_the_runs_of_images() -> None:
         ('sampler = "mala"', 'sampler = "malla"', ["evaluation.samplers.0.sampler", "did you mean 'mala'?"]),
         ("budgets = [40, 60]", "budgets = []", ["profiles.quick.evaluation.budgets"]),
         ("warmup = 20", "warm_up = 20", ["evaluation.warm_up", "did you mean 'warmup'?"]),
-        ('trained_as = "TINY"', 'trained_as = "imges"', ["trained_as", "did you mean 'images'?"]),
-        ("widths = [8]", "widths = [0]", ["network", "widths must be", "whole number from 1 to"]),
+        ('trained_as = "TINY"', 'trained_as = "imges"', ["quick.trained_as", "did you mean 'images'?"]),
+        ("widths = [8]", "widths = [0]", ["quick.network: network 'energy-mlp': widths", "whole number from 1"]),
     ],
 )
 def test_a_bad_suite_of_chains_names_file_key_and_what_is_allowed(
@@ -204,42 +200,35 @@ def test_a_sampler_without_a_step_size_cannot_stand_in_a_suite_of_images(tiny_pa
 
 def test_a_model_that_fits_no_dataset_is_said(chains_path: Path) -> None:
     with pytest.raises(SuiteError, match="none of gebm can be fitted to line"):
-        make_plan(
-            load_suite(str(chains_path)),
-            Selection(datasets=["line"], models=["gebm"]),
-            Places(Path("nowhere"), device="cpu"),
-        )
+        plans_of(load_suite(str(chains_path)), datasets=["line"], models=["gebm"])
 
 
-def do(plans: list[Planned]) -> None:
-    """Execute a plan in this process."""
+def carry_out(suite: Suite, plans: list[Planned], store: Store) -> None:
+    """Do a plan in this process, and remember it."""
+    Campaign(suite, "quick", plans, store, 1).remember()
     for planned in plans:
-        outcome = execute(planned.task, ignore, lambda: False)
+        outcome = do(planned)
         assert outcome.state == "done", outcome
 
 
-def test_from_suite_to_report_on_shared_runs(
-    tiny: Suite, chains_path: Path, make_store: Callable[[str], Store], tmp_path: Path
-) -> None:
-    store, chains = make_store("store"), load_suite(str(chains_path))
-    only = Selection(models=["gebm"], seeds=[0])
-    images = make_plan(tiny, only, Places(store.root, device="cpu"))
+def test_from_suite_to_report_on_shared_runs(tiny: Suite, chains_path: Path, done: Store, tmp_path: Path) -> None:
+    store, chains = done, load_suite(str(chains_path))
+    only: dict[str, Any] = {"models": ["gebm"], "seeds": [0]}
+    images = plans_of(tiny, store.root, **only)
     Campaign(tiny, "quick", images, store, 1).remember()
-    do(images)
     before = render(scan(store, "tiny"))
 
-    plans = make_plan(chains, Selection(), Places(store.root, device="cpu"))
-    Campaign(chains, "quick", plans, store, 1).remember()
+    plans = plans_of(chains, store.root)
     assert [(p.task.spec.dataset, p.task.spec.model, p.found.state) for p in plans] == [
         ("line", "toy-known", "missing"),
         ("line", "toy-kale", "missing"),
         ("digits", "gebm", "partial"),
     ]
     checkpoint = store.folder(images[0].task.spec).read_json("training.json")
-    do(plans)
+    carry_out(chains, plans, store)
     assert store.folder(images[0].task.spec).read_json("training.json") == checkpoint
-    assert {p.found.state for p in make_plan(chains, Selection(), Places(store.root, device="cpu"))} == {"hit"}
-    assert {p.found.state for p in make_plan(tiny, only, Places(store.root, device="cpu"))} == {"hit"}
+    assert {p.found.state for p in plans_of(chains, store.root)} == {"hit"}
+    assert {p.found.state for p in plans_of(tiny, store.root, **only)} == {"hit"}
 
     assert render(scan(store, "tiny")) == before
     results = scan(store, "tiny-chains")
@@ -261,19 +250,13 @@ def test_from_suite_to_report_on_shared_runs(
     assert known.value.tolist() == pytest.approx([0.0], abs=1e-6)
 
 
-def test_a_chain_that_diverges_is_a_row_beside_the_others(
-    chains_path: Path, make_store: Callable[[str], Store]
-) -> None:
+def test_a_chain_that_diverges_is_a_row_beside_the_others(chains_path: Path, store: Store) -> None:
     text = chains_path.read_text().replace('sampler = "mala"', 'sampler = "ula"\nsettings = { step_size = 0.1 }')
     chains_path.write_text(text.replace('"line"', '"gaussian-posterior"').replace("warmup =", "betas = [30]\nwarmup ="))
-    suite, store = load_suite(str(chains_path)), make_store("store")
-    assert isinstance(suite.profiles["quick"], ChainsProfile)
-    plans = make_plan(
-        suite, Selection(datasets=["gaussian-posterior"], models=["toy-known"]), Places(store.root, device="cpu")
-    )
-    Campaign(suite, "quick", plans, store, 1).remember()
+    suite = load_suite(str(chains_path))
+    plans = plans_of(suite, store.root, datasets=["gaussian-posterior"], models=["toy-known"])
     with pytest.warns(RuntimeWarning, match="not a number"):
-        do(plans)
+        carry_out(suite, plans, store)
     results = scan(store)
     frame = results.scores
     assert set(frame[frame.sampler == "ula"].status) == {"collapsed"}

@@ -15,82 +15,70 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_pre_hook
 
-from bench.core.model import build_model
-from bench.core.readout import Context
-from bench.core.seeds import Streams
+from bench.core.model import Model, build_model
+from bench.core.readout import Context, Result
 from bench.core.session import Session
-from bench.core.spec import RunSpec
 from bench.core.store import Store
 from bench.core.suite import load_suite
+from bench.core.task import Task
 from bench.data import Dataset, load_dataset
 from bench.data.images import PixelCodec
-from bench.images import evaluation as evaluate
-from bench.images import models as image_models
-from bench.images.evaluation import SHOWN, read_base, read_chain, read_gain
-from bench.images.models import HeldOutData, LatentModel, prepared
+from bench.images import evaluation, models
+from bench.images.evaluation import SHOWN, read_base, read_chain, read_gain, references
+from bench.images.models import LatentModel, prepared
 from bench.images.suite import BaseReadout, Chain, ChainReadout, GainReadout
-from bench.metrics.extractors import Extractor, load_extractor
 from bench.metrics.scores import reference, score
 from gebm.objectives import likelihood_gain
 
 from ..conftest import TINY, plan_one
+from ..core.test_runner import built, ignore
 
 FEW = 60
 """Images read out: all of them are kept for the eye."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Read:
-    """What a readout found: values with their rows, and the images of each row."""
-
-    values: dict[str, Any]
-    images: list[np.ndarray]
-
-
-@dataclasses.dataclass(frozen=True)
 class Trained:
-    """A run of the tiny suite, trained once, and what reads it out."""
+    """A run of the tiny suite, trained once, and what reads it out; extractor and references are shared by all readouts."""
 
-    specs: dict[str, RunSpec]
-    dataset: Dataset
-    extractor: Extractor
-    cache: Path
+    task: Task
+    floor: Task
     state: dict[str, Tensor]
+    context: Context
+
+    @property
+    def dataset(self) -> Dataset:
+        return self.context.dataset
 
     def model(self) -> LatentModel:
         """A fresh copy of the trained model, as a checkpoint gives it."""
-        model = untrained(self.specs["gebm"], self.dataset)
+        model = built(self.task, self.dataset)
         model.load({name: value.clone() for name, value in self.state.items()})
         return model
 
-    def read(self, model: LatentModel | HeldOutData, readout: Any) -> Read:
-        """A readout of a model."""
-        context = Context(model, self.dataset, self.cache, None, ignore, lambda: False)
-        found = {BaseReadout: read_base, ChainReadout: read_chain, GainReadout: read_gain}[type(readout)](
-            readout, context
-        )
-        return Read(dict(found.values), list(found.arrays.values()))
+    def base(self, model: Model, samples: int = FEW, against: Any = "train") -> Result:
+        """Score samples without a chain."""
+        asked = BaseReadout(extractor="digits-cnn", samples=samples, reference=against)
+        return read_base(asked, dataclasses.replace(self.context, model=model))
 
-    def data_row(self, readout: Any) -> Read:
-        """The readout of real data."""
-        spec = self.specs["data"]
-        streams = Streams(spec.base_seed, spec.dataset, spec.seed, spec.model)
-        return self.read(HeldOutData(spec, self.dataset, streams, torch.device("cpu")), readout)
+    def chain(self, model: Model, lengths: tuple[int, ...] = (3,), **chain: Any) -> Result:
+        """Score a chain: of ULA at β = 1 unless said otherwise."""
+        asked = Chain(**({"sampler": "ula", "beta": 1.0, "step_size": 1e-2, "lengths": lengths} | chain))
+        readout = ChainReadout(chain=asked, extractor="digits-cnn", samples=FEW, reference="train")
+        return read_chain(readout, dataclasses.replace(self.context, model=model))
 
-    def scores(self, images: Tensor, split: str) -> dict[str, float]:
-        """Scores of images against a split, by hand."""
-        real = reference(pixels(self.dataset, split), self.extractor, self.dataset.name, split)
-        return dict(score(self.extractor.features(images), real).values)
+    def gain(self, model: Model, samples: int) -> Result:
+        """Read out what the energy adds to the base."""
+        return read_gain(GainReadout(samples=samples), dataclasses.replace(self.context, model=model))
 
 
-def untrained(spec: RunSpec, dataset: Dataset) -> LatentModel:
-    """The untrained model of a run."""
-    model = build_model(spec, dataset, torch.device("cpu"))
-    assert isinstance(model, LatentModel)
-    return model
+def images(result: Result) -> list[np.ndarray]:
+    """The images of each row."""
+    return list(result.arrays.values())
 
 
 def pixels(dataset: Dataset, split: str) -> Tensor:
@@ -98,27 +86,11 @@ def pixels(dataset: Dataset, split: str) -> Tensor:
     return PixelCodec(dataset.levels).to_bytes(torch.from_numpy(dataset.splits[split]))
 
 
-def ignore(_: Any) -> None:
-    """A progress callback."""
-
-
-def readout(kind: Any = "base", samples: int = FEW, against: Any = "train", **chain: Any) -> Any:
-    """A readout; `chain` are the settings of its chain."""
-    if kind == "likelihood":
-        return GainReadout(samples=samples)
-    common = {"extractor": "digits-cnn", "samples": samples, "reference": against}
-    if kind == "base":
-        return BaseReadout(**common)
-    settings = {"sampler": "ula", "beta": 1.0, "step_size": 1e-2, "lengths": (3,)} | chain
-    return ChainReadout(**common, chain=Chain(**settings))
-
-
-def perturb(network: nn.Module) -> None:
-    """Make another network of it (not by scaling, which a spectral norm would undo)."""
-    generator = torch.Generator().manual_seed(7)
-    with torch.no_grad():
-        for parameter in network.parameters():
-            parameter.add_(torch.randn(parameter.shape, generator=generator))
+def assert_same(state: dict[str, Tensor], other: dict[str, Tensor]) -> None:
+    """Two models have the same weights, bit for bit."""
+    assert state.keys() == other.keys()
+    for name, value in state.items():
+        assert torch.equal(value, other[name]), name
 
 
 @contextmanager
@@ -148,18 +120,51 @@ def session(folder: Path) -> WatchedSession:
     return WatchedSession(folder, "", ignore, lambda: False)
 
 
+def gains_on_the_way(run: Session) -> list[float]:
+    """The held-out gains that early stopping looked at."""
+    return [point["held_out_gain"] for point in run.curve if "held_out_gain" in point]
+
+
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory, extractor_cache: Path) -> Trained:
-    """A trained run of the tiny suite."""
-    folder = tmp_path_factory.mktemp("trained")
-    (folder / "tiny.toml").write_text(TINY)
-    suite, store = load_suite(str(folder / "tiny.toml")), Store(folder / "store").create()
+def trained(tmp_path_factory: pytest.TempPathFactory, finished: Store) -> Trained:
+    """The GEBM of the tiny suite, and real data in its place."""
+    path = tmp_path_factory.mktemp("suite") / "tiny.toml"
+    path.write_text(TINY)
+    task, floor = (plan_one(load_suite(str(path)), finished, name).task for name in ("gebm", "data"))
     dataset = load_dataset("digits", None)
-    specs = {name: plan_one(suite, store, name).task.spec for name in ("gebm", "data")}
-    model = untrained(specs["gebm"], dataset)
-    model.fit(session(folder / "run"))
-    extractor = load_extractor("digits-cnn", dataset, extractor_cache, None)
-    return Trained(specs, dataset, extractor, extractor_cache, model.state())
+    state = load_file(finished.folder(task.spec) / "checkpoint.safetensors")
+    return Trained(task, floor, state, Context(built(task), dataset, finished.cache, None, ignore, lambda: False))
+
+
+@dataclasses.dataclass(frozen=True)
+class Watched:
+    """A training that was looked at: modes of the base by phase, splits that were prepared, held-out gains, the model."""
+
+    modes: dict[str, set[bool]]
+    splits: set[str]
+    gains: list[float]
+    model: LatentModel
+
+
+@pytest.fixture(scope="module")
+def watched(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Watched:
+    """The training of `trained`, once more."""
+    model, run = built(trained.task, trained.dataset), session(tmp_path_factory.mktemp("watched") / "run")
+    modes: dict[str, set[bool]] = {"training": set(), "refit": set(), "none": set()}
+    splits: set[str] = set()
+
+    def see(module: nn.Module) -> None:
+        if any(module is part for part in model.base.modules()):
+            modes[run.driving].update(part.training for part in model.base.modules())
+
+    def spy(asked: Model, split: str) -> Tensor:
+        splits.add(split)
+        return prepared(asked, split)
+
+    with watching(see), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(models, "prepared", spy)
+        model.fit(run)
+    return Watched(modes, splits, gains_on_the_way(run), model)
 
 
 # -- latents -----------------------------------------------------------------------------------------------------
@@ -169,9 +174,9 @@ def test_base_images_are_those_of_the_evaluation_latents(trained: Trained) -> No
     model = trained.model()
     z = torch.randn(FEW, 4, generator=model.streams.generator("evaluation-latents"))
     levels = ((model.base(z).double() + 1) * 17 / 2).floor().clamp(0, 16)
-    (images,) = trained.read(model, readout()).images
-    assert len(images) == FEW <= SHOWN
-    assert np.array_equal(images, (levels * 255 / 16).round().to(torch.uint8).numpy())
+    (shown,) = images(trained.base(model))
+    assert len(shown) == FEW <= SHOWN
+    assert np.array_equal(shown, (levels * 255 / 16).round().to(torch.uint8).numpy())
 
 
 @pytest.mark.parametrize("batch", [FEW, 25])
@@ -180,16 +185,16 @@ def test_a_chain_starts_where_the_base_is(
     trained: Trained, monkeypatch: pytest.MonkeyPatch, sampler: str, batch: int
 ) -> None:
     """With a vanishing step it stays there, image by image, however the latents are cut into batches."""
-    monkeypatch.setattr(evaluate, "AT_ONCE", batch)
+    monkeypatch.setattr(evaluation, "AT_ONCE", batch)
     model = trained.model()
-    base = trained.read(model, readout())
-    still = trained.read(model, readout("chain", sampler=sampler, step_size=1e-30, lengths=(1, 4)))
-    for images, row in zip(still.images, still.values["rows"], strict=True):
-        assert images.tobytes() == base.images[0].tobytes()
+    base = trained.base(model)
+    still = trained.chain(model, (1, 4), sampler=sampler, step_size=1e-30)
+    assert len(images(still)) == 2
+    for shown, row in zip(images(still), still.values["rows"], strict=True):
+        assert shown.tobytes() == images(base)[0].tobytes()
         assert row["scores"] == base.values["rows"][0]["scores"]
-    moved = trained.read(model, readout("chain", sampler=sampler, step_size=1e-2, lengths=(1, 4)))
-    first, last = moved.images
-    assert first.tobytes() != base.images[0].tobytes()
+    first, last = images(trained.chain(model, (1, 4), sampler=sampler))
+    assert first.tobytes() != images(base)[0].tobytes()
     assert first.tobytes() != last.tobytes()
 
 
@@ -198,7 +203,7 @@ def test_a_chain_starts_where_the_base_is(
 
 def test_the_likelihood_gain_is_that_of_the_test_split(trained: Trained) -> None:
     model = trained.model()
-    (row,) = trained.read(model, readout("likelihood", samples=500)).values["rows"]
+    (row,) = trained.gain(model, 500).values["rows"]
     gains = {}
     for split in ("train", "validation", "test"):
         x = prepared(model, split)
@@ -210,9 +215,9 @@ def test_the_likelihood_gain_is_that_of_the_test_split(trained: Trained) -> None
 
 
 def test_the_log_partition_is_that_of_the_model(trained: Trained) -> None:
-    """At β = 1, on the base: other draws agree within their errors."""
+    """At β = 1, on the base: other draws agree within six standard errors; seeds are fixed."""
     model, draws = trained.model(), 4000
-    (row,) = trained.read(model, readout("likelihood", samples=draws)).values["rows"]
+    (row,) = trained.gain(model, draws).values["rows"]
     z = torch.randn(draws, 4, generator=torch.Generator().manual_seed(5))
     estimate = (torch.logsumexp(-model.energy(model.base(z)).double(), 0) - math.log(draws)).item()
     error = row["log_partition"]["standard_error"]
@@ -222,44 +227,33 @@ def test_the_log_partition_is_that_of_the_model(trained: Trained) -> None:
 @pytest.mark.parametrize(("against", "split"), [("train", "test"), ("test", "validation")])
 def test_the_floor_is_of_data_that_it_is_not_compared_with(trained: Trained, against: str, split: str) -> None:
     """Real data is the held-out test split; where that is the reference, the validation split, never itself."""
-    (shown,) = trained.data_row(readout(against=against)).images
-    assert np.array_equal(shown, pixels(trained.dataset, split)[:FEW].numpy())
-    count = len(trained.dataset.splits[split])
-    (row,) = trained.data_row(readout(samples=10 * count, against=against)).values["rows"]
-    assert row["scores"] == trained.scores(pixels(trained.dataset, split), against)
+    data = build_model(trained.floor.spec, trained.dataset, torch.device("cpu"))
+    (shown,) = images(trained.base(data, against=against))
+    expected = pixels(trained.dataset, split)
+    assert np.array_equal(shown, expected[:FEW].numpy())
+    (row,) = trained.base(data, 10 * len(expected), against).values["rows"]
+    asked = BaseReadout(extractor="digits-cnn", samples=FEW, reference="train")
+    extractor, _ = references(asked, trained.context)
+    real = reference(pixels(trained.dataset, against), extractor, trained.dataset.name, against)
+    assert row["scores"] == score(extractor.features(expected), real).values
     assert row["scores"]["fd[digits-cnn]"] > 1e-3  # against itself it would be 0
 
 
-def test_early_stopping_looks_at_the_validation_split_only(
-    trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_early_stopping_looks_at_the_validation_split_only(trained: Trained, watched: Watched, tmp_path: Path) -> None:
     """Other test data change nothing of a training; other validation data change every held-out gain."""
-    seen: list[str] = []
-
-    def spy(model: LatentModel, split: str) -> Tensor:
-        seen.append(split)
-        return prepared(model, split)
-
-    monkeypatch.setattr(image_models, "prepared", spy)
-
-    def fitted(blank: str) -> tuple[dict[str, Tensor], list[float]]:
+    assert watched.splits == {"validation"}
+    assert_same(watched.model.state(), trained.state)
+    gains = {}
+    for blank in ("test", "validation"):
         splits = {name: values * 0 if name == blank else values for name, values in trained.dataset.splits.items()}
-        model = untrained(trained.specs["gebm"], dataclasses.replace(trained.dataset, splits=splits))
-        run = session(tmp_path / (blank or "run"))
+        model, run = built(trained.task, dataclasses.replace(trained.dataset, splits=splits)), session(tmp_path / blank)
         model.fit(run)
-        return model.state(), [point["held_out_gain"] for point in run.curve if "held_out_gain" in point]
-
-    state, gains = fitted("")
-    assert set(seen) == {"validation"}
-    for name, value in state.items():
-        assert torch.equal(value, trained.state[name]), name
-    other_state, other_gains = fitted("test")
-    assert other_gains == gains
-    for name, value in other_state.items():
-        assert torch.equal(value, state[name]), name
-    _, blank_gains = fitted("validation")
-    assert len(gains) == len(blank_gains) >= 2
-    assert all(one != other for one, other in zip(gains, blank_gains, strict=True))
+        gains[blank] = gains_on_the_way(run)
+        if blank == "test":
+            assert_same(model.state(), trained.state)
+    assert gains["test"] == watched.gains
+    assert len(watched.gains) == len(gains["validation"]) >= 2
+    assert all(one != other for one, other in zip(watched.gains, gains["validation"], strict=True))
 
 
 # -- temperature and cost ----------------------------------------------------------------------------------------
@@ -268,23 +262,25 @@ def test_early_stopping_looks_at_the_validation_split_only(
 def test_beta_weighs_the_energy(trained: Trained) -> None:
     """At β = 0 the energy has no say; then more with each β, under the same noise."""
     model, other = trained.model(), trained.model()
-    perturb(other.energy)
-    images = {}
+    generator = torch.Generator().manual_seed(7)
+    with torch.no_grad():
+        for parameter in other.energy.parameters():  # not by scaling, which a spectral norm would undo
+            parameter.add_(torch.randn(parameter.shape, generator=generator))
+    seen = {}
     for beta in (0.0, 1.0, 100.0):
-        chain = readout("chain", beta=beta, lengths=(10,))
-        result = trained.read(model, chain)
+        result = trained.chain(model, (10,), beta=beta)
         assert result.values["beta"] == beta
-        images[beta] = result.images[0].tobytes()
-        assert (trained.read(other, chain).images[0].tobytes() == images[beta]) == (beta == 0)
-    assert len(set(images.values())) == 3
+        seen[beta] = images(result)[0].tobytes()
+        assert (images(trained.chain(other, (10,), beta=beta))[0].tobytes() == seen[beta]) == (beta == 0)
+    assert len(set(seen.values())) == 3
 
 
 def test_colder_chains_go_to_lower_energies(trained: Trained) -> None:
     model = trained.model()
     energies = []
     for beta in (0.0, 10.0, 100.0):
-        (images,) = trained.read(model, readout("chain", beta=beta, lengths=(30,))).images
-        x = (torch.from_numpy(images).float() * 16 / 255).round().add(0.5) * (2 / 17) - 1
+        (shown,) = images(trained.chain(model, (30,), beta=beta))
+        x = (torch.from_numpy(shown).float() * 16 / 255).round().add(0.5) * (2 / 17) - 1
         energies.append(model.energy(x).mean().item())
     assert energies[0] > energies[1] > energies[2]
 
@@ -292,74 +288,60 @@ def test_colder_chains_go_to_lower_energies(trained: Trained) -> None:
 @pytest.mark.parametrize("sampler", ["ula", "hmc", "rwm"])
 def test_cost_is_what_was_spent(trained: Trained, monkeypatch: pytest.MonkeyPatch, sampler: str) -> None:
     """A chain: evaluations of the energy, but for that of the start, with and without the way back; batches do not add up."""
-    monkeypatch.setattr(evaluate, "AT_ONCE", FEW // 3)
+    monkeypatch.setattr(evaluation, "AT_ONCE", FEW // 3)
     model, calls = trained.model(), {True: 0, False: 0}
 
     def count(_module: nn.Module, _inputs: Any) -> None:
         calls[torch.is_grad_enabled()] += 1
 
     model.energy.register_forward_pre_hook(count)
-    settings = {"sampler": sampler, "step_size": 1e-2}
     for length in (1, 4):
         calls.update({True: 0, False: 0})
-        (row,) = trained.read(model, readout("chain", **settings, lengths=(length,))).values["rows"]
+        (row,) = trained.chain(model, (length,), sampler=sampler).values["rows"]
         start = {sampler != "rwm": 1, sampler == "rwm": 0}
         assert row["steps"] == length
         assert calls[True] == 3 * (row["gradient_evaluations"] + start[True])
         assert calls[False] == 3 * (row["forward_evaluations"] + start[False])
         if sampler == "ula":
             assert (row["gradient_evaluations"], row["forward_evaluations"]) == (length, 0)
-    rows = trained.read(model, readout("chain", **settings, lengths=(1, 2, 4))).values["rows"]
+    rows = trained.chain(model, (1, 2, 4), sampler=sampler).values["rows"]
     for kind in ("gradient_evaluations", "forward_evaluations"):
         assert [each[kind] for each in rows] == [rows[0][kind] * each["steps"] for each in rows]
-    (base,) = trained.read(model, readout()).values["rows"]
+    (base,) = trained.base(model).values["rows"]
     assert (base["gradient_evaluations"], base["forward_evaluations"]) == (0, 0)
 
 
 # -- modes -------------------------------------------------------------------------------------------------------
 
 
-def test_the_energy_is_refitted_on_the_base_that_is_sampled(trained: Trained, tmp_path: Path) -> None:
+def test_the_energy_is_refitted_on_the_base_that_is_sampled(watched: Watched) -> None:
     """Training mode while the base is trained, evaluation mode from then on, the refit's own samples included."""
-    model, run = untrained(trained.specs["gebm"], trained.dataset), session(tmp_path / "run")
-    flags: dict[str, set[bool]] = {"training": set(), "refit": set(), "none": set()}
-
-    def see(module: nn.Module) -> None:
-        if any(module is part for part in model.base.modules()):
-            flags[run.driving].update(part.training for part in model.base.modules())
-
-    with watching(see):
-        model.fit(run)
-    assert flags == {"training": {True}, "refit": {False}, "none": {False}}
-    assert not any(part.training for part in [*model.base.modules(), *model.energy.modules()])
+    assert watched.modes == {"training": {True}, "refit": {False}, "none": {False}}
+    assert not any(part.training for part in [*watched.model.base.modules(), *watched.model.energy.modules()])
 
 
 @pytest.mark.parametrize("origin", ["fitted", "loaded"])
-def test_readouts_change_nothing_and_run_in_evaluation_mode(trained: Trained, tmp_path: Path, origin: str) -> None:
-    model = trained.model()
-    if origin == "fitted":
-        model = untrained(trained.specs["gebm"], trained.dataset)
-        model.fit(session(tmp_path / "run"))
-    parts = [*model.base.modules(), *model.energy.modules()]
-    flags: set[bool] = set()
+def test_readouts_change_nothing_and_run_in_evaluation_mode(trained: Trained, watched: Watched, origin: str) -> None:
+    """Every network that is called, the copies that chains follow included."""
+    model = watched.model if origin == "fitted" else trained.model()
+    training: set[bool] = set()
     asking: set[bool] = set()
 
     def see(module: nn.Module) -> None:
-        if any(module is part for part in parts):
-            flags.update(part.training for part in parts)
-            asking.update(parameter.requires_grad for parameter in module.parameters())
+        training.add(module.training)
+        asking.update(parameter.requires_grad for parameter in module.parameters())
 
-    readouts = (readout(), readout("chain", lengths=(3,)), readout("likelihood", samples=100))
+    def read(of: LatentModel) -> list[Result]:
+        return [trained.base(of), trained.chain(of), trained.gain(of, 100)]
+
     with watching(see):
-        results = [trained.read(model, each) for each in readouts]
-    assert flags == {False}
+        results = read(model)
+    assert training == {False}
     assert asking == {False}
-    for name, value in model.state().items():
-        assert torch.equal(value, trained.state[name]), name
-    again = [trained.read(trained.model(), each) for each in readouts]
-    for one, other in zip(results, again, strict=True):
+    assert_same(model.state(), trained.state)
+    for one, other in zip(results, read(trained.model()), strict=True):
         assert one.values == other.values
-        assert [i.tobytes() for i in one.images] == [i.tobytes() for i in other.images]
+        assert [i.tobytes() for i in images(one)] == [i.tobytes() for i in images(other)]
 
 
 # -- codec -------------------------------------------------------------------------------------------------------
@@ -368,7 +350,6 @@ def test_readouts_change_nothing_and_run_in_evaluation_mode(trained: Trained, tm
 @pytest.mark.parametrize("kind", ["base", "chain"])
 def test_images_go_through_the_codec_and_not_through_their_own_range(trained: Trained, kind: str) -> None:
     """Greyer outputs are greyer bytes, brighter outputs are clipped; and every byte is one of the data's levels."""
-    chain = {"lengths": (2,)} if kind == "chain" else {}
     ranges = {}
     for scale in (0.02, 1.0, 100.0):
         model = trained.model()
@@ -376,9 +357,9 @@ def test_images_go_through_the_codec_and_not_through_their_own_range(trained: Tr
         with torch.no_grad():
             for parameter in last.parameters():
                 parameter.mul_(scale)
-        (images,) = trained.read(model, readout(kind, **chain)).images
-        assert set(np.unique(images)) <= set(PixelCodec(17).to_bytes(torch.arange(17)).tolist())
-        ranges[scale] = (int(images.min()), int(images.max()))
+        (shown,) = images(trained.base(model) if kind == "base" else trained.chain(model, (2,)))
+        assert set(np.unique(shown)) <= set(PixelCodec(17).to_bytes(torch.arange(17)).tolist())
+        ranges[scale] = (int(shown.min()), int(shown.max()))
     (low, high), (wider_low, wider_high) = ranges[0.02], ranges[1.0]
     assert 96 <= low <= 128 <= high <= 160
     assert wider_low < low <= high < wider_high
