@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 from bench.claims import judge, load_claims
+from bench.core import runner
 from bench.core.campaign import Campaign, TimeBudget
 from bench.core.files import read_sealed
 from bench.core.plan import Planned, Selection, make_plan
@@ -99,9 +100,10 @@ def test_what_is_scored_is_the_averaged_base_with_statistics_of_its_own(tiny: Su
         assert torch.equal(kept[f"energy.{name}"], value), name
 
 
-def test_every_readout_is_scored_where_time_allows(tiny: Suite, store: Store) -> None:
+def test_every_readout_is_scored_where_time_allows(tiny: Suite, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner, "scoring_time", lambda seconds: seconds - 0.2)
     task = plan_one(changed(tiny, "training", base_steps=1_000_000), store).task
-    outcome = leave_off(task, 6.0)
+    outcome = leave_off(task, 120.0)  # a fifth of a second to train, the rest to score
     assert "of 1,000,040 steps, in training" in outcome.reason
     identities = {readout.identity(record(store, task)["checkpoint"]) for readout in task.readouts}
     assert {path.stem for path in (store.folder(task.spec) / "evals").glob("*.json")} == identities
