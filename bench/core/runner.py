@@ -155,8 +155,6 @@ class Run:
             try:
                 result = self.evaluation(number, training["checkpoint"], context, must_stop)
             except InterruptedRunError:
-                if self.should_stop():
-                    raise
                 late = True
                 break  # what is scored by now counts
             except DivergedError as error:

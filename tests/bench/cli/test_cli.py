@@ -321,6 +321,6 @@ def test_a_diverging_suite_exits_with_1_and_shows_the_rows(tmp_path: Path, store
     )
     done = bench("run", "--suite", hot, "--store", store.root, "--seeds", "0", code=1)
     assert "diverged: " in done.stderr
-    assert "4 runs: 1 done, 3 failed" in done.stdout
+    assert "4 runs: 3 done, 1 failed" in done.stdout
     reasons = {row["model"]: row["reason"] for row in scores(store.root)}
-    assert all("diverged" in str(reasons[model]) for model in ("gebm", "gan-hinge", "gan-ns"))
+    assert "diverged" in str(reasons["gebm"])
