@@ -1,4 +1,4 @@
-"""A model is read out by what it says it can: one of tables with a density, from a package of somebody else's, in the suite of densities."""
+"""A model is read out by what it says it can: a density of somebody else's package, in the suite of densities."""
 
 from __future__ import annotations
 

@@ -29,6 +29,7 @@ ASSIGNED = component("{kind}", "assigned", "a guest by assignment")(Guest)
 def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
     """Install a package of one module and one entry point."""
     monkeypatch.syspath_prepend(tmp_path)
+    packages = []
 
     def make(package: str, kind: ComponentKind, point: str, source: str) -> None:
         info = tmp_path / f"{package}-1.0.dist-info"
@@ -37,10 +38,13 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
         (info / "entry_points.txt").write_text(f"[gebm_bench.{kind}]\n{point}\n")
         if source:
             (tmp_path / f"{package}.py").write_text(source)
+        packages.append(package)
         registry.entries.cache_clear()
 
     yield make
     registry.entries.cache_clear()
+    for package in packages:
+        sys.modules.pop(package, None)
 
 
 def test_components_are_listed_without_importing_them() -> None:
@@ -114,7 +118,6 @@ def test_a_guest_without_its_module_is_one_line(install: Install) -> None:
     ],
 )
 def test_a_guest_that_cannot_be_imported_is_one_line(install: Install, source: str, reason: str) -> None:
-    sys.modules.pop("brittle", None)
     install("brittle", "models", "absent = brittle:absent", source or "present = 1\n")
     with pytest.raises(PluginError) as caught:
         registry.get("models", "absent").load()
@@ -140,11 +143,11 @@ def test_a_registration_must_be_literal(install: Install) -> None:
         "made = clever:Made",
         '@component("models", "ma" + name, "a name put together")\nclass Made: ...\n',
     )
-    with pytest.raises(PluginError, match="'made' of package clever cannot be listed: .* must be literals") as caught:
+    with pytest.raises(PluginError, match=r"'made' of package clever cannot be listed: .* must be literals") as caught:
         registry.entries("models")
     assert "\n" not in str(caught.value)
 
 
 def test_an_unknown_name_gets_the_nearest() -> None:
-    with pytest.raises(UnknownNameError, match="no objective 'kael'; did you mean 'kale'?"):
+    with pytest.raises(UnknownNameError, match=r"no objective 'kael'; did you mean 'kale'\?"):
         registry.get("objectives", "kael")
