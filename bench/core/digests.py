@@ -113,15 +113,14 @@ def _stage(roots: tuple[str, ...]) -> Stage:
             libraries.add(module.partition(".")[0])
         elif (module, name) not in reached and (source := read(module)) is not None:
             found = source.resolve(name)
-            if (module, name) == found:
-                reached.add(found)
-                todo += source.references(name)
-            else:
-                todo.append(found)
+            reached.add((module, name))
+            todo += source.references(name) if (module, name) == found else [found, *source.overrides(name, found)]
     code: dict[str, str] = {}
     for module in sorted({module for module, _ in reached}):
         source = read(module)
-        parts = sorted(name for each, name in reached if each == module)
+        parts = sorted(
+            name for each, name in reached if each == module and source and source.resolve(name) == (each, name)
+        )
         if source is not None and (text := "\n".join(source.text(name) for name in parts)):
             code[module] = hashlib.sha256(text.encode()).hexdigest()[:12]
     return Stage(roots, code, {name: library_version(name) for name in sorted(libraries & LIBRARIES)})
@@ -197,7 +196,7 @@ class Source:
         """Where a class has a method from: itself, or the first of its bases that has it; the whole class if none has."""
         for node in self.definitions.get(owner, ()):
             for each in node.body if isinstance(node, ast.ClassDef) else ():
-                if isinstance(each, ast.FunctionDef) and each.name == name:
+                if name in bound_names(each):
                     self.definitions[f"{owner}.{name}"] = [each]
                     return self.module, f"{owner}.{name}"
             for base in node.bases if isinstance(node, ast.ClassDef) else ():
@@ -206,6 +205,21 @@ class Source:
                 if source is not None and found != "*" and (inherited := source.method(found, name))[1] != found:
                     return inherited
         return self.module, owner
+
+    def overrides(self, name: str, inherited: Definition) -> list[Definition]:
+        """What an inherited method uses of its own object, looked up from the class that inherits it; nothing of other names."""
+        source = read(inherited[0])
+        if "." not in name or "." not in inherited[1] or source is None:
+            return []
+        owner = name.partition(".")[0]
+        return [
+            (self.module, f"{owner}.{each}") for each in source.own(inherited[1]) if "." in self.method(owner, each)[1]
+        ]
+
+    def own(self, name: str) -> list[str]:
+        """What a method uses of its own object, and how that object is made."""
+        nodes = (each for node in self.definitions[name] for each in ast.walk(node))
+        return sorted({each.attr for each in nodes if is_own(each)} | {"__init__"})  # type: ignore[attr-defined]
 
     def references(self, name: str) -> list[Definition]:
         """What a definition refers to; `*` stands for everything that a module defines."""
@@ -217,8 +231,7 @@ class Source:
                 found |= self._referred(node)
             if "." in name:  # a method: what it uses of its own object, and what that object is made of
                 owner = name.partition(".")[0]
-                own = {each.attr for each in ast.walk(self.definitions[name][0]) if is_own(each)} | {"__init__"}  # type: ignore[attr-defined]
-                found |= {there for each in sorted(own) if "." in (there := self.method(owner, each))[1]}
+                found |= {there for each in self.own(name) if "." in (there := self.method(owner, each))[1]}
             self._references[name] = sorted(found - {(self.module, name)})
         return self._references[name]
 
@@ -274,6 +287,14 @@ def stripped(tree: ast.Module) -> ast.Module:
         if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call) and is_registration(node.value.func):
             node.value = node.value.args[0]
     return tree
+
+
+def bound_names(node: ast.stmt) -> list[str]:
+    """The names that a statement in the body of a class gives to methods and attributes."""
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+        return [node.name]
+    targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+    return [each.id for each in targets if isinstance(each, ast.Name)]
 
 
 def is_own(node: ast.AST) -> bool:

@@ -98,8 +98,9 @@ class Entry:
         except Exception as error:
             if not self.origin:
                 raise
-            reason = f"{type(error).__name__}: {error}"
-            raise PluginError(f"'{self.name}' of package {self.origin} cannot be imported: {reason}") from error
+            raise PluginError(
+                f"'{self.name}' of package {self.origin} cannot be imported: {in_one_line(error)}"
+            ) from error
 
 
 @cache
@@ -107,7 +108,7 @@ def entries(kind: ComponentKind) -> dict[str, Entry]:
     """All components of a kind by name, built-in ones first.
 
     Raises:
-        PluginError: if another package uses a built-in component's name.
+        PluginError: if another package uses a built-in component's name, or registers with arguments that are no literals.
     """
     found = dict(built_in()[kind])
     for point in entry_points(group=f"gebm_bench.{kind}"):
@@ -126,14 +127,20 @@ def get(kind: ComponentKind, name: str) -> Entry:
 
     Raises:
         UnknownNameError: naming the nearest valid choice.
-        PluginError: if its package does not have the module that it names.
+        PluginError: if its package does not have the module that it names, or that is no Python.
     """
     known = entries(kind)
     if name not in known:
         raise UnknownNameError(f"no {kind.removesuffix('s')} '{name}'; {closest(name, known)}")
     entry = known[name]
-    if entry.origin and source_file(entry.target.partition(":")[0]) is None:
-        raise PluginError(f"'{name}' of package {entry.origin} cannot be found: there is no module {entry.target}")
+    if entry.origin:
+        path = source_file(entry.target.partition(":")[0])
+        if path is None:
+            raise PluginError(f"'{name}' of package {entry.origin} cannot be found: there is no module {entry.target}")
+        try:
+            ast.parse(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError, SyntaxError) as error:
+            raise PluginError(f"'{name}' of package {entry.origin} cannot be imported: {in_one_line(error)}") from error
     return entry
 
 
@@ -155,10 +162,23 @@ def foreign(kind: ComponentKind, point: EntryPoint) -> Entry:
     origin = point.dist.name if point.dist else point.value
     module, _, attribute = point.value.partition(":")
     path = source_file(module)
-    for its_kind, entry in registrations(path, module) if path else ():
+    try:
+        registered = list(registrations(path, module)) if path else []
+    except SyntaxError:
+        registered = []  # said by `get`, when it is asked for
+    except (OSError, ValueError, TypeError) as error:
+        raise PluginError(
+            f"'{point.name}' of package {origin} cannot be listed: arguments of component must be literals ({in_one_line(error)})"
+        ) from error
+    for its_kind, entry in registered:
         if its_kind == kind and entry.target == f"{module}:{attribute}":
             return Entry(point.name, entry.summary, entry.target, entry.facts, origin)
     return Entry(point.name, f"from {origin}", point.value, {}, origin)
+
+
+def in_one_line(error: Exception) -> str:
+    """Return an exception's type and message without line breaks."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
 def registrations(path: Path, module: str) -> Iterator[tuple[ComponentKind, Entry]]:

@@ -171,6 +171,44 @@ def test_a_foreign_loss_is_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     forget()
 
 
+MODELS = {
+    "base": "class Base:\n    size = 2\n    def sample(self):\n        return self.draw() * self.size\n"
+    "    def draw(self):\n        return 1\n    def density(self):\n        return 3\n",
+    "sub": "from host.base import Base\nclass Sub(Base):\n    def draw(self):\n        return self.scale\n"
+    "    scale = 5\n    def other(self):\n        return 6\n",
+}
+
+
+@pytest.mark.parametrize(
+    ("module", "old", "new", "whose"),
+    [
+        ("base", "return 3", "return 4", {"density"}),
+        ("base", "return 1", "return 0", {"base", "sub"}),  # overridden, but `super` may ask for it
+        ("base", "size = 2", "size = 3", {"base", "sub"}),
+        ("base", "self.draw() *", "2 * self.draw() *", {"base", "sub"}),
+        ("sub", "return self.scale", "return -self.scale", {"sub"}),
+        ("sub", "scale = 5", "scale = 6", {"sub"}),
+        ("sub", "return 6", "return 7", set()),
+    ],
+)
+def test_a_method_reaches_what_it_uses_of_its_own_object(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str, old: str, new: str, whose: set[str]
+) -> None:
+    """Attributes of the class and methods of a subclass count, other methods do not."""
+    (tmp_path / "host").mkdir()
+    for name, text in ({"__init__": ""} | MODELS).items():
+        (tmp_path / "host" / f"{name}.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    forget()
+    roots = {"base": "host.base:Base.sample", "sub": "host.sub:Sub.sample", "density": "host.base:Base.density"}
+    before = {name: stage([root]) for name, root in roots.items()}
+    assert old in MODELS[module]
+    (tmp_path / "host" / f"{module}.py").write_text(MODELS[module].replace(old, new))
+    forget()
+    assert changed(before) == whose
+    forget()
+
+
 def test_stale_training_is_kept_until_it_is_asked_for(tiny: Suite, store: Store, edit: Edit) -> None:
     """An objective changed: its runs are marked and kept, others are hits; --retrain trains them again."""
     for model in ("gebm", "gan-ns"):
