@@ -31,7 +31,7 @@ def compare(first: str, second: str, as_json: bool) -> None:
     """Compare two stores: what was run differently, and paired differences.
 
     FIRST and SECOND are folders. FOLDER@tag=NAME takes the runs that `bench run --tag NAME` made; @suite=, @code= and @device=
-    take those of a suite, of a fingerprint of the code, of a machine.
+    take those of a suite, of a digest of the training code, of a machine.
     """
     from bench.results.compare import StorePart, compare_stores, to_json
 

@@ -60,11 +60,7 @@ class Entry:
     @property
     def settings(self) -> dict[str, Any]:
         """The facts that are settings of the component rather than of the registration."""
-        return {
-            key: value
-            for key, value in self.facts.items()
-            if key not in ("fits", "kind", "seeded", "decoded", "one_seed")
-        }
+        return {key: value for key, value in self.facts.items() if key not in ("fits", "kind", "seeded", "one_seed")}
 
     @property
     def fits(self) -> tuple[str, ...]:
@@ -80,11 +76,6 @@ class Entry:
     def seeded(self) -> bool:
         """Whether a dataset has a split for every seed."""
         return bool(self.facts.get("seeded"))
-
-    @property
-    def decoded(self) -> bool:
-        """Whether a dataset's loader takes a cache of decoded images."""
-        return bool(self.facts.get("decoded"))
 
     def load(self) -> Any:
         """Import and return what the entry names.
@@ -198,7 +189,7 @@ def registrations(path: Path, module: str) -> Iterator[tuple[ComponentKind, Entr
             if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "component":
                 kind, registered, summary = (ast.literal_eval(each) for each in call.args)
                 facts = {each.arg: ast.literal_eval(each.value) for each in call.keywords if each.arg}
-                yield kind, Entry(registered, summary, facts.pop("target", f"{module}:{name}"), facts)
+                yield kind, Entry(registered, summary, f"{module}:{name}", facts)
 
 
 def source_file(module: str) -> Path | None:
