@@ -20,9 +20,9 @@ from bench.chains.cost import FORWARD_COST, gradient_equivalents
 from bench.chains.models import ToyModel
 from bench.chains.suite import LawReadout, TraceReadout
 from bench.chains.truth import Truth, closed_form, energies_at, importance_truth, quadrature, quadrature_truth
+from bench.components.settings import make
 from bench.core.model import LatentChains, Model
 from bench.core.readout import Context, Result, result_row
-from bench.core.settings import make
 from bench.data.toys import GaussianPosterior
 from gebm.diagnostics import Trace, bulk_ess, record, rhat
 from gebm.model import LatentPotential

@@ -8,10 +8,10 @@ import torch
 from torch import nn
 
 from bench.chains.truth import known_model
+from bench.components.settings import make, settings_of
 from bench.core.model import Model, load_objective, seeded, tensors
 from bench.core.seeds import Streams
 from bench.core.session import Session
-from bench.core.settings import make, settings_of
 from bench.core.spec import RunSpec
 from bench.data import Dataset
 from bench.data.toys import toy

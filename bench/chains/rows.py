@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from bench.core import registry
+from bench.components import registry
 from bench.report.comparisons import counted
 from bench.results.sources import records
 

@@ -12,9 +12,9 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
-from bench.core import registry
+from bench.components import registry
+from bench.components.settings import make
 from bench.core.fields import Beta, Count, Frozen, Positive
-from bench.core.settings import make
 from bench.core.spec import Readout
 from bench.core.suite import Profile, Suite, SuiteError, find_suite
 from bench.data import Dataset

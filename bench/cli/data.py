@@ -28,8 +28,8 @@ def data() -> None:
 def list_() -> None:
     """List datasets: whether they are at hand, and whether their files are the official ones."""
     from bench.cli.list import summaries
-    from bench.core.inception import INCEPTION
     from bench.data.files import states
+    from bench.data.inception import INCEPTION
 
     root = data_root()
     click.echo(f"files are looked for in {root}")
@@ -55,9 +55,9 @@ def fetch(name: str, source: Path | None, accept_unverified: bool) -> None:
     if accept_unverified and source is None:
         raise UsageProblem("--accept-unverified is for files from disk; name them with --from PATH")
     from bench.cli.display import downloading
-    from bench.core.inception import INCEPTION
     from bench.data.downloads import copy_from, fetch
     from bench.data.files import needed_by
+    from bench.data.inception import INCEPTION
 
     if not needed_by(name):
         click.echo(f"{name}: at hand, nothing to fetch; it comes with the harness")
@@ -87,7 +87,7 @@ def verify(names: tuple[str, ...]) -> None:
 
 def at_hand() -> list[str]:
     """Return the datasets whose files are there, or that need none."""
-    from bench.core import registry
+    from bench.components import registry
     from bench.data.files import AT_HAND, states
 
     found = states(list(registry.entries("datasets")), data_root())

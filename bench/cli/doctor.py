@@ -77,7 +77,7 @@ def store_line(store: Path) -> str:
 
 def weights_line() -> str:
     """Say whether FID can be computed."""
-    from bench.core.inception import INCEPTION
+    from bench.data.inception import INCEPTION
     from bench.metrics.extractors import inception_weights
 
     if inception_weights(weights_root()):

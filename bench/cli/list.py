@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from bench.cli.usage import examples
-from bench.core import registry
+from bench.components import registry
 
 __all__ = ["list_", "summaries"]
 

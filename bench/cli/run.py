@@ -125,14 +125,14 @@ def make_campaign(suite: str, store: Path, device: str, jobs: int | None, tag: s
         Failure: if the store is not a folder.
     """
     from bench.cli.display import decoding
-    from bench.core import registry
+    from bench.components import registry
     from bench.core.campaign import Campaign
-    from bench.core.machine import cores
     from bench.core.plan import Selection, make_plan
     from bench.core.store import Store
     from bench.core.suite import load_suite
     from bench.core.task import Places
     from bench.data import load_dataset
+    from bench.machine import cores
 
     check_device(device)
     loaded, where = load_suite(suite), Store(store)

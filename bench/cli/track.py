@@ -66,7 +66,7 @@ def plain_errors(interrupted: str) -> Iterator[None]:
     Arguments:
         interrupted: what to say after Ctrl-C.
     """
-    from bench.core.registry import UnknownNameError
+    from bench.components.registry import UnknownNameError
     from bench.track.checkouts import CheckoutError, interruptible
     from bench.track.processes import MeasuringError
 
@@ -224,7 +224,7 @@ def check(
 
 def write(path: Path | None, content: str) -> None:
     """Write a file that was asked for."""
-    from bench.core.files import write_bytes
+    from bench.files import write_bytes
 
     try:
         if path is not None:

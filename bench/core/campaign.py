@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from bench.components.registry import UnknownNameError
 from bench.core.manifests import read_manifest, write_manifest, write_tag
 from bench.core.plan import Planned, Selection, make_plan
-from bench.core.registry import UnknownNameError
 from bench.core.store import Store
 from bench.core.suite import Suite, SuiteError
 from bench.core.task import Outcome, Task

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from bench.core import registry
+from bench.components import registry
 from bench.core.seeds import Streams
 from bench.core.session import Session
 from bench.core.spec import RunSpec

@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bench.core import registry
-from bench.core.digests import Stage, stage
+from bench.components import registry
+from bench.components.digests import Stage, stage
 from bench.core.spec import Readout, RunSpec
 from bench.core.store import Found, Store
 from bench.core.suite import Profile, Suite, SuiteError, kind_of, load_suite

@@ -24,9 +24,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save
 
-from bench.core import registry
-from bench.core.files import write_bytes
-from bench.core.machine import cpu_name
+from bench.components import registry
 from bench.core.model import Model, build_model, capabilities
 from bench.core.readout import Context, Result
 from bench.core.session import InterruptedRunError, Progress, Session
@@ -34,6 +32,8 @@ from bench.core.store import Store, progress_words, unfinished
 from bench.core.task import Outcome, Task
 from bench.data import load_dataset
 from bench.data.decoded import Tell
+from bench.files import write_bytes
+from bench.machine import cpu_name
 from gebm.training import DivergedError
 
 __all__ = ["execute", "prepare_extractor", "record_death"]

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
-from bench.core.files import CorruptFileError, read_sealed, write_bytes, write_sealed
+from bench.files import CorruptFileError, read_sealed, write_bytes, write_sealed
 
 ALWAYS_LOGGED = {"held_out_gain", "validation_log_likelihood"}
 

@@ -11,7 +11,7 @@
     aside/                            runs set aside: corrupt, trained again, or replaced by --fresh
 
 `training.json` vouches for the checkpoint, `status.json` for everything; both list sha256 hashes. What does not match is never used.
-Training and every evaluation record the code behind them (`bench.core.digests`). An unfinished run that
+Training and every evaluation record the code behind them (`bench.components.digests`). An unfinished run that
 was scored as it stands has the same files, with fewer steps done than asked for.
 """
 
@@ -28,11 +28,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from bench.core.digests import Stage, difference
+from bench.components.digests import Stage, difference
 from bench.core.fields import content_hash
-from bench.core.files import sha256_file, write_bytes, write_json
 from bench.core.spec import SCHEMA_VERSION, RunSpec
 from bench.core.task import Task
+from bench.files import sha256_file, write_bytes, write_json
 
 __all__ = ["Found", "RunFolder", "Store", "StoreError", "unfinished"]
 

@@ -13,9 +13,9 @@ from typing import Annotated, Any, Generic, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
-from bench.core import registry
+from bench.components import registry
+from bench.components.settings import problem
 from bench.core.fields import Count, Distinct, Frozen, Rate
-from bench.core.settings import problem
 from bench.data import sources
 from gebm.components import ComponentKind
 

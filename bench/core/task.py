@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from bench.core.digests import Stage
+from bench.components.digests import Stage
 from bench.core.spec import Readout, RunSpec
 
 __all__ = ["Outcome", "Places", "Task"]

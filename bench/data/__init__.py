@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from bench.core import registry
+from bench.components import registry
 from bench.data import sources
 
 if TYPE_CHECKING:

@@ -19,9 +19,9 @@ from typing import Any
 
 import numpy as np
 
-from bench.core.files import write_json
 from bench.data import Array, Dataset, DatasetError, content_digest
 from bench.data.files import file_digest
+from bench.files import write_json
 
 __all__ = ["SPLITS", "Allocate", "Build", "DecodedCache", "Tell", "files_below", "put", "put_held_out", "silent"]
 

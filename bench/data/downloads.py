@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
-from bench.core import registry
+from bench.components import registry
 from bench.data import DatasetError
 from bench.data.archives import is_archive, members, readable
 from bench.data.files import File, check, checksum_matches, needed_by, receipt_of, write_receipt

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from bench.core import registry
-from bench.core.files import write_json
-from bench.core.inception import INCEPTION, INCEPTION_FILES, INCEPTION_SHA256
+from bench.components import registry
 from bench.data import DatasetError, NotAtHandError
+from bench.data.inception import INCEPTION, INCEPTION_FILES, INCEPTION_SHA256
+from bench.files import write_json
 
 __all__ = [
     "AT_HAND",

@@ -21,10 +21,10 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from bench.core.machine import cores
 from bench.data import Array, DatasetError
 from bench.data.archives import members, readable
 from bench.data.decoded import Allocate, Tell, files_below
+from bench.machine import cores
 
 __all__ = ["BROKEN", "Images", "Pictures", "Survey", "fill", "read_images", "remark_on", "survey", "to_pixels"]
 

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.core import registry
+from bench.components import registry
 
 __all__ = ["FILE_KINDS", "IMAGE_KINDS", "SIDES", "Source", "parse"]
 

@@ -15,10 +15,10 @@ from torch import Tensor, nn
 
 from baselines.densities import Density, gaussian_mixture, kernel_density
 from baselines.flows import Flow, FlowSettings, MaximumLikelihood, MaximumLikelihoodSettings, build_flow
+from bench.components.settings import make, settings_of
 from bench.core.model import Model, load_objective, seeded, tensors
 from bench.core.seeds import Streams
 from bench.core.session import Session
-from bench.core.settings import make, settings_of
 from bench.core.spec import RunSpec
 from bench.data import Dataset
 from gebm.components import component

@@ -10,9 +10,9 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from baselines.flows import FlowSettings, MaximumLikelihoodSettings
-from bench.core import registry
+from bench.components import registry
+from bench.components.settings import make
 from bench.core.fields import Count, Frozen
-from bench.core.settings import make
 from bench.core.spec import Readout
 from bench.core.suite import Profile, Suite, SuiteError
 from bench.data import Dataset

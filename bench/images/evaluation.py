@@ -15,10 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bench.components.settings import make
 from bench.core.model import LatentChains, Samples, tensors
 from bench.core.readout import Context, Result, result_row
 from bench.core.session import InterruptedRunError
-from bench.core.settings import make
 from bench.data.images import PixelCodec
 from bench.images.models import AT_ONCE, HeldOutData, prepared
 from bench.images.suite import BaseReadout, Chain, ChainReadout, GainReadout, ScoredReadout

@@ -11,10 +11,10 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from bench.components.settings import make, settings_of
 from bench.core.model import Model, load_objective, seeded, tensors
 from bench.core.seeds import Streams
 from bench.core.session import Session
-from bench.core.settings import make, settings_of
 from bench.core.spec import RunSpec
 from bench.data import Dataset
 from bench.data.images import PixelCodec

@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.core.inception import INCEPTION
+from bench.data.inception import INCEPTION
 from bench.report.blocks import Cell, Column, Table
 from bench.report.certificate import networks
 from bench.report.comparisons import headline_metric, longest_sources

@@ -8,13 +8,13 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from bench.core import registry
+from bench.components import registry
+from bench.components.settings import make
 from bench.core.fields import Beta, Distinct, Frozen, Lengths, Positive, Rate
-from bench.core.inception import INCEPTION, INCEPTION_FILES
-from bench.core.settings import make
 from bench.core.spec import Readout
 from bench.core.suite import Profile, Suite, SuiteError
 from bench.data import Dataset
+from bench.data.inception import INCEPTION, INCEPTION_FILES
 from bench.metrics import DEFAULT_METRICS, extractor_entry
 from gebm.components import ComponentKind
 from gebm.settings import RefitSettings, TrainingSettings

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from bench.core import registry
-from bench.core.inception import INCEPTION
+from bench.components import registry
+from bench.data.inception import INCEPTION
 
 __all__ = [
     "DEFAULT_METRICS",

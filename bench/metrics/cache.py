@@ -10,7 +10,7 @@ from pathlib import Path
 from safetensors.torch import load, save
 from torch import Tensor
 
-from bench.core.files import CorruptFileError, read_sealed, write_sealed
+from bench.files import CorruptFileError, read_sealed, write_sealed
 
 __all__ = ["CorruptCacheWarning", "content_digest", "read_or_compute"]
 

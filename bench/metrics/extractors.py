@@ -17,11 +17,11 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 from torch_fidelity import FeatureExtractorInceptionV3
 
-from bench.core.digests import stage
-from bench.core.files import CorruptFileError, sha256_file
-from bench.core.inception import INCEPTION, INCEPTION_FILES, INCEPTION_SHA256
+from bench.components.digests import stage
 from bench.data import Dataset
 from bench.data.images import PixelCodec
+from bench.data.inception import INCEPTION, INCEPTION_FILES, INCEPTION_SHA256
+from bench.files import CorruptFileError, sha256_file
 from bench.metrics import classifier, extractor_entry
 from bench.metrics.cache import content_digest, read_or_compute
 from gebm.components import component

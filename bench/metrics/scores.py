@@ -16,7 +16,7 @@ import torch_fidelity
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from bench.core import registry
+from bench.components import registry
 from bench.metrics import DEFAULT_METRICS, qualified_name
 from bench.metrics.cache import content_digest, read_or_compute
 from bench.metrics.extractors import Extractor, Features

@@ -37,7 +37,7 @@ def write_report(results: Results, out: Path, format: str = "markdown") -> Path:
         ValueError: if the format is unknown or the results break their contract.
     """
     _check_format(format)
-    from bench.core.files import write_bytes
+    from bench.files import write_bytes
 
     ending = f".{FORMATS[format]}"
     path = out if out.suffix == ending and not out.is_dir() else out / f"report{ending}"

@@ -7,7 +7,7 @@ import tomllib
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from bench.core import registry
+from bench.components import registry
 from bench.report.blocks import Commands
 
 if TYPE_CHECKING:

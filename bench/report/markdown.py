@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
-from bench.core.files import write_bytes
+from bench.files import write_bytes
 from bench.report.blocks import Block, Cell, Commands, Figure, Page, PageSection, Table, TextBlock, Verdict
 from bench.report.text import escape, table
 

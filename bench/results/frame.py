@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bench.core.digests import changes
+from bench.components.digests import changes
 from bench.core.fields import content_hash
-from bench.core.machine import no_collection
 from bench.core.manifests import manifests, tagged
 from bench.core.store import Store
+from bench.machine import no_collection
 from bench.metrics import METRICS, base_name
 from bench.results.reading import RunFiles, cached_reader
 from bench.results.summary import DATA, summarise

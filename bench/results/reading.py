@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.core.files import CorruptFileError, read_sealed, write_sealed
 from bench.core.store import RunFolder, Store, StoreError
+from bench.files import CorruptFileError, read_sealed, write_sealed
 
 __all__ = ["RunFiles", "cached_reader", "read_run", "run_states"]
 

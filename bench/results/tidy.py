@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.core.files import write_bytes
+from bench.files import write_bytes
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.core.files import sha256_file, write_bytes
 from bench.core.store import RunFolder, Store, StoreError, progress_words, unfinished
+from bench.files import sha256_file, write_bytes
 
 if TYPE_CHECKING:
     from torch import Tensor

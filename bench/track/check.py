@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from bench.core.registry import UnknownNameError, closest
+from bench.components.registry import UnknownNameError, closest
 from bench.track.checkouts import Checkout
 from bench.track.decide import FEWEST_PAIRS, Design, Judgement, Verdict, judge
 from bench.track.processes import Processes

@@ -21,8 +21,8 @@ from typing import Any
 
 import pandas as pd
 
-from bench.core.files import write_json
-from bench.core.machine import cpu_name
+from bench.files import write_json
+from bench.machine import cpu_name
 from bench.track.check import NEW, Say
 from bench.track.checkouts import Checkout, CheckoutError, git
 from bench.track.processes import Processes

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from bench.core import registry
+from bench.components import registry
 from gebm.networks.energy_mlp import EnergyMLP
 from gebm.networks.family import NetworkFamily
 from gebm.networks.mlp import MLP, MLPDiscriminator, MLPGenerator

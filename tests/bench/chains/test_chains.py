@@ -14,10 +14,10 @@ from scipy.special import i0
 from bench.chains.cost import gradient_equivalents
 from bench.chains.judge import cost_of_a_step, sliced_wasserstein
 from bench.chains.truth import closed_form, energies_at, importance_truth, known_model, quadrature, quadrature_truth
-from bench.core import registry
+from bench.components import registry
+from bench.components.settings import make
 from bench.core.campaign import Campaign
 from bench.core.plan import Planned, Selection, make_plan
-from bench.core.settings import make
 from bench.core.store import Store
 from bench.core.suite import Suite, SuiteError, load_suite
 from bench.core.task import Places

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from bench.cli import main
-from bench.core import registry
+from bench.components import registry
 
 from ..conftest import TINY
 

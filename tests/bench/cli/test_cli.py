@@ -17,8 +17,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from bench.cli import main
-from bench.core.files import sha256_file
 from bench.core.store import RunFolder, Store
+from bench.files import sha256_file
 
 from ..conftest import TINY
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.core import registry
+from bench.components import registry
 from bench.core.plan import Selection, make_plan
 from bench.core.store import Store
 from bench.core.suite import load_suite

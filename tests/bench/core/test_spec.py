@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.core import registry
+from bench.components import registry
 from bench.core.plan import Selection, make_plan
 from bench.core.spec import RunSpec
 from bench.core.store import Store

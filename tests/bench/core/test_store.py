@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 from bench.core.campaign import Campaign
-from bench.core.files import CorruptFileError, read_sealed, write_bytes, write_json, write_sealed
 from bench.core.manifests import manifests, tagged
 from bench.core.runner import execute, record_death
 from bench.core.store import RunFolder, Store, StoreError
 from bench.core.suite import Suite
 from bench.core.task import Places
+from bench.files import CorruptFileError, read_sealed, write_bytes, write_json, write_sealed
 
 from ..conftest import changed, do, plan_one
 

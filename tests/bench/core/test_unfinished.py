@@ -16,13 +16,13 @@ from safetensors.torch import load_file
 from bench.claims import judge, load_claims
 from bench.core import runner
 from bench.core.campaign import Campaign, TimeBudget
-from bench.core.files import read_sealed
 from bench.core.plan import Planned, Selection, make_plan
 from bench.core.runner import execute
 from bench.core.store import Store
 from bench.core.suite import Suite, load_suite
 from bench.core.task import Outcome, Places, Task
 from bench.executors.processes import Job
+from bench.files import read_sealed
 from bench.report import render
 from bench.report.comparisons import compare
 from bench.results.compare import StorePart, compare_stores

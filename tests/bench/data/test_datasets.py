@@ -12,7 +12,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.core import registry
+from bench.components import registry
 from bench.data import Dataset, DatasetError, known_digest, load_dataset
 from bench.data.files import needed_by, states
 from bench.data.images import PixelCodec

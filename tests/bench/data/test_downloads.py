@@ -18,11 +18,11 @@ import pytest
 from click.testing import CliRunner
 
 from bench.cli import main
-from bench.core.inception import INCEPTION, INCEPTION_FILES
-from bench.core.registry import UnknownNameError
+from bench.components.registry import UnknownNameError
 from bench.data import DatasetError, downloads, files, load_dataset
 from bench.data.downloads import copy_from, download, fetch
 from bench.data.files import File, needed_by, states, write_receipt
+from bench.data.inception import INCEPTION, INCEPTION_FILES
 from bench.data.maf import ARCHIVE
 
 CONTENT = np.random.default_rng(0).bytes(300_000)

@@ -11,11 +11,11 @@ from click.testing import CliRunner
 
 from bench.cli import main
 from bench.cli.completion import complete, own_files
-from bench.core import registry
+from bench.components import registry
+from bench.components.registry import UnknownNameError
 from bench.core.campaign import Campaign
 from bench.core.manifests import read_manifest
 from bench.core.plan import Selection, make_plan
-from bench.core.registry import UnknownNameError
 from bench.core.store import Store
 from bench.core.suite import Suite, SuiteError, load_suite
 from bench.core.task import Places

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from bench.cli import main
-from bench.core import registry
+from bench.components import registry
 from bench.core.runner import execute
 from bench.core.suite import SuiteError, load_suite
 from bench.metrics import DEFAULT_METRICS, METRICS, base_name, metric, qualified_name

@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch_fidelity import FeatureExtractorInceptionV3
 
-from bench.core import registry
-from bench.core.files import CorruptFileError
-from bench.core.inception import INCEPTION_FILES
+from bench.components import registry
+from bench.data.inception import INCEPTION_FILES
+from bench.files import CorruptFileError
 from bench.metrics import classifier, extractors
 from bench.metrics.cache import CorruptCacheWarning, read_or_compute
 from bench.metrics.extractors import Extractor, in_domain, inception_weights, load_extractor, train_classifier

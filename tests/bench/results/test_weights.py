@@ -14,8 +14,8 @@ from safetensors.torch import save
 from torch import Tensor
 
 from bench.cli import main
-from bench.core.files import sha256_file
 from bench.core.store import RunFolder, Store
+from bench.files import sha256_file
 from bench.results.weights import INDEX, WeightsError, halved, read_weights, write_weights
 
 

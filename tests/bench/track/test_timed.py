@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 import bench
-from bench.core import registry
+from bench.components import registry
 from bench.track.checkouts import Checkout
 from bench.track.processes import Processes
 from bench.track.timed import Benchmark, Work, clock, worker

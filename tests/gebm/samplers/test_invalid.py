@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from bench.core import registry
+from bench.components import registry
 from gebm.base import Base, GaussianPrior, Prior, UniformPrior
 from gebm.model import LatentPotential
 from gebm.samplers import (

@@ -17,7 +17,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from bench.core.registry import BUILT_IN, source_file
+from bench.components.registry import BUILT_IN, source_file
 
 __all__ = ["Stage", "changes", "stage"]
 
@@ -33,10 +33,10 @@ LIBRARIES = frozenset(
 STORAGE = frozenset(
     {
         "gebm.components",
-        "bench.core.digests",
-        "bench.core.registry",
-        "bench.core.settings",
-        "bench.core.files",
+        "bench.components.digests",
+        "bench.components.registry",
+        "bench.components.settings",
+        "bench.files",
         "bench.core.readout",
         "bench.core.session",
     }

@@ -10,7 +10,7 @@ from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from bench.core import registry
+from bench.components import registry
 from gebm.components import ComponentKind
 
 __all__ = ["make", "problem", "settings_of"]

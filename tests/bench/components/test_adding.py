@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench.core import registry
+from bench.components import registry
+from bench.components.settings import make
 from bench.core.plan import Selection, make_plan
 from bench.core.runner import execute
-from bench.core.settings import make
 from bench.core.store import Store
 from bench.core.suite import load_suite
 from bench.core.task import Places

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.core import registry
-from bench.core.registry import KINDS, PluginError, UnknownNameError
+from bench.components import registry
+from bench.components.registry import KINDS, PluginError, UnknownNameError
 from gebm.components import ComponentKind
 
 Install = Callable[[str, ComponentKind, str, str], None]
@@ -49,7 +49,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
 
 def test_components_are_listed_without_importing_them() -> None:
     script = (
-        "import sys; from bench.core import registry\n"
+        "import sys; from bench.components import registry\n"
         "assert all(registry.entries(kind) for kind in registry.KINDS)\n"
         "print(*sorted(name for name in ('torch', 'numpy', 'gebm.objectives', 'gebm.samplers') if name in sys.modules))\n"
     )

@@ -1,0 +1,1 @@
+"""Components by name, from settings, and with digests of the code that they use."""
