@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from bench.components import digests, registry
 from bench.components.digests import Stage, changes, difference, stage
-from bench.core import digests, registry
 from bench.core.plan import Selection, make_plan
 from bench.core.runner import execute
 from bench.core.store import Store
