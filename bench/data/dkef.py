@@ -16,8 +16,15 @@ import numpy as np
 
 from bench.data import Array, Dataset, Inputs
 from bench.data.files import File, needs
-from bench.data.maf import HEPMASS, MINIBOONE, MOST_CORRELATION, read_hepmass, read_miniboone, uncorrelated_columns
-from bench.data.table import last_tenths, numbers, tabular, whitening
+from bench.data.maf import (
+    HEPMASS,
+    MINIBOONE,
+    MINIBOONE_FEATURES,
+    MOST_CORRELATION,
+    read_hepmass,
+    uncorrelated_columns,
+)
+from bench.data.table import last_tenths, numbers, read_npy, tabular, whitening
 from gebm.components import component
 
 __all__ = ["dithered", "dkef", "hepmass_dkef", "miniboone_dkef", "parkinsons", "redwine", "whitewine"]
@@ -30,13 +37,7 @@ ORIGINAL_AXES_ROWS = 10_000
 WINE_COLUMNS = 12  # the last is quality
 
 
-@component(
-    "datasets",
-    "redwine-original",
-    "as redwine, whitened with all rows, test included, as published",
-    kind="tabular",
-    seeded=True,
-)
+@component("datasets", "redwine-original", "whitened with all rows, test included", kind="tabular", seeded=True)
 @component("datasets", "redwine", "UCI red wine, D = 11, DKEF protocol", kind="tabular", seeded=True)
 @needs(
     File(
@@ -50,13 +51,7 @@ def redwine(inputs: Inputs) -> Dataset:
     return dkef(inputs, numbers(inputs.paths[0], WINE_COLUMNS, ";")[:, :-1], quantised=True)
 
 
-@component(
-    "datasets",
-    "whitewine-original",
-    "as whitewine, whitened with all rows, test included, as published",
-    kind="tabular",
-    seeded=True,
-)
+@component("datasets", "whitewine-original", "whitened with all rows, test included", kind="tabular", seeded=True)
 @component("datasets", "whitewine", "UCI white wine, D = 11, DKEF protocol", kind="tabular", seeded=True)
 @needs(
     File("winequality-white.csv", f"{UCI}/wine-quality/winequality-white.csv", "md5:5d9ff0f7f716dace19e3ab4578775fd7")
@@ -66,16 +61,8 @@ def whitewine(inputs: Inputs) -> Dataset:
     return dkef(inputs, numbers(inputs.paths[0], WINE_COLUMNS, ";")[:, :-1], quantised=True)
 
 
-@component(
-    "datasets",
-    "parkinsons-original",
-    "as parkinsons, whitened with all rows, test included, as published",
-    kind="tabular",
-    seeded=True,
-)
-@component(
-    "datasets", "parkinsons", "UCI Parkinsons telemonitoring, D = 15, DKEF protocol", kind="tabular", seeded=True
-)
+@component("datasets", "parkinsons-original", "whitened with all rows, test included", kind="tabular", seeded=True)
+@component("datasets", "parkinsons", "UCI Parkinsons telemonitoring, D = 15, DKEF", kind="tabular", seeded=True)
 @needs(
     File(
         "parkinsons_updrs.data",
@@ -84,18 +71,19 @@ def whitewine(inputs: Inputs) -> Dataset:
     )
 )
 def parkinsons(inputs: Inputs) -> Dataset:
-    """Load the columns from the fourth on, without one of each pair that correlates above 0.98."""
+    """Load the columns from the fourth on, without one of each pair that correlates above 0.98.
+
+    As `maf.uncorrelated_columns`, but the first column to go goes by |correlation|, as in the public code.
+    """
     rows = numbers(inputs.paths[0], 22, ",")[:, 3:]
-    return dkef(inputs, rows[:, less_correlated_columns(rows)])
+    partners = (np.abs(np.corrcoef(rows, rowvar=False)) > MOST_CORRELATION).sum(axis=1)
+    if len(correlated := np.flatnonzero(partners > 1)):
+        rows = np.delete(rows, correlated[0], axis=1)
+        rows = rows[:, uncorrelated_columns(rows)]
+    return dkef(inputs, rows)
 
 
-@component(
-    "datasets",
-    "hepmass-dkef-original",
-    "as hepmass-dkef, whitened with all rows, test included, as published",
-    kind="tabular",
-    seeded=True,
-)
+@component("datasets", "hepmass-dkef-original", "whitened with all rows, test included", kind="tabular", seeded=True)
 @component("datasets", "hepmass-dkef", "HEPMASS, D = 22, DKEF protocol", kind="tabular", seeded=True)
 @needs(*HEPMASS)
 def hepmass_dkef(inputs: Inputs) -> Dataset:
@@ -104,18 +92,12 @@ def hepmass_dkef(inputs: Inputs) -> Dataset:
     return dkef(inputs, np.delete(rows, HEPMASS_DISCRETE, axis=1), test=HEPMASS_TEST)
 
 
-@component(
-    "datasets",
-    "miniboone-dkef-original",
-    "as miniboone-dkef, whitened with all rows, test included, as published",
-    kind="tabular",
-    seeded=True,
-)
+@component("datasets", "miniboone-dkef-original", "whitened with all rows, test included", kind="tabular", seeded=True)
 @component("datasets", "miniboone-dkef", "MINIBOONE, D = 43, DKEF protocol", kind="tabular", seeded=True)
 @needs(MINIBOONE)
 def miniboone_dkef(inputs: Inputs) -> Dataset:
     """Load the rows of the MAF archive's file."""
-    return dkef(inputs, read_miniboone(inputs.paths[0]))
+    return dkef(inputs, read_npy(inputs.paths[0], MINIBOONE_FEATURES))
 
 
 def dkef(inputs: Inputs, raw: Array, *, quantised: bool = False, test: int | None = None) -> Dataset:
@@ -135,16 +117,15 @@ def dkef(inputs: Inputs, raw: Array, *, quantised: bool = False, test: int | Non
     rows = dithered(raw, rng) if quantised else raw
     rows = rows[:, rng.permutation(raw.shape[1])]
     splits = last_tenths(rows, test, MOST_VALIDATION)
-    fitted_to = (rows[:ORIGINAL_AXES_ROWS], rows.mean(axis=0)) if original else (splits["train"], None)
-    affine = whitening(*fitted_to)
+    affine = whitening(rows[:ORIGINAL_AXES_ROWS], rows.mean(axis=0)) if original else whitening(splits["train"])
     noise = "uniform noise of a median gap, " if quantised else ""
     fitted = "all rows, test included" if original else "the training rows"
     return tabular(
         inputs.label,
-        {key: affine(values) for key, values in splits.items()},
+        splits,
+        affine,
         originals=last_tenths(raw, test, MOST_VALIDATION),
         features=[f"pc{i + 1}" for i in range(raw.shape[1])],
-        log_det=affine.log_det,
         protocol=f"DKEF: shuffled with seed {inputs.split}, {noise}columns permuted, PCA-whitened with {fitted}",
         provenance=inputs.source,
     )
@@ -157,13 +138,3 @@ def dithered(rows: Array, rng: np.random.RandomState) -> Array:
         gap = np.median(np.diff(np.unique(column)))
         columns.append(column + (rng.rand(len(column)) * 2 - 1) * gap)
     return np.stack(columns, axis=1)
-
-
-def less_correlated_columns(rows: Array) -> list[int]:
-    """Return columns as `maf.uncorrelated_columns`, but by |correlation| for the first one to go, as the public code does."""
-    partners = (np.abs(np.corrcoef(rows, rowvar=False)) > MOST_CORRELATION).sum(axis=1)
-    first = np.flatnonzero(partners > 1)
-    if not len(first):
-        return list(range(rows.shape[1]))
-    kept = [i for i in range(rows.shape[1]) if i != first[0]]
-    return [kept[i] for i in uncorrelated_columns(rows[:, kept])]

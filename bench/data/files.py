@@ -7,9 +7,10 @@ Anything else is refused. `bench.data.downloads` brings files into the data fold
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,28 +23,24 @@ from bench.files import write_json
 __all__ = [
     "AT_HAND",
     "File",
-    "Found",
     "check",
     "checksum_matches",
+    "file_digest",
     "find",
     "needed_by",
     "needs",
+    "read_json",
+    "receipt_of",
     "states",
     "write_receipt",
+    "writing_to",
 ]
 
 T = TypeVar("T")
 Digest = Callable[[Path, str], str]
 """Hex digest of the content of a file, by an algorithm of `hashlib`."""
 INCEPTION_URL = "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0"
-EMBEDDED, VERIFIED, ACCEPTED, REFUSED, ABSENT, BROKEN = (
-    "embedded",
-    "verified",
-    "UNVERIFIED",
-    "refused",
-    "absent",
-    "not loadable",
-)
+STATES = EMBEDDED, VERIFIED, ACCEPTED, REFUSED, ABSENT = ("embedded", "verified", "UNVERIFIED", "refused", "absent")
 AT_HAND = (EMBEDDED, VERIFIED, ACCEPTED)
 
 
@@ -99,17 +96,8 @@ def needed_by(name: str) -> tuple[File, ...]:
     return tuple(getattr(registry.get("datasets", name).load(), "files", ()))
 
 
-@dataclass(frozen=True)
-class Found:
-    """The files of a dataset: their paths, their addresses, and whether one of them is unofficial but accepted."""
-
-    paths: tuple[Path, ...]
-    source: str
-    unverified: bool
-
-
-def find(dataset: str, files: Sequence[File], root: Path | None, digest: Digest) -> Found:
-    """Find and check the files of a dataset in the data folder `root`.
+def find(dataset: str, files: Sequence[File], root: Path | None, digest: Digest) -> dict[Path, bool]:
+    """Return where the files of a dataset are, in their order, and whether each is official or else accepted.
 
     Raises:
         NotAtHandError: if one is missing.
@@ -120,10 +108,7 @@ def find(dataset: str, files: Sequence[File], root: Path | None, digest: Digest)
         raise NotAtHandError(
             f"{dataset} needs {' and '.join(missing)}: bench data fetch {dataset}, or BENCH_DATA=folder that has it"
         )
-    paths = {file: path for file, path in places.items() if path is not None}
-    verified = [check(path, file, dataset, digest) for file, path in paths.items()]
-    sources = dict.fromkeys(file.source for file in files)
-    return Found(tuple(paths.values()), ", ".join(sources), unverified=not all(verified))
+    return {path: check(path, file, dataset, digest) for file, path in places.items() if path}
 
 
 def states(names: Sequence[str], root: Path) -> dict[str, str]:
@@ -139,10 +124,9 @@ def states(names: Sequence[str], root: Path) -> dict[str, str]:
 
     def worst(name: str) -> str:
         try:
-            found = [EMBEDDED, *(state(file) for file in needed_by(name))]
+            return max([EMBEDDED, *map(state, needed_by(name))], key=STATES.index)
         except registry.PluginError:
-            return BROKEN
-        return max(found, key=(EMBEDDED, VERIFIED, ACCEPTED, REFUSED, ABSENT).index)
+            return "not loadable"
 
     return {name: worst(name) for name in names}
 
@@ -162,8 +146,8 @@ def check(path: Path, file: File, dataset: str, digest: Digest = file_digest) ->
     """
     if checksum_matches(path, file, digest):
         return True
-    receipt = read_receipt(path)
-    if receipt and receipt.get("sha256") == digest(path, "sha256"):
+    receipt = read_json(receipt_of(path)) or {}
+    if receipt.get("sha256") == digest(path, "sha256"):
         return bool(receipt.get("verified")) and not file.checksum
     why = f"its {file.checksum.partition(':')[0]} is another" if file.checksum else "it has no valid receipt"
     raise DatasetError(
@@ -174,9 +158,8 @@ def check(path: Path, file: File, dataset: str, digest: Digest = file_digest) ->
 
 def checksum_matches(path: Path, file: File, digest: Digest = file_digest) -> bool:
     """Return whether the content has a registered checksum; never true where there is none."""
-    expected = [checksum.partition(":") for checksum in (file.checksum, *file.also) if checksum]
-    found = {algorithm: digest(path, algorithm) for algorithm, _, _ in expected}
-    return any(found[algorithm] == value for algorithm, _, value in expected)
+    registered = [checksum.split(":") for checksum in (file.checksum, *file.also) if checksum]
+    return any(digest(path, algorithm) == value for algorithm, value in registered)
 
 
 def receipt_of(path: Path) -> Path:
@@ -184,15 +167,26 @@ def receipt_of(path: Path) -> Path:
     return path.with_name(path.name + ".receipt.json")
 
 
-def read_receipt(path: Path) -> dict[str, Any] | None:
-    """Return the receipt of a file, None where there is none that can be read."""
-    try:
-        receipt = json.loads(receipt_of(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return receipt if isinstance(receipt, dict) else None
-
-
 def write_receipt(path: Path, origin: str, verified: bool) -> None:
     """Record beside a file where its present content came from, and whether that is official."""
     write_json(receipt_of(path), {"sha256": file_digest(path), "origin": origin, "verified": verified})
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """Return a JSON object, None where there is none that can be read."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+@contextlib.contextmanager
+def writing_to(folder: Path, setting: str = "BENCH_DATA") -> Iterator[None]:
+    """Turn a full disk, or a folder that cannot be written, into a `DatasetError` of one line."""
+    try:
+        yield
+    except OSError as error:
+        raise DatasetError(
+            f"cannot write to {folder}: {error.strerror or error}; make room or set {setting}"
+        ) from error
