@@ -25,6 +25,8 @@ from bench.data.files import File, needed_by, states, write_receipt
 from bench.data.inception import INCEPTION, INCEPTION_FILES
 from bench.data.maf import ARCHIVE
 
+from .conftest import facts
+
 CONTENT = np.random.default_rng(0).bytes(300_000)
 
 
@@ -103,9 +105,7 @@ def silent(_name: str, _there: int, _total: int) -> None:
 
 
 def is_unverified(name: str, root: Path) -> bool:
-    table = load_dataset(name, root).table
-    assert table is not None
-    return table.unverified
+    return facts(load_dataset(name, root)).unverified
 
 
 def left(root: Path) -> list[str]:

@@ -14,6 +14,8 @@ from scipy import integrate, stats
 from bench.data import load_dataset
 from bench.data.known_density import DIMENSIONS, LINE, PLANE, Banana, Block, Bumps, Ring, known_density
 
+from .conftest import facts
+
 ALARM = 1e-4
 BLOCKS = [pytest.param(block, id=f"{type(block).__name__}-{i}") for i, block in enumerate([*PLANE, LINE])]
 each_block = pytest.mark.parametrize("block", BLOCKS)
@@ -111,13 +113,11 @@ def test_blocks_are_hidden_and_not_gaussian() -> None:
 
 def test_datasets_are_draws_of_the_law_and_name_it() -> None:
     dataset, again = load_dataset("known-density-8", None), load_dataset("known-density-8@1", None)
-    assert dataset.table is not None
-    assert (dataset.kind, dataset.shape, dataset.table.log_det) == ("tabular", (8,), 0.0)
+    assert (dataset.kind, dataset.shape, facts(dataset).log_det) == ("tabular", (8,), 0.0)
     assert dataset.digest != again.digest
     assert dataset.digest == load_dataset("known-density-8@0", None).digest
-    assert again.table is not None
-    law = known_density(again.table.truth)
+    law = known_density(facts(again).truth)
     assert law is known_density("known-density-8")
-    assert dataset.table.duplicates.total == 0
+    assert facts(dataset).duplicates.total == 0
     log_p = law.log_prob(dataset.splits["test"])
     assert abs(log_p.mean() + law.entropy) < 5 * log_p.std() / 100

@@ -6,6 +6,7 @@ import gzip
 import io
 import tarfile
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,19 +18,11 @@ from bench.core.suite import SuiteError, load_suite
 from bench.core.task import Places
 from bench.data import DatasetError, files, known_digest, load_dataset
 from bench.data import official_images as official
-from bench.data.files import File, write_receipt
+from bench.data.files import File
 from bench.data.official_images import FASHION_DEBIAN
 
+Place = Callable[..., Path]
 RNG = np.random.default_rng(0)
-
-
-def accept(root: Path, name: str, content: bytes) -> Path:
-    """A file of that name as one that the user accepted."""
-    path = root / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content)
-    write_receipt(path, "made for a test", verified=False)
-    return path
 
 
 @pytest.fixture
@@ -55,9 +48,9 @@ def cifar_archive(size: int, spoil: str = "") -> tuple[bytes, np.ndarray]:
     return buffer.getvalue(), rows
 
 
-def test_cifar_batches_in_their_order_whatever_the_archives(tmp_path: Path, small_batches: int) -> None:
+def test_cifar_batches_in_their_order_whatever_the_archives(place: Place, tmp_path: Path, small_batches: int) -> None:
     content, rows = cifar_archive(small_batches)
-    accept(tmp_path, "cifar-10-binary.tar.gz", content)
+    place("cifar-10-binary.tar.gz", content)
     dataset = load_dataset("cifar10", tmp_path, tmp_path / "cache")
     fifth = small_batches // 5
     assert [len(values) for values in dataset.splits.values()] == [5 * small_batches, fifth, small_batches - fifth]
@@ -80,8 +73,8 @@ def test_cifar_batches_in_their_order_whatever_the_archives(tmp_path: Path, smal
         ("label", "a label above 9"),
     ],
 )
-def test_another_cifar_is_refused(tmp_path: Path, small_batches: int, spoil: str, message: str) -> None:
-    accept(tmp_path, "cifar-10-binary.tar.gz", cifar_archive(small_batches, spoil)[0])
+def test_another_cifar_is_refused(place: Place, tmp_path: Path, small_batches: int, spoil: str, message: str) -> None:
+    place("cifar-10-binary.tar.gz", cifar_archive(small_batches, spoil)[0])
     with pytest.raises(DatasetError, match=message):
         load_dataset("cifar10", tmp_path)
 
@@ -91,19 +84,19 @@ def idx(values: np.ndarray) -> bytes:
     return gzip.compress(header.tobytes() + values.tobytes(), 1)
 
 
-def test_fashion_is_framed_and_its_test_images_split(tmp_path: Path) -> None:
+def test_fashion_is_framed_and_its_test_images_split(place: Place, tmp_path: Path) -> None:
     sizes = {"train": 30, "t10k": 10}
     images = {name: RNG.integers(1, 256, (size, 28, 28), dtype=np.uint8) for name, size in sizes.items()}
     for name, values in images.items():
-        accept(tmp_path, f"fashion-mnist/{name}-images-idx3-ubyte.gz", idx(values))
+        place(f"fashion-mnist/{name}-images-idx3-ubyte.gz", idx(values))
         labels = np.arange(len(values), dtype=np.uint8) % 10
-        accept(tmp_path, f"fashion-mnist/{name}-labels-idx1-ubyte.gz", idx(labels))
+        place(f"fashion-mnist/{name}-labels-idx1-ubyte.gz", idx(labels))
     dataset = load_dataset("fashion-mnist", tmp_path)
     assert np.array_equal(dataset.splits["train"][:, 0, 2:30, 2:30], images["train"])
     assert dataset.splits["train"].sum() == images["train"].sum(dtype=np.int64), "the frame is black"
     assert np.array_equal(dataset.splits["test"][:, 0, 2:30, 2:30], images["t10k"][2:])
     assert dataset.labels["validation"].tolist() == [0, 1]
-    accept(tmp_path, "fashion-mnist/train-images-idx3-ubyte.gz", idx(np.zeros(30, np.uint8)))
+    place("fashion-mnist/train-images-idx3-ubyte.gz", idx(np.zeros(30, np.uint8)))
     with pytest.raises(DatasetError, match="is not an idx file of images"):
         load_dataset("fashion-mnist", tmp_path)
 
@@ -136,13 +129,13 @@ def npz_zip(**members: dict[str, np.ndarray]) -> bytes:
     return buffer.getvalue()
 
 
-def test_imagenet_batches_by_number_and_classes_from_zero(tmp_path: Path) -> None:
+def test_imagenet_batches_by_number_and_classes_from_zero(place: Place, tmp_path: Path) -> None:
     batches = {f"train_data_batch_{i}": RNG.integers(0, 256, (4, 3072), dtype=np.uint8) for i in (1, 10, 2)}
     members = {name: {"data": data, "labels": np.arange(1, 5)} for name, data in batches.items()}
-    accept(tmp_path, "imagenet32/Imagenet32_train_npz.zip", npz_zip(**members))
+    place("imagenet32/Imagenet32_train_npz.zip", npz_zip(**members))
     held_out = RNG.integers(0, 256, (10, 3072), dtype=np.uint8)
     members = {"val_data": {"data": held_out, "labels": np.full(10, 1000)}}
-    accept(tmp_path, "imagenet32/Imagenet32_val_npz.zip", npz_zip(**members))
+    place("imagenet32/Imagenet32_val_npz.zip", npz_zip(**members))
     dataset = load_dataset("imagenet32", tmp_path)
     expected = np.concatenate([batches[f"train_data_batch_{i}"] for i in (1, 2, 10)])
     assert np.array_equal(dataset.splits["train"].reshape(-1, 3072), expected)
@@ -150,7 +143,7 @@ def test_imagenet_batches_by_number_and_classes_from_zero(tmp_path: Path) -> Non
     assert np.array_equal(dataset.splits["test"].reshape(-1, 3072), held_out[2:])
     assert set(dataset.labels["test"]) == {999}
     pickled = npz_zip(train_data_batch_1={"data": np.array([{}], object), "labels": np.array([1])})
-    accept(tmp_path, "imagenet32/Imagenet32_train_npz.zip", pickled)
+    place("imagenet32/Imagenet32_train_npz.zip", pickled)
     with pytest.raises(DatasetError, match="an array 'data' that can be read: Object arrays cannot"):
         load_dataset("imagenet32", tmp_path)
 
@@ -161,24 +154,24 @@ def encoded(grey: int, size: tuple[int, int], form: str, **options: object) -> b
     return buffer.getvalue()
 
 
-def test_celeba_has_its_published_splits(tmp_path: Path) -> None:
+def test_celeba_has_its_published_splits(place: Place, tmp_path: Path) -> None:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         for i in range(6):
             archive.writestr(f"img_align_celeba/{i:06}.jpg", encoded(40 * i, (178, 218), "jpeg", quality=95))
-    accept(tmp_path, "celeba/img_align_celeba.zip", buffer.getvalue())
+    place("celeba/img_align_celeba.zip", buffer.getvalue())
     lines = [f"{i:06}.jpg {split}\n" for i, split in enumerate([0, 0, 1, 0, 2, 0])]
-    accept(tmp_path, "celeba/list_eval_partition.txt", "".join(lines).encode())
+    place("celeba/list_eval_partition.txt", "".join(lines).encode())
     small, large = (load_dataset(f"celeba-{side}", tmp_path, tmp_path / "cache") for side in (32, 64))
     assert (small.shape, large.shape, small.labels) == ((3, 32, 32), (3, 64, 64), {})
     assert small.splits["train"].mean(axis=(1, 2, 3)).round().tolist() == [0, 40, 120, 200]
     assert small.splits["validation"].mean().round() == 80
-    accept(tmp_path, "celeba/list_eval_partition.txt", b"000009.jpg 0\n")
+    place("celeba/list_eval_partition.txt", b"000009.jpg 0\n")
     with pytest.raises(DatasetError, match=r"names no image for validation"):
         load_dataset("celeba-32", tmp_path)
 
 
-def test_lsun_is_read_from_its_database(tmp_path: Path) -> None:
+def test_lsun_is_read_from_its_database(place: Place, tmp_path: Path) -> None:
     lmdb = pytest.importorskip("lmdb")
     made = tmp_path / "made.mdb"
     with (
@@ -187,12 +180,12 @@ def test_lsun_is_read_from_its_database(tmp_path: Path) -> None:
     ):
         for i in range(30):
             t.put(f"{i:040x}".encode(), encoded(8 * i, (48, 40), "webp", lossless=True))
-    accept(tmp_path, "lsun/bedroom_train_lmdb/data.mdb", made.read_bytes())
+    place("lsun/bedroom_train_lmdb/data.mdb", made.read_bytes())
     dataset = load_dataset("lsun-bedroom", tmp_path, tmp_path / "cache")
     brightness = {split: values.mean(axis=(1, 2, 3)).tolist() for split, values in dataset.splits.items()}
     assert brightness["train"] == [8 * i for i in range(24)]
     assert brightness["test"] == [8 * i for i in range(27, 30)]
-    accept(tmp_path, "lsun/bedroom_train_lmdb/data.mdb", b"no database")
+    place("lsun/bedroom_train_lmdb/data.mdb", b"no database")
     with pytest.raises(DatasetError, match="is not an LMDB file"):
         load_dataset("lsun-bedroom", tmp_path)
 

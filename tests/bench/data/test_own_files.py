@@ -12,6 +12,8 @@ import pytest
 
 from bench.data import DatasetError, load_dataset
 
+from .conftest import facts
+
 ROWS = np.random.default_rng(0).gamma(2.0, 1.0, (200, 3)) * [1, 10, 100]
 A, B, C = ROWS.T
 TAB, BLANK_LINES = "\t", "\n\n"
@@ -30,14 +32,13 @@ def test_rows_are_shuffled_split_and_standardised_by_the_training_rows(tmp_path:
     train = dataset.splits["train"]
     np.testing.assert_allclose(train.mean(axis=0), 0, atol=1e-6)
     np.testing.assert_allclose(train.std(axis=0), 1, atol=1e-6)
-    assert dataset.table is not None
-    assert dataset.table.features == ("a", "b", "c")
+    assert facts(dataset).features == ("a", "b", "c")
     rows = np.concatenate(list(dataset.splits.values()))
     order = np.argsort(rows[:, 0])
     scale = ROWS[np.argsort(ROWS[:, 0])]
     slope = np.ptp(scale, axis=0) / np.ptp(rows, axis=0)
     np.testing.assert_allclose(rows[order] * slope - scale, (rows[order] * slope - scale)[:1].repeat(200, 0), atol=1e-3)
-    assert dataset.table.log_det == pytest.approx(-np.log(slope).sum(), abs=1e-5)
+    assert facts(dataset).log_det == pytest.approx(-np.log(slope).sum(), abs=1e-5)
 
 
 def test_every_kind_of_file_gives_the_same_rows(tmp_path: Path) -> None:
@@ -78,8 +79,7 @@ def test_a_split_number_is_another_shuffle(tmp_path: Path) -> None:
 
 def test_equal_rows_are_counted(tmp_path: Path) -> None:
     dataset = load_dataset(f"csv:{write_csv(tmp_path / 't.csv', np.concatenate([ROWS, ROWS[:50]]))}", None)
-    assert dataset.table is not None
-    assert dataset.table.duplicates.total == 50
+    assert facts(dataset).duplicates.total == 50
 
 
 def with_cell(text: str, row: int = 7) -> Callable[[Path], None]:
