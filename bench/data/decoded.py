@@ -21,6 +21,7 @@ import numpy as np
 
 from bench.data import Array, Dataset, DatasetError, content_digest
 from bench.data.files import file_digest, read_json, writing_to
+from bench.data.reading import readable
 from bench.files import write_json
 
 __all__ = ["SPLITS", "Allocate", "Build", "DecodedCache", "Tell", "files_below", "put", "put_held_out"]
@@ -85,13 +86,11 @@ class DecodedCache:
             DatasetError: if it cannot be read.
         """
         note = self.folder and self.folder / f"seen-{_short(f'{algorithm} {path.resolve()}')}.json"
-        try:
+        with readable(path, "a file or folder that can be read"):
             stamp = _stamp_of(path)
             if note and (known := read_json(note)) and known.get("stamp") == stamp:
                 return str(known["digest"])
             digest = file_digest(path, algorithm) if path.is_file() else self._folder_digest(path, algorithm)
-        except OSError as error:
-            raise DatasetError(f"{path} cannot be read: {error.strerror or error}") from error
         if note:
             with contextlib.suppress(OSError):  # a memory, not a result
                 note.parent.mkdir(parents=True, exist_ok=True)

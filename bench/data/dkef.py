@@ -29,7 +29,8 @@ from gebm.components import component
 
 __all__ = ["dithered", "dkef", "hepmass_dkef", "miniboone_dkef", "parkinsons", "redwine", "whitewine"]
 
-UCI = "https://archive.ics.uci.edu/ml/machine-learning-databases"
+WINES = "https://archive.ics.uci.edu/ml/machine-learning-databases/wine-quality/"
+VOICES = "https://archive.ics.uci.edu/ml/machine-learning-databases/parkinsons/telemonitoring/"
 HEPMASS_DISCRETE = [5, 9, 13, 17, 21]  # jet count and b-tags
 HEPMASS_TEST = 174_900
 MOST_VALIDATION = 1000
@@ -39,13 +40,7 @@ WINE_COLUMNS = 12  # the last is quality
 
 @component("datasets", "redwine-original", "whitened with all rows, test included", kind="tabular", seeded=True)
 @component("datasets", "redwine", "UCI red wine, D = 11, DKEF protocol", kind="tabular", seeded=True)
-@needs(
-    File(
-        "winequality-red.csv",
-        f"{UCI}/wine-quality/winequality-red.csv",
-        "sha256:4a402cf041b025d4566d954c3b9ba8635a3a8a01e039005d97d6a710278cf05e",
-    )
-)
+@needs(File("winequality-red.csv", WINES, "sha256:4a402cf041b025d4566d954c3b9ba8635a3a8a01e039005d97d6a710278cf05e"))
 def redwine(inputs: Inputs) -> Dataset:
     """Load the 11 measured properties of red wines."""
     return dkef(inputs, numbers(inputs.paths[0], WINE_COLUMNS, ";")[:, :-1], quantised=True)
@@ -53,9 +48,7 @@ def redwine(inputs: Inputs) -> Dataset:
 
 @component("datasets", "whitewine-original", "whitened with all rows, test included", kind="tabular", seeded=True)
 @component("datasets", "whitewine", "UCI white wine, D = 11, DKEF protocol", kind="tabular", seeded=True)
-@needs(
-    File("winequality-white.csv", f"{UCI}/wine-quality/winequality-white.csv", "md5:5d9ff0f7f716dace19e3ab4578775fd7")
-)
+@needs(File("winequality-white.csv", WINES, "md5:5d9ff0f7f716dace19e3ab4578775fd7"))
 def whitewine(inputs: Inputs) -> Dataset:
     """Load the 11 measured properties of white wines."""
     return dkef(inputs, numbers(inputs.paths[0], WINE_COLUMNS, ";")[:, :-1], quantised=True)
@@ -63,13 +56,7 @@ def whitewine(inputs: Inputs) -> Dataset:
 
 @component("datasets", "parkinsons-original", "whitened with all rows, test included", kind="tabular", seeded=True)
 @component("datasets", "parkinsons", "UCI Parkinsons telemonitoring, D = 15, DKEF", kind="tabular", seeded=True)
-@needs(
-    File(
-        "parkinsons_updrs.data",
-        f"{UCI}/parkinsons/telemonitoring/parkinsons_updrs.data",
-        "sha256:f2c7d5025dec4e92e7feae367a5f7ccf58789a10ac6b54bdf15976c599f9dd39",
-    )
-)
+@needs(File("parkinsons_updrs.data", VOICES, "sha256:f2c7d5025dec4e92e7feae367a5f7ccf58789a10ac6b54bdf15976c599f9dd39"))
 def parkinsons(inputs: Inputs) -> Dataset:
     """Load the columns from the fourth on, without one of each pair that correlates above 0.98.
 
@@ -101,13 +88,9 @@ def miniboone_dkef(inputs: Inputs) -> Dataset:
 
 
 def dkef(inputs: Inputs, raw: Array, *, quantised: bool = False, test: int | None = None) -> Dataset:
-    """Return the dataset that the protocol makes of rows.
+    """Return the dataset that the protocol makes of the rows of a file, (n, d); '-original' in its name asks for whitening with all rows.
 
-    Arguments:
-        inputs: of the loader; a name that ends in '-original' asks for whitening with all rows, as the public code does.
-        raw: rows of the file, (n, d).
-        quantised: whether values are rounded, so that noise is added.
-        test: number of test rows where it is not a tenth.
+    Noise is added to values that are rounded (`quantised`). `test` is the number of test rows, where it is not a tenth.
     """
     original = inputs.name.endswith("-original")
     rng = np.random.RandomState(inputs.split)

@@ -19,7 +19,16 @@ from requests.exceptions import ChunkedEncodingError
 
 from bench.components import registry
 from bench.data import DatasetError
-from bench.data.files import File, check, checksum_matches, needed_by, receipt_of, write_receipt, writing_to
+from bench.data.files import (
+    VERIFIED,
+    File,
+    checksum_matches,
+    needed_by,
+    receipt_of,
+    state_of,
+    write_receipt,
+    writing_to,
+)
 from bench.data.reading import is_archive, members
 
 __all__ = ["copy_from", "download", "fetch"]
@@ -39,9 +48,9 @@ def fetch(dataset: str, root: Path, progress: Progress) -> list[str]:
         UnknownNameError: if there is no such dataset.
         DatasetError: if a file has no official address, cannot be had whole, or is not what it should be.
     """
-    wanted = [file for file in needed_by(dataset) if not _is_official(root / file.name, file)]
+    wanted = [file for file in needed_by(dataset) if state_of(file, root / file.name) != VERIFIED]
     for origin in dict.fromkeys(file.archive or file for file in wanted):
-        if not origin.url:
+        if not origin.address:
             raise DatasetError(
                 f"{origin.name} has no official address to download from: bench data fetch {dataset} --from FOLDER takes "
                 "your copy"
@@ -51,13 +60,6 @@ def fetch(dataset: str, root: Path, progress: Progress) -> list[str]:
             _unpack(root / origin.name, held, root, verified=True)
             (root / origin.name).unlink()  # the receipts vouch for its files
     return [file.name for file in wanted]
-
-
-def _is_official(path: Path, file: File) -> bool:
-    try:
-        return path.is_file() and check(path, file, "")
-    except DatasetError:
-        return False
 
 
 def _files_in(archive: File) -> list[File]:
@@ -80,7 +82,7 @@ def download(file: File, root: Path, progress: Progress) -> None:
             try:
                 fcntl.flock(unfinished, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
-                raise DatasetError(f"another process is downloading {file.url}") from error
+                raise DatasetError(f"another process is downloading {file.address}") from error
             try:
                 _receive_all(file, unfinished, progress)
             finally:
@@ -88,7 +90,7 @@ def download(file: File, root: Path, progress: Progress) -> None:
                     part.unlink()
             if not checksum_matches(part, file):
                 part.unlink()
-                raise DatasetError(f"{file.url} is not the file it should be (another checksum); nothing was kept")
+                raise DatasetError(f"{file.address} is not the file it should be (another checksum); nothing was kept")
             receipt_of(target).unlink(missing_ok=True)
             part.replace(target)
 
@@ -101,13 +103,13 @@ def _receive_all(file: File, unfinished: IO[bytes], progress: Progress) -> None:
         try:
             _receive(file, unfinished, progress)
         except requests.HTTPError as error:
-            raise DatasetError(f"{file.url}: {error}") from error
+            raise DatasetError(f"{file.address}: {error}") from error
         except requests.RequestException as error:
             idle = 0 if unfinished.tell() > before else idle + 1
             broken = isinstance(error, requests.ConnectionError | requests.Timeout | ChunkedEncodingError)
             if idle >= ATTEMPTS or not broken:
                 raise DatasetError(
-                    f"{file.url} cannot be reached ({type(error).__name__}); what came is kept, the same command continues"
+                    f"{file.address} cannot be reached ({type(error).__name__}); what came is kept, the same command continues"
                 ) from error
             time.sleep(PAUSE * 2**idle)
         else:
@@ -119,7 +121,7 @@ def _receive(file: File, unfinished: IO[bytes], progress: Progress) -> None:
     """Append what one connection brings; return when the file is whole, raise where the connection breaks."""
     there = unfinished.seek(0, os.SEEK_END)
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={there}-"} if there else {})
-    with requests.get(file.url, headers=headers, stream=True, timeout=TIMEOUT) as response:
+    with requests.get(file.address, headers=headers, stream=True, timeout=TIMEOUT) as response:
         if response.status_code == requests.codes.requested_range_not_satisfiable and there:
             if response.headers.get("Content-Range") == f"bytes */{there}":
                 return  # it was whole already

@@ -22,8 +22,8 @@ from bench.files import write_json
 
 __all__ = [
     "AT_HAND",
+    "VERIFIED",
     "File",
-    "check",
     "checksum_matches",
     "file_digest",
     "find",
@@ -31,6 +31,7 @@ __all__ = [
     "needs",
     "read_json",
     "receipt_of",
+    "state_of",
     "states",
     "write_receipt",
     "writing_to",
@@ -39,7 +40,7 @@ __all__ = [
 T = TypeVar("T")
 Digest = Callable[[Path, str], str]
 """Hex digest of the content of a file, by an algorithm of `hashlib`."""
-INCEPTION_URL = "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0"
+INCEPTION_URL = "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/"
 STATES = EMBEDDED, VERIFIED, ACCEPTED, REFUSED, ABSENT = ("embedded", "verified", "UNVERIFIED", "refused", "absent")
 AT_HAND = (EMBEDDED, VERIFIED, ACCEPTED)
 
@@ -50,7 +51,7 @@ class File:
 
     Arguments:
         name: its path below the data folder.
-        url: its official address; '' where it has none.
+        url: its official address, or that of its folder, with '/' at the end; '' where it has none.
         checksum: 'md5:…' or 'sha256:…'; '' for a file from an archive.
         archive: the official archive that holds it.
         also: checksums of other published copies of the same content.
@@ -65,9 +66,14 @@ class File:
     elsewhere: str = ""
 
     @property
+    def address(self) -> str:
+        """Its official address; '' where it has none."""
+        return self.url + Path(self.name).name if self.url.endswith("/") else self.url
+
+    @property
     def source(self) -> str:
         """Where the file officially comes from, as far as that is known."""
-        return self.url or (self.archive.url if self.archive else self.name)
+        return self.address or (self.archive.address if self.archive else self.name)
 
     def locate(self, root: Path | None) -> Path | None:
         """Return its path in the data folder or where the operating system has it, None if it is in neither."""
@@ -86,13 +92,9 @@ def needs(*files: File) -> Callable[[T], T]:
 
 
 def needed_by(name: str) -> tuple[File, ...]:
-    """Return the files of a dataset or of the Inception extractor; none for what is embedded or made here.
-
-    Raises:
-        UnknownNameError: if there is no such dataset.
-    """
+    """Return the files of a dataset or of the Inception extractor; none for what is embedded or made here."""
     if name == INCEPTION:
-        return (File(INCEPTION_FILES[0], f"{INCEPTION_URL}/{INCEPTION_FILES[0]}", f"sha256:{INCEPTION_SHA256}"),)
+        return (File(INCEPTION_FILES[0], INCEPTION_URL, f"sha256:{INCEPTION_SHA256}"),)
     return tuple(getattr(registry.get("datasets", name).load(), "files", ()))
 
 
@@ -100,15 +102,22 @@ def find(dataset: str, files: Sequence[File], root: Path | None, digest: Digest)
     """Return where the files of a dataset are, in their order, and whether each is official or else accepted.
 
     Raises:
-        NotAtHandError: if one is missing.
-        DatasetError: if one is neither official nor accepted.
+        DatasetError: if one is neither, or is missing (then a `NotAtHandError`).
     """
     places = {file: file.locate(root) for file in files}
     if missing := [file.name for file, path in places.items() if path is None]:
         raise NotAtHandError(
             f"{dataset} needs {' and '.join(missing)}: bench data fetch {dataset}, or BENCH_DATA=folder that has it"
         )
-    return {path: check(path, file, dataset, digest) for file, path in places.items() if path}
+    found = {path: state_of(file, path, digest) for file, path in places.items() if path}
+    for file, (path, state) in zip(files, found.items(), strict=True):
+        if state == REFUSED:
+            why = f"its {file.checksum.partition(':')[0]} is another" if file.checksum else "it has no valid receipt"
+            raise DatasetError(
+                f"{path} is not the official file ({why}): bench data fetch {dataset} brings that one, "
+                f"bench data fetch {dataset} --from PATH --accept-unverified uses another and marks its results"
+            )
+    return {path: state == VERIFIED for path, state in found.items()}
 
 
 def states(names: Sequence[str], root: Path) -> dict[str, str]:
@@ -116,11 +125,7 @@ def states(names: Sequence[str], root: Path) -> dict[str, str]:
 
     @functools.cache
     def state(file: File) -> str:
-        path = file.locate(root)
-        try:
-            return ABSENT if path is None else VERIFIED if check(path, file, "") else ACCEPTED
-        except DatasetError:
-            return REFUSED
+        return state_of(file, file.locate(root))
 
     def worst(name: str) -> str:
         try:
@@ -138,22 +143,16 @@ def file_digest(path: Path, algorithm: str = "sha256") -> str:
     return str(pooch.file_hash(str(path), algorithm))
 
 
-def check(path: Path, file: File, dataset: str, digest: Digest = file_digest) -> bool:
-    """Return True if the content is official, False if it is not but was accepted.
-
-    Raises:
-        DatasetError: if it is neither.
-    """
+def state_of(file: File, path: Path | None, digest: Digest = file_digest) -> str:
+    """Return whether what is at a path is the file: VERIFIED, ACCEPTED though it is another, REFUSED or ABSENT."""
+    if path is None or not path.is_file():
+        return ABSENT
     if checksum_matches(path, file, digest):
-        return True
+        return VERIFIED
     receipt = read_json(receipt_of(path)) or {}
-    if receipt.get("sha256") == digest(path, "sha256"):
-        return bool(receipt.get("verified")) and not file.checksum
-    why = f"its {file.checksum.partition(':')[0]} is another" if file.checksum else "it has no valid receipt"
-    raise DatasetError(
-        f"{path} is not the official file ({why}): bench data fetch {dataset} brings that one, "
-        f"bench data fetch {dataset} --from PATH --accept-unverified uses another and marks its results"
-    )
+    if receipt.get("sha256") != digest(path, "sha256"):
+        return REFUSED
+    return VERIFIED if receipt.get("verified") and not file.checksum else ACCEPTED
 
 
 def checksum_matches(path: Path, file: File, digest: Digest = file_digest) -> bool:

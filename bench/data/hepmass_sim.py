@@ -44,6 +44,7 @@ FEATURES = (
     *(f"jet {i} {what}" for i in range(1, 5) for what in ("pT", "η", "φ", "b-tag")),
     *("m_lv", "m_jj", "m_jlv", "m_jjb", "m_WWbb"),
 )
+JETS = ("bottom", "antibottom", "quark", "antiquark")
 PAIRS = tuple(itertools.combinations(range(4), 2))
 
 
@@ -129,12 +130,9 @@ def massless(pt: Array, eta: Array, phi: Array) -> Array:
 
 def measure(events: Events, rng: np.random.Generator) -> Array:
     """Return what a detector makes of events: HEPMASS's 27 features of those it accepts, (accepted, 27)."""
-    partons = np.stack(
-        [events[name] for name in ("bottom", "antibottom", "quark", "antiquark")], axis=1
-    )  # (4, 4 jets, n)
+    partons = np.stack([events[name] for name in JETS], axis=1)  # (4, 4 jets, n)
     pt, eta, phi = observe(partons)
-    energy = partons[0]
-    pt = pt * np.maximum(1 + np.sqrt(0.64 / energy + 0.0025) * rng.standard_normal(pt.shape), 0.05)
+    pt = pt * np.maximum(1 + np.sqrt(0.64 / partons[0] + 0.0025) * rng.standard_normal(pt.shape), 0.05)
     eta = eta + 0.02 * rng.standard_normal(eta.shape)
     phi = phi + 0.02 * rng.standard_normal(phi.shape)
     tags = rng.random(pt.shape) < np.array([TAG_EFFICIENCY, TAG_EFFICIENCY, MISTAG, MISTAG])[:, None]
@@ -214,13 +212,11 @@ def simulate(count: int, rng: np.random.Generator) -> Array:
     while missing > 0:
         parts.append(measure(generate(CHUNK, rng), rng)[:missing])
         missing -= len(parts[-1])
-    return np.concatenate(parts) if parts else np.empty((0, len(FEATURES)))
+    return np.concatenate([np.empty((0, len(FEATURES))), *parts])
 
 
 @component("datasets", "hepmass-sim-full", "as hepmass-sim, as many rows as HEPMASS", kind="tabular", seeded=True)
-@component(
-    "datasets", "hepmass-sim", "simulated events in HEPMASS's form, D = 21; made here", kind="tabular", seeded=True
-)
+@component("datasets", "hepmass-sim", "simulated events like HEPMASS's, D = 21; made here", kind="tabular", seeded=True)
 def dataset(inputs: Inputs) -> Dataset:
     """Simulate signal events and preprocess them as MAF does HEPMASS; the split number is the seed of the simulation."""
     train, validation, test = SIZES[inputs.name]

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,6 +27,7 @@ __all__ = ["DIMENSIONS", "Banana", "Block", "Bumps", "KnownDensity", "Ring", "da
 
 SIZES = {"train": 100_000, "validation": 2_000, "test": 10_000}
 LOG_TAU = math.log(2 * math.pi)
+SHEAR = 0.3  # how far it bends
 
 
 @dataclass(frozen=True)
@@ -122,12 +122,12 @@ def on_circle(angle: Array) -> Array:
 Block = Ring | Banana | Bumps
 """A law on the line or in the plane: `sample(count, rng)` and `log_prob(x)` of (n, dimension), `entropy` in nats."""
 MOON = on_circle((np.arange(12) + 0.5) * math.pi / 12) - np.array([0.5, 0.25])
-PLANE: tuple[Block, ...] = (
+PLANE: list[Block] = [
     Ring(radius=1.3, width=0.35),
     Banana(spread=1.0, width=0.7, bend=0.4),
     Bumps(np.concatenate([MOON, -MOON]), width=0.4),
     Bumps(1.2 * on_circle(2 * math.pi * np.arange(3) / 3), width=0.5),
-)
+]
 LINE = Bumps(np.array([[-1.0], [1.0]]), width=0.4)
 
 
@@ -135,22 +135,16 @@ class KnownDensity:
     """x = shear(y)·R, with y a product of blocks, R a rotation, and a shear that adds a smooth function of the first half of the
     coordinates to the second half. Both keep volume.
 
-    Arguments:
-        blocks: independent laws, whose dimensions add up to that of x.
-        seed: of the rotation and the shear.
-        shear: how far the shear bends.
+    Blocks of `PLANE` take turns, and `LINE` fills an odd dimension; rotation and shear are drawn with the dimension as their seed.
     """
 
-    def __init__(self, blocks: Sequence[Block], seed: int = 0, shear: float = 0.3) -> None:
-        self.blocks = tuple(blocks)
-        self.dimension = sum(block.dimension for block in self.blocks)
-        self._cuts = np.cumsum([block.dimension for block in self.blocks])[:-1]
-        self._half = self.dimension // 2
-        rng = np.random.default_rng(seed)
-        q, r = np.linalg.qr(rng.standard_normal((self.dimension, self.dimension)))
+    def __init__(self, dimension: int) -> None:
+        self.dimension, self._half = dimension, dimension // 2
+        self.blocks = [PLANE[i % len(PLANE)] for i in range(self._half)] + [LINE] * (dimension % 2)
+        rng = np.random.default_rng(dimension)
+        q, r = np.linalg.qr(rng.standard_normal((dimension, dimension)))
         self._rotation = q * np.sign(np.diag(r))
-        self._directions = rng.standard_normal((self._half, self.dimension - self._half)) / math.sqrt(self._half)
-        self._shear = shear
+        self._directions = rng.standard_normal((self._half, dimension - self._half)) / math.sqrt(self._half)
 
     def sample(self, count: int, rng: np.random.Generator) -> Array:
         """Draw samples, (count, dimension)."""
@@ -158,7 +152,7 @@ class KnownDensity:
 
     def log_prob(self, x: Array) -> Array:
         """Return the log-density in nats, (n, dimension) → (n,)."""
-        parts = np.split(self.reveal(np.asarray(x, dtype=np.float64)), self._cuts, axis=1)
+        parts = np.split(self.reveal(np.asarray(x, dtype=np.float64)), range(2, self.dimension, 2), axis=1)
         found: Array = np.sum([block.log_prob(part) for block, part in zip(self.blocks, parts, strict=True)], axis=0)
         return found
 
@@ -181,20 +175,14 @@ class KnownDensity:
         return y
 
     def _bend(self, first: Array) -> Array:
-        bent: Array = self._shear * np.sin(1.5 * first @ self._directions)
+        bent: Array = SHEAR * np.sin(1.5 * first @ self._directions)
         return bent
 
 
 @functools.cache
 def known_density(name: str) -> KnownDensity:
-    """Return the law of the dataset of that name (its split makes no difference), or of a `Dataset.table.truth`.
-
-    Raises:
-        KeyError: if there is none.
-    """
-    dimension = DIMENSIONS[name.partition("@")[0]]
-    planes = [PLANE[i % len(PLANE)] for i in range(dimension // 2)]
-    return KnownDensity([*planes, LINE] if dimension % 2 else planes, seed=dimension)
+    """Return the law of the dataset of that name (its split makes no difference), or of a `Dataset.table.truth`; or a KeyError."""
+    return KnownDensity(DIMENSIONS[name.partition("@")[0]])
 
 
 DIMENSIONS = {f"known-density-{dimension}": dimension for dimension in (8, 21, 43)}

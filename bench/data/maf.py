@@ -7,8 +7,9 @@ it is in the file: published numbers are of that.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -33,9 +34,7 @@ __all__ = [
     "uncorrelated_columns",
 ]
 
-ARCHIVE = File(
-    "maf/data.tar.gz", "https://zenodo.org/record/1161203/files/data.tar.gz", "md5:9b9c9b0375315ad270eba4ce80c093ab"
-)
+ARCHIVE = File("maf/data.tar.gz", "https://zenodo.org/record/1161203/files/", "md5:9b9c9b0375315ad270eba4ce80c093ab")
 HEPMASS = tuple(File(f"maf/hepmass/1000_{part}.csv", archive=ARCHIVE) for part in ("train", "test"))
 MINIBOONE = File("maf/miniboone/data.npy", archive=ARCHIVE)
 HEPMASS_FEATURES = 27
@@ -57,9 +56,7 @@ def miniboone(inputs: Inputs) -> Dataset:
     return standardised(inputs, last_tenths(rows), "signal class, not shuffled")
 
 
-@component(
-    "datasets", "miniboone-small", "MINIBOONE, D = 43: MAF's validation split trains, test tests", kind="tabular"
-)
+@component("datasets", "miniboone-small", "MINIBOONE, D = 43; MAF's validation split trains", kind="tabular")
 @needs(
     File("miniboone/val.npy", "", "sha256:104f35c387c982cd550e5d6142e8b4075d746001508e65c1a90efcb83301839d"),
     File("miniboone/test.npy", "", "sha256:01b3fc605f334e951fed477a09a7fcd69cdc440d9204111ca253ecdf0e7590de"),
@@ -157,25 +154,11 @@ def bsds300(inputs: Inputs) -> Dataset:
     return tabular(inputs.label, splits, protocol=protocol, provenance=inputs.source)
 
 
-def standardised(
-    inputs: Inputs,
-    splits: Mapping[str, Array],
-    how: str,
-    *,
-    ddof: int = 0,
-    features: Sequence[str] = (),
-    originals: Mapping[str, Array] | None = None,
-) -> Dataset:
-    """Return a dataset whose values are standardised by training and validation rows together."""
-    return tabular(
-        inputs.label,
-        splits,
-        standardising(np.concatenate([splits["train"], splits["validation"]]), ddof),
-        originals=originals,
-        features=features,
-        protocol=f"MAF: {how}, standardised by train+validation",
-        provenance=inputs.source,
-    )
+def standardised(inputs: Inputs, splits: Mapping[str, Array], how: str, ddof: int = 0, **facts: Any) -> Dataset:
+    """Return a dataset whose values are standardised by training and validation rows together; facts as `tabular` takes them."""
+    affine = standardising(np.concatenate([splits["train"], splits["validation"]]), ddof)
+    protocol = f"MAF: {how}, standardised by train+validation"
+    return tabular(inputs.label, splits, affine, protocol=protocol, provenance=inputs.source, **facts)
 
 
 def continuous_columns(rows: Array) -> list[int]:

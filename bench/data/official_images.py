@@ -27,15 +27,11 @@ __all__ = ["celeba", "cifar10", "cifar10_jpeg75", "fashion_mnist", "imagenet32",
 
 CIFAR_BATCH = (10_000, 1 + 3 * 32 * 32)
 CIFAR_BATCHES = [*(f"data_batch_{i}.bin" for i in range(1, 6)), "test_batch.bin"]
-CIFAR = "https://www.cs.toronto.edu/~kriz"
-FASHION = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com"
+CIFAR = "https://www.cs.toronto.edu/~kriz/"
+FASHION = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"
 FASHION_DEBIAN = "/usr/share/datasets/fashion-mnist"  # dataset-fashion-mnist, which compresses them anew
-IMAGENET = "https://image-net.org/data/downsample/Imagenet32"
-LSUN = File(
-    "lsun/bedroom_train_lmdb.zip",
-    "http://dl.yf.io/lsun/scenes/bedroom_train_lmdb.zip",
-    "md5:f2c5d904a82a6295dbdccb322b4b0a99",
-)
+IMAGENET = "https://image-net.org/data/downsample/"
+LSUN = File("lsun/bedroom_train_lmdb.zip", "http://dl.yf.io/lsun/scenes/", "md5:f2c5d904a82a6295dbdccb322b4b0a99")
 LSUN_HELD_OUT = 10_000
 
 
@@ -47,7 +43,7 @@ def made_of_files(inputs: Inputs, build: Build, protocol: str) -> Dataset:
 
 @component("datasets", "cifar10-test", "CIFAR-10, all 10,000 test images test: what real images score", kind="image")
 @component("datasets", "cifar10", "CIFAR-10, 32×32: 50,000 train, 2,000 validate, 8,000 test", kind="image")
-@needs(File("cifar-10-binary.tar.gz", f"{CIFAR}/cifar-10-binary.tar.gz", "md5:c32a1d4ab5d03f1284b67883e8d87530"))
+@needs(File("cifar-10-binary.tar.gz", CIFAR, "md5:c32a1d4ab5d03f1284b67883e8d87530"))
 def cifar10(inputs: Inputs) -> Dataset:
     """Load CIFAR-10 (Krizhevsky 2009), binary version; `cifar10-test` holds out no image of the test batch to validate."""
     validates = inputs.name == "cifar10"
@@ -99,13 +95,8 @@ def cifar10_jpeg75(inputs: Inputs) -> Dataset:
 
 def fashion_file(name: str, published: str, debian: str) -> File:
     """Return a file of Fashion-MNIST, which Debian compresses anew."""
-    return File(
-        f"fashion-mnist/{name}.gz",
-        f"{FASHION}/{name}.gz",
-        f"md5:{published}",
-        also=(f"md5:{debian}",),
-        elsewhere=f"{FASHION_DEBIAN}/{name}.gz",
-    )
+    package = f"{FASHION_DEBIAN}/{name}.gz"
+    return File(f"fashion-mnist/{name}.gz", FASHION, f"md5:{published}", also=(f"md5:{debian}",), elsewhere=package)
 
 
 @component(
@@ -148,8 +139,8 @@ def read_idx(path: Path, axes: int) -> Array:
 
 @component("datasets", "imagenet32", "ImageNet at 32×32, npz form", kind="image")
 @needs(
-    File("imagenet32/Imagenet32_train_npz.zip", f"{IMAGENET}_train_npz.zip", "md5:3e3d1b7ddb901d59d1fbcba69b3676fa"),
-    File("imagenet32/Imagenet32_val_npz.zip", f"{IMAGENET}_val_npz.zip", "md5:0300f7a8c5de0c82fb6fc6092b4858ed"),
+    File("imagenet32/Imagenet32_train_npz.zip", IMAGENET, "md5:3e3d1b7ddb901d59d1fbcba69b3676fa"),
+    File("imagenet32/Imagenet32_val_npz.zip", IMAGENET, "md5:0300f7a8c5de0c82fb6fc6092b4858ed"),
 )
 def imagenet32(inputs: Inputs) -> Dataset:
     """Load ImageNet at 32×32 (Chrabaszcz et al. 2017), npz form: 1,281,167 train; of 50,000 a fifth validates."""

@@ -22,7 +22,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from bench.data import Array, DatasetError
 from bench.data.decoded import Allocate, Tell, files_below
-from bench.data.reading import members
+from bench.data.reading import members, readable
 from bench.machine import cores
 
 __all__ = ["BROKEN", "Images", "fill", "read_images", "remark_on", "survey", "to_pixels"]
@@ -51,15 +51,14 @@ def read_images(where: Path) -> Images:
     if where.is_dir():
         for path in files_below(where):
             if _is_image(name := path.relative_to(where).as_posix()):
-                try:
-                    yield name, path.read_bytes()
-                except OSError as error:
-                    raise DatasetError(f"{path} cannot be read: {error.strerror or error}") from error
+                with readable(path, "a file that can be read"):
+                    content = path.read_bytes()
+                yield name, content
         return
     with members(where) as contents:
-        for name, content in contents:
+        for name, file in contents:
             if _is_image(name):
-                yield PurePosixPath(name).as_posix(), content.read()
+                yield PurePosixPath(name).as_posix(), file.read()
 
 
 def _is_image(name: str) -> bool:

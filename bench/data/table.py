@@ -118,25 +118,17 @@ def tabular(
     features: Sequence[str] = (),
     truth: str = "",
 ) -> Dataset:
-    """Return a tabular dataset of float32 rows.
+    """Return a tabular dataset of float32 values: rows, split → (n, d), as they are or mapped.
 
-    Arguments:
-        name: of the dataset.
-        rows: split → (n, d).
-        affine: map from rows to the values of the splits; by default the rows are the values.
-        protocol: as in `Dataset`.
-        provenance: as in `Dataset`.
-        originals: the rows as in the file, among which equal ones are counted; by default `rows`.
-        features: names of the columns.
-        truth: as in `TableFacts`.
+    Equal rows are counted among `originals`, the rows as in the file, where `rows` are something else.
     """
-    values = {split: affine(each) if affine else each for split, each in rows.items()}
     facts = TableFacts(
         features=tuple(features) or tuple(f"x{i}" for i in range(rows["train"].shape[1])),
         log_det=affine.log_det if affine else 0.0,
         duplicates=count_duplicates(originals or rows),
         truth=truth,
     )
+    values = {split: affine(each) if affine else each for split, each in rows.items()}
     splits = {split: np.ascontiguousarray(each, dtype=np.float32) for split, each in values.items()}
     return Dataset(name, "tabular", splits, protocol, provenance, table=facts)
 
