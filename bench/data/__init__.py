@@ -61,7 +61,7 @@ class TableFacts:
         features: a name for each column of the splits.
         log_det: log|det W| of the map from raw values to splits, in nats: log-likelihood in raw units = log-likelihood of the splits
             + log_det.
-        duplicates: equal rows, within and across splits.
+        duplicates: equal rows.
         unverified: its files are not the official ones, and were accepted as they are.
         truth: name of the law that the rows were drawn from, for `bench.data.known_density.known_density`; '' where it is unknown.
     """
@@ -120,6 +120,7 @@ class Inputs:
 
     Arguments:
         name: the name it is registered under.
+        label: the name with its split seed, where that is not 0; for `Dataset.name`.
         split: seed of the split or draw; 0 for a dataset of one fixed split.
         paths: its files, checked, in the order in which `needs` lists them.
         source: the addresses of those files, for `Dataset.provenance`.
@@ -127,15 +128,11 @@ class Inputs:
     """
 
     name: str
+    label: str
     split: int
     paths: tuple[Path, ...]
     source: str
     decoded: DecodedCache
-
-    @property
-    def label(self) -> str:
-        """The name with its split seed, where that is not 0."""
-        return self.name + (f"@{self.split}" if self.split else "")
 
 
 def content_digest(levels: int, splits: Mapping[str, Array], labels: Mapping[str, Array]) -> str:
@@ -181,20 +178,21 @@ def load_dataset(
         from bench.data.own_files import load_file
 
         return load_file(source)
-    return _load_registered(registry.get("datasets", source.where), source.split, root, decoded)
+    return _load_registered(source, root, decoded)
 
 
-def _load_registered(entry: registry.Entry, split: int, root: Path | None, decoded: DecodedCache) -> Dataset:
+def _load_registered(named: sources.Source, root: Path | None, decoded: DecodedCache) -> Dataset:
     """Call a loader with its files; what goes wrong in another package's is a `DatasetError` that names it."""
     from bench.data.files import File, find
 
+    entry = registry.get("datasets", named.where)
     loader: Callable[[Inputs], Dataset] = entry.load()
     files: tuple[File, ...] = getattr(loader, "files", ())
     official = find(entry.name, files, root, decoded.digest_of)
     source = ", ".join(dict.fromkeys(file.source for file in files))
     where = f"dataset '{entry.name}'" + (f" of package {entry.origin}" if entry.origin else "")
     try:
-        dataset = loader(Inputs(entry.name, split, tuple(official), source, decoded))
+        dataset = loader(Inputs(entry.name, named.label, named.split, tuple(official), source, decoded))
     except Exception as error:
         if isinstance(error, DatasetError) or not entry.origin:
             raise

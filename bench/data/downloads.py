@@ -10,7 +10,7 @@ import fcntl
 import os
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import IO
 
@@ -19,6 +19,7 @@ from requests.exceptions import ChunkedEncodingError
 
 from bench.components import registry
 from bench.data import DatasetError
+from bench.data.decoded import Tell
 from bench.data.files import (
     VERIFIED,
     File,
@@ -37,12 +38,10 @@ CHUNK = 2**16  # bytes; the most that a broken connection loses
 ATTEMPTS = 4  # in a row that bring nothing
 PAUSE = 0.5  # seconds, doubled from one such attempt to the next
 TIMEOUT = 30.0  # seconds without a byte
-Progress = Callable[[str, int, int], None]
-"""Told the name of a file, the bytes that are there, and the bytes it will have (0 where the server does not say)."""
 
 
-def fetch(dataset: str, root: Path, progress: Progress) -> list[str]:
-    """Download the files of a dataset that are missing or not official; return their names.
+def fetch(dataset: str, root: Path, progress: Tell) -> list[str]:
+    """Download the files of a dataset that are missing or not official; return their names. Progress is in bytes.
 
     Raises:
         UnknownNameError: if there is no such dataset.
@@ -68,7 +67,7 @@ def _files_in(archive: File) -> list[File]:
     return list(dict.fromkeys(file for name in names for file in needed_by(name) if file.archive == archive))
 
 
-def download(file: File, root: Path, progress: Progress) -> None:
+def download(file: File, root: Path, progress: Tell) -> None:
     """Download one file under its name, or leave nothing under that name.
 
     Raises:
@@ -95,7 +94,7 @@ def download(file: File, root: Path, progress: Progress) -> None:
             part.replace(target)
 
 
-def _receive_all(file: File, unfinished: IO[bytes], progress: Progress) -> None:
+def _receive_all(file: File, unfinished: IO[bytes], progress: Tell) -> None:
     """Append what is missing, over as many connections as that takes."""
     idle = 0
     while True:
@@ -117,7 +116,7 @@ def _receive_all(file: File, unfinished: IO[bytes], progress: Progress) -> None:
             return
 
 
-def _receive(file: File, unfinished: IO[bytes], progress: Progress) -> None:
+def _receive(file: File, unfinished: IO[bytes], progress: Tell) -> None:
     """Append what one connection brings; return when the file is whole, raise where the connection breaks."""
     there = unfinished.seek(0, os.SEEK_END)
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={there}-"} if there else {})

@@ -150,27 +150,22 @@ def test_what_came_is_kept_for_the_next_try_under_another_name(server: Server, o
     assert (tmp_path / "folder/file.csv").read_bytes() == CONTENT
 
 
-def test_a_wrong_checksum_leaves_nothing_and_the_next_try_starts_again(
+def test_what_cannot_be_had_is_said_in_a_line_and_leaves_nothing(
     server: Server, official: File, tmp_path: Path
 ) -> None:
-    server.content = CONTENT[::-1]
-    with pytest.raises(DatasetError, match=r"another checksum.*nothing was kept"):
-        download(official, tmp_path, silent)
-    assert left(tmp_path) == []
+    for status, address, content, message in (
+        (404, server.address, CONTENT, "404"),
+        (200, "http://127.0.0.1:9/file.csv", CONTENT, "cannot be reached"),
+        (200, server.address, CONTENT[::-1], "another checksum.*nothing was kept"),
+    ):
+        server.status, server.content = status, content
+        with pytest.raises(DatasetError, match=message) as caught:
+            download(replace(official, url=address), tmp_path, silent)
+        assert "\n" not in str(caught.value)
+        assert left(tmp_path) == []
     server.content = CONTENT
-    download(official, tmp_path, silent)
-    assert left(tmp_path) == ["folder/file.csv"]
-
-
-def test_a_refusal_is_said_in_a_line(server: Server, official: File, tmp_path: Path) -> None:
-    server.status = 404
-    with pytest.raises(DatasetError, match="404") as caught:
-        download(official, tmp_path, silent)
-    assert "\n" not in str(caught.value)
-    nowhere = replace(official, url="http://127.0.0.1:9/file.csv")
-    with pytest.raises(DatasetError, match="cannot be reached"):
-        download(nowhere, tmp_path, silent)
-    assert left(tmp_path) == []
+    download(replace(official, url=server.address.removesuffix("file.csv")), tmp_path, silent)
+    assert left(tmp_path) == ["folder/file.csv"], "the next try starts again; an address may be that of a folder"
 
 
 def test_a_full_disk_and_a_second_process_are_said_in_a_line(official: File, tmp_path: Path) -> None:
@@ -295,12 +290,13 @@ def test_from_a_folder_on_disk(tmp_path: Path) -> None:
     copy_from(folder, "miniboone-small", root, accept_unverified=True)
     assert is_unverified("miniboone-small", root)
     (folder / "test.npy").unlink()
-    with pytest.raises(DatasetError, match=r"there is no test\.npy"):
-        copy_from(folder, "miniboone-small", root, accept_unverified=True)
-    with pytest.raises(DatasetError, match=r"there is no .*nowhere"):
-        copy_from(tmp_path / "nowhere", "miniboone-small", root, accept_unverified=True)
-    with pytest.raises(DatasetError, match="comes with the harness"):
-        copy_from(folder, "digits", root, accept_unverified=True)
+    for source, name, message in (
+        (folder, "miniboone-small", r"there is no test\.npy"),
+        (tmp_path / "nowhere", "miniboone-small", "there is no .*nowhere"),
+        (folder, "digits", "comes with the harness"),
+    ):
+        with pytest.raises(DatasetError, match=message):
+            copy_from(source, name, root, accept_unverified=True)
 
 
 def test_a_folder_that_is_the_data_folder_is_accepted_in_place(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -160,17 +161,16 @@ def test_the_command_line_says_it_in_a_line(
 def test_files_from_disk_are_taken_and_marked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BENCH_DATA", str(tmp_path / "data"))
     np.savetxt(tmp_path / "w.csv", np.random.default_rng(0).random((200, 12)), "%.2f", ";", header="names", comments="")
-    run = CliRunner().invoke
-    refused = run(main, ["data", "fetch", "redwine", "--from", str(tmp_path / "w.csv")])
-    assert refused.exit_code == 1
-    assert "not the official" in refused.output
-    taken = run(main, ["data", "fetch", "redwine", "--from", str(tmp_path / "w.csv"), "--accept-unverified"])
-    assert taken.exit_code == 0, taken.output
-    lines = {line.split()[0]: line for line in run(main, ["data", "list"]).output.splitlines()}
-    assert "UNVERIFIED" in lines["redwine"]
-    assert "absent" in lines["whitewine"]
-    assert "embedded" in lines["digits"]
-    assert "redwine" in run(main, ["data", "verify", "redwine"]).output
+    fetch = ["data", "fetch", "redwine", "--from", str(tmp_path / "w.csv")]
+    for arguments, code, message in (
+        (fetch, 1, "not the official"),
+        ([*fetch, "--accept-unverified"], 0, "redwine: winequality-red.csv"),
+        (["data", "list"], 0, "redwine +UNVERIFIED"),
+        (["data", "verify", "redwine"], 0, "redwine: no digest on record"),
+    ):
+        result = CliRunner().invoke(main, arguments)
+        assert result.exit_code == code, result.output
+        assert re.search(message, result.output), result.output
 
 
 def test_data_are_in_a_cache_of_the_user_unless_the_environment_says_where(
