@@ -58,8 +58,7 @@ class DecodedCache:
             name: of the dataset; also put in front of the name of the folder, for people.
             key: JSON-able; everything the arrays depend on.
             build: makes the arrays; what it remarks is added to the protocol.
-            protocol: as in `Dataset`.
-            provenance: as in `Dataset`.
+            protocol, provenance: as in `Dataset`.
 
         Raises:
             DatasetError: from `build`, or if the folder cannot be written.

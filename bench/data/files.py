@@ -110,7 +110,7 @@ def find(dataset: str, files: Sequence[File], root: Path | None, digest: Digest)
             f"{dataset} needs {' and '.join(missing)}: bench data fetch {dataset}, or BENCH_DATA=folder that has it"
         )
     found = {path: state_of(file, path, digest) for file, path in places.items() if path}
-    for file, (path, state) in zip(files, found.items(), strict=True):
+    for file, (path, state) in zip(places, found.items(), strict=True):
         if state == REFUSED:
             why = f"its {file.checksum.partition(':')[0]} is another" if file.checksum else "it has no valid receipt"
             raise DatasetError(
