@@ -9,7 +9,7 @@ import click
 from bench.cli.completion import complete
 from bench.cli.usage import Failure, UsageProblem, cache_root, data_root, examples, weights_root
 
-__all__ = ["data"]
+__all__ = ["at_hand", "data"]
 
 
 @click.group(
@@ -78,16 +78,19 @@ def fetch(name: str, source: Path | None, accept_unverified: bool) -> None:
 @click.argument("names", nargs=-1, shell_complete=complete("datasets"))
 def verify(names: tuple[str, ...]) -> None:
     """Check the content of datasets, all that are at hand by default, against the digests this version expects."""
-    from bench.components import registry
-    from bench.data.files import AT_HAND, states
-
-    if not names:
-        found = states(list(registry.entries("datasets")), data_root())
-        names = tuple(name for name, state in found.items() if state in AT_HAND)
-    if different := [name for name in names if not _as_expected(name)]:
+    if different := [name for name in names or at_hand() if not _as_expected(name)]:
         raise Failure(
             f"{', '.join(different)}: not what this version expects; scores cannot be compared with published ones"
         )
+
+
+def at_hand() -> list[str]:
+    """Return the datasets whose files are there, or that need none."""
+    from bench.components import registry
+    from bench.data.files import AT_HAND, states
+
+    found = states(list(registry.entries("datasets")), data_root())
+    return [name for name, state in found.items() if state in AT_HAND]
 
 
 def _as_expected(name: str) -> bool:
