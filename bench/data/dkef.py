@@ -14,16 +14,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from bench.data import Array, Dataset, Inputs
+from bench.data import Array, Dataset, Inputs, maf
 from bench.data.files import File, needs
-from bench.data.maf import (
-    HEPMASS,
-    MINIBOONE,
-    MINIBOONE_FEATURES,
-    MOST_CORRELATION,
-    read_hepmass,
-    uncorrelated_columns,
-)
 from bench.data.table import last_tenths, numbers, read_npy, tabular, whitening
 from gebm.components import component
 
@@ -63,28 +55,28 @@ def parkinsons(inputs: Inputs) -> Dataset:
     As `maf.uncorrelated_columns`, but the first column to go goes by |correlation|, as in the public code.
     """
     rows = numbers(inputs.paths[0], 22, ",")[:, 3:]
-    partners = (np.abs(np.corrcoef(rows, rowvar=False)) > MOST_CORRELATION).sum(axis=1)
+    partners = (np.abs(np.corrcoef(rows, rowvar=False)) > maf.MOST_CORRELATION).sum(axis=1)
     if len(correlated := np.flatnonzero(partners > 1)):
         rows = np.delete(rows, correlated[0], axis=1)
-        rows = rows[:, uncorrelated_columns(rows)]
+        rows = rows[:, maf.uncorrelated_columns(rows)]
     return dkef(inputs, rows)
 
 
 @component("datasets", "hepmass-dkef-original", "whitened with all rows, test included", kind="tabular", seeded=True)
 @component("datasets", "hepmass-dkef", "HEPMASS, D = 22, DKEF protocol", kind="tabular", seeded=True)
-@needs(*HEPMASS)
+@needs(*maf.HEPMASS)
 def hepmass_dkef(inputs: Inputs) -> Dataset:
     """Load the signal rows of both files without jet count and b-tags."""
-    rows = np.concatenate([read_hepmass(path) for path in inputs.paths])
+    rows = np.concatenate([maf.read_hepmass(path) for path in inputs.paths])
     return dkef(inputs, np.delete(rows, HEPMASS_DISCRETE, axis=1), test=HEPMASS_TEST)
 
 
 @component("datasets", "miniboone-dkef-original", "whitened with all rows, test included", kind="tabular", seeded=True)
 @component("datasets", "miniboone-dkef", "MINIBOONE, D = 43, DKEF protocol", kind="tabular", seeded=True)
-@needs(MINIBOONE)
+@needs(maf.MINIBOONE)
 def miniboone_dkef(inputs: Inputs) -> Dataset:
     """Load the rows of the MAF archive's file."""
-    return dkef(inputs, read_npy(inputs.paths[0], MINIBOONE_FEATURES))
+    return dkef(inputs, read_npy(inputs.paths[0], maf.MINIBOONE_FEATURES))
 
 
 def dkef(inputs: Inputs, raw: Array, *, quantised: bool = False, test: int | None = None) -> Dataset:
