@@ -14,7 +14,7 @@ from bench.core.seeds import Streams
 from bench.core.session import Session
 from bench.core.spec import RunSpec
 from bench.data import Dataset
-from bench.data.toys import toy
+from bench.data.toys import TOYS
 from gebm.components import component
 from gebm.model import GEBM
 from gebm.refit import EnergyRefit
@@ -54,7 +54,7 @@ class ToyModel(Model):
 
     def __init__(self, spec: RunSpec, dataset: Dataset, streams: Streams, device: torch.device) -> None:
         super().__init__(spec, dataset, streams, device)
-        self.toy = toy(dataset.name)
+        self.toy = TOYS[dataset.name]
         base, known = known_model(self.toy)
         self.known = known.to(device)
         energy = known

@@ -9,7 +9,7 @@ import click
 from bench.cli.completion import complete
 from bench.cli.usage import Failure, UsageProblem, cache_root, data_root, examples, weights_root
 
-__all__ = ["data"]
+__all__ = ["at_hand", "data"]
 
 
 @click.group(
@@ -78,8 +78,7 @@ def fetch(name: str, source: Path | None, accept_unverified: bool) -> None:
 @click.argument("names", nargs=-1, shell_complete=complete("datasets"))
 def verify(names: tuple[str, ...]) -> None:
     """Check the content of datasets, all that are at hand by default, against the digests this version expects."""
-    different = [name for name in names or at_hand() if not as_expected(name)]
-    if different:
+    if different := [name for name in names or at_hand() if not _as_expected(name)]:
         raise Failure(
             f"{', '.join(different)}: not what this version expects; scores cannot be compared with published ones"
         )
@@ -94,7 +93,7 @@ def at_hand() -> list[str]:
     return [name for name, state in found.items() if state in AT_HAND]
 
 
-def as_expected(name: str) -> bool:
+def _as_expected(name: str) -> bool:
     """Load a dataset, print what it is, and return whether its content is what this version expects, as far as that is known."""
     from bench.cli.display import decoding
     from bench.data import known_digest, load_dataset

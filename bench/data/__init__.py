@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
@@ -44,19 +44,13 @@ class NotAtHandError(DatasetError):
     """A dataset whose files are missing."""
 
 
-@dataclass(frozen=True)
-class Duplicates:
-    """Rows of a table that are equal in every raw value, before any noise was added.
-
-    Arguments:
-        total: rows equal to an earlier one, over all splits.
-        within: split → its rows equal to an earlier one of the same split.
-        in_train: 'validation', 'test' → its rows that equal a training row.
-    """
+class Duplicates(NamedTuple):
+    """Rows of a table that are equal in every raw value, before any noise was added."""
 
     total: int
-    within: dict[str, int]
+    """Rows equal to an earlier one, over all splits."""
     in_train: dict[str, int]
+    """'validation', 'test' → its rows that equal a training row."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +61,7 @@ class TableFacts:
         features: a name for each column of the splits.
         log_det: log|det W| of the map from raw values to splits, in nats: log-likelihood in raw units = log-likelihood of the splits
             + log_det.
-        duplicates: equal rows, within and across splits.
+        duplicates: equal rows.
         unverified: its files are not the official ones, and were accepted as they are.
         truth: name of the law that the rows were drawn from, for `bench.data.known_density.known_density`; '' where it is unknown.
     """
@@ -126,6 +120,7 @@ class Inputs:
 
     Arguments:
         name: the name it is registered under.
+        label: the name with its split seed, where that is not 0; for `Dataset.name`.
         split: seed of the split or draw; 0 for a dataset of one fixed split.
         paths: its files, checked, in the order in which `needs` lists them.
         source: the addresses of those files, for `Dataset.provenance`.
@@ -133,15 +128,11 @@ class Inputs:
     """
 
     name: str
+    label: str
     split: int
     paths: tuple[Path, ...]
     source: str
     decoded: DecodedCache
-
-    @property
-    def label(self) -> str:
-        """The name with its split seed, where that is not 0."""
-        return self.name + (f"@{self.split}" if self.split else "")
 
 
 def content_digest(levels: int, splits: Mapping[str, Array], labels: Mapping[str, Array]) -> str:
@@ -156,9 +147,8 @@ def content_digest(levels: int, splits: Mapping[str, Array], labels: Mapping[str
 
 def known_digest(name: str) -> str:
     """Return the content digest that a dataset is registered with, '' where none is on record."""
-    return (
-        str(registry.entries("datasets")[name].facts.get("digest", "")) if name in registry.entries("datasets") else ""
-    )
+    entry = registry.entries("datasets").get(name)
+    return str(entry.facts.get("digest", "")) if entry else ""
 
 
 def load_dataset(
@@ -176,11 +166,10 @@ def load_dataset(
         UnknownNameError: if there is no dataset of this name.
         DatasetError: if its files are missing or not what they should be, or its loader returns no `Dataset`.
     """
-    from bench.data.decoded import DecodedCache, silent
-    from bench.data.files import find
+    from bench.data.decoded import DecodedCache
 
     source = sources.parse(name)
-    decoded = DecodedCache(cache, tell or silent)
+    decoded = DecodedCache(cache, tell) if tell else DecodedCache(cache)
     if source.kind in sources.IMAGE_KINDS:
         from bench.data.own_images import load_images
 
@@ -189,31 +178,28 @@ def load_dataset(
         from bench.data.own_files import load_file
 
         return load_file(source)
-    entry = registry.get("datasets", source.where)
+    return _load_registered(source, root, decoded)
+
+
+def _load_registered(named: sources.Source, root: Path | None, decoded: DecodedCache) -> Dataset:
+    """Call a loader with its files; what goes wrong in another package's is a `DatasetError` that names it."""
+    from bench.data.files import File, find
+
+    entry = registry.get("datasets", named.where)
     loader: Callable[[Inputs], Dataset] = entry.load()
-    found = find(entry.name, getattr(loader, "files", ()), root, decoded.digest_of)
-    dataset = call(entry, loader, Inputs(entry.name, source.split, found.paths, found.source, decoded))
-    return marked_unverified(dataset) if found.unverified else dataset
-
-
-def call(entry: registry.Entry, loader: Callable[[Inputs], Dataset], inputs: Inputs) -> Dataset:
-    """Call a loader; what goes wrong in another package's is a `DatasetError` that names it."""
+    files: tuple[File, ...] = getattr(loader, "files", ())
+    official = find(entry.name, files, root, decoded.digest_of)
+    source = ", ".join(dict.fromkeys(file.source for file in files))
     where = f"dataset '{entry.name}'" + (f" of package {entry.origin}" if entry.origin else "")
     try:
-        dataset = loader(inputs)
-    except DatasetError:
-        raise
+        dataset = loader(Inputs(entry.name, named.label, named.split, tuple(official), source, decoded))
     except Exception as error:
-        if not entry.origin:
+        if isinstance(error, DatasetError) or not entry.origin:
             raise
         raise DatasetError(f"{where} failed to load: {type(error).__name__}: {error}".splitlines()[0]) from error
     if not isinstance(dataset, Dataset):
         raise DatasetError(f"{where}: its loader returned {type(dataset).__name__}, not a bench.data.Dataset")
-    return dataset
-
-
-def marked_unverified(dataset: Dataset) -> Dataset:
-    """Say in a dataset that its files are not the official ones."""
+    if all(official.values()):
+        return dataset
     provenance = f"{dataset.provenance}; NOT the official file, accepted unverified"
-    table = dataset.table and replace(dataset.table, unverified=True)
-    return replace(dataset, provenance=provenance, table=table)
+    return replace(dataset, provenance=provenance, table=dataset.table and replace(dataset.table, unverified=True))

@@ -26,11 +26,11 @@ def digits(inputs: Inputs) -> Dataset:
     order = np.random.default_rng(0).permutation(len(pixels))
     parts = dict(zip(("train", "validation", "test"), np.split(order, [1197, 1397]), strict=True))
     return Dataset(
-        name=inputs.label,
-        kind="image",
-        splits={name: pixels[rows] for name, rows in parts.items()},
-        labels={name: bunch.target[rows].astype(np.int64) for name, rows in parts.items()},
+        inputs.label,
+        "image",
+        {name: pixels[rows] for name, rows in parts.items()},
+        "shuffled once with seed 0, then 1197 train / 200 validation / 400 test; uniform dequantisation, fresh each epoch",
+        "UCI Optical Recognition of Handwritten Digits, as shipped by scikit-learn",
+        {name: bunch.target[rows].astype(np.int64) for name, rows in parts.items()},
         levels=17,
-        protocol="shuffled once with seed 0, then 1197 train / 200 validation / 400 test; uniform dequantisation, fresh each epoch",
-        provenance="UCI Optical Recognition of Handwritten Digits, as shipped by scikit-learn",
     )

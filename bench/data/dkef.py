@@ -14,15 +14,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from bench.data import Array, Dataset, Inputs
+from bench.data import Array, Dataset, Inputs, maf
 from bench.data.files import File, needs
-from bench.data.maf import HEPMASS, MINIBOONE, MOST_CORRELATION, read_hepmass, read_miniboone, uncorrelated_columns
-from bench.data.table import last_tenths, numbers, tabular, whitening
+from bench.data.table import last_tenths, numbers, read_npy, tabular, whitening
 from gebm.components import component
 
 __all__ = ["dithered", "dkef", "hepmass_dkef", "miniboone_dkef", "parkinsons", "redwine", "whitewine"]
 
-UCI = "https://archive.ics.uci.edu/ml/machine-learning-databases"
+WINES = "https://archive.ics.uci.edu/ml/machine-learning-databases/wine-quality/"
+VOICES = "https://archive.ics.uci.edu/ml/machine-learning-databases/parkinsons/telemonitoring/"
 HEPMASS_DISCRETE = [5, 9, 13, 17, 21]  # jet count and b-tags
 HEPMASS_TEST = 174_900
 MOST_VALIDATION = 1000
@@ -30,102 +30,59 @@ ORIGINAL_AXES_ROWS = 10_000
 WINE_COLUMNS = 12  # the last is quality
 
 
-@component(
-    "datasets",
-    "redwine-original",
-    "as redwine, whitened with all rows, test included, as published",
-    kind="tabular",
-    seeded=True,
-)
+@component("datasets", "redwine-original", "whitened with all rows, test included", kind="tabular", seeded=True)
 @component("datasets", "redwine", "UCI red wine, D = 11, DKEF protocol", kind="tabular", seeded=True)
-@needs(
-    File(
-        "winequality-red.csv",
-        f"{UCI}/wine-quality/winequality-red.csv",
-        "sha256:4a402cf041b025d4566d954c3b9ba8635a3a8a01e039005d97d6a710278cf05e",
-    )
-)
+@needs(File("winequality-red.csv", WINES, "sha256:4a402cf041b025d4566d954c3b9ba8635a3a8a01e039005d97d6a710278cf05e"))
 def redwine(inputs: Inputs) -> Dataset:
     """Load the 11 measured properties of red wines."""
     return dkef(inputs, numbers(inputs.paths[0], WINE_COLUMNS, ";")[:, :-1], quantised=True)
 
 
-@component(
-    "datasets",
-    "whitewine-original",
-    "as whitewine, whitened with all rows, test included, as published",
-    kind="tabular",
-    seeded=True,
-)
+@component("datasets", "whitewine-original", "whitened with all rows, test included", kind="tabular", seeded=True)
 @component("datasets", "whitewine", "UCI white wine, D = 11, DKEF protocol", kind="tabular", seeded=True)
-@needs(
-    File("winequality-white.csv", f"{UCI}/wine-quality/winequality-white.csv", "md5:5d9ff0f7f716dace19e3ab4578775fd7")
-)
+@needs(File("winequality-white.csv", WINES, "md5:5d9ff0f7f716dace19e3ab4578775fd7"))
 def whitewine(inputs: Inputs) -> Dataset:
     """Load the 11 measured properties of white wines."""
     return dkef(inputs, numbers(inputs.paths[0], WINE_COLUMNS, ";")[:, :-1], quantised=True)
 
 
-@component(
-    "datasets",
-    "parkinsons-original",
-    "as parkinsons, whitened with all rows, test included, as published",
-    kind="tabular",
-    seeded=True,
-)
-@component(
-    "datasets", "parkinsons", "UCI Parkinsons telemonitoring, D = 15, DKEF protocol", kind="tabular", seeded=True
-)
-@needs(
-    File(
-        "parkinsons_updrs.data",
-        f"{UCI}/parkinsons/telemonitoring/parkinsons_updrs.data",
-        "sha256:f2c7d5025dec4e92e7feae367a5f7ccf58789a10ac6b54bdf15976c599f9dd39",
-    )
-)
+@component("datasets", "parkinsons-original", "whitened with all rows, test included", kind="tabular", seeded=True)
+@component("datasets", "parkinsons", "UCI Parkinsons telemonitoring, D = 15, DKEF", kind="tabular", seeded=True)
+@needs(File("parkinsons_updrs.data", VOICES, "sha256:f2c7d5025dec4e92e7feae367a5f7ccf58789a10ac6b54bdf15976c599f9dd39"))
 def parkinsons(inputs: Inputs) -> Dataset:
-    """Load the columns from the fourth on, without one of each pair that correlates above 0.98."""
+    """Load the columns from the fourth on, without one of each pair that correlates above 0.98.
+
+    As `maf.uncorrelated_columns`, but the first column to go goes by |correlation|, as in the public code.
+    """
     rows = numbers(inputs.paths[0], 22, ",")[:, 3:]
-    return dkef(inputs, rows[:, less_correlated_columns(rows)])
+    partners = (np.abs(np.corrcoef(rows, rowvar=False)) > maf.MOST_CORRELATION).sum(axis=1)
+    if len(correlated := np.flatnonzero(partners > 1)):
+        rows = np.delete(rows, correlated[0], axis=1)
+        rows = rows[:, maf.uncorrelated_columns(rows)]
+    return dkef(inputs, rows)
 
 
-@component(
-    "datasets",
-    "hepmass-dkef-original",
-    "as hepmass-dkef, whitened with all rows, test included, as published",
-    kind="tabular",
-    seeded=True,
-)
+@component("datasets", "hepmass-dkef-original", "whitened with all rows, test included", kind="tabular", seeded=True)
 @component("datasets", "hepmass-dkef", "HEPMASS, D = 22, DKEF protocol", kind="tabular", seeded=True)
-@needs(*HEPMASS)
+@needs(*maf.HEPMASS)
 def hepmass_dkef(inputs: Inputs) -> Dataset:
     """Load the signal rows of both files without jet count and b-tags."""
-    rows = np.concatenate([read_hepmass(path) for path in inputs.paths])
+    rows = np.concatenate([maf.read_hepmass(path) for path in inputs.paths])
     return dkef(inputs, np.delete(rows, HEPMASS_DISCRETE, axis=1), test=HEPMASS_TEST)
 
 
-@component(
-    "datasets",
-    "miniboone-dkef-original",
-    "as miniboone-dkef, whitened with all rows, test included, as published",
-    kind="tabular",
-    seeded=True,
-)
+@component("datasets", "miniboone-dkef-original", "whitened with all rows, test included", kind="tabular", seeded=True)
 @component("datasets", "miniboone-dkef", "MINIBOONE, D = 43, DKEF protocol", kind="tabular", seeded=True)
-@needs(MINIBOONE)
+@needs(maf.MINIBOONE)
 def miniboone_dkef(inputs: Inputs) -> Dataset:
     """Load the rows of the MAF archive's file."""
-    return dkef(inputs, read_miniboone(inputs.paths[0]))
+    return dkef(inputs, read_npy(inputs.paths[0], maf.MINIBOONE_FEATURES))
 
 
 def dkef(inputs: Inputs, raw: Array, *, quantised: bool = False, test: int | None = None) -> Dataset:
-    """Return the dataset that the protocol makes of rows.
+    """Return the dataset that the protocol makes of the rows of a file, (n, d); '-original' in its name asks for whitening with all rows.
 
-    Arguments:
-        inputs: of the loader; a name that ends in '-original' asks for whitening with all rows, as the public code does.
-        raw: rows of the file, (n, d).
-        quantised: whether values are rounded, so that noise is added.
-        test: number of test rows where it is not a tenth.
+    Noise is added to values that are rounded (`quantised`). `test` is the number of test rows, where it is not a tenth.
     """
     original = inputs.name.endswith("-original")
     rng = np.random.RandomState(inputs.split)
@@ -135,16 +92,15 @@ def dkef(inputs: Inputs, raw: Array, *, quantised: bool = False, test: int | Non
     rows = dithered(raw, rng) if quantised else raw
     rows = rows[:, rng.permutation(raw.shape[1])]
     splits = last_tenths(rows, test, MOST_VALIDATION)
-    fitted_to = (rows[:ORIGINAL_AXES_ROWS], rows.mean(axis=0)) if original else (splits["train"], None)
-    affine = whitening(*fitted_to)
+    affine = whitening(rows[:ORIGINAL_AXES_ROWS], rows.mean(axis=0)) if original else whitening(splits["train"])
     noise = "uniform noise of a median gap, " if quantised else ""
     fitted = "all rows, test included" if original else "the training rows"
     return tabular(
         inputs.label,
-        {key: affine(values) for key, values in splits.items()},
+        splits,
+        affine,
         originals=last_tenths(raw, test, MOST_VALIDATION),
         features=[f"pc{i + 1}" for i in range(raw.shape[1])],
-        log_det=affine.log_det,
         protocol=f"DKEF: shuffled with seed {inputs.split}, {noise}columns permuted, PCA-whitened with {fitted}",
         provenance=inputs.source,
     )
@@ -157,13 +113,3 @@ def dithered(rows: Array, rng: np.random.RandomState) -> Array:
         gap = np.median(np.diff(np.unique(column)))
         columns.append(column + (rng.rand(len(column)) * 2 - 1) * gap)
     return np.stack(columns, axis=1)
-
-
-def less_correlated_columns(rows: Array) -> list[int]:
-    """Return columns as `maf.uncorrelated_columns`, but by |correlation| for the first one to go, as the public code does."""
-    partners = (np.abs(np.corrcoef(rows, rowvar=False)) > MOST_CORRELATION).sum(axis=1)
-    first = np.flatnonzero(partners > 1)
-    if not len(first):
-        return list(range(rows.shape[1]))
-    kept = [i for i in range(rows.shape[1]) if i != first[0]]
-    return [kept[i] for i in uncorrelated_columns(rows[:, kept])]

@@ -6,170 +6,139 @@ unfinished stays beside it as `.NAME.part`, and the next try continues there. `b
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
-import logging
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
-from typing import IO, Any
+from typing import IO
+
+import requests
+from requests.exceptions import ChunkedEncodingError
 
 from bench.components import registry
 from bench.data import DatasetError
-from bench.data.archives import is_archive, members, readable
-from bench.data.files import File, check, checksum_matches, needed_by, receipt_of, write_receipt
+from bench.data.decoded import Tell
+from bench.data.files import (
+    VERIFIED,
+    File,
+    checksum_matches,
+    needed_by,
+    receipt_of,
+    state_of,
+    write_receipt,
+    writing_to,
+)
+from bench.data.reading import is_archive, members
 
-__all__ = ["ResumingDownloader", "copy_from", "download", "fetch"]
+__all__ = ["copy_from", "download", "fetch"]
 
 CHUNK = 2**16  # bytes; the most that a broken connection loses
 ATTEMPTS = 4  # in a row that bring nothing
 PAUSE = 0.5  # seconds, doubled from one such attempt to the next
 TIMEOUT = 30.0  # seconds without a byte
-Progress = Callable[[str, int, int], None]
-"""Told the name of a file, the bytes that are there, and the bytes it will have (0 where the server does not say)."""
 
 
-def fetch(dataset: str, root: Path, progress: Progress) -> list[str]:
-    """Download the files of a dataset that are missing or not official; return their names.
+def fetch(dataset: str, root: Path, progress: Tell) -> list[str]:
+    """Download the files of a dataset that are missing or not official; return their names. Progress is in bytes.
 
     Raises:
         UnknownNameError: if there is no such dataset.
         DatasetError: if a file has no official address, cannot be had whole, or is not what it should be.
     """
-    wanted = [file for file in needed_by(dataset) if not is_official(root / file.name, file)]
+    wanted = [file for file in needed_by(dataset) if state_of(file, root / file.name) != VERIFIED]
     for origin in dict.fromkeys(file.archive or file for file in wanted):
-        if not origin.url:
+        if not origin.address:
             raise DatasetError(
                 f"{origin.name} has no official address to download from: bench data fetch {dataset} --from FOLDER takes "
                 "your copy"
             )
         download(origin, root, progress)
-        if held := files_in(origin):
-            unpack(root / origin.name, held, root, verified=True)
+        if held := _files_in(origin):
+            _unpack(root / origin.name, held, root, verified=True)
             (root / origin.name).unlink()  # the receipts vouch for its files
     return [file.name for file in wanted]
 
 
-def is_official(path: Path, file: File) -> bool:
-    """Return whether the file is there and official."""
-    try:
-        return path.is_file() and check(path, file, "")
-    except DatasetError:
-        return False
-
-
-def files_in(archive: File) -> list[File]:
+def _files_in(archive: File) -> list[File]:
     """Return the files of all built-in datasets that come from an archive."""
     names = [name for name, entry in registry.entries("datasets").items() if not entry.origin]
     return list(dict.fromkeys(file for name in names for file in needed_by(name) if file.archive == archive))
 
 
-def download(file: File, root: Path, progress: Progress) -> None:
+def download(file: File, root: Path, progress: Tell) -> None:
     """Download one file under its name, or leave nothing under that name.
 
     Raises:
-        DatasetError: if it cannot be had whole, or its checksum is another.
+        DatasetError: if it cannot be had whole, its checksum is another, or another process is downloading it.
     """
-    import pooch
-    import requests
-
     target = root / file.name
-    pooch.get_logger().setLevel(logging.WARNING)
-    with one_line_errors(target.parent):
+    part = target.with_name(f".{target.name}.part")
+    with writing_to(target.parent):
         target.parent.mkdir(parents=True, exist_ok=True)
-        part = target.with_name(f".{target.name}.part")
-        downloader = ResumingDownloader(part, lambda there, total: progress(file.name, there, total))
-        try:
-            pooch.retrieve(file.url, file.checksum, target.name, target.parent, downloader=downloader)
-        except requests.exceptions.HTTPError as error:
-            raise DatasetError(f"{file.url}: {error}") from error
-        except requests.exceptions.RequestException as error:
-            raise DatasetError(
-                f"{file.url} cannot be reached ({type(error).__name__}); what came is kept, the same command continues"
-            ) from error
-        except DatasetError:
-            raise
-        except ValueError as error:  # pooch's, for the checksum
-            raise DatasetError(
-                f"{file.url} is not the file it should be (another checksum); nothing was kept"
-            ) from error
-        receipt_of(target).unlink(missing_ok=True)
-
-
-class ResumingDownloader:
-    """A downloader for pooch that continues where an earlier try stopped, in this process or in another.
-
-    Arguments:
-        part: the unfinished file.
-        progress: told the bytes that are there and the bytes there will be.
-    """
-
-    def __init__(self, part: Path, progress: Callable[[int, int], None]) -> None:
-        self.part, self.progress = part, progress
-
-    def __call__(self, url: str, output_file: str, pooch: Any) -> None:  # noqa: ARG002 (pooch's contract)
-        """Download `url` to `output_file`.
-
-        Raises:
-            requests.exceptions.RequestException: if the server refuses, or several tries in a row bring nothing.
-            DatasetError: if another process is downloading the same file.
-        """
-        with self.part.open("ab") as file:
+        with part.open("ab") as unfinished:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(unfinished, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
-                raise DatasetError(f"another process is downloading {url}") from error
+                raise DatasetError(f"another process is downloading {file.address}") from error
             try:
-                self.receive_all(url, file)
-            except BaseException:
-                if file.seek(0, os.SEEK_END) == 0:
-                    self.part.unlink()
-                raise
-            os.fsync(file.fileno())
-            self.part.replace(output_file)
+                _receive_all(file, unfinished, progress)
+            finally:
+                if unfinished.seek(0, os.SEEK_END) == 0:
+                    part.unlink()
+            if not checksum_matches(part, file):
+                part.unlink()
+                raise DatasetError(f"{file.address} is not the file it should be (another checksum); nothing was kept")
+            receipt_of(target).unlink(missing_ok=True)
+            part.replace(target)
 
-    def receive_all(self, url: str, file: IO[bytes]) -> None:
-        """Append what is missing, over as many connections as that takes."""
-        from requests import exceptions
 
-        idle = 0
-        while True:
-            before = file.seek(0, os.SEEK_END)
-            try:
-                return self.receive(url, file)
-            except (exceptions.ConnectionError, exceptions.Timeout, exceptions.ChunkedEncodingError):
-                idle = 0 if file.tell() > before else idle + 1
-                if idle >= ATTEMPTS:
-                    raise
-                time.sleep(PAUSE * 2**idle)
+def _receive_all(file: File, unfinished: IO[bytes], progress: Tell) -> None:
+    """Append what is missing, over as many connections as that takes."""
+    idle = 0
+    while True:
+        before = unfinished.seek(0, os.SEEK_END)
+        try:
+            _receive(file, unfinished, progress)
+        except requests.HTTPError as error:
+            raise DatasetError(f"{file.address}: {error}") from error
+        except requests.RequestException as error:
+            idle = 0 if unfinished.tell() > before else idle + 1
+            broken = isinstance(error, requests.ConnectionError | requests.Timeout | ChunkedEncodingError)
+            if idle >= ATTEMPTS or not broken:
+                raise DatasetError(
+                    f"{file.address} cannot be reached ({type(error).__name__}); what came is kept, the same command continues"
+                ) from error
+            time.sleep(PAUSE * 2**idle)
+        else:
+            os.fsync(unfinished.fileno())
+            return
 
-    def receive(self, url: str, file: IO[bytes]) -> None:
-        """Append what one connection brings; return when the file is whole, raise where the connection breaks."""
-        import requests
 
-        there = file.seek(0, os.SEEK_END)
-        headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={there}-"} if there else {})
-        with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
-            if response.status_code == requests.codes.requested_range_not_satisfiable and there:
-                if response.headers.get("Content-Range") == f"bytes */{there}":
-                    return  # it was whole already
-                file.truncate(0)
-                raise requests.exceptions.ConnectionError("the unfinished file does not fit; starting again")
-            response.raise_for_status()
-            if response.status_code != requests.codes.partial_content:
-                there = 0
-                file.truncate(0)
-            length = int(response.headers.get("Content-Length", 0))
-            total = there + length if length else 0
-            for chunk in response.iter_content(CHUNK):
-                file.write(chunk)
-                there += len(chunk)
-                self.progress(there, total)
-            file.flush()
-        if total and there < total:
-            raise requests.exceptions.ConnectionError(f"{total - there} bytes are missing")
+def _receive(file: File, unfinished: IO[bytes], progress: Tell) -> None:
+    """Append what one connection brings; return when the file is whole, raise where the connection breaks."""
+    there = unfinished.seek(0, os.SEEK_END)
+    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={there}-"} if there else {})
+    with requests.get(file.address, headers=headers, stream=True, timeout=TIMEOUT) as response:
+        if response.status_code == requests.codes.requested_range_not_satisfiable and there:
+            if response.headers.get("Content-Range") == f"bytes */{there}":
+                return  # it was whole already
+            unfinished.truncate(0)
+            raise requests.ConnectionError("the unfinished file does not fit; starting again")
+        response.raise_for_status()
+        if response.status_code != requests.codes.partial_content:
+            there = 0
+            unfinished.truncate(0)
+        length = int(response.headers.get("Content-Length", 0))
+        total = there + length if length else 0
+        for chunk in response.iter_content(CHUNK):
+            unfinished.write(chunk)
+            there += len(chunk)
+            progress(file.name, there, total)
+        unfinished.flush()
+    if total and there < total:
+        raise requests.ConnectionError(f"{total - there} bytes are missing")
 
 
 def copy_from(source: Path, dataset: str, root: Path, accept_unverified: bool) -> list[str]:
@@ -184,25 +153,25 @@ def copy_from(source: Path, dataset: str, root: Path, accept_unverified: bool) -
         raise DatasetError(f"{dataset} comes with the harness; there is nothing to fetch")
     if not source.exists():
         raise DatasetError(f"--from: there is no {source}")
-    with one_line_errors(root):
+    with writing_to(root):
         archive = wanted[0].archive
         if archive and source.is_file() and is_archive(source):
-            verified = is_verified(source, archive, accept_unverified)
-            unpack(source, files_in(archive) if verified else wanted, root, verified)
+            verified = _is_verified(source, archive, accept_unverified)
+            _unpack(source, _files_in(archive) if verified else wanted, root, verified)
             return [file.name for file in wanted]
-        found = {file: locate(source, file, wanted, dataset) for file in wanted}
-        verdicts = {file: is_verified(path, file, accept_unverified) for file, path in found.items()}
+        found = {file: _locate(source, file, wanted, dataset) for file in wanted}
+        verdicts = {file: _is_verified(path, file, accept_unverified) for file, path in found.items()}
         for file, path in found.items():
             target = root / file.name
             if not (target.exists() and path.samefile(target)):
                 with path.open("rb") as content:
-                    put(content, target)
+                    _write(content, target)
             if not verdicts[file]:
                 write_receipt(target, f"accepted from {path.name}", verified=False)
     return [file.name for file in wanted]
 
 
-def locate(source: Path, file: File, wanted: Sequence[File], dataset: str) -> Path:
+def _locate(source: Path, file: File, wanted: Sequence[File], dataset: str) -> Path:
     """Return the user's copy of a file: the source itself, or where it is in that folder."""
     if source.is_file():
         if len(wanted) == 1:
@@ -216,12 +185,8 @@ def locate(source: Path, file: File, wanted: Sequence[File], dataset: str) -> Pa
     raise DatasetError(f"--from: there is no {parts[-1]} in {source}")
 
 
-def is_verified(path: Path, file: File, accept_unverified: bool) -> bool:
-    """Return True for the official file, False for another that is accepted.
-
-    Raises:
-        DatasetError: if it is another and is not accepted.
-    """
+def _is_verified(path: Path, file: File, accept_unverified: bool) -> bool:
+    """Return True for the official file, False for another that is accepted."""
     if checksum_matches(path, file):
         return True
     if accept_unverified:
@@ -233,25 +198,21 @@ def is_verified(path: Path, file: File, accept_unverified: bool) -> bool:
     )
 
 
-def unpack(archive: Path, files: Sequence[File], root: Path, verified: bool) -> None:
-    """Copy files out of an archive by the last two parts of their names, with a receipt each; the rest is left alone.
-
-    Raises:
-        DatasetError: if one is not in it.
-    """
+def _unpack(archive: Path, files: Sequence[File], root: Path, verified: bool) -> None:
+    """Copy files out of an archive by the last two parts of their names, with a receipt each; the rest is left alone."""
     wanted = {PurePosixPath(file.name).parts[-2:]: file for file in files}
-    with readable(archive):
-        for name, content in members(archive):
+    with members(archive) as contents:
+        for name, content in contents:
             if file := wanted.pop(PurePosixPath(name).parts[-2:], None):
-                with one_line_errors(root):
-                    put(content, root / file.name)
+                with writing_to(root):
+                    _write(content, root / file.name)
                     write_receipt(root / file.name, f"from {archive.name}", verified)
             if not wanted:
                 return
     raise DatasetError(f"{archive} has no {'/'.join(next(iter(wanted)))}")
 
 
-def put(content: IO[bytes], target: Path) -> None:
+def _write(content: IO[bytes], target: Path) -> None:
     """Write a stream under a name, whole or not at all; a receipt of earlier content goes."""
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
@@ -264,14 +225,3 @@ def put(content: IO[bytes], target: Path) -> None:
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def one_line_errors(folder: Path) -> Iterator[None]:
-    """Turn a full disk, or a folder that cannot be written, into a `DatasetError` of one line."""
-    try:
-        yield
-    except OSError as error:
-        raise DatasetError(
-            f"cannot write to {folder}: {error.strerror or error}; make room or set BENCH_DATA"
-        ) from error

@@ -7,9 +7,10 @@ Anything else is refused. `bench.data.downloads` brings files into the data fold
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,29 +22,26 @@ from bench.files import write_json
 
 __all__ = [
     "AT_HAND",
+    "VERIFIED",
     "File",
-    "Found",
-    "check",
     "checksum_matches",
+    "file_digest",
     "find",
     "needed_by",
     "needs",
+    "read_json",
+    "receipt_of",
+    "state_of",
     "states",
     "write_receipt",
+    "writing_to",
 ]
 
 T = TypeVar("T")
 Digest = Callable[[Path, str], str]
 """Hex digest of the content of a file, by an algorithm of `hashlib`."""
-INCEPTION_URL = "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0"
-EMBEDDED, VERIFIED, ACCEPTED, REFUSED, ABSENT, BROKEN = (
-    "embedded",
-    "verified",
-    "UNVERIFIED",
-    "refused",
-    "absent",
-    "not loadable",
-)
+INCEPTION_URL = "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/"
+STATES = EMBEDDED, VERIFIED, ACCEPTED, REFUSED, ABSENT = ("embedded", "verified", "UNVERIFIED", "refused", "absent")
 AT_HAND = (EMBEDDED, VERIFIED, ACCEPTED)
 
 
@@ -53,7 +51,7 @@ class File:
 
     Arguments:
         name: its path below the data folder.
-        url: its official address; '' where it has none.
+        url: its official address, or that of its folder, with '/' at the end; '' where it has none.
         checksum: 'md5:…' or 'sha256:…'; '' for a file from an archive.
         archive: the official archive that holds it.
         also: checksums of other published copies of the same content.
@@ -68,9 +66,14 @@ class File:
     elsewhere: str = ""
 
     @property
+    def address(self) -> str:
+        """Its official address; '' where it has none."""
+        return self.url + Path(self.name).name if self.url.endswith("/") else self.url
+
+    @property
     def source(self) -> str:
         """Where the file officially comes from, as far as that is known."""
-        return self.url or (self.archive.url if self.archive else self.name)
+        return self.address or (self.archive.address if self.archive else self.name)
 
     def locate(self, root: Path | None) -> Path | None:
         """Return its path in the data folder or where the operating system has it, None if it is in neither."""
@@ -89,41 +92,32 @@ def needs(*files: File) -> Callable[[T], T]:
 
 
 def needed_by(name: str) -> tuple[File, ...]:
-    """Return the files of a dataset or of the Inception extractor; none for what is embedded or made here.
-
-    Raises:
-        UnknownNameError: if there is no such dataset.
-    """
+    """Return the files of a dataset or of the Inception extractor; none for what is embedded or made here."""
     if name == INCEPTION:
-        return (File(INCEPTION_FILES[0], f"{INCEPTION_URL}/{INCEPTION_FILES[0]}", f"sha256:{INCEPTION_SHA256}"),)
+        return (File(INCEPTION_FILES[0], INCEPTION_URL, f"sha256:{INCEPTION_SHA256}"),)
     return tuple(getattr(registry.get("datasets", name).load(), "files", ()))
 
 
-@dataclass(frozen=True)
-class Found:
-    """The files of a dataset: their paths, their addresses, and whether one of them is unofficial but accepted."""
-
-    paths: tuple[Path, ...]
-    source: str
-    unverified: bool
-
-
-def find(dataset: str, files: Sequence[File], root: Path | None, digest: Digest) -> Found:
-    """Find and check the files of a dataset in the data folder `root`.
+def find(dataset: str, files: Sequence[File], root: Path | None, digest: Digest) -> dict[Path, bool]:
+    """Return where the files of a dataset are, in their order, and whether each is official or else accepted.
 
     Raises:
-        NotAtHandError: if one is missing.
-        DatasetError: if one is neither official nor accepted.
+        DatasetError: if one is neither, or is missing (then a `NotAtHandError`).
     """
     places = {file: file.locate(root) for file in files}
     if missing := [file.name for file, path in places.items() if path is None]:
         raise NotAtHandError(
             f"{dataset} needs {' and '.join(missing)}: bench data fetch {dataset}, or BENCH_DATA=folder that has it"
         )
-    paths = {file: path for file, path in places.items() if path is not None}
-    verified = [check(path, file, dataset, digest) for file, path in paths.items()]
-    sources = dict.fromkeys(file.source for file in files)
-    return Found(tuple(paths.values()), ", ".join(sources), unverified=not all(verified))
+    found = {path: state_of(file, path, digest) for file, path in places.items() if path}
+    for file, (path, state) in zip(places, found.items(), strict=True):
+        if state == REFUSED:
+            why = f"its {file.checksum.partition(':')[0]} is another" if file.checksum else "it has no valid receipt"
+            raise DatasetError(
+                f"{path} is not the official file ({why}): bench data fetch {dataset} brings that one, "
+                f"bench data fetch {dataset} --from PATH --accept-unverified uses another and marks its results"
+            )
+    return {path: state == VERIFIED for path, state in found.items()}
 
 
 def states(names: Sequence[str], root: Path) -> dict[str, str]:
@@ -131,18 +125,13 @@ def states(names: Sequence[str], root: Path) -> dict[str, str]:
 
     @functools.cache
     def state(file: File) -> str:
-        path = file.locate(root)
-        try:
-            return ABSENT if path is None else VERIFIED if check(path, file, "") else ACCEPTED
-        except DatasetError:
-            return REFUSED
+        return state_of(file, file.locate(root))
 
     def worst(name: str) -> str:
         try:
-            found = [EMBEDDED, *(state(file) for file in needed_by(name))]
+            return max([EMBEDDED, *map(state, needed_by(name))], key=STATES.index)
         except registry.PluginError:
-            return BROKEN
-        return max(found, key=(EMBEDDED, VERIFIED, ACCEPTED, REFUSED, ABSENT).index)
+            return "not loadable"
 
     return {name: worst(name) for name in names}
 
@@ -154,29 +143,22 @@ def file_digest(path: Path, algorithm: str = "sha256") -> str:
     return str(pooch.file_hash(str(path), algorithm))
 
 
-def check(path: Path, file: File, dataset: str, digest: Digest = file_digest) -> bool:
-    """Return True if the content is official, False if it is not but was accepted.
-
-    Raises:
-        DatasetError: if it is neither.
-    """
+def state_of(file: File, path: Path | None, digest: Digest = file_digest) -> str:
+    """Return whether what is at a path is the file: VERIFIED, ACCEPTED though it is another, REFUSED or ABSENT."""
+    if path is None or not path.is_file():
+        return ABSENT
     if checksum_matches(path, file, digest):
-        return True
-    receipt = read_receipt(path)
-    if receipt and receipt.get("sha256") == digest(path, "sha256"):
-        return bool(receipt.get("verified")) and not file.checksum
-    why = f"its {file.checksum.partition(':')[0]} is another" if file.checksum else "it has no valid receipt"
-    raise DatasetError(
-        f"{path} is not the official file ({why}): bench data fetch {dataset} brings that one, "
-        f"bench data fetch {dataset} --from PATH --accept-unverified uses another and marks its results"
-    )
+        return VERIFIED
+    receipt = read_json(receipt_of(path)) or {}
+    if receipt.get("sha256") != digest(path, "sha256"):
+        return REFUSED
+    return VERIFIED if receipt.get("verified") and not file.checksum else ACCEPTED
 
 
 def checksum_matches(path: Path, file: File, digest: Digest = file_digest) -> bool:
     """Return whether the content has a registered checksum; never true where there is none."""
-    expected = [checksum.partition(":") for checksum in (file.checksum, *file.also) if checksum]
-    found = {algorithm: digest(path, algorithm) for algorithm, _, _ in expected}
-    return any(found[algorithm] == value for algorithm, _, value in expected)
+    registered = [checksum.split(":") for checksum in (file.checksum, *file.also) if checksum]
+    return any(digest(path, algorithm) == value for algorithm, value in registered)
 
 
 def receipt_of(path: Path) -> Path:
@@ -184,15 +166,26 @@ def receipt_of(path: Path) -> Path:
     return path.with_name(path.name + ".receipt.json")
 
 
-def read_receipt(path: Path) -> dict[str, Any] | None:
-    """Return the receipt of a file, None where there is none that can be read."""
-    try:
-        receipt = json.loads(receipt_of(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return receipt if isinstance(receipt, dict) else None
-
-
 def write_receipt(path: Path, origin: str, verified: bool) -> None:
     """Record beside a file where its present content came from, and whether that is official."""
     write_json(receipt_of(path), {"sha256": file_digest(path), "origin": origin, "verified": verified})
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """Return a JSON object, None where there is none that can be read."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+@contextlib.contextmanager
+def writing_to(folder: Path, setting: str = "BENCH_DATA") -> Iterator[None]:
+    """Turn a full disk, or a folder that cannot be written, into a `DatasetError` of one line."""
+    try:
+        yield
+    except OSError as error:
+        raise DatasetError(
+            f"cannot write to {folder}: {error.strerror or error}; make room or set {setting}"
+        ) from error

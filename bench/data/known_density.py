@@ -14,8 +14,6 @@ from __future__ import annotations
 
 import functools
 import math
-from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,34 +27,16 @@ __all__ = ["DIMENSIONS", "Banana", "Block", "Bumps", "KnownDensity", "Ring", "da
 
 SIZES = {"train": 100_000, "validation": 2_000, "test": 10_000}
 LOG_TAU = math.log(2 * math.pi)
-
-
-class Block(ABC):
-    """A law on the line or in the plane."""
-
-    dimension: int
-
-    @abstractmethod
-    def sample(self, count: int, rng: np.random.Generator) -> Array:
-        """Draw samples, (count, dimension)."""
-
-    @abstractmethod
-    def log_prob(self, x: Array) -> Array:
-        """Return the log-density in nats, (n, dimension) → (n,)."""
-
-    @property
-    @abstractmethod
-    def entropy(self) -> float:
-        """Differential entropy in nats."""
+SHEAR = 0.3  # how far it bends
 
 
 @dataclass(frozen=True)
-class Ring(Block):
+class Ring:
     """Around the origin: angle uniform, log-radius N(log radius, width²), so H = E[log r] + H(r) + log 2π in closed form."""
 
     radius: float
     width: float
-    dimension: int = 2
+    dimension = 2
 
     def sample(self, count: int, rng: np.random.Generator) -> Array:
         angle = rng.uniform(0, 2 * math.pi, count)
@@ -75,13 +55,13 @@ class Ring(Block):
 
 
 @dataclass(frozen=True)
-class Banana(Block):
+class Banana:
     """(u, v + bend·(u²/spread² − 1)) of u ~ N(0, spread²), v ~ N(0, width²): bending keeps volume, so H is the Gaussian's."""
 
     spread: float
     width: float
     bend: float
-    dimension: int = 2
+    dimension = 2
 
     def sample(self, count: int, rng: np.random.Generator) -> Array:
         u, v = rng.standard_normal((2, count))
@@ -99,30 +79,28 @@ class Banana(Block):
 
 
 @dataclass(frozen=True)
-class Bumps(Block):
+class Bumps:
     """An equal mixture of N(centre, width² I); H by the trapezoidal rule.
 
     Its error falls as exp(−2πy/step), where y = π·width²/D is how far from the real axis p log p stays analytic for centres D apart: below
     1e-8 nats for the laws here.
     """
 
-    centres: tuple[tuple[float, ...], ...]
+    centres: Array
     width: float
 
     @property
-    def dimension(self) -> int:  # type: ignore[override]
-        return len(self.centres[0])
+    def dimension(self) -> int:
+        return int(self.centres.shape[1])
 
     def sample(self, count: int, rng: np.random.Generator) -> Array:
-        centres = np.asarray(self.centres)
-        chosen = rng.integers(len(centres), size=count)
-        draws: Array = centres[chosen] + self.width * rng.standard_normal((count, self.dimension))
+        chosen = rng.integers(len(self.centres), size=count)
+        draws: Array = self.centres[chosen] + self.width * rng.standard_normal((count, self.dimension))
         return draws
 
     def log_prob(self, x: Array) -> Array:
-        centres = np.asarray(self.centres)
-        squares = np.square(x[:, None, :] - centres).sum(axis=2) / self.width**2
-        normaliser = self.dimension * (0.5 * LOG_TAU + math.log(self.width)) + math.log(len(centres))
+        squares = np.square(x[:, None, :] - self.centres).sum(axis=2) / self.width**2
+        normaliser = self.dimension * (0.5 * LOG_TAU + math.log(self.width)) + math.log(len(self.centres))
         found: Array = logsumexp(-0.5 * squares, axis=1) - normaliser
         return found
 
@@ -136,47 +114,37 @@ class Bumps(Block):
         return float(-(np.exp(log_p) * log_p).sum() * step**self.dimension)
 
 
-def moons(points: int, width: float) -> Bumps:
-    """Return bumps along two interleaved half circles of radius 1 around the origin."""
-    angle = (np.arange(points) + 0.5) * math.pi / points
-    upper = np.stack([np.cos(angle) - 0.5, np.sin(angle) - 0.25], axis=1)
-    return Bumps(tuple(map(tuple, np.concatenate([upper, -upper]).tolist())), width)
+def on_circle(angle: Array) -> Array:
+    """Return points of the unit circle, (n, 2)."""
+    return np.stack([np.cos(angle), np.sin(angle)], axis=1)
 
 
-def circle_of_bumps(count: int, radius: float, width: float) -> Bumps:
-    """Return bumps at equal distances on a circle."""
-    angle = 2 * math.pi * np.arange(count) / count
-    return Bumps(tuple(map(tuple, (radius * np.stack([np.cos(angle), np.sin(angle)], axis=1)).tolist())), width)
-
-
-PLANE: tuple[Block, ...] = (
+Block = Ring | Banana | Bumps
+"""A law on the line or in the plane: `sample(count, rng)` and `log_prob(x)` of (n, dimension), `entropy` in nats."""
+MOON = on_circle((np.arange(12) + 0.5) * math.pi / 12) - np.array([0.5, 0.25])
+PLANE: list[Block] = [
     Ring(radius=1.3, width=0.35),
     Banana(spread=1.0, width=0.7, bend=0.4),
-    moons(points=12, width=0.4),
-    circle_of_bumps(count=3, radius=1.2, width=0.5),
-)
-LINE: Block = Bumps(((-1.0,), (1.0,)), 0.4)
+    Bumps(np.concatenate([MOON, -MOON]), width=0.4),
+    Bumps(1.2 * on_circle(2 * math.pi * np.arange(3) / 3), width=0.5),
+]
+LINE = Bumps(np.array([[-1.0], [1.0]]), width=0.4)
 
 
 class KnownDensity:
     """x = shear(y)·R, with y a product of blocks, R a rotation, and a shear that adds a smooth function of the first half of the
     coordinates to the second half. Both keep volume.
 
-    Arguments:
-        blocks: independent laws, whose dimensions add up to that of x.
-        seed: of the rotation and the shear.
-        shear: how far the shear bends.
+    Blocks of `PLANE` take turns, and `LINE` fills an odd dimension; rotation and shear are drawn with the dimension as their seed.
     """
 
-    def __init__(self, blocks: Sequence[Block], seed: int = 0, shear: float = 0.3) -> None:
-        self.blocks = tuple(blocks)
-        self.dimension = sum(block.dimension for block in self.blocks)
-        self._cuts = np.cumsum([block.dimension for block in self.blocks])[:-1]
-        self._half = self.dimension // 2
-        rng = np.random.default_rng(seed)
-        self._rotation = rotation(self.dimension, rng)
-        self._directions = rng.standard_normal((self._half, self.dimension - self._half)) / math.sqrt(self._half)
-        self._shear = shear
+    def __init__(self, dimension: int) -> None:
+        self.dimension, self._half = dimension, dimension // 2
+        self.blocks = [PLANE[i % len(PLANE)] for i in range(self._half)] + [LINE] * (dimension % 2)
+        rng = np.random.default_rng(dimension)
+        q, r = np.linalg.qr(rng.standard_normal((dimension, dimension)))
+        self._rotation = q * np.sign(np.diag(r))
+        self._directions = rng.standard_normal((self._half, dimension - self._half)) / math.sqrt(self._half)
 
     def sample(self, count: int, rng: np.random.Generator) -> Array:
         """Draw samples, (count, dimension)."""
@@ -184,7 +152,7 @@ class KnownDensity:
 
     def log_prob(self, x: Array) -> Array:
         """Return the log-density in nats, (n, dimension) → (n,)."""
-        parts = np.split(self.reveal(np.asarray(x, dtype=np.float64)), self._cuts, axis=1)
+        parts = np.split(self.reveal(np.asarray(x, dtype=np.float64)), range(2, self.dimension, 2), axis=1)
         found: Array = np.sum([block.log_prob(part) for block, part in zip(self.blocks, parts, strict=True)], axis=0)
         return found
 
@@ -207,41 +175,22 @@ class KnownDensity:
         return y
 
     def _bend(self, first: Array) -> Array:
-        bent: Array = self._shear * np.sin(1.5 * first @ self._directions)
+        bent: Array = SHEAR * np.sin(1.5 * first @ self._directions)
         return bent
-
-
-def rotation(dimension: int, rng: np.random.Generator) -> Array:
-    """Return a random orthogonal matrix."""
-    q, r = np.linalg.qr(rng.standard_normal((dimension, dimension)))
-    turned: Array = q * np.sign(np.diag(r))
-    return turned
 
 
 @functools.cache
 def known_density(name: str) -> KnownDensity:
-    """Return the law of the dataset of that name (its split makes no difference), or of a `Dataset.table.truth`.
-
-    Raises:
-        KeyError: if there is none.
-    """
-    dimension = DIMENSIONS[name.partition("@")[0]]
-    planes = [PLANE[i % len(PLANE)] for i in range(dimension // 2)]
-    return KnownDensity([*planes, LINE] if dimension % 2 else planes, seed=dimension)
+    """Return the law of the dataset of that name (its split makes no difference), or of a `Dataset.table.truth`; or a KeyError."""
+    return KnownDensity(DIMENSIONS[name.partition("@")[0]])
 
 
 DIMENSIONS = {f"known-density-{dimension}": dimension for dimension in (8, 21, 43)}
 
 
-@component(
-    "datasets", "known-density-43", "a law of exact density and entropy, D = 43; made here", kind="tabular", seeded=True
-)
-@component(
-    "datasets", "known-density-21", "a law of exact density and entropy, D = 21; made here", kind="tabular", seeded=True
-)
-@component(
-    "datasets", "known-density-8", "a law of exact density and entropy, D = 8; made here", kind="tabular", seeded=True
-)
+@component("datasets", "known-density-43", "exact density and entropy, D = 43; made here", kind="tabular", seeded=True)
+@component("datasets", "known-density-21", "exact density and entropy, D = 21; made here", kind="tabular", seeded=True)
+@component("datasets", "known-density-8", "exact density and entropy, D = 8; made here", kind="tabular", seeded=True)
 def dataset(inputs: Inputs) -> Dataset:
     """Draw from a known law; the split number is the seed of the draw."""
     law = known_density(inputs.name)

@@ -7,14 +7,16 @@ it is in the file: published numbers are of that.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from bench.data import Array, Dataset, DatasetError, Inputs
 from bench.data.files import File, needs
 from bench.data.old_pickle import read_frame
+from bench.data.reading import optional, readable
 from bench.data.table import last_tenths, read_npy, standardising, tabular
 from gebm.components import component
 
@@ -29,25 +31,16 @@ __all__ = [
     "miniboone_small",
     "power",
     "read_hepmass",
-    "read_miniboone",
     "uncorrelated_columns",
 ]
 
-ARCHIVE = File(
-    "maf/data.tar.gz", "https://zenodo.org/record/1161203/files/data.tar.gz", "md5:9b9c9b0375315ad270eba4ce80c093ab"
-)
+ARCHIVE = File("maf/data.tar.gz", "https://zenodo.org/record/1161203/files/", "md5:9b9c9b0375315ad270eba4ce80c093ab")
 HEPMASS = tuple(File(f"maf/hepmass/1000_{part}.csv", archive=ARCHIVE) for part in ("train", "test"))
 MINIBOONE = File("maf/miniboone/data.npy", archive=ARCHIVE)
 HEPMASS_FEATURES = 27
 MINIBOONE_FEATURES = 43
-POWER_KEPT = {
-    "global active power": 0,
-    "voltage": 2,
-    "sub-metering 1": 4,
-    "sub-metering 2": 5,
-    "sub-metering 3": 6,
-    "time": 7,
-}
+POWER_DROPPED = [1, 3]  # global reactive power, global intensity
+POWER_FEATURES = ("global active power", "voltage", *(f"sub-metering {i}" for i in (1, 2, 3)), "time")
 POWER_SEED = 42
 GAS_NOT_SENSORS = ("Meth", "Eth", "Time")
 MOST_CORRELATION = 0.98
@@ -59,20 +52,11 @@ PATCH = 63
 @needs(MINIBOONE)
 def miniboone(inputs: Inputs) -> Dataset:
     """Load MINIBOONE: signal events; outliers and columns that repeat are missing from the archive's file already."""
-    return standardised(inputs, last_tenths(read_miniboone(inputs.paths[0])), "signal class, not shuffled")
+    rows = read_npy(inputs.paths[0], MINIBOONE_FEATURES)
+    return standardised(inputs, last_tenths(rows), "signal class, not shuffled")
 
 
-def read_miniboone(path: Path) -> Array:
-    """Return the archive's 36,488 rows of 43 features."""
-    return read_npy(path, MINIBOONE_FEATURES)
-
-
-@component(
-    "datasets",
-    "miniboone-small",
-    "MINIBOONE, D = 43: MAF's validation split trains, its test split tests",
-    kind="tabular",
-)
+@component("datasets", "miniboone-small", "MINIBOONE, D = 43; MAF's validation split trains", kind="tabular")
 @needs(
     File("miniboone/val.npy", "", "sha256:104f35c387c982cd550e5d6142e8b4075d746001508e65c1a90efcb83301839d"),
     File("miniboone/test.npy", "", "sha256:01b3fc605f334e951fed477a09a7fcd69cdc440d9204111ca253ecdf0e7590de"),
@@ -80,10 +64,9 @@ def read_miniboone(path: Path) -> Array:
 def miniboone_small(inputs: Inputs) -> Dataset:
     """Load MAF's validation and test splits of MINIBOONE, standardised as MAF has them."""
     rows, test = (read_npy(path, MINIBOONE_FEATURES) for path in inputs.paths)
-    validation = len(rows) // 10
     return tabular(
         inputs.label,
-        {"train": rows[:-validation], "validation": rows[-validation:], "test": test},
+        last_tenths(rows, test=0) | {"test": test},
         protocol="MAF's validation split without its last tenth trains, that tenth validates, MAF's test split tests; MAF's values",
         provenance="MiniBooNE signal events (UCI), in the splits of Papamakarios et al. 2017",
     )
@@ -95,11 +78,9 @@ def hepmass(inputs: Inputs) -> Dataset:
     """Load HEPMASS: signal events of mass 1000, columns that repeat dropped (27 → 21); test rows have their own file."""
     rows, test = (read_hepmass(path) for path in inputs.paths)
     kept = continuous_columns(rows)
-    validation = len(rows) // 10
-    splits = {"train": rows[:-validation], "validation": rows[-validation:], "test": test}
     return standardised(
         inputs,
-        {split: values[:, kept] for split, values in splits.items()},
+        last_tenths(rows[:, kept], test=0) | {"test": test[:, kept]},
         "mass 1000, label 1, columns that repeat dropped, not shuffled",
         ddof=1,
         features=[f"f{i}" for i in kept],
@@ -107,19 +88,11 @@ def hepmass(inputs: Inputs) -> Dataset:
 
 
 def read_hepmass(path: Path) -> Array:
-    """Return the signal rows (label 1) of a file, (n, 27); columns after the features (the test file's mass) are left out, as in MAF.
-
-    Raises:
-        DatasetError: if it is not a table of a label and 27 features.
-    """
+    """Return the signal rows (label 1) of a file, (n, 27); columns after the features (the test file's mass) are left out, as in MAF."""
     import pandas as pd
 
-    try:
+    with readable(path, f"HEPMASS's table of a label and {HEPMASS_FEATURES} features"):
         rows = pd.read_csv(path, index_col=False, usecols=range(HEPMASS_FEATURES + 1)).to_numpy(dtype=np.float64)
-    except (ValueError, pd.errors.ParserError, UnicodeDecodeError) as error:
-        raise DatasetError(
-            f"{path} is not HEPMASS's table of a label and {HEPMASS_FEATURES} features: {error}"
-        ) from error
     signal: Array = rows[rows[:, 0] == 1, 1:]
     return signal
 
@@ -132,7 +105,7 @@ def power(inputs: Inputs) -> Dataset:
     rng = np.random.RandomState(POWER_SEED)
     order = np.arange(len(rows))
     rng.shuffle(order)
-    rows = rows[order][:, list(POWER_KEPT.values())]
+    rows = np.delete(rows[order], POWER_DROPPED, axis=1)
     voltage, active = 0.01 * rng.rand(len(rows), 1), 0.001 * rng.rand(len(rows), 1)
     metering = rng.rand(len(rows), 3)
     noise = np.hstack([active, voltage, metering, np.zeros((len(rows), 1))])
@@ -140,7 +113,7 @@ def power(inputs: Inputs) -> Dataset:
         inputs,
         last_tenths(rows + noise),
         f"shuffled with seed {POWER_SEED}, uniform noise of each column's resolution",
-        features=list(POWER_KEPT),
+        features=POWER_FEATURES,
         originals=last_tenths(rows),
     )
 
@@ -156,13 +129,11 @@ def gas(inputs: Inputs) -> Dataset:
         )
     sensors = [i for i, name in enumerate(names) if name not in GAS_NOT_SENSORS]
     kept = [sensors[i] for i in uncorrelated_columns(rows[:, sensors])]
-    affine = standardising(rows[:, kept], ddof=1)
     return tabular(
         inputs.label,
-        last_tenths(affine(rows[:, kept])),
-        originals=last_tenths(rows[:, kept]),
+        last_tenths(rows[:, kept]),
+        standardising(rows[:, kept], ddof=1),
         features=[names[i] for i in kept],
-        log_det=affine.log_det,
         protocol="MAF: one of each pair of columns correlated above 0.98 dropped, not shuffled, standardised by all rows, test included",
         provenance=inputs.source,
     )
@@ -172,54 +143,22 @@ def gas(inputs: Inputs) -> Dataset:
 @needs(File("maf/BSDS300/BSDS300.hdf5", archive=ARCHIVE))
 def bsds300(inputs: Inputs) -> Dataset:
     """Load BSDS300: patches of 8×8 pixels without their mean, the last pixel left out; splits and values are the file's."""
-    splits = read_patches(inputs.paths[0])
+    path = inputs.paths[0]
+    h5py = optional("h5py", "tabular", path)
+    with readable(path, "the archive's HDF5 file of three splits"), h5py.File(path, "r") as file:
+        splits = {split: np.asarray(file[split]) for split in ("train", "validation", "test")}
+    for split, rows in splits.items():
+        if rows.ndim != 2 or rows.shape[1] != PATCH or rows.dtype.kind != "f":
+            raise DatasetError(f"{path}: split '{split}' has shape {rows.shape}; expected rows of {PATCH} numbers")
     protocol = "MAF: splits and values of the archive's file"
     return tabular(inputs.label, splits, protocol=protocol, provenance=inputs.source)
 
 
-def read_patches(path: Path) -> dict[str, Array]:
-    """Return the three splits of the archive's HDF5 file, (n, 63) each.
-
-    Raises:
-        DatasetError: if h5py is not installed, or the file is not of this form.
-    """
-    try:
-        import h5py
-    except ModuleNotFoundError as error:
-        raise DatasetError(
-            'bsds300 is an HDF5 file, and h5py is not installed: pip install "gebm-bench[tabular]"'
-        ) from error
-    try:
-        with h5py.File(path, "r") as file:
-            splits = {split: np.asarray(file[split]) for split in ("train", "validation", "test")}
-    except (OSError, KeyError) as error:
-        raise DatasetError(f"{path} is not the archive's HDF5 file of three splits: {error}") from error
-    for split, rows in splits.items():
-        if rows.ndim != 2 or rows.shape[1] != PATCH or rows.dtype.kind != "f":
-            raise DatasetError(f"{path}: split '{split}' has shape {rows.shape}; expected rows of {PATCH} numbers")
-    return splits
-
-
-def standardised(
-    inputs: Inputs,
-    splits: Mapping[str, Array],
-    how: str,
-    *,
-    ddof: int = 0,
-    features: Sequence[str] = (),
-    originals: Mapping[str, Array] | None = None,
-) -> Dataset:
-    """Return a dataset whose values are standardised by training and validation rows together."""
+def standardised(inputs: Inputs, splits: Mapping[str, Array], how: str, ddof: int = 0, **facts: Any) -> Dataset:
+    """Return a dataset whose values are standardised by training and validation rows together; facts as `tabular` takes them."""
     affine = standardising(np.concatenate([splits["train"], splits["validation"]]), ddof)
-    return tabular(
-        inputs.label,
-        {split: affine(rows) for split, rows in splits.items()},
-        originals=originals or splits,
-        features=features,
-        log_det=affine.log_det,
-        protocol=f"MAF: {how}, standardised by train+validation",
-        provenance=inputs.source,
-    )
+    protocol = f"MAF: {how}, standardised by train+validation"
+    return tabular(inputs.label, splits, affine, protocol=protocol, provenance=inputs.source, **facts)
 
 
 def continuous_columns(rows: Array) -> list[int]:

@@ -6,40 +6,33 @@ a GEBM's refit, is taken from held-out images, never from those that are tested.
 
 from __future__ import annotations
 
-import functools
 import gzip
 import io
 import itertools
-import tempfile
+import math
 import zipfile
-import zlib
-from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
 from bench.data import Array, Dataset, DatasetError, Inputs
-from bench.data.archives import members, readable
-from bench.data.decoded import Allocate, Build, put, put_held_out
+from bench.data.decoded import SPLITS, Allocate, Build, put, put_held_out
 from bench.data.files import File, needs
 from bench.data.own_images import images_in_folders
-from bench.data.pictures import Images, Pictures, fill, read_images, remark_on
+from bench.data.pictures import Images, fill, read_images, remark_on
+from bench.data.reading import members, optional, readable
 from gebm.components import component
 
 __all__ = ["celeba", "cifar10", "cifar10_jpeg75", "fashion_mnist", "imagenet32", "lsun_bedroom"]
 
 CIFAR_BATCH = (10_000, 1 + 3 * 32 * 32)
 CIFAR_BATCHES = [*(f"data_batch_{i}.bin" for i in range(1, 6)), "test_batch.bin"]
-FASHION = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com"
+CIFAR = "https://www.cs.toronto.edu/~kriz/"
+FASHION = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"
 FASHION_DEBIAN = "/usr/share/datasets/fashion-mnist"  # dataset-fashion-mnist, which compresses them anew
-IMAGENET = "https://image-net.org/data/downsample"
-LSUN = File(
-    "lsun/bedroom_train_lmdb.zip",
-    "http://dl.yf.io/lsun/scenes/bedroom_train_lmdb.zip",
-    "md5:f2c5d904a82a6295dbdccb322b4b0a99",
-)
+IMAGENET = "https://image-net.org/data/downsample/"
+LSUN = File("lsun/bedroom_train_lmdb.zip", "http://dl.yf.io/lsun/scenes/", "md5:f2c5d904a82a6295dbdccb322b4b0a99")
 LSUN_HELD_OUT = 10_000
-CELEBA_SPLITS = ("train", "validation", "test")
 
 
 def made_of_files(inputs: Inputs, build: Build, protocol: str) -> Dataset:
@@ -50,56 +43,40 @@ def made_of_files(inputs: Inputs, build: Build, protocol: str) -> Dataset:
 
 @component("datasets", "cifar10-test", "CIFAR-10, all 10,000 test images test: what real images score", kind="image")
 @component("datasets", "cifar10", "CIFAR-10, 32×32: 50,000 train, 2,000 validate, 8,000 test", kind="image")
-@needs(
-    File(
-        "cifar-10-binary.tar.gz",
-        "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
-        "md5:c32a1d4ab5d03f1284b67883e8d87530",
-    )
-)
+@needs(File("cifar-10-binary.tar.gz", CIFAR, "md5:c32a1d4ab5d03f1284b67883e8d87530"))
 def cifar10(inputs: Inputs) -> Dataset:
     """Load CIFAR-10 (Krizhevsky 2009), binary version; `cifar10-test` holds out no image of the test batch to validate."""
     validates = inputs.name == "cifar10"
 
-    def build(allocate: Allocate) -> str:
-        *batches, test = read_cifar(inputs.paths[0])
-        put(allocate, "train", *(np.concatenate(parts) for parts in zip(*batches, strict=True)))
+    def build(allocate: Allocate) -> None:
+        rows = read_cifar(inputs.paths[0])
+        images, labels = rows[:, 1:].reshape(-1, 3, 32, 32), rows[:, 0]
+        train = len(rows) - CIFAR_BATCH[0]
+        put(allocate, "train", images[:train], labels[:train])
         if validates:
-            put_held_out(allocate, *test)
+            put_held_out(allocate, images[train:], labels[train:])
         else:
-            put(allocate, "test", *test)
-        return ""
+            put(allocate, "test", images[train:], labels[train:])
 
     held_out = "the first 2,000 test images validate, 8,000 test" if validates else "all 10,000 test, none validate"
     return made_of_files(inputs, build, f"all 50,000 train{';' if validates else ','} {held_out}")
 
 
-def read_cifar(archive: Path) -> list[tuple[Array, Array]]:
-    """Return images and labels of the five training batches and the test batch.
-
-    Raises:
-        DatasetError: if the archive lacks one, or one is not of the documented form.
-    """
-    found: dict[str, tuple[Array, Array]] = {}
-    with readable(archive):
-        for path, content in members(archive):
+def read_cifar(archive: Path) -> Array:
+    """Return the rows of the five training batches and the test batch: a byte of label, then 3×32×32 of pixels."""
+    found: dict[str, Array] = {}
+    with members(archive) as contents:
+        for path, content in contents:
             if (name := PurePosixPath(path).name) in CIFAR_BATCHES:
-                found[name] = cifar_batch(archive, name, content.read())
-    if missing := [name for name in CIFAR_BATCHES if name not in found]:
-        raise DatasetError(f"{archive} has no {missing[0]}; is it the binary version?")
-    return [found[name] for name in CIFAR_BATCHES]
-
-
-def cifar_batch(archive: Path, name: str, content: bytes) -> tuple[Array, Array]:
-    """Split the rows of a batch into 3×32×32 bytes of pixels and the byte of label before them."""
-    if len(content) != CIFAR_BATCH[0] * CIFAR_BATCH[1]:
-        raise DatasetError(
-            f"{archive}: {name} has {len(content):,} bytes; expected {CIFAR_BATCH[0] * CIFAR_BATCH[1]:,}"
-        )
-    rows = np.frombuffer(content, np.uint8).reshape(CIFAR_BATCH)
-    if rows[:, 0].max() > 9:
-        raise DatasetError(f"{archive}: {name} has a label above 9")
-    return rows[:, 1:].reshape(-1, 3, 32, 32), rows[:, 0]
+                found[name] = np.frombuffer(content.read(), np.uint8)
+    for name in CIFAR_BATCHES:
+        if name not in found:
+            raise DatasetError(f"{archive} has no {name}; is it the binary version?")
+        if found[name].size != math.prod(CIFAR_BATCH):
+            raise DatasetError(f"{archive}: {name} has {found[name].size:,} bytes; expected {math.prod(CIFAR_BATCH):,}")
+        if found[name].reshape(CIFAR_BATCH)[:, 0].max() > 9:
+            raise DatasetError(f"{archive}: {name} has a label above 9")
+    return np.concatenate([found[name].reshape(CIFAR_BATCH) for name in CIFAR_BATCHES])
 
 
 @component(
@@ -118,13 +95,8 @@ def cifar10_jpeg75(inputs: Inputs) -> Dataset:
 
 def fashion_file(name: str, published: str, debian: str) -> File:
     """Return a file of Fashion-MNIST, which Debian compresses anew."""
-    return File(
-        f"fashion-mnist/{name}.gz",
-        f"{FASHION}/{name}.gz",
-        f"md5:{published}",
-        also=(f"md5:{debian}",),
-        elsewhere=f"{FASHION_DEBIAN}/{name}.gz",
-    )
+    package = f"{FASHION_DEBIAN}/{name}.gz"
+    return File(f"fashion-mnist/{name}.gz", FASHION, f"md5:{published}", also=(f"md5:{debian}",), elsewhere=package)
 
 
 @component(
@@ -143,104 +115,70 @@ def fashion_file(name: str, published: str, debian: str) -> File:
 def fashion_mnist(inputs: Inputs) -> Dataset:
     """Load Fashion-MNIST (Xiao et al. 2017): 28×28 within a black frame of 2 pixels, so that networks for 32×32 take it."""
 
-    def build(allocate: Allocate) -> str:
-        train, labels, held_out, held_out_labels = (
+    def build(allocate: Allocate) -> None:
+        train, train_labels, test, test_labels = (
             read_idx(path, axes) for path, axes in zip(inputs.paths, (3, 1, 3, 1), strict=True)
         )
-        put(allocate, "train", framed(train), labels)
-        put_held_out(allocate, framed(held_out), held_out_labels)
-        return ""
+        train, test = (np.pad(images, ((0, 0), (2, 2), (2, 2)))[:, None] for images in (train, test))
+        put(allocate, "train", train, train_labels)
+        put_held_out(allocate, test, test_labels)
 
     protocol = "framed in black to 32×32; all 60,000 train; the first 2,000 test images validate, 8,000 test"
     return made_of_files(inputs, build, protocol)
 
 
-def framed(images: Array) -> Array:
-    """Pad 28×28 to (n, 1, 32, 32)."""
-    return np.pad(images, ((0, 0), (2, 2), (2, 2)))[:, None]
-
-
 def read_idx(path: Path, axes: int) -> Array:
-    """Return the bytes of a compressed idx file as an array of so many axes, by torchvision's reader.
-
-    Raises:
-        DatasetError: if it is none, or has another number of axes.
-    """
-    from torchvision.datasets.mnist import read_sn3_pascalvincent_tensor
-
-    try:
-        with tempfile.NamedTemporaryFile() as plain:
-            plain.write(gzip.decompress(path.read_bytes()))
-            plain.flush()
-            values: Array = read_sn3_pascalvincent_tensor(plain.name).numpy()
-    except (OSError, EOFError, zlib.error) as error:
-        raise DatasetError(f"{path} is not a compressed file that can be read: {error}") from error
-    except (AssertionError, KeyError, RuntimeError, ValueError) as error:
-        raise DatasetError(f"{path} is not an idx file") from error
-    if values.ndim != axes or values.dtype != np.uint8:
-        raise DatasetError(f"{path} is not an idx file of {'images' if axes == 3 else 'labels'}")
-    return values
+    """Return the bytes of a compressed idx file of so many axes; a `DatasetError` if it is none."""
+    with readable(path, f"an idx file of {'images' if axes == 3 else 'labels'}"):
+        content = gzip.decompress(path.read_bytes())
+        if content[:4] != bytes([0, 0, 8, axes]):
+            raise ValueError(f"it begins with {content[:4].hex()}")
+        shape = np.frombuffer(content, ">i4", axes, offset=4)
+        return np.frombuffer(content, np.uint8, offset=4 + 4 * axes).reshape(shape)
 
 
 @component("datasets", "imagenet32", "ImageNet at 32×32, npz form", kind="image")
 @needs(
-    File(
-        "imagenet32/Imagenet32_train_npz.zip",
-        f"{IMAGENET}/Imagenet32_train_npz.zip",
-        "md5:3e3d1b7ddb901d59d1fbcba69b3676fa",
-    ),
-    File(
-        "imagenet32/Imagenet32_val_npz.zip",
-        f"{IMAGENET}/Imagenet32_val_npz.zip",
-        "md5:0300f7a8c5de0c82fb6fc6092b4858ed",
-    ),
+    File("imagenet32/Imagenet32_train_npz.zip", IMAGENET, "md5:3e3d1b7ddb901d59d1fbcba69b3676fa"),
+    File("imagenet32/Imagenet32_val_npz.zip", IMAGENET, "md5:0300f7a8c5de0c82fb6fc6092b4858ed"),
 )
 def imagenet32(inputs: Inputs) -> Dataset:
     """Load ImageNet at 32×32 (Chrabaszcz et al. 2017), npz form: 1,281,167 train; of 50,000 a fifth validates."""
 
-    def build(allocate: Allocate) -> str:
+    def build(allocate: Allocate) -> None:
         train, held_out = inputs.paths
         batches = npz_members(train)
         labels = [imagenet_labels(train, batch) for batch in batches]
-        put_at = list(itertools.accumulate(map(len, labels), initial=0))
-        images = allocate("train.images", (put_at[-1], 3, 32, 32), "u1")
-        allocate("train.labels", (put_at[-1],), "i8")[:] = np.concatenate(labels)
-        for done, batch in enumerate(batches, start=1):
-            images[put_at[done - 1] : put_at[done]] = imagenet_pixels(train, batch, len(labels[done - 1]))
+        ends = list(itertools.accumulate(map(len, labels)))
+        images = allocate("train.images", (ends[-1], 3, 32, 32), "u1")
+        allocate("train.labels", (ends[-1],), "i8")[:] = np.concatenate(labels)
+        for done, (batch, end, classes) in enumerate(zip(batches, ends, labels, strict=True), start=1):
+            images[end - len(classes) : end] = imagenet_pixels(train, batch, len(classes))
             inputs.decoded.tell("imagenet32: decoding", done, len(batches))
         only = npz_members(held_out)[0]
         classes = imagenet_labels(held_out, only)
         put_held_out(allocate, imagenet_pixels(held_out, only, len(classes)), classes)
-        return ""
 
     protocol = "all training images train; the first fifth of the validation images validates, the rest tests"
     return made_of_files(inputs, build, protocol)
 
 
 def npz_members(archive: Path) -> list[str]:
-    """Return the names of the npz files in a zip archive, in the order of their numbers.
-
-    Raises:
-        DatasetError: if there are none.
-    """
-    with readable(archive), zipfile.ZipFile(archive) as content:
-        names = [name for name in content.namelist() if name.endswith(".npz")]
+    """Return the names of the npz files in a zip archive, in the order of their numbers."""
+    with members(archive) as contents:
+        names = [name for name, _ in contents if name.endswith(".npz")]
     if not names:
         raise DatasetError(f"{archive} holds no npz files; is it the npz form?")
     return sorted(names, key=lambda name: (len(name), name))
 
 
 def read_npz(archive: Path, member: str, array: str) -> Array:
-    """Return one array of an npz file in a zip archive.
-
-    Raises:
-        DatasetError: if it is missing or would have to be unpickled.
-    """
-    try:
-        with zipfile.ZipFile(archive) as content:
-            found: Array = np.load(io.BytesIO(content.read(member)), allow_pickle=False)[array]
-    except (zipfile.BadZipFile, KeyError, ValueError, OSError, EOFError, zlib.error) as error:
-        raise DatasetError(f"{archive}: {member} has no array '{array}' that can be read: {error}") from error
+    """Return one array of an npz file in a zip archive; a `DatasetError` if it is missing or would have to be unpickled."""
+    with (
+        readable(archive, f"an archive whose {member} has an array '{array}' that can be read"),
+        zipfile.ZipFile(archive) as content,
+    ):
+        found: Array = np.load(io.BytesIO(content.read(member)), allow_pickle=False)[array]
     return found
 
 
@@ -271,33 +209,19 @@ def celeba(inputs: Inputs) -> Dataset:
     archive, partition = inputs.paths
     side = int(inputs.name.removeprefix("celeba-"))
 
-    def read() -> Images:
-        return ((PurePosixPath(name).name, content) for name, content in read_images(archive))
-
     def build(allocate: Allocate) -> str:
-        tell = inputs.decoded.tell
-        return remark_on(
-            fill(allocate, Pictures(archive, read), read_partition(partition), {}, (3, side, side), side, tell)
-        )
+        splits: dict[str, list[str]] = {split: [] for split in SPLITS}
+        for number, line in enumerate(partition.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
+            name, _, split = line.strip().partition(" ")
+            if split.strip() not in ("0", "1", "2"):
+                raise DatasetError(f"{partition}: line {number} is not an image's name and 0, 1 or 2")
+            splits[SPLITS[int(split)]].append(name)
+        if empty := [split for split, names in splits.items() if not names]:
+            raise DatasetError(f"{partition} names no image for {empty[0]}")
+        images = ((PurePosixPath(name).name, content) for name, content in read_images(archive))
+        return remark_on(fill(allocate, archive, images, splits, (3, side, side), side, inputs.decoded.tell))
 
     return made_of_files(inputs, build, f"published splits; resized and cut to the centred square of {side}×{side}")
-
-
-def read_partition(path: Path) -> Mapping[str, list[str]]:
-    """Return the names of the images of each split.
-
-    Raises:
-        DatasetError: if the file is not of lines 'NAME 0|1|2', or leaves a split empty.
-    """
-    names: dict[str, list[str]] = {split: [] for split in CELEBA_SPLITS}
-    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
-        name, _, split = line.strip().partition(" ")
-        if split.strip() not in ("0", "1", "2"):
-            raise DatasetError(f"{path}: line {number} is not an image's name and 0, 1 or 2")
-        names[CELEBA_SPLITS[int(split)]].append(name)
-    if empty := [split for split in CELEBA_SPLITS if not names[split]]:
-        raise DatasetError(f"{path} names no image for {empty[0]}")
-    return names
 
 
 @component("datasets", "lsun-bedroom", "LSUN bedrooms at 32×32; no classes; needs lmdb", kind="image")
@@ -317,8 +241,7 @@ def lsun_bedroom(inputs: Inputs) -> Dataset:
             raise DatasetError(f"{path} holds {len(names)} images; too few to split")
         rest, test = names[:-held_out], names[-held_out:]
         splits = {"train": rest[:-held_out], "validation": rest[-held_out:], "test": test}
-        pictures = Pictures(path, functools.partial(read_lmdb, path))
-        return remark_on(fill(allocate, pictures, splits, {}, (3, 32, 32), 32, inputs.decoded.tell))
+        return remark_on(fill(allocate, path, read_lmdb(path), splits, (3, 32, 32), 32, inputs.decoded.tell))
 
     protocol = (
         "resized and cut to the centred square of 32×32; by key the last 10,000 test, the 10,000 before them validate"
@@ -327,15 +250,8 @@ def lsun_bedroom(inputs: Inputs) -> Dataset:
 
 
 def read_lmdb(path: Path, content: bool = True) -> Images:
-    """Yield the images in the data file of an LMDB environment, or without `content` their names alone.
-
-    Raises:
-        DatasetError: if lmdb is not installed, or it is no such file.
-    """
-    try:
-        import lmdb
-    except ModuleNotFoundError as error:
-        raise DatasetError(f'{path} needs lmdb, which is not installed: pip install "gebm-bench[lsun]"') from error
+    """Yield the images in the data file of an LMDB environment, or without `content` their names alone."""
+    lmdb = optional("lmdb", "lsun", path)
     try:
         with (
             lmdb.open(str(path), subdir=False, readonly=True, lock=False) as environment,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import pickle
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -33,32 +33,28 @@ class Record:
         self.state = state
 
 
+PANDAS = dict.fromkeys(("DataFrame", "BlockManager", "Index", "Int64Index", "RangeIndex"), Record) | {
+    "_new_Index": lambda _kind, made_from: Record(made_from)
+}
+OTHERS = {
+    ("numpy", "ndarray"): np.ndarray,
+    ("numpy", "dtype"): np.dtype,
+    ("numpy.core.multiarray", "_reconstruct"): lambda *_: np.empty(0),  # for the pickle to fill
+    ("numpy._core.multiarray", "_reconstruct"): lambda *_: np.empty(0),
+    ("_codecs", "encode"): lambda text, _: text.encode("latin1"),  # bytes that Python 3 wrote as text
+    ("__builtin__", "slice"): slice,
+    ("builtins", "slice"): slice,
+}
+
+
 class FrameUnpickler(pickle.Unpickler):
     """Resolves the names of a pickled data frame to inert records, and no others."""
 
-    PANDAS: ClassVar[dict[str, Any]] = {
-        "DataFrame": Record,
-        "BlockManager": Record,
-        "_new_Index": lambda _kind, made_from: Record(made_from),
-        "Index": Record,
-        "Int64Index": Record,
-        "RangeIndex": Record,
-    }
-    OTHERS: ClassVar[dict[tuple[str, str], Any]] = {
-        ("numpy", "ndarray"): np.ndarray,
-        ("numpy", "dtype"): np.dtype,
-        ("numpy.core.multiarray", "_reconstruct"): lambda *_: np.empty(0),  # for the pickle to fill
-        ("numpy._core.multiarray", "_reconstruct"): lambda *_: np.empty(0),  # for the pickle to fill
-        ("_codecs", "encode"): lambda text, _: text.encode("latin1"),  # bytes that Python 3 wrote as text
-        ("__builtin__", "slice"): slice,
-        ("builtins", "slice"): slice,
-    }
-
     def find_class(self, module: str, name: str) -> Any:
-        if (module, name) in self.OTHERS:
-            return self.OTHERS[module, name]
-        if module.partition(".")[0] == "pandas" and name in self.PANDAS:
-            return self.PANDAS[name]
+        if (module, name) in OTHERS:
+            return OTHERS[module, name]
+        if module.partition(".")[0] == "pandas" and name in PANDAS:
+            return PANDAS[name]
         raise pickle.UnpicklingError(f"it names {module}.{name}, which no data frame of numbers needs")
 
 
@@ -73,12 +69,11 @@ def read_frame(path: Path) -> tuple[list[str], Array]:
             frame = FrameUnpickler(file, encoding="latin1").load()
         blocks = frame.state.get("_data", frame.state.get("_mgr")).state[3]["0.14.1"]
         names = [str(name) for name in blocks["axes"][0].arguments[0]["data"]]
-        length = {block["values"].shape[1] for block in blocks["blocks"]}.pop()
-        values = np.full((length, len(names)), np.nan)
+        values = np.full((blocks["blocks"][0]["values"].shape[1], len(names)), np.nan)
         for block in blocks["blocks"]:
             values[:, block["mgr_locs"]] = block["values"].T
-    except (pickle.UnpicklingError, EOFError) as error:
-        raise DatasetError(f"{path} is not a pickled data frame that can be read safely: {error}") from error
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
-        raise DatasetError(f"{path} is not a data frame of numbers as pandas of 2014 to 2020 pickled it") from error
+    except (pickle.UnpicklingError, EOFError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise DatasetError(
+            f"{path} is not a data frame of numbers, pickled by pandas of 2014 to 2020, that can be read safely: {error}"
+        ) from error
     return names, values

@@ -13,20 +13,19 @@ import struct
 import warnings
 import zlib
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from bench.data import Array, DatasetError
-from bench.data.archives import members, readable
 from bench.data.decoded import Allocate, Tell, files_below
+from bench.data.reading import members, readable
 from bench.machine import cores
 
-__all__ = ["BROKEN", "Images", "Pictures", "Survey", "fill", "read_images", "remark_on", "survey", "to_pixels"]
+__all__ = ["BROKEN", "Images", "fill", "read_images", "remark_on", "survey", "to_pixels"]
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff")
 MOST_UNREADABLE = 0.01
@@ -43,31 +42,6 @@ Images = Iterable[tuple[str, bytes]]
 """Names and encoded content of images, in any order."""
 
 
-@dataclass(frozen=True)
-class Pictures:
-    """Encoded images: their file or folder, for messages, and what starts a pass over them."""
-
-    where: Path
-    read: Callable[[], Images]
-
-
-@dataclass(frozen=True)
-class Survey:
-    """What images there are, by their headers alone.
-
-    Arguments:
-        names: of those whose header can be read, sorted.
-        sizes: (width, height), as turned by EXIF → how many.
-        channels: 1 if all are grey, else 3.
-        unreadable: name → reason, of the others.
-    """
-
-    names: list[str]
-    sizes: Counter[tuple[int, int]]
-    channels: int
-    unreadable: dict[str, str]
-
-
 def read_images(where: Path) -> Images:
     """Yield the images below a folder, or in a tar or zip archive.
 
@@ -76,36 +50,36 @@ def read_images(where: Path) -> Images:
     """
     if where.is_dir():
         for path in files_below(where):
-            if is_image(name := path.relative_to(where).as_posix()):
-                try:
-                    yield name, path.read_bytes()
-                except OSError as error:
-                    raise DatasetError(f"{path} cannot be read: {error.strerror or error}") from error
+            if _is_image(name := path.relative_to(where).as_posix()):
+                with readable(path, "a file that can be read"):
+                    content = path.read_bytes()
+                yield name, content
         return
-    with readable(where):
-        for name, content in members(where):
-            if is_image(name):
-                yield PurePosixPath(name).as_posix(), content.read()
+    with members(where) as contents:
+        for name, file in contents:
+            if _is_image(name):
+                yield PurePosixPath(name).as_posix(), file.read()
 
 
-def is_image(name: str) -> bool:
+def _is_image(name: str) -> bool:
     """Return whether a name is that of an image, and not of a file that an operating system left behind."""
     parts = PurePosixPath(name).parts
     hidden = any((part.startswith(".") and part != ".") or part == "__MACOSX" for part in parts)
     return not hidden and name.lower().endswith(EXTENSIONS)
 
 
-def survey(pictures: Pictures, tell: Tell) -> Survey:
-    """Look at the headers of all images.
+def survey(where: Path, tell: Tell) -> tuple[list[str], Counter[tuple[int, int]], int, dict[str, str]]:
+    """Look at the headers of all images in a folder or an archive; a `DatasetError` if more than 1 % cannot be read.
 
-    Raises:
-        DatasetError: if there are none, or more than 1 % cannot be read.
+    Returns:
+        The sorted names of those whose header can be read; (width, height), as turned by EXIF → how many; the number of channels, 1 if all
+        are grey, else 3; and name → reason, of the others.
     """
     names: list[str] = []
     sizes: Counter[tuple[int, int]] = Counter()
     unreadable: dict[str, str] = {}
     grey = total = 0
-    for total, (name, content) in enumerate(pictures.read(), start=1):
+    for total, (name, content) in enumerate(read_images(where), start=1):
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # about what is odd in a file but can be read
@@ -115,12 +89,12 @@ def survey(pictures: Pictures, tell: Tell) -> Survey:
             grey += image.mode in GREY_MODES
             names.append(name)
         except BROKEN as error:
-            unreadable[name] = reason(error)
-        tell(f"{pictures.where.name}: looking", total, 0)
+            unreadable[name] = _reason(error)
+        tell(f"{where.name}: looking", total, 0)
     if not total:
-        raise DatasetError(f"no images in {pictures.where}; looked for {', '.join(EXTENSIONS)}")
-    refuse_too_many(pictures.where, unreadable, total)
-    return Survey(sorted(names), sizes, 1 if grey == len(names) else 3, unreadable)
+        raise DatasetError(f"no images in {where}; looked for {', '.join(EXTENSIONS)}")
+    _refuse_too_many(where, unreadable, total)
+    return sorted(names), sizes, 1 if grey == len(names) else 3, unreadable
 
 
 def to_pixels(content: bytes, channels: int, side: int = 0) -> Array:
@@ -149,77 +123,69 @@ def to_pixels(content: bytes, channels: int, side: int = 0) -> Array:
 
 def fill(
     allocate: Allocate,
-    pictures: Pictures,
+    where: Path,
+    images: Images,
     splits: Mapping[str, Sequence[str]],
-    classes: Mapping[str, int],
     shape: tuple[int, int, int],
     side: int,
     tell: Tell,
+    classes: Mapping[str, int] | None = None,
 ) -> dict[str, str]:
     """Decode images into 'SPLIT.images' and write their classes to 'SPLIT.labels'; rows of unreadable images are left out.
 
     Arguments:
         allocate: makes the arrays.
-        pictures: the images.
+        where: the file or folder that they are in, for messages.
+        images: all images, of which those in no split are skipped.
         splits: split → names of images, in the order of its rows.
-        classes: name → class number; empty where there are no classes.
         shape: of an image, (channels, height, width).
         side: height and width that they are resized to; 0 for images that have them already.
         tell: told how many are done.
+        classes: name → class number, where there are classes.
 
     Returns:
-        Name → reason, of the images that could not be decoded.
-
-    Raises:
-        DatasetError: if one is missing, or more than 1 % cannot be decoded.
+        Name → reason, of the images that could not be decoded; a `DatasetError` if these are more than 1 %, or one is missing.
     """
-    images = {split: allocate(f"{split}.images", (len(names), *shape), "u1") for split, names in splits.items()}
-    rows = {name: images[split][row] for split, names in splits.items() for row, name in enumerate(names)}
-    unreadable = decode(pictures, rows, side, tell)
+    arrays = {split: allocate(f"{split}.images", (len(names), *shape), "u1") for split, names in splits.items()}
+    rows = {name: arrays[split][row] for split, names in splits.items() for row, name in enumerate(names)}
+    unreadable = _decode(where, images, rows, side, tell)
     for split, names in splits.items():
         kept = [row for row, name in enumerate(names) if name not in unreadable]
         if len(kept) < len(names):
             fewer = allocate(f"{split}.images", (len(kept), *shape), "u1")
             for target, source in enumerate(kept):
-                fewer[target] = images[split][source]
+                fewer[target] = arrays[split][source]
         if classes:
             allocate(f"{split}.labels", (len(kept),), "i8")[:] = [classes[names[row]] for row in kept]
     return unreadable
 
 
-def decode(pictures: Pictures, rows: Mapping[str, Array], side: int, tell: Tell) -> dict[str, str]:
-    """Decode images into `rows`, views (channels, height, width) by name; images without a row are skipped.
-
-    Returns:
-        Name → reason, of those that could not be decoded; their rows are as they were.
-
-    Raises:
-        DatasetError: if one is missing, or more than 1 % cannot be decoded.
-    """
+def _decode(where: Path, images: Images, rows: Mapping[str, Array], side: int, tell: Tell) -> dict[str, str]:
+    """Decode images into `rows`, views (channels, height, width) by name; return name → reason, of those that could not be decoded."""
 
     def work(batch: list[tuple[str, bytes]]) -> dict[str, str]:
-        return {name: why for name, content in batch if (why := decode_into(rows[name], content, side))}
+        return {name: _decode_into(rows[name], content, side) for name, content in batch}
 
-    wanted = iter(named for named in pictures.read() if named[0] in rows)
+    wanted = iter(named for named in images if named[0] in rows)
     unreadable: dict[str, str] = {}
     done = 0
     with ThreadPoolExecutor(cores()) as pool:
-        pending: deque[tuple[int, Future[dict[str, str]]]] = deque()
+        pending: deque[Future[dict[str, str]]] = deque()
         while (batch := list(itertools.islice(wanted, BATCH))) or pending:
             if batch:
-                pending.append((len(batch), pool.submit(work, batch)))
+                pending.append(pool.submit(work, batch))
             if not batch or len(pending) > 4 * cores():  # read on while images are decoded, but not without end
-                size, future = pending.popleft()
-                unreadable |= future.result()
-                done += size
-                tell(f"{pictures.where.name}: decoding", done, len(rows))
+                decoded = pending.popleft().result()
+                unreadable |= {name: why for name, why in decoded.items() if why}
+                done += len(decoded)
+                tell(f"{where.name}: decoding", done, len(rows))
     if done < len(rows):
-        raise DatasetError(f"{pictures.where} lacks {len(rows) - done:,} of {len(rows):,} images that are asked for")
-    refuse_too_many(pictures.where, unreadable, len(rows))
+        raise DatasetError(f"{where} lacks {len(rows) - done:,} of {len(rows):,} images that are asked for")
+    _refuse_too_many(where, unreadable, len(rows))
     return unreadable
 
 
-def decode_into(row: Array, content: bytes, side: int) -> str:
+def _decode_into(row: Array, content: bytes, side: int) -> str:
     """Decode an image into an array (channels, height, width); return why it cannot be, '' where it can."""
     try:
         pixels = to_pixels(content, len(row), side)
@@ -227,31 +193,29 @@ def decode_into(row: Array, content: bytes, side: int) -> str:
             raise ValueError(f"{pixels.shape[2]}×{pixels.shape[1]}, not as its header says")
         row[:] = pixels
     except BROKEN as error:
-        return reason(error)
+        return _reason(error)
     return ""
 
 
-def refuse_too_many(where: Path, unreadable: Mapping[str, str], total: int) -> None:
-    """Raise a `DatasetError` if more than 1 % of `total` images are unreadable."""
+def _refuse_too_many(where: Path, unreadable: Mapping[str, str], total: int) -> None:
     if len(unreadable) > MOST_UNREADABLE * total:
         raise DatasetError(
-            f"{where}: {len(unreadable):,} of {total:,} images cannot be read, {some(unreadable)}; 1 % at most may be"
+            f"{where}: {len(unreadable):,} of {total:,} images cannot be read, {_some(unreadable)}; 1 % at most may be"
         )
 
 
 def remark_on(unreadable: Mapping[str, str]) -> str:
     """Return what the protocol says of images that were left out; '' where there are none."""
-    return f"{len(unreadable):,} unreadable images left out: {some(unreadable)}" if unreadable else ""
+    return f"{len(unreadable):,} unreadable images left out: {_some(unreadable)}" if unreadable else ""
 
 
-def some(unreadable: Mapping[str, str], most: int = 3) -> str:
-    """Name the first few."""
+def _some(unreadable: Mapping[str, str], most: int = 3) -> str:
     named = [f"{name} ({why})" for name, why in sorted(unreadable.items())[:most]]
     more = len(unreadable) - len(named)
     return ", ".join(named) + (f" and {more:,} more" if more else "")
 
 
-def reason(error: BaseException) -> str:
+def _reason(error: BaseException) -> str:
     """Return why an image could not be read, without the address of its bytes in memory."""
     text = "not an image" if isinstance(error, UnidentifiedImageError) else str(error).partition("\n")[0]
     return text or type(error).__name__

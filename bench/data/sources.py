@@ -55,40 +55,28 @@ def parse(text: str) -> Source:
     Raises:
         UnknownNameError: if there is no dataset of that name, or it has one fixed split and another is asked for.
     """
-    stem, at, number = text.rpartition("@")
-    split = 0
-    if at and number.isdecimal():
-        split = int(number)
-    else:
-        stem = text
+    stem, split = _number_behind("@", text)
     kind, colon, path = stem.partition(":")
     if colon:
         known = (*FILE_KINDS, *IMAGE_KINDS)
         if kind not in known:
             raise registry.UnknownNameError(f"no kind of file '{kind}' in '{text}'; {registry.closest(kind, known)}")
-        path, side = read_side(path, text) if kind in IMAGE_KINDS else (path, 0)
+        path, side = _number_behind("#", path) if kind in IMAGE_KINDS else (path, None)
         if not path:
             raise registry.UnknownNameError(f"'{text}' names no file; write {kind}:PATH")
-        return Source(kind, str(Path(path).expanduser().resolve()), split, side)
+        if side is not None and (not SIDES[0] <= side <= SIDES[1] or side % 8):
+            raise registry.UnknownNameError(
+                f"'{text}': a side is a multiple of 8 between {SIDES[0]} and {SIDES[1]}, such as {path}#32"
+            )
+        return Source(kind, str(Path(path).expanduser().resolve()), split or 0, side or 0)
     if "@" in stem:
         raise registry.UnknownNameError(f"'{text}': a split is a whole number, such as {stem.partition('@')[0]}@1")
-    if split and not registry.get("datasets", stem).seeded:
+    if not registry.get("datasets", stem).seeded and split:
         raise registry.UnknownNameError(f"dataset '{stem}' has one fixed split; write {stem}")
-    return Source("registered", registry.get("datasets", stem).name, split)
+    return Source("registered", stem, split or 0)
 
 
-def read_side(path: str, text: str) -> tuple[str, int]:
-    """Split a path from the side asked for behind it, 0 for none.
-
-    Raises:
-        UnknownNameError: if networks have no such side.
-    """
-    stem, mark, number = path.rpartition("#")
-    if not mark or not number.isdecimal():
-        return path, 0
-    side = int(number)
-    if not SIDES[0] <= side <= SIDES[1] or side % 8:
-        raise registry.UnknownNameError(
-            f"'{text}': a side is a multiple of 8 between {SIDES[0]} and {SIDES[1]}, such as {stem}#32"
-        )
-    return stem, side
+def _number_behind(mark: str, text: str) -> tuple[str, int | None]:
+    """Split a text from the whole number behind its last mark, None where there is none."""
+    stem, _, number = text.rpartition(mark)
+    return (stem, int(number)) if number.isdecimal() and len(number) < len(text) else (text, None)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from bench.data import Array, Dataset, DatasetError, Duplicates, TableFacts
+from bench.data.reading import readable
 
 __all__ = [
     "LEAST_ROWS",
@@ -78,15 +79,9 @@ def last_tenths(rows: Array, test: int | None = None, most_validation: int | Non
 
 
 def numbers(path: Path, columns: int, delimiter: str) -> Array:
-    """Return the rows of a text file of numbers below a line of names, (n, columns).
-
-    Raises:
-        DatasetError: if it is not of this form.
-    """
-    try:
+    """Return the rows of a text file of numbers below a line of names, (n, columns); a `DatasetError` if it is not of this form."""
+    with readable(path, "a table of numbers"):
         rows: Array = np.loadtxt(path, delimiter=delimiter, skiprows=1, ndmin=2)
-    except (ValueError, UnicodeDecodeError) as error:
-        raise DatasetError(f"{path} is not a table of numbers: {error}") from error
     if rows.shape[1] != columns:
         raise DatasetError(f"{path} has {rows.shape[1]} columns; expected {columns}")
     if len(rows) < LEAST_ROWS:
@@ -100,10 +95,8 @@ def read_npy(path: Path, columns: int | None = None) -> Array:
     Raises:
         DatasetError: if it is not of this form, or has not so many columns.
     """
-    try:
+    with readable(path, "a .npy file of numbers"):
         rows = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError, OSError, MemoryError) as error:
-        raise DatasetError(f"{path} is not a .npy file of numbers: {str(error).partition(chr(10))[0]}") from error
     if not isinstance(rows, np.ndarray):
         raise DatasetError(f"{path} holds an archive; expected numbers of shape (rows, columns)")
     if rows.ndim != 2 or rows.dtype.kind not in "fiub" or (columns is not None and rows.shape[1] != columns):
@@ -116,31 +109,28 @@ def read_npy(path: Path, columns: int | None = None) -> Array:
 
 def tabular(
     name: str,
-    splits: Mapping[str, Array],
+    rows: Mapping[str, Array],
+    affine: Affine | None = None,
     *,
     protocol: str,
     provenance: str,
     originals: Mapping[str, Array] | None = None,
     features: Sequence[str] = (),
-    log_det: float = 0.0,
     truth: str = "",
 ) -> Dataset:
-    """Return a tabular dataset of float32 rows; `originals` are the rows as in the file, among which equal ones are counted."""
-    width = splits["train"].shape[1]
+    """Return a tabular dataset of float32 values: rows, split → (n, d), as they are or mapped.
+
+    Equal rows are counted among `originals`, the rows as in the file, where `rows` are something else.
+    """
     facts = TableFacts(
-        features=tuple(features) or tuple(f"x{i}" for i in range(width)),
-        log_det=log_det,
-        duplicates=count_duplicates(originals or splits),
+        features=tuple(features) or tuple(f"x{i}" for i in range(rows["train"].shape[1])),
+        log_det=affine.log_det if affine else 0.0,
+        duplicates=count_duplicates(originals or rows),
         truth=truth,
     )
-    return Dataset(
-        name=name,
-        kind="tabular",
-        splits={split: np.ascontiguousarray(rows, dtype=np.float32) for split, rows in splits.items()},
-        protocol=protocol,
-        provenance=provenance,
-        table=facts,
-    )
+    values = {split: affine(each) if affine else each for split, each in rows.items()}
+    splits = {split: np.ascontiguousarray(each, dtype=np.float32) for split, each in values.items()}
+    return Dataset(name, "tabular", splits, protocol, provenance, table=facts)
 
 
 def count_duplicates(splits: Mapping[str, Array]) -> Duplicates:
@@ -151,8 +141,5 @@ def count_duplicates(splits: Mapping[str, Array]) -> Duplicates:
         split: pd.util.hash_pandas_object(pd.DataFrame(rows + 0.0), index=False)  # + 0: −0 and 0 are equal
         for split, rows in splits.items()
     }
-    return Duplicates(
-        total=int(pd.concat(keys.values()).duplicated().sum()),
-        within={split: int(found.duplicated().sum()) for split, found in keys.items()},
-        in_train={split: int(found.isin(keys["train"]).sum()) for split, found in keys.items() if split != "train"},
-    )
+    in_train = {split: int(key.isin(keys["train"]).sum()) for split, key in keys.items() if split != "train"}
+    return Duplicates(int(pd.concat(keys.values()).duplicated().sum()), in_train)

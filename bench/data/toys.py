@@ -7,41 +7,46 @@ paper's first figure), the truth on the support is the law of the data's coordin
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import numpy as np
 
 from bench.data import Array, Dataset, Inputs
+from bench.data.known_density import Bumps, on_circle
 from gebm.components import component
 
-__all__ = ["TOYS", "GaussianPosterior", "Mixture", "Spherical", "Toy", "dataset", "toy"]
+__all__ = ["TOYS", "GaussianPosterior", "Mixture", "Spherical", "Toy", "dataset"]
 
 SIZES = {"train": 4000, "validation": 1000, "test": 4000}
 
 
-class Toy(ABC):
-    """A law of data and a base's support. `frame` (coordinates, ambient) is where coordinate axes point in data space."""
+class Toy:
+    """A law of data and the support of a base whose latent is N(0, I)."""
 
     frame: Array
+    """(coordinates, ambient): where coordinate axes point in data space."""
+    offset: Array | float = 0.0
+    """(ambient,): how far the data stand beside the support."""
+    radius: float = 1.0
+    """Of the data, in units of the support's."""
 
     @property
-    @abstractmethod
     def latent(self) -> int:
-        """Dimension of the base's latent, which is N(0, I)."""
+        """Dimension of the base's latent."""
+        return int(self.frame.shape[0])
 
-    @abstractmethod
     def coordinates(self, count: int, rng: np.random.Generator) -> Array:
         """Draw the data's coordinate, (count, coordinates)."""
+        raise NotImplementedError
 
     def on_support(self, coordinates: Array) -> Array:
         """Return points of the base's support, (count, ambient)."""
         points: Array = coordinates @ self.frame
         return points
 
-    @abstractmethod
     def data(self, coordinates: Array) -> Array:
         """Return the data with these coordinates; on the support, or beside it."""
+        return self.radius * self.on_support(coordinates) + self.offset
 
 
 @dataclass(frozen=True)
@@ -69,9 +74,6 @@ class GaussianPosterior(Toy):
         draws: Array = variance * scales * observed + np.sqrt(variance) * rng.standard_normal((count, len(scales)))
         return draws
 
-    def data(self, coordinates: Array) -> Array:
-        return self.on_support(coordinates)
-
 
 @dataclass(frozen=True)
 class Mixture(Toy):
@@ -80,20 +82,10 @@ class Mixture(Toy):
     frame: Array
     centres: Array
     width: float
-    offset: Array
-
-    @property
-    def latent(self) -> int:
-        return int(self.centres.shape[1])
+    offset: Array | float = 0.0
 
     def coordinates(self, count: int, rng: np.random.Generator) -> Array:
-        chosen = rng.integers(len(self.centres), size=count)
-        draws: Array = self.centres[chosen] + self.width * rng.standard_normal((count, self.latent))
-        return draws
-
-    def data(self, coordinates: Array) -> Array:
-        points: Array = self.on_support(coordinates) + self.offset
-        return points
+        return Bumps(self.centres, self.width).sample(count, rng)
 
 
 @dataclass(frozen=True)
@@ -105,22 +97,13 @@ class Spherical(Toy):
     frame: Array
     concentration: float
     radius: float
-    offset: Array
-
-    @property
-    def latent(self) -> int:
-        return int(self.frame.shape[0])
+    offset: Array | float
 
     def coordinates(self, count: int, rng: np.random.Generator) -> Array:
         from scipy.stats import vonmises_fisher
 
-        axis = np.eye(self.latent)[0]
-        draws: Array = vonmises_fisher(axis, self.concentration).rvs(count, random_state=rng)
+        draws: Array = vonmises_fisher(np.eye(self.latent)[0], self.concentration).rvs(count, random_state=rng)
         return draws
-
-    def data(self, coordinates: Array) -> Array:
-        points: Array = self.radius * self.on_support(coordinates) + self.offset
-        return points
 
 
 def rotated(coordinates: int, ambient: int) -> tuple[Array, Array]:
@@ -129,29 +112,9 @@ def rotated(coordinates: int, ambient: int) -> tuple[Array, Array]:
     return axes[:coordinates], axes[coordinates]
 
 
-def moons() -> Array:
-    """Return centres along two interleaved half circles, around the origin."""
-    angle = np.linspace(0, np.pi, 32)
-    upper = np.stack([np.cos(angle), np.sin(angle)], 1)
-    return np.asarray(1.2 * (np.concatenate([upper, np.array([1.0, 0.5]) - upper]) - np.array([0.5, 0.25])))
-
-
-def circles(radii: tuple[float, ...]) -> Array:
-    """Return centres along circles, as many on each as its length asks for."""
-    parts = [np.linspace(0, 2 * np.pi, int(40 * radius), endpoint=False) for radius in radii]
-    rows = [r * np.stack([np.cos(a), np.sin(a)], 1) for r, a in zip(radii, parts, strict=True)]
-    return np.asarray(np.concatenate(rows))
-
-
-def toy(name: str) -> Toy:
-    """Return the toy of that name.
-
-    Raises:
-        KeyError: if there is none.
-    """
-    return TOYS[name]
-
-
+MOON = on_circle(np.linspace(0, np.pi, 32))
+MOONS = 1.2 * (np.concatenate([MOON, np.array([1.0, 0.5]) - MOON]) - np.array([0.5, 0.25]))
+RINGS = np.concatenate([r * on_circle(np.linspace(0, 2 * np.pi, int(40 * r), endpoint=False)) for r in (0.6, 1.7)])
 LINE, BESIDE_LINE = rotated(1, 3)
 CIRCLE, BESIDE_CIRCLE = rotated(2, 3)
 SPHERE, BESIDE_SPHERE = rotated(3, 4)
@@ -160,32 +123,20 @@ TOYS: dict[str, Toy] = {
     "line": Mixture(LINE, np.array([[-1.5], [1.5]]), 0.4, 0.5 * BESIDE_LINE),
     "circle": Spherical(CIRCLE, 2.0, 1.3, 0.3 * BESIDE_CIRCLE),
     "sphere": Spherical(SPHERE, 3.0, 1.3, 0.3 * BESIDE_SPHERE),
-    "two-moons": Mixture(np.eye(2), moons(), 0.12, np.zeros(2)),
-    "rings": Mixture(np.eye(2), circles((0.6, 1.7)), 0.12, np.zeros(2)),
+    "two-moons": Mixture(np.eye(2), MOONS, 0.12),
+    "rings": Mixture(np.eye(2), RINGS, 0.12),
 }
 
 
 @component("datasets", "rings", "Gaussian base in the plane, data on two rings", kind="toy")
 @component("datasets", "two-moons", "Gaussian base in the plane, data on two moons", kind="toy")
-@component(
-    "datasets", "sphere", "base on a sphere in R⁴, von Mises–Fisher data on a larger sphere beside it", kind="toy"
-)
-@component("datasets", "circle", "base on a circle in R³, von Mises data on a larger circle beside it", kind="toy")
+@component("datasets", "sphere", "base on a sphere in R⁴, von Mises–Fisher data on a larger one beside it", kind="toy")
+@component("datasets", "circle", "base on a circle in R³, von Mises data on a larger one beside it", kind="toy")
 @component("datasets", "line", "base on a line in R³, bimodal data on a line beside it", kind="toy")
-@component(
-    "datasets",
-    "gaussian-posterior",
-    "linear base, quadratic energy; the latent posterior is Gaussian in closed form",
-    kind="toy",
-)
+@component("datasets", "gaussian-posterior", "linear base, quadratic energy; Gaussian latent posterior", kind="toy")
 def dataset(inputs: Inputs) -> Dataset:
     """Draw the splits of a toy, once, with a fixed seed."""
-    found, rng = TOYS[inputs.name], np.random.default_rng(0)
-    splits = {split: found.data(found.coordinates(n, rng)).astype(np.float32) for split, n in SIZES.items()}
-    return Dataset(
-        name=inputs.label,
-        kind="toy",
-        splits=splits,
-        protocol="drawn once with seed 0: " + ", ".join(f"{n} {split}" for split, n in SIZES.items()),
-        provenance="made here from a law in closed form",
-    )
+    toy, rng = TOYS[inputs.name], np.random.default_rng(0)
+    splits = {split: toy.data(toy.coordinates(n, rng)).astype(np.float32) for split, n in SIZES.items()}
+    protocol = "drawn once with seed 0: " + ", ".join(f"{n} {split}" for split, n in SIZES.items())
+    return Dataset(inputs.label, "toy", splits, protocol, "made here from a law in closed form")

@@ -11,9 +11,8 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
+from bench.data import Dataset, TableFacts
 from bench.data.files import write_receipt
-
-ROWS = 400
 
 
 @pytest.fixture(scope="session")
@@ -26,16 +25,22 @@ def real_data() -> Path:
 
 @pytest.fixture
 def place(tmp_path: Path) -> Callable[..., Path]:
-    """Put a file into the data folder, made by a function of its path, and write its receipt."""
+    """Put a file into the data folder, of that content or made by a function of its path, and write its receipt."""
 
-    def put(name: str, make: Callable[[Path], object], verified: bool = True) -> Path:
+    def put(name: str, make: bytes | Callable[[Path], object], verified: bool = True) -> Path:
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        make(path)
+        path.write_bytes(make) if isinstance(make, bytes) else make(path)
         write_receipt(path, "a test", verified)
         return path
 
     return put
+
+
+def facts(dataset: Dataset) -> TableFacts:
+    """The facts about a table."""
+    assert dataset.table is not None
+    return dataset.table
 
 
 class OldPickler(pickle._Pickler):

@@ -5,14 +5,18 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from bench.data import DatasetError, load_dataset
 
+from .conftest import facts
+
 ROWS = np.random.default_rng(0).gamma(2.0, 1.0, (200, 3)) * [1, 10, 100]
-NAMES = ["a", "b", "c"]
+A, B, C = ROWS.T
+TAB, BLANK_LINES = "\t", "\n\n"
 
 
 def write_csv(path: Path, rows: np.ndarray = ROWS, header: str | None = "a,b,c", delimiter: str = ",") -> Path:
@@ -24,46 +28,44 @@ def write_csv(path: Path, rows: np.ndarray = ROWS, header: str | None = "a,b,c",
 def test_rows_are_shuffled_split_and_standardised_by_the_training_rows(tmp_path: Path) -> None:
     dataset = load_dataset(f"csv:{write_csv(tmp_path / 'my table.csv')}", None)
     assert (dataset.name, dataset.kind) == ("csv-my_table", "tabular")
-    assert {split: rows.shape for split, rows in dataset.splits.items()} == {
-        "train": (160, 3),
-        "validation": (20, 3),
-        "test": (20, 3),
-    }
+    assert [rows.shape for rows in dataset.splits.values()] == [(160, 3), (20, 3), (20, 3)]
     train = dataset.splits["train"]
     np.testing.assert_allclose(train.mean(axis=0), 0, atol=1e-6)
     np.testing.assert_allclose(train.std(axis=0), 1, atol=1e-6)
-    assert dataset.table is not None
-    assert dataset.table.features == ("a", "b", "c")
+    assert facts(dataset).features == ("a", "b", "c")
     rows = np.concatenate(list(dataset.splits.values()))
     order = np.argsort(rows[:, 0])
     scale = ROWS[np.argsort(ROWS[:, 0])]
     slope = np.ptp(scale, axis=0) / np.ptp(rows, axis=0)
     np.testing.assert_allclose(rows[order] * slope - scale, (rows[order] * slope - scale)[:1].repeat(200, 0), atol=1e-3)
-    assert dataset.table.log_det == pytest.approx(-np.log(slope).sum(), abs=1e-5)
+    assert facts(dataset).log_det == pytest.approx(-np.log(slope).sum(), abs=1e-5)
 
 
 def test_every_kind_of_file_gives_the_same_rows(tmp_path: Path) -> None:
-    pa, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
-    tab, blank = "\t", "\n"
     np.save(tmp_path / "t.npy", ROWS)
-    parquet.write_table(pa.table(dict(zip(NAMES, ROWS.T, strict=True))), tmp_path / "t.parquet")
+    write_parquet(tmp_path / "t.parquet", dict(zip("abc", ROWS.T, strict=True)))
     sources = [
         f"csv:{write_csv(tmp_path / 't.csv')}",
         f"csv:{write_csv(tmp_path / 'headless.csv', header=None)}",
-        f"csv:{write_csv(tmp_path / 'late.csv', header=blank + blank + 'a,b,c')}",
+        f"csv:{write_csv(tmp_path / 'late.csv', header=BLANK_LINES + 'a,b,c')}",
         f"csv:{write_csv(tmp_path / 'semicolons.csv', header='a;b;c', delimiter=';')}",
-        f"csv:{write_csv(tmp_path / 'tabs.txt', header=tab.join(NAMES), delimiter=tab)}",
+        f"csv:{write_csv(tmp_path / 'tabs.txt', header=TAB.join('abc'), delimiter=TAB)}",
         f"npy:{tmp_path / 't.npy'}",
         f"parquet:{tmp_path / 't.parquet'}",
     ]
-    assert len({load_dataset(source, None).digest for source in sources}) == 1
-    assert [load_dataset(source, None).name for source in sources][-2:] == ["npy-t", "parquet-t"]
+    found = [load_dataset(source, None) for source in sources]
+    assert len({dataset.digest for dataset in found}) == 1
+    assert [dataset.name for dataset in found][-2:] == ["npy-t", "parquet-t"]
+
+
+def write_parquet(path: Path, columns: dict[str, Any]) -> None:
+    pa, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    parquet.write_table(pa.table(columns), path)
 
 
 def test_numbers_and_truth_values_of_parquet_are_numbers(tmp_path: Path) -> None:
-    pa, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
     columns = {"whole": np.arange(200), "true": np.arange(200) % 3 == 0, "real": ROWS[:, 0].astype(np.float32)}
-    parquet.write_table(pa.table(columns), tmp_path / "t.parquet")
+    write_parquet(tmp_path / "t.parquet", columns)
     assert load_dataset(f"parquet:{tmp_path / 't.parquet'}", None).shape == (3,)
 
 
@@ -77,8 +79,7 @@ def test_a_split_number_is_another_shuffle(tmp_path: Path) -> None:
 
 def test_equal_rows_are_counted(tmp_path: Path) -> None:
     dataset = load_dataset(f"csv:{write_csv(tmp_path / 't.csv', np.concatenate([ROWS, ROWS[:50]]))}", None)
-    assert dataset.table is not None
-    assert dataset.table.duplicates.total == 50
+    assert facts(dataset).duplicates.total == 50
 
 
 def with_cell(text: str, row: int = 7) -> Callable[[Path], None]:
@@ -95,9 +96,6 @@ def with_cell(text: str, row: int = 7) -> Callable[[Path], None]:
 
 def with_columns(*columns: np.ndarray, header: str) -> Callable[[Path], None]:
     return lambda path: write_csv(path, np.column_stack(columns), header) and None
-
-
-A, B, C = ROWS.T
 
 
 @pytest.mark.parametrize(
@@ -166,14 +164,14 @@ def test_npy_files_of_another_form(tmp_path: Path) -> None:
 
 
 def test_parquet_files_of_another_form(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pa, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
     path = tmp_path / "t.parquet"
-    parquet.write_table(pa.table({"a": A, "colour": ["red"] * 200}), path)
-    with pytest.raises(DatasetError, match="column 'colour' holds string"):
-        load_dataset(f"parquet:{path}", None)
-    parquet.write_table(pa.table({"a": pa.array([None, *A[1:]]), "b": B}), path)
-    with pytest.raises(DatasetError, match="column 'a' has a value that is missing, in row 1"):
-        load_dataset(f"parquet:{path}", None)
+    for columns, message in (
+        ({"a": A, "colour": ["red"] * 200}, "column 'colour' holds string"),
+        ({"a": [None, *A[1:]], "b": B}, "column 'a' has a value that is missing, in row 1"),
+    ):
+        write_parquet(path, columns)
+        with pytest.raises(DatasetError, match=message):
+            load_dataset(f"parquet:{path}", None)
     path.write_bytes(b"nonsense")
     with pytest.raises(DatasetError, match="not a Parquet file"):
         load_dataset(f"parquet:{path}", None)

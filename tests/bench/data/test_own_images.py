@@ -26,7 +26,7 @@ def images(tmp_path: Path) -> Make:
     """Make a folder of PNGs: `per_class` in each of the classes."""
 
     def make(
-        classes: tuple[str, ...] = ("cat", "dog"), per_class: int = 60, side: int = 16, name: str = "mine"
+        classes: tuple[str, ...] = ("cat", "dog"), per_class: int = 50, side: int = 16, name: str = "mine"
     ) -> Path:
         folder = tmp_path / name
         for number, label in enumerate(classes):
@@ -43,23 +43,14 @@ def load(folder: Path, suffix: str = "", **options: object) -> Dataset:
 
 
 def test_class_folders_give_labels_and_every_image_is_in_one_split(images: Make) -> None:
-    dataset = load(images())
+    dataset = load(images(per_class=60))
     assert dataset.name == "folder-mine"
-    assert {split: values.shape for split, values in dataset.splits.items()} == {
-        "train": (96, 3, 16, 16),
-        "validation": (12, 3, 16, 16),
-        "test": (12, 3, 16, 16),
-    }
-    originals = {
-        pixels(16, 1000 * label + i).transpose(2, 0, 1).tobytes(): label for label in (0, 1) for i in range(60)
-    }
-    found = [
-        (image.tobytes(), label)
-        for split in dataset.splits
-        for image, label in zip(dataset.splits[split], dataset.labels[split], strict=True)
+    assert [values.shape for values in dataset.splits.values()] == [(n, 3, 16, 16) for n in (96, 12, 12)]
+    originals = [
+        (pixels(16, 1000 * label + i).transpose(2, 0, 1).tobytes(), label) for label in (0, 1) for i in range(60)
     ]
-    assert dict(found) == originals
-    assert len(found) == 120
+    found, labels = (np.concatenate(list(parts.values())) for parts in (dataset.splits, dataset.labels))
+    assert sorted(zip(map(bytes, found), labels, strict=True)) == sorted(originals)
 
 
 def test_seeds_and_contents_are_told_apart(images: Make, tmp_path: Path) -> None:
@@ -96,7 +87,7 @@ def test_a_tar_of_a_folder_is_the_same_dataset(images: Make, tmp_path: Path) -> 
 
 
 def test_images_without_classes_have_no_labels(images: Make) -> None:
-    assert load(images((".",), 120)).labels == {}
+    assert load(images((".",), 100)).labels == {}
 
 
 def png(image: Image.Image, **options: object) -> bytes:
@@ -105,27 +96,25 @@ def png(image: Image.Image, **options: object) -> bytes:
     return buffer.getvalue()
 
 
+def decoded(image: Image.Image, **options: object) -> np.ndarray:
+    """The pixels, (8, 8, 3), of a PNG of an image."""
+    return to_pixels(png(image, **options), 3).transpose(1, 2, 0)
+
+
 def test_pixels_become_rgb_as_documented() -> None:
     colour = Image.fromarray(pixels(8, 0))
-    assert np.array_equal(to_pixels(png(colour), 3), pixels(8, 0).transpose(2, 0, 1))
-    grey = to_pixels(png(colour.convert("L")), 3)
-    assert np.array_equal(grey[0], np.asarray(colour.convert("L")))
-    assert (grey == grey[0]).all()
-    clear = Image.new("RGBA", (8, 8), (200, 0, 0, 0))
-    assert (to_pixels(png(clear), 3) == 255).all(), "transparent is white"
-    half = to_pixels(png(Image.new("RGBA", (8, 8), (0, 0, 0, 128))), 3)
-    assert (half == 127).all()
+    assert np.array_equal(decoded(colour), pixels(8, 0))
+    grey = colour.convert("L")
+    assert (decoded(grey) == np.asarray(grey)[:, :, None]).all()
     palette = colour.quantize(4)
-    assert np.array_equal(to_pixels(png(palette), 3), np.asarray(palette.convert("RGB")).transpose(2, 0, 1))
-    with pytest.raises(ValueError, match="8 bits"):
-        to_pixels(png(Image.fromarray(np.zeros((8, 8), np.uint16))), 3)
-
-
-def test_exif_turns_an_image() -> None:
-    image = Image.fromarray(pixels(8, 0))
+    assert np.array_equal(decoded(palette), np.asarray(palette.convert("RGB")))
+    assert (decoded(Image.new("RGBA", (8, 8), (200, 0, 0, 0))) == 255).all(), "transparent is white"
+    assert (decoded(Image.new("RGBA", (8, 8), (0, 0, 0, 128))) == 127).all()
     exif = Image.Exif()
     exif[0x0112] = 3  # upside down
-    assert np.array_equal(to_pixels(png(image, exif=exif), 3), pixels(8, 0)[::-1, ::-1].transpose(2, 0, 1))
+    assert np.array_equal(decoded(colour, exif=exif), pixels(8, 0)[::-1, ::-1])
+    with pytest.raises(ValueError, match="8 bits"):
+        decoded(Image.fromarray(np.zeros((8, 8), np.uint16)))
 
 
 def test_sizes_that_differ_need_a_side(images: Make) -> None:
@@ -135,7 +124,7 @@ def test_sizes_that_differ_need_a_side(images: Make) -> None:
         load(folder)
     assert load(folder, "#8").shape == (3, 8, 8)
     assert load(folder, "#8").name == "folder-mine-8"
-    with pytest.raises(DatasetError, match=r"119 images are smaller than 24×24, such as 16×16"):
+    with pytest.raises(DatasetError, match=r"99 images are smaller than 24×24, such as 16×16"):
         load(folder, "#24")
 
 
@@ -186,7 +175,7 @@ def test_whatever_damage_an_image_is_read_or_refused(form: str) -> None:
     [
         (lambda folder: [path.unlink() for path in folder.rglob("*.png")], "is an empty folder"),
         (lambda folder: (folder / "bird").mkdir(), "bird is an empty folder"),
-        (lambda folder: [path.unlink() for path in folder.rglob("*[1-9].png")], "of 12 in all; 10 are needed"),
+        (lambda folder: [path.unlink() for path in folder.rglob("*[1-9].png")], "of 10 in all; 10 are needed"),
         (lambda folder: [path.rename(path.with_suffix(".txt")) for path in folder.rglob("*.png")], "no images in"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from bench.data import Dataset, DatasetError, load_dataset
 from bench.data.dkef import dithered
 from bench.data.maf import continuous_columns, uncorrelated_columns
 
-from .conftest import old_frame
+from .conftest import facts, old_frame
 
 Place = Callable[..., Path]
 RNG = np.random.default_rng(7)
@@ -23,7 +24,7 @@ def sizes(dataset: Dataset) -> tuple[int, ...]:
     return tuple(len(rows) for rows in dataset.splits.values())
 
 
-def reconstruct(dataset: Dataset) -> np.ndarray:
+def all_rows(dataset: Dataset) -> np.ndarray:
     return np.concatenate(list(dataset.splits.values())).astype(np.float64)
 
 
@@ -31,10 +32,9 @@ def test_redwine_is_the_published_protocol(real_data: Path) -> None:
     dataset = load_dataset("redwine", real_data)
     assert sizes(dataset) == (1296, 144, 159)
     assert dataset.shape == (11,)
-    assert dataset.table is not None
-    assert dataset.table.duplicates.total == 240
-    assert dataset.table.duplicates.in_train["test"] > 0
-    assert not dataset.table.unverified
+    assert facts(dataset).duplicates.total == 240
+    assert facts(dataset).duplicates.in_train["test"] > 0
+    assert not facts(dataset).unverified
     train = dataset.splits["train"].astype(np.float64)
     np.testing.assert_allclose(np.cov(train.T, ddof=0), np.eye(11), atol=1e-4)
     np.testing.assert_allclose(train.mean(axis=0), 0, atol=1e-5)
@@ -50,7 +50,7 @@ def test_redwine_rows_are_the_public_codes_in_its_order(real_data: Path) -> None
         gap = np.median(np.diff(np.unique(data[:, column])))
         data[:, column] += (np.random.rand(len(data)) * 2 - 1) * gap  # noqa: NPY002
     centred = data - data.mean(axis=0)
-    original = reconstruct(load_dataset("redwine-original@3", real_data))
+    original = all_rows(load_dataset("redwine-original@3", real_data))
     inverse = np.linalg.inv(np.cov(centred.T, ddof=0))
     np.testing.assert_allclose(
         np.square(original).sum(axis=1), np.einsum("ni,ij,nj->n", centred, inverse, centred), rtol=1e-4
@@ -63,10 +63,8 @@ def test_splits_of_different_seeds_differ_and_original_whitening_sees_the_test_r
     assert len({each.digest for each in (ours, first, second, original)}) == 4
     assert load_dataset("redwine@0", real_data).digest == ours.digest
     assert first.name == "redwine@1"
-    np.testing.assert_allclose(np.cov(reconstruct(original).T, ddof=0), np.eye(11), atol=1e-4)
-    assert ours.table is not None
-    assert original.table is not None
-    assert ours.table.log_det != original.table.log_det
+    np.testing.assert_allclose(np.cov(all_rows(original).T, ddof=0), np.eye(11), atol=1e-4)
+    assert facts(ours).log_det != facts(original).log_det
 
 
 def test_miniboone_small_is_mafs_validation_and_test_split(real_data: Path) -> None:
@@ -78,9 +76,7 @@ def test_miniboone_small_is_mafs_validation_and_test_split(real_data: Path) -> N
 
 def wine(path: Path, rows: int = 400) -> None:
     values = np.round(RNG.gamma(3.0, 1.0, (rows, 12)), 1)
-    path.write_text(
-        ";".join(f'"c{i}"' for i in range(12)) + "\n" + "\n".join(";".join(map(str, row)) for row in values)
-    )
+    np.savetxt(path, values, "%.1f", ";", header=";".join(f'"c{i}"' for i in range(12)), comments="")
 
 
 def test_whitewine_in_its_layout(place: Place, tmp_path: Path) -> None:
@@ -88,8 +84,7 @@ def test_whitewine_in_its_layout(place: Place, tmp_path: Path) -> None:
     dataset = load_dataset("whitewine", tmp_path)
     assert sizes(dataset) == (324, 36, 40)
     assert dataset.shape == (11,)
-    assert dataset.table is not None
-    assert dataset.table.unverified
+    assert facts(dataset).unverified
 
 
 def test_noise_fills_the_gap_between_values() -> None:
@@ -103,9 +98,8 @@ def parkinsons(path: Path) -> None:
     values = RNG.standard_normal((300, 22))
     for copy, of, sign in ((9, 8, 1), (12, 8, 1), (16, 15, -1), (20, 19, 1)):
         values[:, copy] = sign * values[:, of] + 0.01 * RNG.standard_normal(300)
-    path.write_text("subject#," + ",".join(f"c{i}" for i in range(1, 22)) + "\n")
-    with path.open("a") as file:
-        np.savetxt(file, values, delimiter=",")
+    header = "subject#," + ",".join(f"c{i}" for i in range(1, 22))
+    np.savetxt(path, values, delimiter=",", header=header, comments="")
 
 
 def test_parkinsons_drops_identifiers_and_correlated_columns(place: Place, tmp_path: Path) -> None:
@@ -141,9 +135,8 @@ def test_hepmass_in_both_protocols(
     kept = [i for i in range(27) if i not in (5, 9, 13, 17, 21, 22)]
     dataset = load_dataset("hepmass", tmp_path)
     assert sizes(dataset) == (540, 60, 280)
-    assert dataset.table is not None
-    assert dataset.table.features == tuple(f"f{i}" for i in kept)
-    assert not dataset.table.unverified
+    assert facts(dataset).features == tuple(f"f{i}" for i in kept)
+    assert not facts(dataset).unverified
     expected = (test[:, kept] - train[:, kept].mean(axis=0)) / train[:, kept].std(axis=0, ddof=1)
     np.testing.assert_allclose(dataset.splits["test"], expected, atol=1e-5)
     monkeypatch.setattr("bench.data.dkef.HEPMASS_TEST", 200)
@@ -158,9 +151,8 @@ def test_miniboone_in_both_protocols(place: Place, tmp_path: Path) -> None:
     dataset = load_dataset("miniboone", tmp_path)
     assert sizes(dataset) == (810, 90, 100)
     expected = (rows - rows[:900].mean(axis=0)) / rows[:900].std(axis=0)
-    np.testing.assert_allclose(reconstruct(dataset), expected, atol=1e-5)
-    assert dataset.table is not None
-    assert dataset.table.log_det == pytest.approx(-np.log(rows[:900].std(axis=0)).sum())
+    np.testing.assert_allclose(all_rows(dataset), expected, atol=1e-5)
+    assert facts(dataset).log_det == pytest.approx(-np.log(rows[:900].std(axis=0)).sum())
     assert sizes(load_dataset("miniboone-dkef", tmp_path)) == (810, 90, 100)
     assert load_dataset("miniboone-dkef-original", tmp_path).shape == (43,)
 
@@ -176,7 +168,7 @@ def test_power_is_what_the_public_code_makes(place: Place, tmp_path: Path) -> No
     expected = (data - data[:450].mean(axis=0)) / data[:450].std(axis=0)
     dataset = load_dataset("power", tmp_path)
     assert sizes(dataset) == (405, 45, 50)
-    np.testing.assert_allclose(reconstruct(dataset), expected, atol=1e-5)
+    np.testing.assert_allclose(all_rows(dataset), expected, atol=1e-5)
 
 
 def gas_columns(rows: int = 600) -> dict[str, np.ndarray]:
@@ -192,11 +184,10 @@ def test_gas_from_a_pickle_of_old_pandas(place: Place, tmp_path: Path) -> None:
     place("maf/gas/ethylene_CO.pickle", lambda path: old_frame(path, columns))
     dataset = load_dataset("gas", tmp_path)
     kept = [f"R{i}" for i in (1, 3, 4, 5, 6, 8, 9, 10)]
-    assert dataset.table is not None
-    assert dataset.table.features == tuple(kept)
+    assert facts(dataset).features == tuple(kept)
     assert sizes(dataset) == (486, 54, 60)
     raw = np.stack([columns[name] for name in kept], axis=1)
-    np.testing.assert_allclose(reconstruct(dataset), (raw - raw.mean(axis=0)) / raw.std(axis=0, ddof=1), atol=1e-5)
+    np.testing.assert_allclose(all_rows(dataset), (raw - raw.mean(axis=0)) / raw.std(axis=0, ddof=1), atol=1e-5)
 
 
 class Harmful:
@@ -211,42 +202,32 @@ class Harmful:
 
 def test_a_pickle_that_runs_something_is_refused_and_runs_nothing(place: Place, tmp_path: Path) -> None:
     witness = tmp_path / "witness"
-    place("maf/gas/ethylene_CO.pickle", lambda path: path.write_bytes(pickle.dumps(Harmful(witness))))
+    place("maf/gas/ethylene_CO.pickle", pickle.dumps(Harmful(witness)))
     with pytest.raises(DatasetError, match="can be read safely"):
         load_dataset("gas", tmp_path)
     assert not witness.exists()
     for content in (pickle.dumps([1, 2]), b"nonsense", b"", pickle.dumps({"_data": 1})):
-        place("maf/gas/ethylene_CO.pickle", lambda path, content=content: path.write_bytes(content))
+        place("maf/gas/ethylene_CO.pickle", content)
         with pytest.raises(DatasetError, match="ethylene_CO"):
             load_dataset("gas", tmp_path)
 
 
-def test_bsds300_is_as_it_is_in_the_file(place: Place, tmp_path: Path) -> None:
+def test_bsds300_is_as_it_is_in_the_file(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     h5py = pytest.importorskip("h5py")
-    splits = {
-        split: RNG.standard_normal((rows, 63)) for split, rows in (("train", 90), ("validation", 10), ("test", 20))
-    }
+    rows = {"train": 90, "validation": 10, "test": 20}
+    splits = {split: RNG.standard_normal((count, 63)) for split, count in rows.items()}
 
     def make(path: Path) -> None:
         with h5py.File(path, "w") as file:
-            for split, rows in splits.items():
-                file[split] = rows
+            file.update(splits)
 
     place("maf/BSDS300/BSDS300.hdf5", make)
     dataset = load_dataset("bsds300", tmp_path)
-    for split, rows in splits.items():
-        np.testing.assert_array_equal(dataset.splits[split], rows.astype(np.float32))
-    place("maf/BSDS300/BSDS300.hdf5", lambda path: path.write_bytes(b"not HDF5"))
+    for split, values in splits.items():
+        np.testing.assert_array_equal(dataset.splits[split], values.astype(np.float32))
+    place("maf/BSDS300/BSDS300.hdf5", b"not HDF5")
     with pytest.raises(DatasetError, match="HDF5 file of three splits"):
         load_dataset("bsds300", tmp_path)
-
-
-def test_a_missing_library_is_named_with_its_extra(
-    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import sys
-
-    place("maf/BSDS300/BSDS300.hdf5", lambda path: path.write_bytes(b""))
     monkeypatch.setitem(sys.modules, "h5py", None)
     with pytest.raises(DatasetError, match=r"pip install \"gebm-bench\[tabular\]\""):
         load_dataset("bsds300", tmp_path)
@@ -272,7 +253,7 @@ def test_files_that_are_not_there_are_named_with_the_remedy(name: str, root: str
 
 @pytest.mark.parametrize("content", [b"a;b\n1;x\n", b"a;b\n1;2\n", b"\xff\xfe\x00"])
 def test_files_of_another_form_are_refused_in_a_line(place: Place, tmp_path: Path, content: bytes) -> None:
-    place("winequality-white.csv", lambda path: path.write_bytes(content), verified=False)
+    place("winequality-white.csv", content, verified=False)
     with pytest.raises(DatasetError, match=r"winequality-white\.csv") as caught:
         load_dataset("whitewine", tmp_path)
     assert "\n" not in str(caught.value)

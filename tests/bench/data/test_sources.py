@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -90,10 +91,8 @@ def test_a_file_reaches_the_worker_and_the_next_campaign(
     monkeypatch.chdir(table.parent)
     selection = Selection(datasets=["csv:mine.csv", "csv:mine.csv@2"], models=["gan-ns"], seeds=[0])
     plans = make_plan(tiny, selection, Places(store.root, device="cpu"))
-    assert [(p.task.spec.dataset, p.task.source) for p in plans] == [
-        ("csv-mine", f"csv:{table}"),
-        ("csv-mine@2", f"csv:{table}@2"),
-    ]
+    assert [p.task.spec.dataset for p in plans] == ["csv-mine", "csv-mine@2"]
+    assert [p.task.source for p in plans] == [f"csv:{table}", f"csv:{table}@2"]
     assert plans[0].task.spec.identity != plans[1].task.spec.identity
     Campaign(tiny, "quick", plans[:1], store, 1).remember()
     monkeypatch.chdir("/")
@@ -107,12 +106,9 @@ def test_two_files_of_one_name_are_refused_together(table: Path, tiny: Suite) ->
     twin = table.parent / "other" / "mine.csv"
     twin.parent.mkdir()
     twin.write_bytes(table.read_bytes())
+    selection = Selection(datasets=[f"csv:{table}", f"csv:{twin}"], models=["gan-ns"])
     with pytest.raises(SuiteError, match="both called csv-mine"):
-        make_plan(
-            tiny,
-            Selection(datasets=[f"csv:{table}", f"csv:{twin}"], models=["gan-ns"]),
-            Places(table.parent / "store"),
-        )
+        make_plan(tiny, selection, Places(table.parent / "store"))
 
 
 def test_suites_may_name_files_and_splits(tiny_path: Path) -> None:
@@ -125,7 +121,6 @@ def test_suites_may_name_files_and_splits(tiny_path: Path) -> None:
 
 
 def test_completion_knows_files(table: Path) -> None:
-
     (table.parent / "folder").mkdir()
     assert own_files(f"csv:{table.parent}/") == [f"csv:{table.parent}/folder/", f"csv:{table}"]
     assert own_files(f"csv:{table.parent}/mi") == [f"csv:{table}"]
@@ -166,17 +161,16 @@ def test_the_command_line_says_it_in_a_line(
 def test_files_from_disk_are_taken_and_marked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BENCH_DATA", str(tmp_path / "data"))
     np.savetxt(tmp_path / "w.csv", np.random.default_rng(0).random((200, 12)), "%.2f", ";", header="names", comments="")
-    run = CliRunner().invoke
-    refused = run(main, ["data", "fetch", "redwine", "--from", str(tmp_path / "w.csv")])
-    assert refused.exit_code == 1
-    assert "not the official" in refused.output
-    taken = run(main, ["data", "fetch", "redwine", "--from", str(tmp_path / "w.csv"), "--accept-unverified"])
-    assert taken.exit_code == 0, taken.output
-    lines = {line.split()[0]: line for line in run(main, ["data", "list"]).output.splitlines()}
-    assert "UNVERIFIED" in lines["redwine"]
-    assert "absent" in lines["whitewine"]
-    assert "embedded" in lines["digits"]
-    assert "redwine" in run(main, ["data", "verify", "redwine"]).output
+    fetch = ["data", "fetch", "redwine", "--from", str(tmp_path / "w.csv")]
+    for arguments, code, message in (
+        (fetch, 1, "not the official"),
+        ([*fetch, "--accept-unverified"], 0, "redwine: winequality-red.csv"),
+        (["data", "list"], 0, "redwine +UNVERIFIED"),
+        (["data", "verify", "redwine"], 0, "redwine: no digest on record"),
+    ):
+        result = CliRunner().invoke(main, arguments)
+        assert result.exit_code == code, result.output
+        assert re.search(message, result.output), result.output
 
 
 def test_data_are_in_a_cache_of_the_user_unless_the_environment_says_where(
