@@ -139,7 +139,7 @@ def test_an_editable_installation_is_no_side_of_its_own(tmp_path: Path, monkeypa
     ("arguments", "environment", "message"),
     [
         (("--device", "cuda"), {"CUDA_VISIBLE_DEVICES": ""}, "no CUDA device is available"),
-        ((), {"BENCH_THREADS": "many"}, "BENCH_THREADS: 'many' is not a number of threads"),
+        ((), {"BENCH_THREADS": "many"}, "BENCH_THREADS'): 'many' is not a valid integer range"),
         (("--margin", "0.5"), {}, "0 <= margin < tolerance must hold"),
         (("--pairs", "2"), {}, "--pairs"),
         (("--minutes", "0"), {}, "--minutes"),
@@ -183,7 +183,8 @@ def test_correctness_is_judged_before_speed() -> None:
     old = {"new wrong": right, "old wrong": wrong, "both wrong": wrong, "right": right}
     new = {"new wrong": wrong, "old wrong": right, "both wrong": wrong, "right": right}
     found = Check(Design().up_to(3), [BenchmarkResult(name) for name in old])
-    found.judge_correctness(old, new)
+    for result in found.results:
+        result.judge_answers(old[result.name], new[result.name])
     verdicts = [Verdict.REGRESSED, Verdict.NOT_COMPARABLE, Verdict.NOT_COMPARABLE, None]
     assert [result.verdict for result in found.results] == verdicts
     asked: list[tuple[str, ...]] = []
