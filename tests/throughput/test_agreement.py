@@ -11,10 +11,9 @@ from typing import Any, NamedTuple
 
 import pytest
 import torch
-from scipy import stats
 from torch import Tensor
 
-from bench.track.timed.agreement import mean_gradient, statistics
+from bench.track.timed.agreement import mean_gradient, statistics, unequal
 from bench.track.timed.targets import beta_for, sngan
 from gebm import GEBM
 from gebm.samplers import HMC, MALA, ULA, Sampler, chain
@@ -52,7 +51,7 @@ def differing(model: GEBM, first: Outcome, second: Outcome) -> list[str]:
     """The statistics in which two sets of chains differ at LEVEL (Kolmogorov–Smirnov): those of `agreement`, and the acceptance."""
     slope = mean_gradient(model, torch.cat([first.z, second.z]))
     one, other = (statistics(model, each.z, slope) | {"acceptance": each.acceptance} for each in (first, second))
-    return [name for name in one if stats.ks_2samp(one[name], other[name]).pvalue < LEVEL / len(one)]
+    return unequal(one, other, LEVEL)
 
 
 @pytest.fixture(scope="module")

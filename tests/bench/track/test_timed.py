@@ -49,7 +49,7 @@ def test_quick_benchmarks_make_what_is_right(name: str) -> None:
 def test_the_law_of_every_sampler(rule: str, on: str) -> None:
     """30 comparisons of false-alarm rate 1e-4 each, at fixed seeds."""
     model, beta = target(on, "cpu")
-    assert differing(make_sampler(RULES[rule]), RULES[rule].steps, model.for_sampling(), model, beta, "cpu") == []
+    assert differing(make_sampler(rule), RULES[rule][2], model.for_sampling(), model, beta, "cpu") == []
 
 
 @dataclass(frozen=True)
@@ -100,8 +100,7 @@ def test_a_copy_with_other_energies_is_found_out() -> None:
         if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
             step = layer.weight.std()
             layer.weight.copy_(torch.round(layer.weight / step) * step)
-    rule = RULES["pcn"]
-    assert differing(make_sampler(rule), rule.steps, coarse, model, beta, "cpu")
+    assert differing(make_sampler("pcn"), RULES["pcn"][2], coarse, model, beta, "cpu")
 
 
 def test_a_broken_fast_sampler_fails_the_check_of_its_side(tmp_path: Path) -> None:
