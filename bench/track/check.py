@@ -120,10 +120,10 @@ class Check:
         verdicts = {result.verdict for result in self.results}
         return 1 if Verdict.REGRESSED in verdicts else 3 if Verdict.FAILED in verdicts else 0
 
-    def judge_versions(self, old: Mapping[str, str], new: Mapping[str, str]) -> None:
+    def judge_versions(self, old: Mapping[str, Mapping[str, Any]], new: Mapping[str, Mapping[str, Any]]) -> None:
         """Settle benchmarks whose own code changed between the sides; one that the old side does not know is compared."""
         for result in self.undecided:
-            if old.get(result.name, new[result.name]) != new[result.name]:
+            if old.get(result.name, new[result.name])["version"] != new[result.name]["version"]:
                 result.settle(Verdict.NOT_COMPARABLE, "the benchmark's own code changed between the sides")
 
     def draw_pair(self, timed: Measure) -> None:
@@ -181,8 +181,7 @@ def check_throughput(
     """
     deadline = time.monotonic() + 60 * minutes
     check = Check(design, [BenchmarkResult(name) for name in benchmarks])
-    own = {name: str(facts["version"]) for name, facts in benchmarks.items()}
-    check.judge_versions(own_versions(processes, sides[OLD]), own)
+    check.judge_versions(own_benchmarks(processes, sides[OLD]), benchmarks)
     if wanted := [result.name for result in check.undecided]:
         old, new = processes.checked((sides[OLD], sides[NEW]), wanted)
         for result in check.undecided:
@@ -192,13 +191,12 @@ def check_throughput(
     return check
 
 
-def own_versions(processes: Processes, checkout: Checkout) -> dict[str, str]:
-    """Return the versions of the benchmarks that a checkout itself defines; a file of benchmarks is the same for all sides."""
+def own_benchmarks(processes: Processes, checkout: Checkout) -> dict[str, dict[str, Any]]:
+    """Return the benchmarks that a checkout itself defines; a file of benchmarks is the same for all sides."""
     catalogue = checkout.root / "bench/track/timed/catalogue.py"
     if processes.file is None and catalogue.is_file():
         with contextlib.suppress(MeasuringError):
-            listed = dataclasses.replace(processes, file=catalogue).listed(checkout)
-            return {name: str(facts["version"]) for name, facts in listed.items()}
+            return dataclasses.replace(processes, file=catalogue).listed(checkout)
     return {}
 
 

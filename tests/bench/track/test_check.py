@@ -174,7 +174,8 @@ def test_help_imports_nothing_heavy() -> None:
 
 def test_a_changed_benchmark_is_not_compared_and_an_unknown_one_is() -> None:
     found = Check(Design(), [BenchmarkResult("same"), BenchmarkResult("changed"), BenchmarkResult("new")])
-    found.judge_versions({"same": "1", "changed": "1"}, {"same": "1", "changed": "2", "new": "1"})
+    one, two = {"version": "1"}, {"version": "2"}
+    found.judge_versions({"same": one, "changed": one}, {"same": one, "changed": two, "new": one})
     assert [result.verdict for result in found.results] == [None, Verdict.NOT_COMPARABLE, None]
 
 
