@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from bench.track.decide import POWER, Design, Verdict, judge
+from bench.track.decide import POWER, Design, Verdict, t_quantile, verdicts
 
-__all__ = ["Calibration", "ResampledChecks", "calibrate"]
+__all__ = ["Calibration", "calibrate", "resampled_verdicts"]
 
 CHECKS = 200
 OUTER = 30
@@ -70,54 +70,44 @@ def calibrate(log_ratios: Sequence[float], design: Design, benchmarks: int, seed
     d = np.asarray(log_ratios, dtype=np.float64)
     if len(d) < 3:
         raise ValueError(f"a calibration needs at least 3 pairs, got {len(d)}")
-    checks = ResampledChecks(design, benchmarks, np.random.default_rng(seed))
-    verdicts = checks.verdicts(d, 0.0, CHECKS * 5)
-    outer = [checks.rng.choice(d, len(d)) for _ in range(OUTER)]
-    rates = [checks.regressed(sample, 0.0) for sample in outer]
-    effects = [checks.detectable(sample) for sample in outer]
-    alarms = verdicts.count(Verdict.REGRESSED)
-    exact = stats.binomtest(alarms, len(verdicts)).proportion_ci(0.95)
-    low, high = np.quantile(rates, [0.025, 0.975])
+    rng = np.random.default_rng(seed)
+
+    def regressed(pairs: NDArray[np.float64], effect: float) -> float:
+        found = resampled_verdicts(pairs, math.log1p(effect), CHECKS, design, benchmarks, rng)
+        return float(np.mean(found == Verdict.REGRESSED))
+
+    def detectable(pairs: NDArray[np.float64]) -> float:
+        index = bisect.bisect_left(EFFECTS, POWER, key=lambda effect: regressed(pairs, effect))
+        return EFFECTS[index] if index < len(EFFECTS) else math.inf
+
+    found = resampled_verdicts(d, 0.0, CHECKS * 5, design, benchmarks, rng)
+    outer = [rng.choice(d, len(d)) for _ in range(OUTER)]
+    low, high = np.quantile([regressed(pairs, 0.0) for pairs in outer], [0.025, 0.975])
+    effects = [detectable(pairs) for pairs in outer]
+    alarms = int(np.sum(found == Verdict.REGRESSED))
+    exact = stats.binomtest(alarms, len(found)).proportion_ci(0.95)
     least, most = np.quantile(effects, 0.025, method="lower"), np.quantile(effects, 0.975, method="higher")
     return Calibration(
         len(d),
         float(d.std(ddof=1)),
-        (alarms / len(verdicts), float(min(exact.low, low)), float(max(exact.high, high))),
-        verdicts.count(Verdict.FINE) / len(verdicts),
-        (checks.detectable(d), float(least), float(most)),
+        (alarms / len(found), float(min(exact.low, low)), float(max(exact.high, high))),
+        float(np.mean(found == Verdict.FINE)),
+        (detectable(d), float(least), float(most)),
     )
 
 
-@dataclass(frozen=True)
-class ResampledChecks:
-    """Checks of one of several benchmarks, made of resampled pairs."""
-
-    design: Design
-    benchmarks: int
-    rng: np.random.Generator
-
-    def verdicts(self, d: NDArray[np.float64], effect: float, count: int) -> list[Verdict]:
-        """Return the verdicts of `count` checks on resampled pairs, their sides exchanged at random, an effect added."""
-        size = (count, self.design.looks[-1])
-        drawn = self.rng.choice(d, size) * self.rng.choice((-1.0, 1.0), size) + effect
-        return [self.verdict(row) for row in drawn.tolist()]
-
-    def verdict(self, d: Sequence[float]) -> Verdict:
-        """Return the verdict of one check, look by look."""
-        before, verdict = 0, Verdict.INCONCLUSIVE
-        for look in self.design.looks:
-            level = self.design.level(look, before, look == self.design.looks[-1], self.benchmarks)
-            verdict = judge(d[:look], level, self.design).verdict
-            if verdict is not Verdict.INCONCLUSIVE:
-                break
-            before = look
-        return verdict
-
-    def regressed(self, d: NDArray[np.float64], effect: float) -> float:
-        """Return the share of checks that call an effect on the log-ratio regressed."""
-        return self.verdicts(d, effect, CHECKS).count(Verdict.REGRESSED) / CHECKS
-
-    def detectable(self, d: NDArray[np.float64]) -> float:
-        """Return the smallest effect of the list that is caught often enough; infinite if none is."""
-        index = bisect.bisect_left(EFFECTS, POWER, key=lambda effect: self.regressed(d, math.log1p(effect)))
-        return EFFECTS[index] if index < len(EFFECTS) else math.inf
+def resampled_verdicts(
+    d: NDArray[np.float64], effect: float, count: int, design: Design, benchmarks: int, rng: np.random.Generator
+) -> NDArray[np.str_]:
+    """Return the verdicts of `count` checks on resampled pairs, their sides exchanged at random, an effect on the log-ratio added."""
+    size = (count, design.looks[-1])
+    drawn = rng.choice(d, size) * rng.choice((-1.0, 1.0), size) + effect
+    found, before = np.full(count, Verdict.INCONCLUSIVE, dtype="U16"), 0
+    for look in design.looks:
+        undecided = found == Verdict.INCONCLUSIVE
+        seen = drawn[undecided, :look]
+        level = design.level(look, before, look == design.looks[-1], benchmarks)
+        mean, reach = seen.mean(1), t_quantile(level, look - 1) * (seen.std(1, ddof=1) / math.sqrt(look))
+        found[undecided] = verdicts(mean - reach, mean + reach, design)
+        before = look
+    return found

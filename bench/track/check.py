@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import fnmatch
 import math
-import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ from typing import Any
 from bench.components.registry import UnknownNameError, closest
 from bench.track.checkouts import Checkout
 from bench.track.decide import FEWEST_PAIRS, Design, Judgement, Verdict, judge
-from bench.track.processes import Processes
+from bench.track.processes import MeasuringError, Processes
 from bench.track.turns import Measurement, measure, median_log_ratio
 
 __all__ = ["NEW", "OLD", "BenchmarkResult", "Check", "Measure", "Say", "check_throughput", "select"]
@@ -33,7 +34,7 @@ class BenchmarkResult:
         verdict: None while undecided.
         note: why it failed, is not comparable, or is wrong.
         judgement: the last look; None where there was none.
-        samples: seconds per step by side, a list per pair with one value per turn.
+        seconds: per step by side, a list per pair with one value per turn.
         details: what else the first process of each side answered.
     """
 
@@ -41,39 +42,42 @@ class BenchmarkResult:
     verdict: Verdict | None = None
     note: str = ""
     judgement: Judgement | None = None
-    samples: dict[str, list[list[float]]] = field(default_factory=lambda: {OLD: [], NEW: []})
+    seconds: dict[str, list[list[float]]] = field(default_factory=lambda: {OLD: [], NEW: []})
     details: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
     def log_ratios(self) -> list[float]:
         """log(new / old) of each pair, the median over its turns."""
-        return [median_log_ratio(old, new) for old, new in zip(self.samples[OLD], self.samples[NEW], strict=True)]
-
-    def seconds(self, side: str) -> float | None:
-        """Return the median over processes of the median seconds per step; None where nothing was measured."""
-        pairs = self.samples[side]
-        return statistics.median(map(statistics.median, pairs)) if pairs else None
+        return [median_log_ratio(old, new) for old, new in zip(self.seconds[OLD], self.seconds[NEW], strict=True)]
 
     def settle(self, verdict: Verdict, note: str) -> None:
         """Set the verdict, and why."""
         self.verdict, self.note = verdict, note
 
-    def fail(self, old: str, new: str) -> None:
-        """Settle a benchmark whose sides failed with these errors, or none; with an old side that fails there is nothing to compare."""
-        if new:
-            both = " (on the old side, too)" if old else ""
-            self.settle(Verdict.FAILED, f"fails on the new side{both}: {new}")
-        else:
-            self.settle(Verdict.NOT_COMPARABLE, f"fails on the old side: {old}")
+    def judge_answers(self, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+        """Settle what has an `error`, or `differs` from what is right: speed never without correctness.
+
+        With an old side that fails or is wrong there is nothing to compare.
+        """
+        was_wrong, wrong = (", ".join(answer.get("differs", ())) for answer in (old, new))
+        if "error" in new:
+            both = " (on the old side, too)" if "error" in old else ""
+            self.settle(Verdict.FAILED, f"fails on the new side{both}: {new['error']}")
+        elif "error" in old:
+            self.settle(Verdict.NOT_COMPARABLE, f"fails on the old side: {old['error']}")
+        elif was_wrong:
+            where = f"on both sides: {wrong}" if wrong else f"on the old side: {was_wrong}"
+            self.settle(Verdict.NOT_COMPARABLE, f"wrong {where}")
+        elif wrong:
+            self.settle(Verdict.REGRESSED, f"no longer right, whatever its speed: {wrong}")
 
     def add(self, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
         """Add a pair's timings."""
-        if "error" in old or "error" in new:
-            self.fail(old.get("error", ""), new.get("error", ""))
-            return
-        for side, timing in ((OLD, old), (NEW, new)):
-            self.samples[side].append(list(timing["seconds"]))
-            self.details.setdefault(side, {key: value for key, value in timing.items() if key != "seconds"})
+        self.judge_answers(old, new)
+        if self.verdict is None:
+            for side, timing in ((OLD, old), (NEW, new)):
+                self.seconds[side].append(list(timing["seconds"]))
+                self.details.setdefault(side, {key: value for key, value in timing.items() if key != "seconds"})
 
     def look(self, design: Design, before: int, last: bool, family: int) -> None:
         """Decide if the pairs so far allow it; the arguments are those of `Design.level`."""
@@ -116,29 +120,11 @@ class Check:
         verdicts = {result.verdict for result in self.results}
         return 1 if Verdict.REGRESSED in verdicts else 3 if Verdict.FAILED in verdicts else 0
 
-    def judge_versions(self, old: Mapping[str, str], new: Mapping[str, str]) -> None:
+    def judge_versions(self, old: Mapping[str, Mapping[str, Any]], new: Mapping[str, Mapping[str, Any]]) -> None:
         """Settle benchmarks whose own code changed between the sides; one that the old side does not know is compared."""
         for result in self.undecided:
-            if old.get(result.name, new[result.name]) != new[result.name]:
+            if old.get(result.name, new[result.name])["version"] != new[result.name]["version"]:
                 result.settle(Verdict.NOT_COMPARABLE, "the benchmark's own code changed between the sides")
-
-    def judge_correctness(self, old: Mapping[str, Mapping[str, Any]], new: Mapping[str, Mapping[str, Any]]) -> None:
-        """Settle benchmarks that fail or make the wrong thing: speed never without correctness.
-
-        Arguments:
-            old, new: by benchmark, the statistics that are wrong (`differs`), or `error`.
-        """
-        for result in self.undecided:
-            before, after = old[result.name], new[result.name]
-            was_wrong, wrong = (", ".join(answer.get("differs", ())) for answer in (before, after))
-            if "error" in before or "error" in after:
-                result.fail(before.get("error", ""), after.get("error", ""))
-            elif wrong and was_wrong:
-                result.settle(Verdict.NOT_COMPARABLE, f"wrong on both sides: {wrong}")
-            elif wrong:
-                result.settle(Verdict.REGRESSED, f"no longer right, whatever its speed: {wrong}")
-            elif was_wrong:
-                result.settle(Verdict.NOT_COMPARABLE, f"wrong on the old side: {was_wrong}")
 
     def draw_pair(self, timed: Measure) -> None:
         """Time one process of each side on what is undecided; which is first alternates."""
@@ -188,28 +174,30 @@ def check_throughput(
     minutes: float,
     say: Say,
 ) -> Check:
-    """Check the new side against the old one.
-
-    Arguments:
-        processes: how to measure.
-        sides: "old" and "new".
-        benchmarks: of `select` on the new side.
-        design: the rule.
-        minutes: the time budget, the checks of correctness included.
-        say: called with a line about how it goes.
+    """Check the new side against the old one: the benchmarks of `select`, in that many minutes, the checks of correctness included.
 
     Raises:
         MeasuringError: if a side cannot be measured at all.
     """
     deadline = time.monotonic() + 60 * minutes
     check = Check(design, [BenchmarkResult(name) for name in benchmarks])
-    own = {name: str(facts["version"]) for name, facts in benchmarks.items()}
-    check.judge_versions(processes.own_versions(sides[OLD]), own)
+    check.judge_versions(own_benchmarks(processes, sides[OLD]), benchmarks)
     if wanted := [result.name for result in check.undecided]:
-        check.judge_correctness(*processes.checked((sides[OLD], sides[NEW]), wanted))
+        old, new = processes.checked((sides[OLD], sides[NEW]), wanted)
+        for result in check.undecided:
+            result.judge_answers(old[result.name], new[result.name])
     say(f"{len(check.undecided)} of {len(check.results)} benchmarks are right on both sides and can be compared")
     check.run(lambda order, names: measure(processes, {side: sides[side] for side in order}, names), deadline, say=say)
     return check
+
+
+def own_benchmarks(processes: Processes, checkout: Checkout) -> dict[str, dict[str, Any]]:
+    """Return the benchmarks that a checkout itself defines; a file of benchmarks is the same for all sides."""
+    catalogue = checkout.root / "bench/track/timed/catalogue.py"
+    if processes.file is None and catalogue.is_file():
+        with contextlib.suppress(MeasuringError):
+            return dataclasses.replace(processes, file=catalogue).listed(checkout)
+    return {}
 
 
 def select(processes: Processes, checkout: Checkout, patterns: Sequence[str], full: bool) -> dict[str, dict[str, Any]]:
@@ -223,9 +211,10 @@ def select(processes: Processes, checkout: Checkout, patterns: Sequence[str], fu
     for pattern in patterns:
         if not fnmatch.filter(known, pattern):
             raise UnknownNameError(f"no benchmark '{pattern}'; {closest(pattern, known)}")
-    if patterns:
-        return {name: known[name] for name in known if any(fnmatch.fnmatch(name, pattern) for pattern in patterns)}
-    chosen = {name: facts for name, facts in known.items() if full or facts["quick"]}
-    if not chosen:
+    if not (patterns or full or any(facts["quick"] for facts in known.values())):
         raise UnknownNameError("none of these benchmarks is quick; add --full, or name some with --only")
-    return chosen
+    return {
+        name: facts
+        for name, facts in known.items()
+        if any(fnmatch.fnmatch(name, pattern) for pattern in patterns) or (not patterns and (full or facts["quick"]))
+    }

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import shutil
-import signal
 import subprocess
 import tarfile
 import tempfile
@@ -16,9 +15,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-__all__ = ["INSTALLED", "Checkout", "CheckoutError", "git", "interruptible", "last_line", "opened", "working_tree"]
+__all__ = ["INSTALLED", "Checkout", "CheckoutError", "git", "opened", "working_tree"]
 
 INSTALLED = "installed"
 
@@ -44,8 +42,8 @@ class Checkout:
     dirty: bool = False
 
     def __str__(self) -> str:
-        name = f"{self.label} ({self.commit[:12]})" if self.commit and self.label != self.commit[:12] else self.label
-        return name + (" with uncommitted changes" if self.dirty else "")
+        commit = f" ({self.commit[:12]})" if self.commit and self.label != self.commit[:12] else ""
+        return f"{self.label}{commit}{' with uncommitted changes' if self.dirty else ''}"
 
 
 def working_tree(folder: Path) -> Checkout:
@@ -60,7 +58,7 @@ def working_tree(folder: Path) -> Checkout:
         raise CheckoutError(
             f"{root} does not hold the package gebm; run this in a checkout of it, or name one with --repo"
         )
-    commit = git(root, "rev-parse", "--verify", "--quiet", "HEAD^{commit}") if top is not None else None
+    commit = commit_of("HEAD", root) if top is not None else None
     return Checkout("working tree", root, commit, bool(commit and git(root, "status", "--porcelain")))
 
 
@@ -75,44 +73,25 @@ def opened(against: str, new: Checkout) -> Iterator[Checkout]:
     Raises:
         CheckoutError: if there is no such thing, naming what would be right.
     """
-    if against == INSTALLED:
-        yield installed()
-        return
-    commit = None
-    if new.commit is not None and not against.startswith("-"):
-        commit = git(new.root, "rev-parse", "--verify", "--quiet", f"{against}^{{commit}}")
+    commit = commit_of(against, new.root) if new.commit is not None and against != INSTALLED else None
     if commit is None:
-        yield from_folder(against, new)
+        yield installed() if against == INSTALLED else from_folder(against, new)
         return
     if git(new.root, "cat-file", "-e", f"{commit}:gebm") is None:
         raise CheckoutError(f"'{against}' ({commit[:12]}) does not hold the package gebm yet; take a later revision")
     with tempfile.TemporaryDirectory(prefix="bench-track-") as folder:
-        root = Path(folder)
-        unpack(new.root, commit, root)
-        yield Checkout(against, root.resolve(), commit)
-
-
-def unpack(repository: Path, commit: str, root: Path) -> None:
-    """Write the files of a commit to `root`; the repository itself is left untouched.
-
-    Raises:
-        CheckoutError: if git cannot read the commit.
-    """
-    archive = root / ".tar"
-    done = run_git(repository, "archive", "--format=tar", f"--output={archive}", commit)
-    if done.returncode:
-        raise CheckoutError(f"git cannot read {commit[:12]}: {last_line(done.stderr)}")
-    with tarfile.open(archive) as files:
-        files.extractall(root, filter="data")
-    archive.unlink()
+        root = Path(folder).resolve()
+        archive = root / ".tar"
+        if git(new.root, "archive", "--format=tar", f"--output={archive}", commit) is None:
+            raise CheckoutError(f"git cannot unpack '{against}' ({commit[:12]}) into {root}")
+        with tarfile.open(archive) as files:
+            files.extractall(root, filter="data")
+        archive.unlink()
+        yield Checkout(against, root, commit)
 
 
 def from_folder(against: str, new: Checkout) -> Checkout:
-    """Return a folder as the old side, for what is not a revision.
-
-    Raises:
-        CheckoutError: if the folder does not hold the library, naming what would be right.
-    """
+    """Return a folder as the old side, for what is not a revision."""
     if (Path(against) / "gebm").is_dir():
         return Checkout(against, Path(against).resolve())
     wrong = f"; the folder {against} does not hold the package gebm" if Path(against).is_dir() else ""
@@ -126,11 +105,7 @@ def from_folder(against: str, new: Checkout) -> Checkout:
 
 
 def installed() -> Checkout:
-    """Return the version installed in this Python.
-
-    Raises:
-        CheckoutError: if there is none, or an editable one, whose code is some working tree's.
-    """
+    """Return the version installed in this Python."""
     try:
         distribution = importlib.metadata.distribution("gebm-bench")
     except importlib.metadata.PackageNotFoundError as error:
@@ -145,36 +120,16 @@ def installed() -> Checkout:
     return Checkout(f"gebm-bench {distribution.version}", root.resolve())
 
 
-@contextmanager
-def interruptible() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP end the block as Ctrl-C does, so that it cleans up."""
-
-    def stop(_number: int, _frame: Any) -> None:
-        raise KeyboardInterrupt
-
-    previous = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+def commit_of(revision: str, repository: Path) -> str | None:
+    """Return the full hash of a revision, if there is one."""
+    if revision.startswith("-"):
+        return None
+    return git(repository, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}")
 
 
 def git(folder: Path, *arguments: str) -> str | None:
     """Return git's output, or None if it fails or is not installed."""
-    done = run_git(folder, *arguments)
+    if (tool := shutil.which("git")) is None:
+        return None
+    done = subprocess.run([tool, "-C", str(folder), *arguments], capture_output=True, text=True, check=False)  # noqa: S603
     return done.stdout.strip() if done.returncode == 0 else None
-
-
-def run_git(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run git in a folder; a missing git looks like a failure."""
-    tool = shutil.which("git")
-    if tool is None:
-        return subprocess.CompletedProcess(arguments, 127, "", "git is not installed")
-    return subprocess.run([tool, "-C", str(folder), *arguments], capture_output=True, text=True, check=False)  # noqa: S603
-
-
-def last_line(text: str) -> str:
-    """Return the last line that is not blank."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1] if lines else "no reason given"

@@ -28,9 +28,10 @@ from enum import StrEnum
 from functools import cache
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-__all__ = ["Design", "Judgement", "Verdict", "judge"]
+__all__ = ["Design", "Judgement", "Verdict", "judge", "t_quantile", "verdicts"]
 
 FEWEST_PAIRS = 3
 POWER = 0.8
@@ -128,18 +129,18 @@ def judge(log_ratios: Sequence[float], level: float, design: Design) -> Judgemen
         raise ValueError(f"a decision needs at least {FEWEST_PAIRS} finite log-ratios, got {list(log_ratios)}")
     mean, error = float(d.mean()), float(d.std(ddof=1)) / math.sqrt(len(d))
     reach = t_quantile(level, len(d) - 1) * error
-    lower, upper, margin = mean - reach, mean + reach, math.log1p(design.margin)
-    if lower > margin:
-        verdict = Verdict.REGRESSED
-    elif upper < -margin:
-        verdict = Verdict.IMPROVED
-    elif upper < math.log1p(design.tolerance):
-        verdict = Verdict.FINE
-    else:
-        verdict = Verdict.INCONCLUSIVE
-    detectable = margin + reach + t_quantile(1 - POWER, len(d) - 1) * error
+    lower, upper = mean - reach, mean + reach
+    verdict = Verdict(str(verdicts(lower, upper, design)))
+    detectable = math.log1p(design.margin) + reach + t_quantile(1 - POWER, len(d) - 1) * error
     ratio, low, high = (math.exp(min(value, 700.0)) for value in (mean, lower, upper))
     return Judgement(verdict, ratio, low, high, math.expm1(min(detectable, 700.0)), len(d), level)
+
+
+def verdicts(lower: ArrayLike, upper: ArrayLike, design: Design) -> NDArray[np.str_]:
+    """Return the verdict on each pair of bounds on the log-ratio."""
+    low, high, margin = np.asarray(lower), np.asarray(upper), math.log1p(design.margin)
+    cases = [low > margin, high < -margin, high < math.log1p(design.tolerance)]
+    return np.select(cases, [Verdict.REGRESSED, Verdict.IMPROVED, Verdict.FINE], Verdict.INCONCLUSIVE)
 
 
 @cache

@@ -28,15 +28,11 @@ from bench.track.checkouts import Checkout, CheckoutError, git
 from bench.track.processes import Processes
 from bench.track.turns import measure
 
-__all__ = ["SCHEMA", "HistoryError", "add", "draw", "machine_name", "read", "record", "trend"]
+__all__ = ["SCHEMA", "add", "draw", "machine_name", "read", "record", "trend"]
 
 SCHEMA = 1
 RECENT = 5
 """The trend compares this many of the latest recordings with those before."""
-
-
-class HistoryError(RuntimeError):
-    """The history cannot be written, or there is none."""
 
 
 def record(processes: Processes, checkout: Checkout, names: Sequence[str], count: int, say: Say) -> dict[str, Any]:
@@ -63,12 +59,13 @@ def record(processes: Processes, checkout: Checkout, names: Sequence[str], count
         measured = measure(processes, {NEW: checkout}, wanted)[NEW]
         environments.append(measured.environment)
         for name, timing in measured.timings.items():
-            earlier = kept[name].get("seconds", [])
-            failed = "error" in timing
-            kept[name] = {"error": timing["error"]} if failed else timing | {"seconds": [*earlier, timing["seconds"]]}
+            seconds = [*kept[name].get("seconds", []), timing.get("seconds")]
+            kept[name] = {"error": timing["error"]} if "error" in timing else timing | {"seconds": seconds}
         say(f"process {number + 1} of {count}")
     environment = environments[0] if environments else {}
     return {
+        "schema": SCHEMA,
+        "kind": "recording",
         "machine": machine_name(environment, processes.device),
         "commit": checkout.commit,
         "commit_time": float(git(checkout.root, "show", "--no-patch", "--format=%ct", checkout.commit) or 0),
@@ -76,7 +73,7 @@ def record(processes: Processes, checkout: Checkout, names: Sequence[str], count
         "recorded": time.time(),
         "device": processes.device,
         "environment": environment,
-        "ends": [each.get("clocks", {}) for each in environments],
+        "ends": [each["clocks"] for each in environments],
         "benchmarks": kept,
     }
 
@@ -97,68 +94,53 @@ def machine_name(environment: Mapping[str, Any], device: str) -> str:
 
 
 def add(folder: Path, recording: Mapping[str, Any]) -> Path:
-    """Add a recording, and return where it went.
+    """Add a recording, and return where it went; what was there is untouched.
 
     Raises:
-        HistoryError: if it cannot be written; what was there is untouched.
+        OSError: if it cannot be written.
     """
     place = folder / str(recording["machine"])
+    place.mkdir(parents=True, exist_ok=True)
     stem = f"{int(recording['commit_time']):010d}-{recording['commit'][:12]}"
-    try:
-        place.mkdir(parents=True, exist_ok=True)
-        names = (f"{stem}{f'-{number}' if number > 1 else ''}.json" for number in itertools.count(1))
-        path = next(place / name for name in names if not (place / name).exists())
-        write_json(path, {"schema": SCHEMA, "kind": "recording", **recording})
-    except OSError as error:
-        raise HistoryError(f"cannot write to the history {folder}: {error.strerror or error}") from error
+    names = (f"{stem}{f'-{number}' if number > 1 else ''}.json" for number in itertools.count(1))
+    path = next(place / name for name in names if not (place / name).exists())
+    write_json(path, recording)
     return path
 
 
 def read(folder: Path) -> tuple[pd.DataFrame, list[str]]:
     """Return one row per recording and benchmark that was timed, in the order of commits, and a sentence per unusable file.
 
-    Columns: machine, file, time (of the commit), recorded, benchmark, unit, version, rate (units per second).
-
-    Raises:
-        HistoryError: if there is no history.
+    Columns: machine, file, time (of the commit), recorded, benchmark, unit, version, rate (units per second, by the median over processes
+    of the median over turns).
     """
-    if not folder.is_dir():
-        raise HistoryError(f"no history at {folder}; `bench track record --history {folder}` begins one")
-    rows, problems = [], []
+    rows: list[dict[str, Any]] = []
+    problems = []
     for path in sorted(folder.glob("*/*.json")):
         try:
             recording = json.loads(path.read_text(encoding="utf-8"))
-            if recording["schema"] == SCHEMA:
-                rows += points(path, recording)
-            else:
+            if recording["schema"] != SCHEMA:
                 problems.append(f"{path} has schema {recording['schema']}, this version reads {SCHEMA}; left out")
+                continue
+            head = {"machine": recording["machine"], "file": path.name, "time": float(recording["commit_time"])}
+            head["recorded"] = recording.get("recorded", 0.0)
+            timed = {name: timing for name, timing in recording["benchmarks"].items() if timing.get("seconds")}
+            rows += [
+                head
+                | {"benchmark": name, "unit": timing["unit"], "version": timing["version"]}
+                | {"rate": timing["amount"] / statistics.median(map(statistics.median, timing["seconds"]))}
+                for name, timing in timed.items()
+            ]
         except (OSError, ValueError, KeyError, TypeError) as error:
             problems.append(f"{path} cannot be read ({type(error).__name__}); left out")
     frame = pd.DataFrame(rows, columns=["machine", "file", "time", "recorded", "benchmark", "unit", "version", "rate"])
     return frame.sort_values(["time", "recorded"], kind="stable", ignore_index=True), problems
 
 
-def points(path: Path, recording: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the rows of one recording; failed measurements have none."""
-    head = {"machine": recording["machine"], "file": path.name, "time": float(recording["commit_time"])}
-    return [
-        head
-        | {"recorded": recording.get("recorded", 0.0), "benchmark": name, "unit": timing["unit"]}
-        | {"version": timing["version"], "rate": timing["amount"] / median_of_medians(timing["seconds"])}
-        for name, timing in recording["benchmarks"].items()
-        if timing.get("seconds")
-    ]
-
-
-def median_of_medians(samples: Sequence[Sequence[float]]) -> float:
-    """Return the median over processes of the median over turns."""
-    return statistics.median(map(statistics.median, samples))
-
-
-def current(machine: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """Return by benchmark the rows measured with its latest version: what can be compared."""
-    groups = machine.groupby("benchmark", sort=False)
-    return {str(name): rows.loc[rows["version"] == rows["version"].iloc[-1]] for name, rows in groups}
+def comparable(machine: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Return by benchmark the rows measured with its latest version."""
+    latest = machine["version"] == machine.groupby("benchmark")["version"].transform("last")
+    return {str(name): rows for name, rows in machine[latest].groupby("benchmark", sort=False)}
 
 
 def trend(machine: pd.DataFrame) -> pd.DataFrame:
@@ -169,7 +151,7 @@ def trend(machine: pd.DataFrame) -> pd.DataFrame:
     from scipy import stats
 
     summaries = {}
-    for name, rows in current(machine).items():
+    for name, rows in comparable(machine).items():
         before, recent = rows["rate"].iloc[:-RECENT], rows["rate"].iloc[-RECENT:]
         summary = {"rate": recent.iloc[-1], "unit": f"{rows['unit'].iloc[-1]}/s", "points": len(rows)}
         if len(before) >= RECENT:
@@ -181,19 +163,15 @@ def trend(machine: pd.DataFrame) -> pd.DataFrame:
 
 def draw(machine: pd.DataFrame, path: Path) -> None:
     """Draw one panel per benchmark: units per second by date of the commit, and their rolling median."""
-    import matplotlib as mpl
+    from matplotlib.figure import Figure
 
-    mpl.use("Agg")
-    import matplotlib.pyplot as plt
-
-    benchmarks = current(machine)
-    figure, axes = plt.subplots(-(-len(benchmarks) // 2), 2, figsize=(12, 2 + len(benchmarks)), squeeze=False)
+    benchmarks = comparable(machine)
+    figure = Figure(figsize=(12, 2 + len(benchmarks)), layout="tight")
+    axes = figure.subplots(-(-len(benchmarks) // 2), 2, squeeze=False)
     for place, (name, rows) in zip(axes.flat, benchmarks.items(), strict=False):
         rates = rows["rate"].set_axis(pd.to_datetime(rows["time"], unit="s"))
         place.plot(rates, ".")
         place.plot(rates.rolling(RECENT, min_periods=1).median())
         place.set(title=name, ylabel=f"{rows['unit'].iloc[-1]}/s", ylim=(0, None))
     figure.suptitle(f"Throughput on {machine['machine'].iloc[0]}")
-    figure.tight_layout()
     figure.savefig(path, dpi=110)
-    plt.close(figure)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import pandas as pd
+
+from bench.report.text import escape, table
 from bench.track.check import NEW, OLD, BenchmarkResult, Check
 from bench.track.checkouts import Checkout
 from bench.track.decide import Verdict
 
-__all__ = ["Report"]
+__all__ = ["Report", "rates"]
 
 SCHEMA = 1
 MARKS = dict(zip(Verdict, "❌🚀✅❔➖💥", strict=True))
@@ -33,10 +37,11 @@ class Report:
     seconds: float
 
     @property
-    def columns(self) -> tuple[str, ...]:
-        """Headings; the bounds are named after the confidence of the whole check."""
+    def frame(self) -> pd.DataFrame:
+        """One row per benchmark; the bounds are named after the confidence of the whole check."""
         bounds = f"{self.check.design.confidence * 100:g} % bounds"
-        return ("benchmark", "new side", "ratio", bounds, "verdict", "detectable", "pairs")
+        columns = ["benchmark", "verdict", "new side", "ratio", bounds, "detectable", "pairs"]
+        return pd.DataFrame([cells(result) for result in self.check.results], columns=columns)
 
     @property
     def headline(self) -> str:
@@ -63,25 +68,25 @@ class Report:
 
     def text(self) -> str:
         """Return the check for a terminal."""
-        import pandas as pd
-
-        table = pd.DataFrame([cells(result) for result in self.check.results], columns=self.columns)
         notes = [f"{result.name}: {result.note}" for result in self.check.results if result.note]
-        return "\n".join([table.to_string(index=False), "", *notes, *self.explanation, self.headline]) + "\n"
+        return "\n".join([self.frame.to_string(index=False), "", *notes, *self.explanation, self.headline]) + "\n"
 
     def markdown(self) -> str:
         """Return the check as a comment for a pull request."""
-        rows = [f"| {' | '.join(self.columns)} |", "|---|---:|---:|---:|---|---:|---:|"]
-        notes = []
-        for result in self.check.results:
-            name, *numbers, verdict, detectable, pairs = cells(result)
-            mark = MARKS[result.verdict] if result.verdict else ""
-            rows.append(f"| {' | '.join([f'`{name}`', *numbers, f'{mark} {verdict}', detectable, pairs])} |")
-            if result.note:
-                notes.append(f"- `{name}`: {result.note.replace('|', '&#124;')}")
-        details = ["<details><summary>How to read this</summary>", "", *self.explanation, "", "</details>"]
-        heading = f"### Throughput: {self.headline}"
-        return "\n".join([heading, "", *rows, "", *notes, *([""] if notes else []), *details]) + "\n"
+        marked = self.frame.assign(
+            benchmark=lambda frame: "`" + frame["benchmark"] + "`",
+            verdict=lambda frame: [f"{MARKS[Verdict(verdict)]} {verdict}" for verdict in frame["verdict"]],
+        )
+        notes = [f"- `{result.name}`: {escape(result.note)}" for result in self.check.results if result.note]
+        parts = [
+            f"### Throughput: {self.headline}",
+            table([*map(str, marked)], marked.to_numpy().tolist(), numeric=5),
+            "\n".join(notes),
+            "<details><summary>How to read this</summary>",
+            "\n".join(self.explanation),
+            "</details>",
+        ]
+        return "\n\n".join(filter(None, parts)) + "\n"
 
     def as_json(self) -> dict[str, Any]:
         """Return everything, raw samples included."""
@@ -95,46 +100,41 @@ class Report:
             "device": self.device,
             "threads": self.threads,
             "sides": {
-                name: {
+                side: {
                     "label": checkout.label,
                     "commit": checkout.commit,
                     "dirty": checkout.dirty,
-                    "environment": self.check.environments.get(name, {}),
+                    "environment": self.check.environments.get(side, {}),
                 }
-                for name, checkout in self.sides.items()
+                for side, checkout in self.sides.items()
             },
-            "benchmarks": {result.name: benchmark_json(result) for result in self.check.results},
+            "benchmarks": {
+                result.name: asdict(result) | {"rates": {side: rates(result, side) for side in (OLD, NEW)}}
+                for result in self.check.results
+            },
         }
 
 
-def benchmark_json(result: BenchmarkResult) -> dict[str, Any]:
-    """Return one benchmark's part."""
-    return {
-        "verdict": str(result.verdict),
-        "note": result.note,
-        "judgement": asdict(result.judgement) if result.judgement else None,
-        "seconds": result.samples,
-        "rates": {side: rates(result, side) for side in (OLD, NEW)},
-        "details": result.details,
-    }
-
-
 def cells(result: BenchmarkResult) -> tuple[str, ...]:
-    """Return a row of the table."""
-    rate, unit = rates(result, NEW), result.details.get(NEW, {}).get("unit", "")
-    speed = f"{significant(rate['per_second'])} {unit}/s" if rate else "—"
-    last, verdict = result.judgement, str(result.verdict)
-    if last is None:
-        return (result.name, speed, "—", "—", verdict, "—", str(len(result.log_ratios)))
-    bounds = f"[{last.lower:.3f}, {last.upper:.3f}]"
-    return (result.name, speed, f"{last.ratio:.3f}", bounds, verdict, f"{last.detectable:.0%}", str(last.pairs))
+    """Return a row of the table; three significant digits without an exponent."""
+    speed, ratio, bounds, detectable, pairs = "—", "—", "—", "—", len(result.log_ratios)
+    if rate := rates(result, NEW).get("per_second"):
+        digits = f"{rate:,.0f}" if rate >= 100 else f"{rate:.3g}"
+        speed = f"{digits} {result.details[NEW].get('unit', '')}/s"
+    if last := result.judgement:
+        ratio, bounds = f"{last.ratio:.3f}", f"[{last.lower:.3f}, {last.upper:.3f}]"
+        detectable, pairs = f"{last.detectable:.0%}", last.pairs
+    return result.name, str(result.verdict), speed, ratio, bounds, detectable, str(pairs)
 
 
 def rates(result: BenchmarkResult, side: str) -> dict[str, float]:
-    """Return a side's rates: units, gradient and forward evaluations per second, and the share of the matrix-product peak."""
-    seconds, details = result.seconds(side), result.details.get(side)
-    if seconds is None or details is None:
+    """Return a side's rates: units, gradient and forward evaluations per second, and the share of the matrix-product peak.
+
+    Seconds per step are the median over processes of the median over turns.
+    """
+    if not result.seconds[side]:
         return {}
+    seconds, details = statistics.median(map(statistics.median, result.seconds[side])), result.details[side]
     found = {"per_second": details["amount"] / seconds}
     for key in ("gradient_evaluations", "forward_evaluations"):
         if details.get(key):
@@ -142,8 +142,3 @@ def rates(result: BenchmarkResult, side: str) -> dict[str, float]:
     if details.get("peak") and details.get("flops"):
         found["of_matmul_peak"] = details["flops"] / seconds / details["peak"]
     return found
-
-
-def significant(value: float) -> str:
-    """Return three significant digits without an exponent."""
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"

@@ -17,7 +17,7 @@ from typing import Any
 
 from bench.track.checkouts import Checkout
 from bench.track.processes import Processes, Worker, ask_all
-from bench.track.timed.cores import lent
+from bench.track.timed.clock import lent
 
 __all__ = ["Measurement", "measure", "median_log_ratio", "plan"]
 
@@ -60,7 +60,7 @@ def measure(processes: Processes, sides: Mapping[str, Checkout], names: Sequence
         cores = lent()
         drawn = [random.sample(cores, min(processes.threads, len(cores))) for _ in names]
         answers = {name: in_turn(workers, name, on) for name, on in zip(names, drawn, strict=True)}
-        environments = [worker.ask("environment") for worker in workers]
+        environments = [worker.ask("environment") | {"threads": processes.threads} for worker in workers]
     return {
         side: Measurement({name: each[index] for name, each in answers.items()}, environments[index])
         for index, side in enumerate(sides)

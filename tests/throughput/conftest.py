@@ -9,13 +9,13 @@ import math
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar
 
 import pytest
 import torch
 from torch import Tensor
 
 from gebm import GEBM
+from gebm.samplers import HMC, MALA, ULA, Sampler
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,18 @@ class Plain:
 
     model: GEBM
     beta: float
-    gradient_evaluations: ClassVar[dict[str, int]] = {"ULA": 1, "MALA": 2, "HMC": 2}
-    """Per step; HMC's per leapfrog step."""
+
+    @staticmethod
+    def gradient_evaluations(sampler: Sampler) -> int:
+        """Per step; the library needs one per proposal or leapfrog step."""
+        return 1 if isinstance(sampler, ULA) else 2 * leaps(sampler)
+
+    def step(self, sampler: Sampler, z: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """A step of the library's ULA, MALA or HMC."""
+        if isinstance(sampler, HMC):
+            return self.hmc(z, sampler.step_size, sampler.leapfrog_steps, generator)
+        assert isinstance(sampler, ULA | MALA)
+        return (self.ula if isinstance(sampler, ULA) else self.mala)(z, sampler.step_size, generator)
 
     def gradient(self, z: Tensor) -> tuple[Tensor, Tensor]:
         z = z.detach().requires_grad_(True)
@@ -67,6 +77,11 @@ class Plain:
     def accept(z: Tensor, proposal: Tensor, log_alpha: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         accepted = torch.rand(log_alpha.shape, generator=generator).log() < log_alpha
         return torch.where(accepted[:, None], proposal, z), log_alpha.clamp(max=0).exp()
+
+
+def leaps(sampler: Sampler) -> int:
+    """Leapfrog steps or proposals per step."""
+    return sampler.leapfrog_steps if isinstance(sampler, HMC) else 1
 
 
 @pytest.fixture

@@ -11,60 +11,46 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
 
-from bench.track.timed.clock import matmul_peak, sample
+from bench.track.timed.clock import flops_of_step, matmul_peak, sample
 from bench.track.timed.targets import sngan
 from gebm import GEBM
 from gebm.samplers import HMC, MALA, ULA, Sampler
 
-from .conftest import Plain
+from .conftest import Plain, leaps
 
 WIDTH, LATENT, BATCH = 64, 100, 256
-LEAPS = 2
+CASES: dict[str, tuple[Sampler, int]] = {"ULA": (ULA(1e-4), 3), "MALA": (MALA(1e-4), 2), "HMC": (HMC(1e-2, 2), 2)}
+"""Samplers, and the rounds to time."""
 
 
-class Case(NamedTuple):
-    """A sampler, its plain twin, the rounds to time, and its gradient evaluations a step."""
+def library(model: GEBM, sampler: Sampler, z: Tensor) -> Callable[[], None]:
+    """A chain of the library that goes on a step a call, warmed up."""
+    potential, generator = model.potential(100.0), torch.Generator().manual_seed(0)
+    state = sampler.init(potential, z)
 
-    sampler: Sampler
-    plain: Callable[[Any, Tensor, torch.Generator], Tensor]
-    rounds: int
-    evaluations: int
+    def step() -> None:
+        nonlocal state
+        state, _ = sampler.step(potential, state, generator)
 
-
-CASES = {
-    "ULA": Case(ULA(1e-4), lambda plain, z, generator: plain.ula(z, 1e-4, generator)[0], 3, 1),
-    "MALA": Case(MALA(1e-4), lambda plain, z, generator: plain.mala(z, 1e-4, generator)[0], 2, 1),
-    "HMC": Case(HMC(1e-2, LEAPS), lambda plain, z, generator: plain.hmc(z, 1e-2, LEAPS, generator)[0], 2, LEAPS),
-}
+    return step
 
 
-class Chain:
-    """A chain of the library that goes on a step a call."""
+def first_written(model: GEBM, sampler: Sampler, z: Tensor) -> Callable[[], None]:
+    """The same of the plain implementation."""
+    plain, generator = Plain(model, 100.0), torch.Generator().manual_seed(0)
+    plain.gradient(z)
 
-    def __init__(self, model: GEBM, sampler: Sampler, z: Tensor) -> None:
-        self.potential, self.sampler, self.generator = model.potential(100.0), sampler, torch.Generator().manual_seed(0)
-        self.state = sampler.init(self.potential, z)  # a warm-up, too
+    def step() -> None:
+        nonlocal z
+        z, _ = plain.step(sampler, z, generator)
 
-    def __call__(self) -> None:
-        self.state, _ = self.sampler.step(self.potential, self.state, self.generator)
-
-
-class PlainChain:
-    """A chain of the plain implementation that goes on a step a call."""
-
-    def __init__(self, plain: Any, case: Case, z: Tensor) -> None:
-        self.plain, self.case, self.z, self.generator = plain, case, z, torch.Generator().manual_seed(0)
-        plain.gradient(z)
-
-    def __call__(self) -> None:
-        self.z = self.case.plain(self.plain, self.z, self.generator)
+    return step
 
 
 @pytest.fixture(scope="module")
@@ -76,21 +62,19 @@ def model() -> GEBM:
 def flops(model: GEBM) -> float:
     """Floating-point operations of one gradient evaluation of one chain, as the library computes it."""
     potential, z = model.for_sampling().potential(), torch.randn(2, LATENT, requires_grad=True)
-    with FlopCounterMode(display=False) as counter:
-        potential(z).sum().backward()
-    return counter.get_total_flops() / 2
+    return flops_of_step(lambda: torch.autograd.grad(potential(z).sum(), z)) / 2
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_chain_steps(name: str, benchmark: Any, all_threads: int, model: GEBM, flops: float) -> None:
-    case, z = CASES[name], torch.randn(BATCH, LATENT, generator=torch.Generator().manual_seed(0))
-    paths: dict[str, Callable[[], None]] = {
-        "plain": PlainChain(Plain(model, 100.0), case, z),
-        "bfloat16": Chain(model.for_sampling(dtype=torch.bfloat16), case.sampler, z),
-        "float32": Chain(model.for_sampling(), case.sampler, z),
+    (sampler, rounds), z = CASES[name], torch.randn(BATCH, LATENT, generator=torch.Generator().manual_seed(0))
+    paths = {
+        "plain": first_written(model, sampler, z),
+        "bfloat16": library(model.for_sampling(dtype=torch.bfloat16), sampler, z),
+        "float32": library(model.for_sampling(), sampler, z),
     }
     if name == "ULA":
-        paths["autograd.grad"] = Chain(model, case.sampler, z)  # plain, but differentiated in z alone
+        paths["autograd.grad"] = library(model, sampler, z)  # plain, but differentiated in z alone
     seconds: dict[str, list[float]] = {path: [] for path in paths}
 
     def others() -> None:
@@ -101,14 +85,13 @@ def test_chain_steps(name: str, benchmark: Any, all_threads: int, model: GEBM, f
     def fast() -> None:
         seconds["float32"].append(sample(paths["float32"], 1, "cpu"))
 
-    benchmark.pedantic(fast, setup=others, rounds=case.rounds)
-    plain_evaluations = case.evaluations * Plain.gradient_evaluations[name]
+    benchmark.pedantic(fast, setup=others, rounds=rounds)
     benchmark.extra_info |= {
-        "sampler": repr(case.sampler),
+        "sampler": repr(sampler),
         "batch": BATCH,
         "width": WIDTH,
         "seconds": seconds,
-        "gradient_evaluations": {path: plain_evaluations if path == "plain" else case.evaluations for path in paths},
+        "gradient_evaluations": dict.fromkeys(paths, leaps(sampler)) | {"plain": Plain.gradient_evaluations(sampler)},
         "flops_per_evaluation": flops,
         "matmul_peak": {key: matmul_peak(key, "cpu") for key in ("float32", "bfloat16")},
         "threads": all_threads,

@@ -7,8 +7,12 @@ puts this package in the place of the library's own `bench.track.timed`. Nothing
 
 from __future__ import annotations
 
+import ast
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 __all__ = ["Benchmark", "Work"]
@@ -51,3 +55,44 @@ class Benchmark:
     build: Callable[..., Work]
     settings: dict[str, Any]
     quick: bool = False
+
+    @property
+    def version(self) -> str:
+        """A short sha256 of what the benchmark does, so that a changed one is not compared with its former self.
+
+        It is of the settings and the syntax trees of `build` and of all definitions that it refers to, directly or not, by name: those of
+        the same file and of this package, or for the catalogue of another checkout those beside it. Comments, docstrings, layout and the
+        timed library do not count.
+        """
+        file, package = Path(self.build.__code__.co_filename), Path(__file__).parent
+        known = definitions(file, file.parent if file.name == "catalogue.py" else package)
+        reached: dict[str, list[str]] = {}
+        waiting = [self.build.__name__]
+        while waiting:
+            name = waiting.pop()
+            if name in known and name not in reached:
+                reached[name] = [ast.dump(node) for node in known[name]]
+                parts = [part for node in known[name] for part in ast.walk(node)]
+                waiting += [part.id for part in parts if isinstance(part, ast.Name)]
+                waiting += [part.name for part in parts if isinstance(part, ast.alias)]
+        content = repr((self.unit, sorted(self.settings.items()), sorted(reached.items())))
+        return hashlib.sha256(content.encode()).hexdigest()[:12]
+
+
+@cache
+def definitions(file: Path, package: Path) -> dict[str, list[ast.stmt]]:
+    """Return by name the statements of a file and of a package that define functions, classes and constants; docstrings are left out."""
+    found: dict[str, list[ast.stmt]] = {}
+    for path in sorted({file, *package.glob("*.py")}):
+        for statement in ast.parse(path.read_text(encoding="utf-8")).body:
+            nodes = list(ast.walk(statement))
+            for node in nodes:
+                if isinstance(node, ast.FunctionDef | ast.ClassDef) and ast.get_docstring(node) is not None:
+                    node.body = node.body[1:] or [ast.Pass()]
+            if isinstance(statement, ast.FunctionDef | ast.ClassDef):
+                names = [statement.name]
+            else:
+                names = [node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)]
+            for name in names:
+                found.setdefault(name, []).append(statement)
+    return found

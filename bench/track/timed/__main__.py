@@ -1,33 +1,22 @@
-"""Entry of a measuring process, run as a file; its one argument is the JSON of a `worker.Order`.
+"""Entry of a measuring process, run as a file; its arguments are those of `worker.serve`.
 
-`python -m` would take the package of the library under test, so this one is put in its place by hand.
+`python -m` would take the package of the library under test, so this folder is made `bench.track.timed` by hand.
 """
 
 from __future__ import annotations
 
-import importlib.util
-import json
 import sys
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
+from types import ModuleType
 
-NAME = "bench.track.timed"
-
-
-def install() -> None:
-    """Make this folder the package `bench.track.timed` of this process."""
-    folder = Path(__file__).resolve().parent
-    spec = importlib.util.spec_from_file_location(
-        NAME, folder / "__init__.py", submodule_search_locations=[str(folder)]
-    )
-    if spec is None or spec.loader is None:
-        raise ImportError(f"cannot load {folder}")
-    package = importlib.util.module_from_spec(spec)
-    sys.modules[NAME] = package
-    spec.loader.exec_module(package)
-
+NAME, FOLDER = "bench.track.timed", Path(__file__).resolve().parent
 
 if __name__ == "__main__":
-    install()
-    from bench.track.timed.worker import Order, serve
+    package = sys.modules[NAME] = ModuleType(NAME)
+    package.__path__, package.__file__ = [str(FOLDER)], str(FOLDER / "__init__.py")
+    SourceFileLoader(NAME, package.__file__).exec_module(package)
+    from bench.track.timed.worker import serve
 
-    serve(Order(**json.loads(sys.argv[1])))
+    channel, device, root, *file = sys.argv[1:]
+    serve(int(channel), device, Path(root), *file)

@@ -7,6 +7,8 @@ its correction, its gradient or its move, and a copy of other energies, end else
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from scipy import stats
 from torch import Tensor
@@ -14,31 +16,33 @@ from torch import Tensor
 from gebm import GEBM
 from gebm.samplers import Sampler, chain
 
-__all__ = ["CHAINS", "LEVEL", "differing"]
+__all__ = ["differing", "mean_gradient", "statistics", "unequal"]
 
 LEVEL = 1e-4
 """False-alarm rate of one comparison, all statistics together (Bonferroni), were the seeds drawn anew; they are fixed."""
 
-CHAINS = 1000
-POOL, ROWS = 40_000, 8192
+CHAINS, POOL, ROWS = 1000, 40_000, 8192
 
 
 def differing(sampler: Sampler, steps: int, fast: GEBM, plain: GEBM, beta: float, device: str) -> list[str]:
-    """Return the statistics in which chains on the fast model differ from ν at `LEVEL` by Kolmogorov–Smirnov: the plain energy, ‖z‖², the
-    latents along the energy's mean gradient, and the first two coordinates.
+    """Return the statistics in which chains on the fast model differ from ν at `LEVEL`: the plain energy, ‖z‖², the latents along the
+    energy's mean gradient, and the first two coordinates.
     """
     generator = torch.Generator(device).manual_seed(2)
     start = plain.base.prior.sample(CHAINS, generator)
     ((_, state, _),) = chain(sampler, fast.potential(beta), start, [steps], generator)
-    samples = {"chains": state.position.z, "draws": resampled(plain, beta, device)}
-    slope = mean_gradient(plain, samples["draws"])
-    seen = {name: statistics(plain, z, slope) for name, z in samples.items()}
-    count = len(seen["draws"])
+    draws = resampled(plain, beta, device)
+    slope = mean_gradient(plain, draws)
+    return unequal(statistics(plain, state.position.z, slope), statistics(plain, draws, slope), LEVEL)
+
+
+def unequal(first: Mapping[str, Tensor], second: Mapping[str, Tensor], level: float) -> list[str]:
+    """Return the statistics whose laws differ by Kolmogorov–Smirnov, at `level` over all of them; not finite is different."""
     return [
         name
-        for name in seen["draws"]
-        if not bool(seen["chains"][name].isfinite().all())
-        or stats.ks_2samp(seen["chains"][name].numpy(), seen["draws"][name].numpy()).pvalue < LEVEL / count
+        for name in second
+        if not bool(first[name].isfinite().all())
+        or stats.ks_2samp(first[name].numpy(), second[name].numpy()).pvalue < level / len(second)
     ]
 
 
@@ -61,7 +65,7 @@ def mean_gradient(plain: GEBM, z: Tensor) -> Tensor:
 
 @torch.no_grad()
 def statistics(plain: GEBM, z: Tensor, slope: Tensor) -> dict[str, Tensor]:
-    """Return what is compared, one value per row."""
+    """Return what is compared, one value per row, on the CPU."""
     values = {"energy": plain.energy(plain.base(z)), "norm": z.square().sum(1), "slope": z @ slope}
     values |= {f"z{index}": z[:, index] for index in range(2)}
     return {name: value.double().cpu() for name, value in values.items()}

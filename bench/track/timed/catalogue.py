@@ -7,36 +7,28 @@ checked with; what a step costs does not depend on the step size.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 
 from bench.track.timed import Benchmark, Work
 
-__all__ = ["BENCHMARKS"]
+__all__ = ["BENCHMARKS", "RULES", "make_sampler"]
 
-
-class Rule(NamedTuple):
-    """A sampler, its settings, and the steps after which its chains have converged from the prior."""
-
-    sampler: str
-    settings: dict[str, Any]
-    steps: int
-
-
-RULES = {
-    "ula": Rule("ULA", {"step_size": 0.04}, 100),
-    "mala": Rule("MALA", {"step_size": 0.3}, 40),
-    "hmc": Rule("HMC", {"step_size": 0.5, "leapfrog_steps": 3}, 20),
-    "kinetic": Rule("KineticLangevin", {"step_size": 0.05, "friction": 1.0}, 60),
-    "kinetic-adjusted": Rule("AdjustedKineticLangevin", {"step_size": 0.05, "friction": 1.0}, 60),
-    "rwm": Rule("RandomWalk", {"step_size": 0.7}, 120),
-    "pcn": Rule("PreconditionedCrankNicolson", {"step_size": 0.6}, 60),
-    "independent": Rule("IndependentMH", {}, 60),
-    "i-sir": Rule("IteratedSIR", {"candidates": 4}, 30),
-    "ex2": Rule("Ex2MCMC", {"candidates": 4, "step_size": 0.3, "moves": 1}, 20),
-    "tempering": Rule("ParallelTempering", {"ladder": (0.0, 0.5, 1.0)}, 40),
+RULES: dict[str, tuple[str, dict[str, Any], int]] = {
+    "ula": ("ULA", {"step_size": 0.04}, 100),
+    "mala": ("MALA", {"step_size": 0.3}, 40),
+    "hmc": ("HMC", {"step_size": 0.5, "leapfrog_steps": 3}, 20),
+    "kinetic": ("KineticLangevin", {"step_size": 0.05, "friction": 1.0}, 60),
+    "kinetic-adjusted": ("AdjustedKineticLangevin", {"step_size": 0.05, "friction": 1.0}, 60),
+    "rwm": ("RandomWalk", {"step_size": 0.7}, 120),
+    "pcn": ("PreconditionedCrankNicolson", {"step_size": 0.6}, 60),
+    "independent": ("IndependentMH", {}, 60),
+    "i-sir": ("IteratedSIR", {"candidates": 4}, 30),
+    "ex2": ("Ex2MCMC", {"candidates": 4, "step_size": 0.3, "moves": 1}, 20),
+    "tempering": ("ParallelTempering", {"ladder": (0.0, 0.5, 1.0)}, 40),
 }
-
+"""By name: sampler, its settings, and the steps after which its chains have converged from the prior."""
 
 QUICK_CHAINS = {
     "ula-sngan-w16-b64",
@@ -50,51 +42,48 @@ QUICK_CHAINS = {
 """One sampler of each kind, on small networks."""
 
 
-def make_sampler(rule: Rule) -> Any:
+def make_sampler(rule: str) -> Any:
     """Return the sampler of a rule; parallel tempering moves by MALA."""
     from gebm import samplers
 
-    made = getattr(samplers, rule.sampler)
-    if rule.sampler == "ParallelTempering":
-        return made(samplers.MALA(0.3), **rule.settings)
-    return made(**rule.settings)
+    name, settings, _ = RULES[rule]
+    moves = (samplers.MALA(0.3),) if name == "ParallelTempering" else ()
+    return getattr(samplers, name)(*moves, **settings)
 
 
 def chain_steps(rule: str, on: str, batch: int, precision: str, device: str) -> Work:
     """Time a chain on the copy for sampling, one transition per step."""
     import torch
 
-    from bench.track.timed.targets import SMALL, target
+    from bench.track.timed.targets import SMALL, fast_copy, target
 
-    lowered = torch.bfloat16 if precision == "bfloat16" else None
     model, beta = target(on, device)
-    potential = model.for_sampling(dtype=lowered).potential(beta)
-    sampler, generator = make_sampler(RULES[rule]), torch.Generator(device).manual_seed(0)
+    potential = fast_copy(model, precision).potential(beta)
+    sampler, generator = make_sampler(rule), torch.Generator(device).manual_seed(0)
     state, info = sampler.step(potential, sampler.init(potential, model.base.prior.sample(batch, generator)), generator)
 
     def step() -> None:
         nonlocal state
         state, _ = sampler.step(potential, state, generator)
 
-    def check() -> list[str]:
-        return list(law(rule, SMALL.get(on, on), precision, device))
-
     return Work(
-        step, batch, check, batch * info.gradient_evaluations, batch * info.forward_evaluations, precision=precision
+        step,
+        batch,
+        lambda: wrong_statistics(rule, SMALL.get(on, on), precision, device),
+        batch * info.gradient_evaluations,
+        batch * info.forward_evaluations,
+        precision,
     )
 
 
 @cache
-def law(rule: str, on: str, precision: str, device: str) -> tuple[str, ...]:
+def wrong_statistics(rule: str, on: str, precision: str, device: str) -> list[str]:
     """Return the statistics in which a sampler's chains on the copy for sampling are wrong; batch and width share it."""
-    import torch
-
     from bench.track.timed.agreement import differing
-    from bench.track.timed.targets import target
+    from bench.track.timed.targets import fast_copy, target
 
     plain, beta = target(on, device)
-    fast = plain.for_sampling(dtype=torch.bfloat16 if precision == "bfloat16" else None)
-    return tuple(differing(make_sampler(RULES[rule]), RULES[rule].steps, fast, plain, beta, device))
+    return differing(make_sampler(rule), RULES[rule][2], fast_copy(plain, precision), plain, beta, device)
 
 
 def training_step(width: int, batch: int, device: str) -> Work:
@@ -187,19 +176,11 @@ def log_partition(estimator: str, on: str, draws: int, device: str) -> Work:
     from gebm.partition import Schedule, annealed_importance_sampling, importance_sampling
     from gebm.samplers import MALA
 
-    levels = Schedule(tuple(level / 10 for level in range(11)))
-
     def estimate(potential: Any, draws: int, generator: torch.Generator) -> Any:
         if estimator == "ais":
+            levels = Schedule(tuple(level / 10 for level in range(11)))
             return annealed_importance_sampling(potential, MALA(0.3), levels, draws, generator)
         return importance_sampling(potential, draws, generator)
-
-    model, beta = target(on, device)
-    potential, generator = model.for_sampling().potential(beta), torch.Generator(device).manual_seed(0)
-    cost = estimate(potential, draws, generator)
-
-    def step() -> Any:
-        return estimate(potential, draws, generator)
 
     def check() -> list[str]:
         """Compare with the toy's closed form, to five standard errors."""
@@ -207,37 +188,37 @@ def log_partition(estimator: str, on: str, draws: int, device: str) -> Work:
         within = abs(found.estimate - gaussian_log_partition(1.0)) < 5 * found.standard_error
         return [] if within else ["log Z"]
 
-    return Work(step, draws, check, cost.gradient_evaluations, cost.forward_evaluations, "float32")
+    model, beta = target(on, device)
+    potential, generator = model.for_sampling().potential(beta), torch.Generator(device).manual_seed(0)
+    cost = estimate(potential, draws, generator)
+    counts = cost.gradient_evaluations, cost.forward_evaluations
+    return Work(lambda: estimate(potential, draws, generator), draws, check, *counts, "float32")
 
 
-def chains() -> list[Benchmark]:
-    """Return every sampler on every target."""
-    made = []
+def all_benchmarks() -> Iterator[Benchmark]:
+    """Yield every sampler on every target, then the other hot paths."""
     for rule in RULES:
         for on, batch in (*((f"sngan-w{w}", b) for w in (16, 64) for b in (64, 256)), ("flow", 256), ("toy", 256)):
             for precision in ("float32", "bfloat16") if rule == "ula" and on.startswith("sngan") else ("float32",):
                 name = f"{rule}-{on}-b{batch}" + ("-bf16" if precision == "bfloat16" else "")
                 settings = {"rule": rule, "on": on, "batch": batch, "precision": precision}
-                made.append(Benchmark(name, "chain-steps", chain_steps, settings, name in QUICK_CHAINS))
-    return made
+                yield Benchmark(name, "chain-steps", chain_steps, settings, name in QUICK_CHAINS)
+    for width, batch in ((16, 64), (64, 128)):
+        settings = {"width": width, "batch": batch}
+        yield Benchmark(f"training-sngan-w{width}-b{batch}", "images", training_step, settings, quick=width == 16)
+    for side in (8, 32):
+        settings = {"side": side, "count": 1024}
+        yield Benchmark(f"features-{side}x{side}", "images", feature_extraction, settings, quick=side == 8)
+    for dimension in (256, 2048):
+        yield Benchmark(f"frechet-{dimension}", "distances", frechet, {"dimension": dimension}, quick=dimension == 256)
+    for estimator, on, draws in (
+        ("importance", "sngan-w16", 1024),
+        ("importance", "flow", 16384),
+        ("ais", "sngan-w16", 256),
+        ("ais", "flow", 1024),
+    ):
+        settings = {"estimator": estimator, "on": on, "draws": draws}
+        yield Benchmark(f"log-z-{estimator}-{on}", "draws", log_partition, settings, quick=on == "flow")
 
 
-BENCHMARKS: tuple[Benchmark, ...] = (
-    *chains(),
-    Benchmark("training-sngan-w16-b64", "images", training_step, {"width": 16, "batch": 64}, quick=True),
-    Benchmark("training-sngan-w64-b128", "images", training_step, {"width": 64, "batch": 128}),
-    Benchmark("features-8x8", "images", feature_extraction, {"side": 8, "count": 1024}, quick=True),
-    Benchmark("features-32x32", "images", feature_extraction, {"side": 32, "count": 1024}),
-    Benchmark("frechet-256", "distances", frechet, {"dimension": 256}, quick=True),
-    Benchmark("frechet-2048", "distances", frechet, {"dimension": 2048}),
-    *(
-        Benchmark(f"log-z-{estimator}-{on}", "draws", log_partition, settings, quick=on == "flow")
-        for estimator, on, draws in (
-            ("importance", "sngan-w16", 1024),
-            ("importance", "flow", 16384),
-            ("ais", "sngan-w16", 256),
-            ("ais", "flow", 1024),
-        )
-        for settings in [{"estimator": estimator, "on": on, "draws": draws}]
-    ),
-)
+BENCHMARKS = tuple(all_benchmarks())

@@ -1,19 +1,36 @@
-"""Reading the clock: the device synchronised before each reading, the machine's matrix-product peak and its clocks in the same process."""
+"""The clock, read with the device synchronised, and what its readings depend on: cores, load, the peak of matrix products."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache
+from pathlib import Path
 from typing import Any
 
-__all__ = ["clocks", "flops_of_step", "matmul_peak", "sample", "synchronise", "warm_up"]
+__all__ = ["clocks", "flops_of_step", "lent", "matmul_peak", "sample", "stay_on", "synchronise", "warm_up"]
 
 PEAK_SIZE = {"cpu": 1024, "cuda": 8192}
 PEAK_SECONDS = 0.25
+THREADS = Path("/proc/self/task")
+
+
+def lent() -> list[int]:
+    """Return the numbers of the cores that this process may use; none where the system does not say."""
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+
+
+def stay_on(cores: Iterable[int]) -> None:
+    """Keep all threads of this process, and those to come, on these cores; without any, or where the system cannot, do nothing."""
+    numbers = set(cores)
+    if numbers and THREADS.is_dir():
+        for thread in THREADS.iterdir():
+            with contextlib.suppress(ProcessLookupError):
+                os.sched_setaffinity(int(thread.name), numbers)
 
 
 def synchronise(device: str) -> None:

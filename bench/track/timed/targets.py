@@ -16,7 +16,7 @@ from gebm import GEBM, Base, GaussianPrior
 from gebm.base import recompute_normalisation
 from gebm.networks.sngan import SNGANDiscriminator, SNGANGenerator
 
-__all__ = ["SMALL", "TARGETS", "beta_for", "gaussian_log_partition", "target"]
+__all__ = ["SMALL", "TARGETS", "beta_for", "fast_copy", "gaussian_log_partition", "target"]
 
 SCALES, OBSERVED, TOY_LATENT = (1.0, 0.5), (1.0, -1.0), 10
 FLOW_DIMENSION, FLOW_HIDDEN, FLOW_NOISE = 6, 64, 0.02
@@ -98,6 +98,11 @@ def target(name: str, device: str) -> tuple[GEBM, float]:
     """Return the model of that name in evaluation mode on the device, and a β at which its energy matters."""
     model = TARGETS[name]().eval().to(device)
     return model, beta_for(model, SPREAD, device)
+
+
+def fast_copy(model: GEBM, precision: str) -> GEBM:
+    """Return the copy for sampling, in "float32" or with matrix products in "bfloat16"."""
+    return model.for_sampling(dtype=torch.bfloat16 if precision == "bfloat16" else None)
 
 
 @torch.no_grad()

@@ -49,7 +49,7 @@ def test_text_says_what_was_compared_and_what_came_out(report: Report) -> None:
 def test_markdown_is_a_table_with_a_row_a_benchmark(report: Report) -> None:
     said = report.markdown()
     rows = [line for line in said.splitlines() if line.startswith("| ")]
-    assert len(rows) == 4
+    assert len(rows) == 5
     assert {row.count("|") for row in rows} == {8}
     assert "a &#124; b" in said
     assert said.startswith("### Throughput: 1 regressed")
@@ -75,7 +75,7 @@ def test_rates_of_a_chain() -> None:
         "peak": 1e10,
         "unit": "s",
     }
-    result = BenchmarkResult("chain", samples={OLD: [[0.5, 0.4, 0.6]], NEW: [[1.0]]}, details={OLD: said, NEW: said})
+    result = BenchmarkResult("chain", seconds={OLD: [[0.5, 0.4, 0.6]], NEW: [[1.0]]}, details={OLD: said, NEW: said})
     assert rates(result, OLD) == {
         "per_second": 128,
         "gradient_evaluations_per_second": 256,

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import ast
+import runpy
 import shutil
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,14 +14,13 @@ from torch import Tensor, nn
 
 import bench
 from bench.components import registry
+from bench.track import timed
 from bench.track.checkouts import Checkout
 from bench.track.processes import Processes
 from bench.track.timed import Benchmark, Work, clock, worker
-from bench.track.timed import version as versions
 from bench.track.timed.agreement import differing
 from bench.track.timed.catalogue import BENCHMARKS, RULES, make_sampler
 from bench.track.timed.targets import gaussian_log_partition, target, toy
-from bench.track.timed.version import version
 from gebm.samplers import MALA, ULA, Info, Sampler, State
 from gebm.samplers.kernel import start
 
@@ -52,7 +49,7 @@ def test_quick_benchmarks_make_what_is_right(name: str) -> None:
 def test_the_law_of_every_sampler(rule: str, on: str) -> None:
     """30 comparisons of false-alarm rate 1e-4 each, at fixed seeds."""
     model, beta = target(on, "cpu")
-    assert differing(make_sampler(RULES[rule]), RULES[rule].steps, model.for_sampling(), model, beta, "cpu") == []
+    assert differing(make_sampler(rule), RULES[rule][2], model.for_sampling(), model, beta, "cpu") == []
 
 
 @dataclass(frozen=True)
@@ -103,8 +100,7 @@ def test_a_copy_with_other_energies_is_found_out() -> None:
         if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
             step = layer.weight.std()
             layer.weight.copy_(torch.round(layer.weight / step) * step)
-    rule = RULES["pcn"]
-    assert differing(make_sampler(rule), rule.steps, coarse, model, beta, "cpu")
+    assert differing(make_sampler("pcn"), RULES["pcn"][2], coarse, model, beta, "cpu")
 
 
 def test_a_broken_fast_sampler_fails_the_check_of_its_side(tmp_path: Path) -> None:
@@ -175,7 +171,7 @@ def test_benchmarks_on_a_gpu(name: str) -> None:
 
 def session(device: str = "cpu") -> worker.Session:
     """What a measuring process does, in this one."""
-    return worker.Session(BY_NAME, worker.Order(device, 1, str(ROOT), -1))
+    return worker.Session(BENCHMARKS, device)
 
 
 def test_what_a_process_says_has_what_rates_are_made_of() -> None:
@@ -192,10 +188,7 @@ def test_what_a_process_says_has_what_rates_are_made_of() -> None:
 
 
 def test_a_process_answers_what_it_cannot_do_with_an_error() -> None:
-    process = session()
-    assert process.answer("timed", steps=1) == {"error": "LookupError: nothing was built"}
-    assert process.answer("built", name="unknown") == {"error": "KeyError: 'unknown'"}
-    assert process.answer("answer") == {"error": "LookupError: no request 'answer'"}
+    assert session().answer("built", name="unknown") == {"error": "KeyError: 'unknown'"}
 
 
 def test_a_slice_of_several_steps_has_one_more_before_it() -> None:
@@ -223,41 +216,31 @@ def build(seconds, device):
 '''
 
 
-def file_version(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, seconds: float = 1.0, **content: object) -> str:
+def file_version(path: Path, seconds: float = 1.0, **content: object) -> str:
     """The version of a benchmark made by that source."""
-    path = tmp_path / "file.py"
     path.write_text(SOURCE.format(**{"length": 1, "words": "Nap.", "remark": "zzz", "other": 1} | content))
-    namespace: dict[str, Callable[..., Any]] = {"__name__": "timed_file"}
-    exec(compile(path.read_text(), str(path), "exec"), namespace)
-    monkeypatch.setitem(versions.sys.modules, "timed_file", SimpleNamespace(__file__=str(path)))  # type: ignore[misc]
-    versions.definitions.cache_clear()
-    found = version(Benchmark("nap", "naps", namespace["build"], {"seconds": seconds}))
-    versions.definitions.cache_clear()
-    return found
+    timed.definitions.cache_clear()
+    return Benchmark("nap", "naps", runpy.run_path(str(path))["build"], {"seconds": seconds}).version
 
 
-def test_a_version_changes_with_what_is_timed_and_with_nothing_else(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    first = file_version(monkeypatch, tmp_path)
-    assert file_version(monkeypatch, tmp_path, words="Sleep.", remark="a remark", other=2) == first
-    assert file_version(monkeypatch, tmp_path, length=2) != first
-    assert file_version(monkeypatch, tmp_path, seconds=2.0) != first
+def test_a_version_changes_with_what_is_timed_and_with_nothing_else(tmp_path: Path) -> None:
+    file = tmp_path / "file.py"
+    first = file_version(file)
+    assert file_version(file, words="Sleep.", remark="a remark", other=2) == first
+    assert file_version(file, length=2) != first
+    assert file_version(file, seconds=2.0) != first
 
 
-def test_versions_tell_benchmarks_apart_and_follow_names_into_other_files(monkeypatch: pytest.MonkeyPatch) -> None:
-    known = {name: version(benchmark) for name, benchmark in BY_NAME.items()}
+def test_versions_tell_benchmarks_apart_and_follow_names_into_other_files(tmp_path: Path) -> None:
+    """Of a copy of the catalogue, as that of another checkout is read."""
+    known = {benchmark.name: benchmark.version for benchmark in BENCHMARKS}
     assert len(set(known.values())) == len(known)
-    chained = BY_NAME["ula-toy-b256"]
-    before = version(chained)
-    definitions = versions.definitions
-
-    def louder(module: str) -> dict[str, ast.stmt]:
-        found = dict(definitions(module))
-        if module.endswith("agreement"):
-            found["POOL"] = found["ROWS"] = ast.parse("POOL = 1").body[0]
-        return found
-
-    monkeypatch.setattr(versions, "definitions", louder)
-    assert version(chained) != before
-    assert version(BY_NAME["frechet-256"]) == known["frechet-256"]
+    folder = tmp_path / "timed"
+    shutil.copytree(Path(timed.__file__).parent, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    agreement, catalogue = folder / "agreement.py", str(folder / "catalogue.py")
+    assert {each.name: each.version for each in worker.defined_in(catalogue)} == known
+    agreement.write_text(agreement.read_text().replace("40_000", "50_000"))
+    timed.definitions.cache_clear()
+    louder = {each.name: each.version for each in worker.defined_in(catalogue)}
+    assert louder["ula-toy-b256"] != known["ula-toy-b256"]
+    assert louder["frechet-256"] == known["frechet-256"]

@@ -63,7 +63,7 @@ def test_one_side_works_at_a_time_on_the_others_core_and_each_is_first_in_half_o
 def test_threads_of_before_and_after_stay_on_the_cores_too() -> None:
     script = """
 import os, threading
-from bench.track.timed.cores import lent, stay_on
+from bench.track.timed.clock import lent, stay_on
 wake, seen = threading.Event(), []
 def look():
     wake.wait()
@@ -190,7 +190,7 @@ def test_load_that_comes_and_goes_and_slices_that_are_cut_into_hardly_move_a_pai
     check = Check(Design(), [result])
     for _ in range(400):
         check.draw_pair(machine)
-    shifted = zip(result.samples[OLD], result.samples[NEW][1:], strict=False)
+    shifted = zip(result.seconds[OLD], result.seconds[NEW][1:], strict=False)
     one_after_the_other = [np.log(np.median(new) / np.median(old)) for old, new in shifted]
     assert np.std(result.log_ratios) < 0.05
     assert np.std(one_after_the_other) > 0.15
