@@ -15,31 +15,26 @@ from pydantic import ValidationError
 from bench.claims.model import Claim, ClaimError, Claims
 from bench.core.suite import explain
 
-__all__ = ["claim_files", "load_claims"]
+__all__ = ["load_claims"]
 
 
 def load_claims(own: Iterable[Path] = ()) -> tuple[Claim, ...]:
-    """All claims: shipped ones first, then those of installed packages, then the user's own files.
+    """Read all claims: shipped ones first, then those of installed packages, then the user's own files.
 
     Raises:
-        ClaimError: naming the file, the key and what is allowed.
+        ClaimError: naming the file, the key and what is allowed, or the entry point that is no path.
     """
     found: dict[str, tuple[Claim, Path]] = {}
-    for path in (*claim_files(), *own):
-        for claim in read(path):
+    for path in (*sorted(Path(__file__).parent.glob("*.toml")), *_installed(), *own):
+        for claim in _read(path):
             if claim.id in found:
                 raise ClaimError(f"{path}: the id '{claim.id}' is taken by {found[claim.id][1]}")
             found[claim.id] = (claim, path)
     return tuple(claim for claim, _ in found.values())
 
 
-def claim_files() -> list[Path]:
-    """The files that are there without being named.
-
-    Raises:
-        ClaimError: for an entry point that is no path.
-    """
-    files = sorted(Path(__file__).parent.glob("*.toml"))
+def _installed() -> list[Path]:
+    files = []
     for point in entry_points(group="gebm_bench.claims"):
         try:
             files.append(Path(point.load()))
@@ -50,12 +45,7 @@ def claim_files() -> list[Path]:
     return files
 
 
-def read(path: Path) -> tuple[Claim, ...]:
-    """The claims of one file.
-
-    Raises:
-        ClaimError: naming the file, the key and what is allowed.
-    """
+def _read(path: Path) -> tuple[Claim, ...]:
     try:
         return Claims.model_validate(tomllib.loads(path.read_text(encoding="utf-8"))).claim
     except (OSError, UnicodeDecodeError) as error:

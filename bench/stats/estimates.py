@@ -17,7 +17,6 @@ Sample = Sequence[float] | NDArray[np.float64]
 Side = Literal["above", "below", "unclear", "no interval"]
 
 ONE_VALUE = "one value has no interval"
-_WIDE_BELOW = 3  # two values give a Student-t interval with 12.7 standard errors on each side
 
 
 @dataclass(frozen=True)
@@ -38,16 +37,11 @@ class Estimate:
 
     @property
     def wide(self) -> bool:
-        """Whether the interval rests on so few values that its width says more about n than about the data."""
-        return self.ci_low is not None and self.n < _WIDE_BELOW
-
-    @property
-    def excludes_zero(self) -> bool:
-        """Whether there is an interval and it leaves out 0; an end that is exactly 0 does not."""
-        return self.side() in ("above", "below")
+        """Whether the interval rests on two values: 12.7 standard errors on each side say more about n than about the data."""
+        return self.ci_low is not None and self.n < 3
 
     def side(self, value: float = 0.0) -> Side:
-        """Where the whole interval lies, seen from `value`; an end that is exactly `value` leaves it unclear.
+        """Return where the whole interval lies, seen from `value`; an end that is exactly `value` leaves it unclear.
 
         Every verdict of the project, in reports and claims, is worded from this.
         """
@@ -58,13 +52,13 @@ class Estimate:
         return "below" if self.ci_high < value else "unclear"
 
     def __neg__(self) -> Estimate:
-        """The estimate of the opposite."""
+        """Return the estimate of the opposite."""
         low = None if self.ci_high is None else -self.ci_high
         high = None if self.ci_low is None else -self.ci_low
         return replace(self, mean=-self.mean, ci_low=low, ci_high=high)
 
     def at(self, confidence: float) -> Estimate:
-        """The same Student-t estimate with an interval of another confidence; unchanged where there is none."""
+        """Return the same Student-t estimate with an interval of another confidence; unchanged where there is none."""
         if self.standard_error is None or self.degrees is None:
             return self
         half = t_quantile(confidence, self.degrees) * self.standard_error
@@ -104,7 +98,7 @@ def t_quantile(confidence: float, degrees: float) -> float:
 
 
 def t_tail(estimate: Estimate, value: float, side: Literal["above", "below"]) -> float:
-    """One-sided p-value: how likely a Student-t estimate would lie so far on that side of `value` if the mean were `value`.
+    """Return how likely a Student-t estimate would lie so far on that side of `value` if the mean were `value`.
 
     Values without any spread decide at once: 0 where the mean is on that side, 1 where it is not.
 

@@ -56,9 +56,7 @@ class TwoLevelDifference:
     points: int
 
 
-def paired_difference(
-    first: Mapping[int, float], second: Mapping[int, float], confidence: float = 0.95
-) -> PairedDifference:
+def paired_difference(first: Mapping[int, float], second: Mapping[int, float]) -> PairedDifference:
     """Compare two sets of values, each indexed by seed, on the seeds that they share.
 
     Raises:
@@ -69,11 +67,11 @@ def paired_difference(
     if not shared:
         return PairedDifference(None, (), dropped)
     differences = finite([first[seed] - second[seed] for seed in shared])
-    return PairedDifference(mean_interval(differences, confidence), shared, dropped, tuple(differences.tolist()))
+    return PairedDifference(mean_interval(differences), shared, dropped, tuple(differences.tolist()))
 
 
 def two_level_difference(
-    first: Mapping[int, NDArray[np.float64]], second: Mapping[int, NDArray[np.float64]], confidence: float = 0.95
+    first: Mapping[int, NDArray[np.float64]], second: Mapping[int, NDArray[np.float64]]
 ) -> TwoLevelDifference | None:
     """Compare values of the same test points, (points,) for each seed, on the seeds that both sides have; None where there is none.
 
@@ -94,27 +92,20 @@ def two_level_difference(
     cells = np.stack([np.asarray(first[seed], np.float64) - np.asarray(second[seed], np.float64) for seed in seeds])
     if cells.ndim != 2 or not cells.size or not np.isfinite(cells).all():
         raise ValueError("values of test points must form one line for each seed, not empty, all finite")
-    rows, points = cells.shape
-    mean = float(cells.mean())
-    point_square = float(cells.mean(0).var(ddof=1)) / points if points > 1 else None
-    seed_square = float(cells.mean(1).var(ddof=1)) / rows if rows > 1 else None
-    point_error = None if point_square is None else point_square**0.5
-    seed_error = None if seed_square is None else seed_square**0.5
-    if point_square is None or seed_square is None:
-        why = ONE_VALUE if point_square is None else "one seed: the error over seeds is unknown"
+    (rows, points), mean = cells.shape, float(cells.mean())
+    by_point, by_seed = (
+        float(means.var(ddof=1)) / len(means) if len(means) > 1 else None for means in (cells.mean(0), cells.mean(1))
+    )
+    point_error, seed_error = (None if square is None else square**0.5 for square in (by_point, by_seed))
+    if by_point is None or by_seed is None:
+        why = ONE_VALUE if by_point is None else "one seed: the error over seeds is unknown"
         return TwoLevelDifference(Estimate(mean, None, None, rows, why), point_error, seed_error, seeds, points)
     rest = cells - cells.mean(0) - cells.mean(1, keepdims=True) + mean
-    shared_square = float((rest**2).sum()) / ((rows - 1) * (points - 1)) / (rows * points)
-    square = max(point_square, seed_square, point_square + seed_square - shared_square)
-    degrees = _degrees(point_square, points, seed_square, rows)
-    half = t_quantile(confidence, degrees) * square**0.5
-    estimate = Estimate(mean, mean - half, mean + half, rows, standard_error=square**0.5, degrees=degrees)
+    by_both = float((rest**2).sum()) / ((rows - 1) * (points - 1)) / (rows * points)
+    error = max(by_point, by_seed, by_point + by_seed - by_both) ** 0.5
+    degrees = float(rows - 1)
+    if total := by_point + by_seed:
+        degrees = total**2 / (by_point**2 / (points - 1) + by_seed**2 / (rows - 1))
+    half = t_quantile(0.95, degrees) * error
+    estimate = Estimate(mean, mean - half, mean + half, rows, standard_error=error, degrees=degrees)
     return TwoLevelDifference(estimate, point_error, seed_error, seeds, points)
-
-
-def _degrees(point_square: float, points: int, seed_square: float, rows: int) -> float:
-    """Satterthwaite's degrees of freedom of the sum of two mean squares."""
-    total = point_square + seed_square
-    if total == 0:
-        return float(rows - 1)
-    return total**2 / (point_square**2 / (points - 1) + seed_square**2 / (rows - 1))

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench.claims import Claim, Finding, judge, load_claims, to_json
+from bench.claims import Claim, Judgement, judge, load_claims, to_json
 from bench.claims.judge import decide
 from bench.stats import holm, mean_interval, simultaneous_confidence
 
@@ -41,7 +41,7 @@ TREND = {key: value for key, value in OWN_BASE.items() if key != "reference"} | 
 }
 
 
-def judged(made: Any, rows: Sequence[dict[str, Any]], *claims: dict[str, Any]) -> list[Finding]:
+def judged(made: Any, rows: Sequence[dict[str, Any]], *claims: dict[str, Any]) -> list[Judgement]:
     return judge(made.results(rows).sections(), [Claim.model_validate(claim) for claim in claims])
 
 
@@ -128,9 +128,9 @@ def test_p_values_decide_exactly_where_intervals_do() -> None:
     for _ in range(200):
         gains = rng.normal(1.0, 1.0, 4)
         for claim, effect in ((OWN_BASE, mean_interval(gains)), (DENSITY, mean_interval(gains / 10))):
-            verdict, _, p_value = decide(Claim.model_validate(claim), effect)
-            assert p_value is not None
-            assert (p_value <= 0.05) == (verdict != "inconclusive")
+            found = decide(Judgement(Claim.model_validate(claim)), effect)
+            assert found.p_value is not None
+            assert (found.p_value <= 0.05) == (found.verdict != "inconclusive")
 
 
 def test_claims_and_the_reports_sentences_agree(made: Any) -> None:
