@@ -17,8 +17,7 @@ from bench.claims.select import matches, metrics_of, missing, references, treatm
 from bench.metrics import metric
 from bench.results.frame import Section
 from bench.results.sources import Source, SourceValues, pair
-from bench.stats import Estimate, holm, mean_interval, sign_flip_p_value, simultaneous_confidence
-from bench.stats.estimates import t_tail
+from bench.stats import Estimate, holm, mean_interval, sign_flip_p_value, simultaneous_confidence, t_tail
 
 __all__ = ["Judgement", "Outcome", "decide", "judge", "to_json"]
 

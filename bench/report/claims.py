@@ -57,9 +57,8 @@ def readout_words(readout: Source, *, length: bool = True) -> str:
 
 def effect_of(estimate: Estimate, sense: int, unit: str) -> Effect:
     """Return an estimate turned by `sense`, ±1, so that above 0 is better."""
-    ends = [None if end is None else sense * end for end in (estimate.ci_low, estimate.ci_high)]
-    low, high = ends if sense > 0 else reversed(ends)
-    return Effect(sense * estimate.mean, low, high, unit)
+    turned = estimate if sense > 0 else -estimate
+    return Effect(turned.mean, turned.ci_low, turned.ci_high, unit)
 
 
 def _answer(judged: Judgement) -> Answer:

@@ -18,8 +18,7 @@ from bench.core.store import Store, StoreError
 from bench.metrics import metric
 from bench.results.frame import Results, scan
 from bench.results.sources import Source, reading, records
-from bench.stats import PairedDifference, holm, paired_difference
-from bench.stats.estimates import t_tail
+from bench.stats import PairedDifference, holm, paired_difference, t_tail
 
 __all__ = ["compare_stores"]
 

@@ -105,7 +105,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Results:
-    """The runs of a store, or of a part of it, see the columns of `RUN_COLUMNS`, `READOUT_COLUMNS` and `SCORE_COLUMNS`."""
+    """The runs of a store, or of a part of it, with the columns `SCORE_COLUMNS`, `RUN_COLUMNS` and `READOUT_COLUMNS`."""
 
     scores: pd.DataFrame
     runs: pd.DataFrame
@@ -125,11 +125,7 @@ class Results:
         digests = known.groupby(_PLACE)["dataset_digest"].unique().to_dict()
         scores, runs, readouts = (_split(frame, digests) for frame in (self.scores, self.runs, self.readouts))
         nothing = self.readouts.iloc[:0]
-        return [
-            Section(suite, profile, kind, dataset, own, runs[place], readouts.get(place, nothing))
-            for place, own in scores.items()
-            for suite, profile, kind, dataset in [place]
-        ]
+        return [Section(*place, own, runs[place], readouts.get(place, nothing)) for place, own in scores.items()]
 
 
 def scan(store: Store, suite: str | None = None, profile: str | None = None, tag: str | None = None) -> Results:

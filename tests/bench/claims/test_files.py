@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-import bench.claims.files
+import bench.claims.model
 from bench.claims import ClaimError, load_claims
 from bench.cli import main
 from bench.core.store import Store
@@ -83,7 +83,7 @@ def test_installed_packages_add_claims(mine: Path, monkeypatch: pytest.MonkeyPat
     def installed(value: Any) -> None:
         point = EntryPoint("mine", OWN, "gebm_bench.claims")
         monkeypatch.setattr(EntryPoint, "load", lambda _: value)
-        monkeypatch.setattr(bench.claims.files, "entry_points", lambda group: [point] if "claims" in group else [])
+        monkeypatch.setattr(bench.claims.model, "entry_points", lambda group: [point] if "claims" in group else [])
 
     installed(str(mine))
     assert load_claims()[-1].id == "mine"

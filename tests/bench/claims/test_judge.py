@@ -232,7 +232,6 @@ def test_what_is_judged_together_is_corrected_together(made: Any) -> None:
     for finding in found:
         assert finding.estimate is not None
         assert finding.together == finding.estimate.at(simultaneous_confidence(2))
-    assert mean_interval([1.0, 2.0]).at(0.5).ci_low == mean_interval([1.0, 2.0], 0.5).ci_low
 
 
 def test_the_papers_claims_on_a_study(made: Any) -> None:

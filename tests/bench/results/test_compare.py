@@ -11,16 +11,10 @@ import pytest
 from click.testing import CliRunner
 
 from bench.cli import main
-from bench.core.fields import content_hash
 from bench.core.manifests import manifests, write_tag
 from bench.core.store import Store, StoreError
 from bench.results.compare import compare_stores
 from bench.stats import Estimate
-
-
-def rewrite(path: Path, **changes: Any) -> None:
-    value = {key: each for key, each in (json.loads(path.read_text()) | changes).items() if key != "sha256"}
-    path.write_text(json.dumps(value | {"sha256": content_hash(value)}))
 
 
 def made(synthetic: ModuleType, root: Path, **options: Any) -> Store:
@@ -100,13 +94,10 @@ def test_two_machines_are_told_apart_and_still_pair(synthetic: ModuleType, tmp_p
     store = made(synthetic, tmp_path / "one")
     other = made(synthetic, tmp_path / "two", shift=0.1)
     for path in (other.root / "runs").rglob("status.json"):
+        stage = {"roots": [], "code": {"gebm": "1"}, "versions": {}}
+        synthetic.change_listed(path.parent, "training.json", stage=stage, device="cuda")
         files = json.loads(path.read_text())["files"]
-        rewrite(
-            path.with_name("training.json"), stage={"roots": [], "code": {"gebm": "1"}, "versions": {}}, device="cuda"
-        )
-        rewrite(path, files={key: each for key, each in files.items() if key not in ("env.json", "training.json")})
-        digest = synthetic.hashlib.sha256(path.with_name("training.json").read_bytes()).hexdigest()
-        rewrite(path, files=json.loads(path.read_text())["files"] | {"training.json": digest})
+        synthetic.change(path, files={name: digest for name, digest in files.items() if name != "env.json"})
     found = compared(store.root, other.root)
     assert paths(found["surroundings"]) == {"code", "device"}
     assert (found["pairs"], len(found["differences"]), found["not_comparable"]) == (6, 60, [])
@@ -130,11 +121,11 @@ def test_one_seed_has_no_interval_and_failures_are_named(synthetic: ModuleType, 
     one = made(synthetic, tmp_path / "one", seeds=1)
     two = made(synthetic, tmp_path / "two", seeds=1, shift=1.0)
     failed, unfinished = sorted((two.root / "runs").rglob("status.json"))
-    rewrite(failed, state="failed", reason="out of memory", steps_done=0)
+    synthetic.change(failed, state="failed", reason="out of memory", steps_done=0)
     found = compared(one.root, two.root)
     assert {each["reading"] for each in found["differences"]} == {"one seed: no interval"}
     assert [(each["side"], each["reason"]) for each in found["not_comparable"]] == [(2, "failed: out of memory")]
-    rewrite(unfinished, state="unfinished", reason="3 of 100 steps", steps_done=3)
+    synthetic.change(unfinished, state="unfinished", reason="3 of 100 steps", steps_done=3)
     found = compared(one.root, two.root)
     assert not found["differences"]
     assert found["not_comparable"][-1]["reason"] == "unfinished: after 3 of 100 steps"
