@@ -26,42 +26,27 @@ Outcome = Literal["supported", "contradicted", "inconclusive", "not run"]
 
 @dataclass(frozen=True)
 class Judgement:
-    """What one comparison says about one claim.
-
-    Attributes:
-        claim: the claim.
-        suite: where it was checked, empty if nowhere; likewise `profile`, `dataset` and `metric`.
-        treatment: what was judged; None if nothing was.
-        reference: what it was compared with, None for a value or a trend.
-        key: score key of both sides.
-        verdict: the outcome.
-        reason: why it is not run, or why it is inconclusive where an interval alone does not say so.
-        estimate: the effect in the metric's unit, treatment − reference, or the change with a tenfold longer chain.
-        p_value: Student-t, two-sided; at most 0.05 exactly where the interval decides.
-        sign_flip_p_value: the same question by random signs, where both sides are rows and no margin is asked for.
-        p_holm: `p_value` corrected for all that was judged together.
-        together: the effect with an interval that holds at once with those of all that was judged together.
-        dropped: how many seeds only one side has.
-        runs: the runs behind the effect.
-    """
+    """What one comparison says about one claim."""
 
     claim: Claim
-    suite: str = ""
+    suite: str = ""  # where it was checked; empty if nowhere
     profile: str = ""
     dataset: str = ""
     metric: str = ""
-    treatment: Source | None = None
-    reference: Source | None = None
-    key: str = ""
+    treatment: Source | None = None  # what was judged; None if nothing was
+    reference: Source | None = None  # what it was compared with; None for a value or a trend
+    key: str = ""  # score key of both sides
     verdict: Outcome = "not run"
-    reason: str = ""
-    estimate: Estimate | None = None
-    p_value: float | None = None
-    sign_flip_p_value: float | None = None
-    p_holm: float | None = None
-    together: Estimate | None = None
-    dropped: int = 0
-    runs: tuple[str, ...] = ()
+    reason: str = ""  # why it is not run, or why it is inconclusive where an interval alone does not say so
+    estimate: Estimate | None = (
+        None  # treatment − reference, or the change with a tenfold longer chain; in the metric's unit
+    )
+    p_value: float | None = None  # Student-t, two-sided; at most 0.05 exactly where the interval decides
+    sign_flip_p_value: float | None = None  # by random signs, where both sides are scores and no margin is asked for
+    p_holm: float | None = None  # p_value corrected for all that was judged together
+    together: Estimate | None = None  # the estimate with an interval that holds at once with those judged together
+    dropped: int = 0  # seeds that only one side has
+    runs: tuple[str, ...] = ()  # the runs behind the estimate
 
 
 def judge(sections: Sequence[Section], claims: Sequence[Claim]) -> list[Judgement]:

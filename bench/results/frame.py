@@ -125,7 +125,10 @@ class Results:
         digests = known.groupby(_PLACE)["dataset_digest"].unique().to_dict()
         scores, runs, readouts = (_split(frame, digests) for frame in (self.scores, self.runs, self.readouts))
         nothing = self.readouts.iloc[:0]
-        return [Section(*place, own, runs[place], readouts.get(place, nothing)) for place, own in scores.items()]
+        return [
+            Section(*place, scores=own, runs=runs[place], readouts=readouts.get(place, nothing))
+            for place, own in scores.items()
+        ]
 
 
 def scan(store: Store, suite: str | None = None, profile: str | None = None, tag: str | None = None) -> Results:
@@ -254,8 +257,7 @@ def build(runs: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]]) 
     several = models.transform("nunique") > 1 if runs else pd.Series(dtype=bool)
     names = run_frame["model"].where(~several, run_frame["model"] + " (" + run_frame["identity"].str[:8] + ")")
     run_frame["label"] = names.astype(object)
-    at = np.array([row["at"] for row in rows], dtype=np.intp)
-    heads = run_frame[list(HEAD)].take(at).reset_index(drop=True)
+    heads = run_frame[list(HEAD)].take([row["at"] for row in rows]).reset_index(drop=True)
     own = [name for name in dict.fromkeys((*SCORE_COLUMNS, *READOUT_COLUMNS)) if name not in HEAD]
     every = pd.DataFrame({name: pd.Series([row.get(name) for row in rows], dtype=object) for name in own})
     every = _typed(pd.concat([heads, every], axis=1))
@@ -267,12 +269,11 @@ def build(runs: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]]) 
     every.loc[data, ["beta", "step_size"]] = np.nan
     every.loc[data, "steps"] = 0
     scores = [(i, *each) for i, row in enumerate(rows) for each in row.get("scores", {None: None}).items()]
-    table = every[[name for name in SCORE_COLUMNS if name not in ("metric", "value")]]
-    score_frame = table.take(np.array([i for i, _, _ in scores], dtype=np.intp)).reset_index(drop=True)
+    score_frame = every[list(SCORE_COLUMNS)].take([i for i, _, _ in scores]).reset_index(drop=True)
     score_frame["metric"] = pd.Series([name for _, name, _ in scores], dtype=object)
     score_frame["value"] = pd.Series([value for _, _, value in scores], dtype="float64")
     readouts = every.loc[every["sampler"].notna(), list(READOUT_COLUMNS)].reset_index(drop=True)
-    return Results(score_frame[list(SCORE_COLUMNS)], run_frame[list(RUN_COLUMNS)], readouts)
+    return Results(score_frame, run_frame[list(RUN_COLUMNS)], readouts)
 
 
 def _typed(frame: pd.DataFrame) -> pd.DataFrame:

@@ -53,10 +53,10 @@ def halved(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     import torch
 
     largest = torch.finfo(torch.float16).max
-    fits = {
-        name: value.dtype == torch.float32 and bool((value.abs() <= largest).all()) for name, value in state.items()
+    return {
+        name: value.half() if value.dtype == torch.float32 and bool((value.abs() <= largest).all()) else value
+        for name, value in state.items()
     }
-    return {name: value.half() if fits[name] else value for name, value in state.items()}
 
 
 def write_weights(state: Mapping[str, Tensor], about: Mapping[str, Any], out: Path, largest: int) -> list[Path]:

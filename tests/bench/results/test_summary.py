@@ -85,15 +85,10 @@ def test_failed_seeds_are_counted_and_named(made: Any) -> None:
 
 
 def test_every_unscored_run_is_in_some_row(made: Any) -> None:
-    reasons = {
-        0: ("failed", "out of memory"),
-        1: ("missing", ""),
-        2: ("partial", "unfinished"),
-        3: ("failed", "killed"),
-    }
-    lines = summary(made, [made.unscored("gebm", seed, *why) for seed, why in reasons.items()])
+    reasons = (("failed", "out of memory"), ("missing", ""), ("partial", "unfinished"), ("failed", "killed"))
+    lines = summary(made, [made.unscored("gebm", seed, *why) for seed, why in enumerate(reasons)])
     text = " | ".join(f"{line.status} {line.reason}" for line in lines)
-    assert all(f"seed {seed} {reason or 'not run yet'}" in text for seed, (_, reason) in reasons.items())
+    assert all(f"seed {seed} {reason or 'not run yet'}" in text for seed, (_, reason) in enumerate(reasons))
     assert {line.status for line in lines} == {"failed", "missing", "partial"}
     (line,) = summary(made, [made.unscored("data", 0, "failed", "extractor missing")])
     assert (line.model, line.status) == ("data", "failed")
