@@ -125,10 +125,8 @@ class Results:
         digests = known.groupby(_PLACE)["dataset_digest"].unique().to_dict()
         scores, runs, readouts = (_split(frame, digests) for frame in (self.scores, self.runs, self.readouts))
         nothing = self.readouts.iloc[:0]
-        return [
-            Section(*place, scores=own, runs=runs[place], readouts=readouts.get(place, nothing))
-            for place, own in scores.items()
-        ]
+        parts = ((*place, own, runs[place], readouts.get(place, nothing)) for place, own in scores.items())
+        return [Section(*part) for part in parts]
 
 
 def scan(store: Store, suite: str | None = None, profile: str | None = None, tag: str | None = None) -> Results:
