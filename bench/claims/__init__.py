@@ -1,22 +1,10 @@
 """Claims about the method as data, and what the runs of a store say about each: supported, contradicted, inconclusive, or not run.
 
-`model` says what a claim is, `files` where claims come from, `select` finds the rows, `judge` reads the interval. How findings are shown is
-the report's business.
+`model` says what a claim is and where claims are, `select` finds the scores, `judge` reads the interval. How judgements are shown is the
+report's business.
 """
 
-from bench.claims.files import claim_files, load_claims
-from bench.claims.judge import Finding, Verdict, judge, to_json
-from bench.claims.model import Claim, ClaimError, Reference, Selector
+from bench.claims.judge import Judgement, Outcome, judge, to_json
+from bench.claims.model import Claim, ClaimError, load_claims
 
-__all__ = [
-    "Claim",
-    "ClaimError",
-    "Finding",
-    "Reference",
-    "Selector",
-    "Verdict",
-    "claim_files",
-    "judge",
-    "load_claims",
-    "to_json",
-]
+__all__ = ["Claim", "ClaimError", "Judgement", "Outcome", "judge", "load_claims", "to_json"]

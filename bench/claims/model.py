@@ -1,15 +1,24 @@
-"""What a claim is: a sentence, the rows that it speaks about, and the rule by which numbers support or contradict it."""
+"""What a claim is, a sentence, the rows that it speaks about and the rule by which numbers support or contradict it, and where claims are.
+
+They come from TOML files: those that ship with the harness, those of installed packages, and the user's own. A package names its file under
+the entry point group `gebm_bench.claims`: `mine = "my_package:CLAIMS"`, where `CLAIMS` is the file's path.
+"""
 
 from __future__ import annotations
 
+import tomllib
+from collections.abc import Iterable
+from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 
 from bench.core.fields import Frozen
+from bench.core.suite import explain
 from bench.metrics import metric
 
-__all__ = ["Claim", "ClaimError", "Claims", "Reference", "Selector"]
+__all__ = ["Claim", "ClaimError", "Reference", "Selector", "load_claims"]
 
 
 class ClaimError(ValueError):
@@ -108,22 +117,59 @@ class Claim(Frozen):
         if self.rule != "margin" and "sides" in self.model_fields_set:
             raise ValueError("sides belongs to the rule 'margin'")
         if (self.rule == "trend") != (self.reference is None):
-            raise ValueError(
-                "a trend has no reference" if self.reference else f"the rule '{self.rule}' needs a reference"
-            )
+            trend = "a trend has no reference"
+            raise ValueError(trend if self.reference else f"the rule '{self.rule}' needs a reference")
         if self.treatment.steps == "all" and self.rule != "trend":
             raise ValueError("steps = 'all' belongs to the rule 'trend'")
         return self
 
 
-class Claims(Frozen):
+class _File(Frozen):
     """A file of claims."""
 
     claim: tuple[Claim, ...] = Field(min_length=1)
 
     @model_validator(mode="after")
-    def _ids_differ(self) -> Claims:
+    def _ids_differ(self) -> _File:
         names = [each.id for each in self.claim]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"the id '{twice[0]}' is there twice")
         return self
+
+
+def load_claims(own: Iterable[Path] = ()) -> tuple[Claim, ...]:
+    """Read all claims: shipped ones first, then those of installed packages, then the user's own files.
+
+    Raises:
+        ClaimError: naming the file, the key and what is allowed, or the entry point that is no path.
+    """
+    found: dict[str, tuple[Claim, Path]] = {}
+    for path in (*sorted(Path(__file__).parent.glob("*.toml")), *_installed(), *own):
+        for claim in _read(path):
+            if claim.id in found:
+                raise ClaimError(f"{path}: the id '{claim.id}' is taken by {found[claim.id][1]}")
+            found[claim.id] = (claim, path)
+    return tuple(claim for claim, _ in found.values())
+
+
+def _installed() -> list[Path]:
+    files = []
+    for point in entry_points(group="gebm_bench.claims"):
+        try:
+            files.append(Path(point.load()))
+        except (ImportError, AttributeError, TypeError) as error:
+            raise ClaimError(
+                f"entry point '{point.name}' of gebm_bench.claims is no path of a file: {error}"
+            ) from error
+    return files
+
+
+def _read(path: Path) -> tuple[Claim, ...]:
+    try:
+        return _File.model_validate(tomllib.loads(path.read_text(encoding="utf-8"))).claim
+    except (OSError, UnicodeDecodeError) as error:
+        raise ClaimError(f"{path}: cannot be read: {error}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ClaimError(f"{path}: not valid TOML: {error}") from error
+    except ValidationError as error:
+        raise ClaimError(explain(path, error, _File)) from error

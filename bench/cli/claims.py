@@ -34,12 +34,13 @@ def claims(store: Path, suite: str | None, profile: str | None, files: tuple[Pat
 
     loaded = load_claims(files)
     results = scan(Store(store).require(), suite, profile)
-    findings = judge([] if results.scores.empty else results.sections(), loaded)
+    judged = judge([] if results.scores.empty else results.sections(), loaded)
     if as_json:
-        print_json([to_json(finding) for finding in findings])
+        print_json([to_json(each) for each in judged])
         return
     from rich.console import Console
 
-    from bench.report.claims import print_findings
+    from bench.report.claims import claims_block
+    from bench.report.terminal import print_block
 
-    print_findings(findings, Console())
+    print_block(claims_block(judged, everything=True), Console(), soft_wrap=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,8 +11,6 @@ from bench.cli.usage import examples, print_json
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-    from bench.results.compare import StoreComparison
 
 __all__ = ["compare"]
 
@@ -33,41 +31,47 @@ def compare(first: str, second: str, as_json: bool) -> None:
     FIRST and SECOND are folders. FOLDER@tag=NAME takes the runs that `bench run --tag NAME` made; @suite=, @code= and @device=
     take those of a suite, of a digest of the training code, of a machine.
     """
-    from bench.results.compare import StorePart, compare_stores, to_json
+    from bench.results.compare import compare_stores
 
-    found = compare_stores(StorePart.parse(first), StorePart.parse(second))
+    found = compare_stores(first, second)
     if as_json:
-        print_json(to_json(found))
-        return
+        print_json(found)
+    else:
+        _show(found)
+
+
+def _show(found: dict[str, Any]) -> None:
     from rich.console import Console
 
-    show(found, Console())
-
-
-def show(found: StoreComparison, console: Console) -> None:
-    """Print the comparison as tables."""
     from bench.report.claims import readout_words
     from bench.report.text import arrow, estimate_text, number
+    from bench.results.sources import Source
+    from bench.stats import Estimate
 
-    console.print(f"first:  {found.first}\nsecond: {found.second}", soft_wrap=True, markup=False, highlight=False)
-    changes = [(c.path, ", ".join(c.first), ", ".join(c.second)) for c in (*found.changes, *found.surroundings)]
-    print_table(console, "What differs", ("field", "first", "second"), changes)
+    console = Console()
+    heading = f"first:  {found['first']}\nsecond: {found['second']}"
+    console.print(heading, soft_wrap=True, markup=False, highlight=False)
+    changes = [
+        (each["path"], ", ".join(each["first"]), ", ".join(each["second"]))
+        for each in (*found["identity"], *found["surroundings"])
+    ]
+    _print_table(console, "What differs", ("field", "first", "second"), changes)
     differences = []
-    for each in found.differences:
-        estimate = each.difference.estimate
-        size = (estimate_text(estimate), str(estimate.n if estimate else 0), number(each.p_holm))
-        differences.append((each.dataset, readout_words(each.source), arrow(each.metric), *size, each.reading))
-    title = f"{found.pairs} runs pair; {found.equal} scores are equal in every seed, these differ"
+    for each in found["differences"]:
+        what = (each["dataset"], readout_words(Source(**each["readout"])), arrow(each["metric"]))
+        estimate = Estimate(**each["estimate"])
+        differences.append((*what, estimate_text(estimate), str(estimate.n), number(each["p_holm"]), each["reading"]))
+    title = f"{found['pairs']} runs pair; {found['equal_scores']} scores are equal in every seed, these differ"
     header = ("dataset", "readout", "metric", "first − second", "n", "p after Holm", "reading")
-    print_table(console, title, header, differences)
+    _print_table(console, title, header, differences)
     alone = []
-    for left in found.unpaired:
-        side, seeds = ("first", "second")[left.side - 1], ",".join(map(str, left.seeds))
-        alone.append((side, left.dataset, left.model, left.identity[:12], seeds, left.reason))
-    print_table(console, "Not comparable", ("side", "dataset", "model", "identity", "seeds", "why"), alone)
+    for each in found["not_comparable"]:
+        side, seeds = ("first", "second")[each["side"] - 1], ",".join(map(str, each["seeds"]))
+        alone.append((side, each["dataset"], each["model"], each["identity"][:12], seeds, each["reason"]))
+    _print_table(console, "Not comparable", ("side", "dataset", "model", "identity", "seeds", "why"), alone)
 
 
-def print_table(console: Console, title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+def _print_table(console: Console, title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Print a table under its title, every cell as text, never as markup."""
     from rich.table import Table
     from rich.text import Text

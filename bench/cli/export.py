@@ -20,12 +20,11 @@ def export(out: Path, store: Path, suite: str | None, profile: str | None) -> No
 
     A page about the columns is written beside it.
     """
-    from bench.results.tidy import export as write
-    from bench.results.tidy import load
+    from bench.results import tidy
 
-    frame = load(store, suite, profile)
+    frame = tidy.load(store, suite, profile)
     try:
-        page = write(frame, out)
+        page = tidy.export(frame, out)
     except OSError as error:
         raise Failure(f"cannot write {out}: {error.strerror}") from error
     click.echo(f"{len(frame):,} rows: {out}; columns: {page}")

@@ -25,7 +25,7 @@ from bench.report.tables import (
 )
 from bench.report.text import estimate_text, interval_text, number, span
 from bench.results.sources import records
-from bench.stats.estimates import t_quantile
+from bench.stats import t_quantile
 
 if TYPE_CHECKING:
     from bench.results.frame import Section

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bench.report.text import about_density, direction, metric_order
-from bench.results.sources import Source, pair, records, source_of
+from bench.results.sources import Source, pair, reading, records
 from bench.stats import Estimate, PairedDifference, mean_interval
 
 if TYPE_CHECKING:
@@ -59,15 +59,7 @@ class Comparison:
     @property
     def reading(self) -> str:
         """The outcome in words: better, worse, no clear difference, or no verdict."""
-        if self.estimate is None:
-            return "not comparable"
-        side = self.estimate.side()
-        if side in ("no interval", "unclear"):
-            return "no verdict" if side == "no interval" else "no clear difference"
-        sense = direction(self.metric)
-        if not sense:
-            return "higher" if side == "above" else "lower"
-        return "better" if (side == "above") == (sense > 0) else "worse"
+        return reading(self.estimate, direction(self.metric))
 
 
 def counted(summary: pd.DataFrame) -> pd.DataFrame:
@@ -124,19 +116,16 @@ def longest_sources(section: Section) -> list[Source]:
 
 def compare(section: Section, metrics: Sequence[str]) -> list[Comparison]:
     """Compare every longest chain with its own base and with the base of every model without a chain (such as a GAN)."""
-    values: dict[tuple[Source, str], dict[str, dict[int, float]]] = {}
-    for row in records(section.counted[section.counted["metric"].isin(metrics)]):
-        values.setdefault((source_of(row), row.metric), {}).setdefault(row.key, {})[row.seed] = row.value
-    bases = {source.label: source for source, _ in values if source.sampler == "base"}
+    found, read = [], section.by_source
+    bases = {source.label: source for metric, source in read if source.sampler == "base" and metric in metrics}
     treatments = longest_sources(section)
     with_chains = {treatment.label for treatment in treatments}
     rivals = [base for label, base in bases.items() if label not in with_chains]
-    found = []
     for treatment in treatments:
         own = [bases[treatment.label]] if treatment.label in bases else []
         for reference in [*own, *rivals]:
             for metric in metrics:
-                sides = (values.get((side, metric), {}) for side in (treatment, reference))
+                sides = [read[metric, side].values if (metric, side) in read else {} for side in (treatment, reference)]
                 difference, why, _ = pair(*sides)
                 found.append(Comparison(treatment, reference, metric, difference, why))
     return found

@@ -11,10 +11,9 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from bench.core.store import RunFolder, Store, StoreError
 from bench.files import CorruptFileError, read_sealed, write_sealed
@@ -25,8 +24,7 @@ _STATUS = frozenset({"state", "reason", "files", "steps_done", "steps_asked"})
 _CHECKED = (".json", ".jsonl", ".npy")  # the checkpoint is checked when it is used
 
 
-@dataclass(frozen=True)
-class RunFiles:
+class RunFiles(NamedTuple):
     """A run's state with a reason, and the sound JSON files of its directory by name; at most its spec where there are no results."""
 
     state: str
@@ -41,29 +39,25 @@ def read_run(folder: RunFolder) -> RunFiles:
         if status is None:
             begun = (folder / "resume.pt").exists() or (folder / "training.json").exists()
             state = ("partial", "unfinished; `bench run` continues it") if begun else ("missing", "not run yet")
-            return _unusable(folder, *state)
-        if lacking := sorted(_STATUS - status.keys()):
+        elif lacking := sorted(_STATUS - status.keys()):
             raise StoreError(f"{folder / 'status.json'} lacks {', '.join(lacking)}: written by another version")
-        finished = "training.json" in status["files"] and status["steps_done"] == status["steps_asked"]
-        if status["state"] == "failed" and not finished:
-            return _unusable(folder, "failed", status["reason"])
-        files = _checked(folder, status["files"]) | {"status.json": status}
+        elif status["state"] == "failed" and not (
+            "training.json" in status["files"] and status["steps_done"] == status["steps_asked"]
+        ):
+            state = ("failed", status["reason"])
+        else:
+            files = _checked(folder, status["files"]) | {"status.json": status}
+            return RunFiles(status["state"], "after " * (status["state"] == "unfinished") + status["reason"], files)
     except StoreError as error:
-        return _unusable(folder, "failed", str(error))
-    return RunFiles(status["state"], "after " * (status["state"] == "unfinished") + status["reason"], files)
-
-
-def _unusable(folder: RunFolder, state: str, reason: str) -> RunFiles:
-    """A run without results, of which at most its spec is known."""
-    try:
+        state = ("failed", str(error))
+    spec = None
+    with suppress(StoreError):
         spec = folder.read_json("spec.json")
-    except StoreError:
-        spec = None
-    return RunFiles(state, reason, {"spec.json": spec} if spec else {})
+    return RunFiles(*state, {"spec.json": spec} if spec else {})
 
 
 def _checked(folder: RunFolder, files: Mapping[str, str]) -> dict[str, dict[str, Any]]:
-    """The JSON files among those that a status lists.
+    """Return the JSON files among those that a status lists.
 
     Raises:
         StoreError: for the first file that is absent or differs from its hash.
@@ -87,13 +81,13 @@ def _checked(folder: RunFolder, files: Mapping[str, str]) -> dict[str, dict[str,
 
 @contextmanager
 def cached_reader(store: Store) -> Iterator[Any]:
-    """A function from a run's id to its files that reads only what changed; what was read is kept at the end.
+    """Yield a function from a run's id to its files that reads only what changed; what was read is kept at the end.
 
     A cache that is absent, damaged or of other code is empty. Runs without scores are never taken from it.
     """
     path = store.cache / "scan.sealed"
     kept = _load(path)
-    new: dict[str, tuple[str, RunFiles]] = {}
+    new: dict[str, tuple[Any, ...]] = {}
 
     def read(run: str) -> RunFiles:
         folder = store.root / "runs" / run
@@ -102,18 +96,15 @@ def cached_reader(store: Store) -> Iterator[Any]:
             return RunFiles(*kept[run][1:])
         found = read_run(RunFolder(folder))
         if stamp and found.files:
-            new[run] = (stamp, found)
+            new[run] = (stamp, *found)
         return found
 
     yield read
     if new:
-        kept |= {run: [stamp, found.state, found.reason, found.files] for run, (stamp, found) in new.items()}
-        there = {run: each for run, each in kept.items() if (store.root / "runs" / run).is_dir()}
-        try:
+        there = {run: each for run, each in (kept | new).items() if (store.root / "runs" / run).is_dir()}
+        with suppress(OSError):  # a store that cannot be written goes without
             path.parent.mkdir(exist_ok=True)
             write_sealed(path, json.dumps({"code": _code(), "runs": there}, ensure_ascii=False).encode())
-        except OSError:
-            return  # a store that cannot be written goes without
 
 
 def _load(path: Path) -> dict[str, Any]:
@@ -130,7 +121,7 @@ def _code() -> str:
 
 
 def _stamp(folder: Path) -> str:
-    """Names of all files of a run, sizes and times of change of its text files; '' without a status."""
+    """Return a digest of the names of a run's files, and the sizes and times of change of its text files; '' without a status."""
     files = []
     try:
         for place in (f"{folder}/", f"{folder}/evals/"):
@@ -155,7 +146,7 @@ def run_states(store: Store) -> list[tuple[str, str, str]]:
 
 
 def _last_step(folder: Path) -> str:
-    """How far an unfinished run is, from the last line of its curve."""
+    """Return how far an unfinished run is, from the last line of its curve."""
     try:
         last = json.loads((folder / "curve.jsonl").read_text().splitlines()[-1])
         return f"from {last['phase']} step {last['step']}"

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import pandas as pd
 
-from bench.stats import PairedDifference, paired_difference
+from bench.stats import Estimate, PairedDifference, paired_difference
 
-__all__ = ["Source", "pair", "records", "source_of"]
+__all__ = ["Source", "SourceValues", "by_source", "pair", "reading", "records", "source_of"]
+
+_COLUMNS = ["model", "label", "sampler", "beta", "step_size", "steps", "metric", "key", "seed", "run", "value"]
 
 
 class Source(NamedTuple):
@@ -27,6 +30,21 @@ class Source(NamedTuple):
         return self.sampler not in ("base", "data")
 
 
+@dataclass(frozen=True)
+class SourceValues:
+    """The values of one source in one metric, by score key and seed, with the runs that they are of."""
+
+    model: str
+    source: Source
+    values: dict[str, dict[int, float]] = field(default_factory=dict)
+    runs: dict[int, str] = field(default_factory=dict)
+
+    @property
+    def main_key(self) -> str:
+        """The score key that most seeds have."""
+        return max(self.values, key=lambda key: (len(self.values[key]), key))
+
+
 def records(frame: pd.DataFrame) -> list[Any]:
     """Return the rows as named tuples with None for whatever pandas uses for "missing"."""
     return list(frame.astype(object).where(frame.notna(), None).itertuples(index=False))
@@ -35,6 +53,17 @@ def records(frame: pd.DataFrame) -> list[Any]:
 def source_of(record: Any) -> Source:
     """Return the source of a record of scores."""
     return Source(record.label, record.sampler, record.beta, record.step_size, record.steps or 0)
+
+
+def by_source(scores: pd.DataFrame) -> dict[tuple[str, Source], SourceValues]:
+    """Return the values of scores by metric and source, in order of first appearance."""
+    found: dict[tuple[str, Source], SourceValues] = {}
+    for score in records(scores[_COLUMNS]):
+        source = source_of(score)
+        own = found.setdefault((score.metric, source), SourceValues(score.model, source))
+        own.values.setdefault(score.key, {})[score.seed] = score.value
+        own.runs[score.seed] = score.run
+    return found
 
 
 def pair(
@@ -49,3 +78,20 @@ def pair(
         return None, "scored under different keys" if first and second else "not scored on both sides", ""
     difference = paired_difference(first[keys[0]], second[keys[0]])
     return difference, "" if difference.seeds else "no shared seed", keys[0]
+
+
+def reading(difference: Estimate | None, sense: int) -> str:
+    """Return a paired difference in words: better, worse, higher, lower, no clear difference, no verdict or not comparable.
+
+    Arguments:
+        difference: first − second, None where nothing can be paired.
+        sense: +1 where higher is better, −1 where lower is, 0 where neither is.
+    """
+    if difference is None:
+        return "not comparable"
+    side = difference.side()
+    if side in ("no interval", "unclear"):
+        return "no verdict" if side == "no interval" else "no clear difference"
+    if not sense:
+        return "higher" if side == "above" else "lower"
+    return "better" if (side == "above") == (sense > 0) else "worse"

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import pandas as pd
+
+from bench.core.store import Store
 from bench.files import write_bytes
+from bench.metrics import METRICS
+from bench.results.frame import SCHEMA, scan
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-__all__ = ["ExportError", "export", "load"]
+__all__ = ["ExportError", "export", "load", "schema_page"]
 
 
 class ExportError(ValueError):
@@ -20,7 +22,7 @@ class ExportError(ValueError):
 def load(store: str | Path, suite: str | None = None, profile: str | None = None) -> pd.DataFrame:
     """Read every score of a store, one per row; runs without scores are rows too, with a status and a reason.
 
-    Columns, units and meanings are in `bench.results.schema.COLUMN_MEANINGS`.
+    Columns, units and meanings are in `bench/results/schema.toml`.
 
     Arguments:
         store: folder of a store, as `bench run --store` makes it.
@@ -34,9 +36,6 @@ def load(store: str | Path, suite: str | None = None, profile: str | None = None
         frame = bench.load("runs")
         frame[frame["status"] == "done"].groupby(["model", "sampler", "beta", "metric"])["value"].mean()
     """
-    from bench.core.store import Store
-    from bench.results.frame import scan
-
     return scan(Store(Path(store)).require(), suite, profile).scores
 
 
@@ -48,8 +47,6 @@ def export(frame: pd.DataFrame, path: Path) -> Path:
     """
     if path.suffix not in (".csv", ".parquet"):
         raise ExportError(f"'{path}': end the name in .csv or .parquet")
-    from bench.results.schema import schema_page
-
     try:
         parquet = path.suffix == ".parquet"
         content = frame.to_parquet(index=False) if parquet else frame.to_csv(index=False, lineterminator="\n").encode()
@@ -60,3 +57,25 @@ def export(frame: pd.DataFrame, path: Path) -> Path:
     page = path.with_name(f"{path.stem}-schema.md")
     write_bytes(page, schema_page().encode())
     return page
+
+
+def schema_page() -> str:
+    """Return the columns and metrics of an export, in Markdown."""
+    columns = [(f"`{name}`", each["type"], each.get("unit", "—"), each["meaning"]) for name, each in SCHEMA.items()]
+    metrics = [
+        (f"`{each.name}`", each.unit or "—", each.direction, each.about, each.summary) for each in METRICS.values()
+    ]
+    parts = [
+        "# Columns of the export",
+        "One row per run × readout × chain length × metric; a run without scores is one row with a status and a reason.",
+        _table(("column", "type", "unit", "meaning"), columns),
+        "## Metrics",
+        "A metric in the features of an extractor other than Inception is followed by its name, such as `fd[digits-cnn]`.",
+        _table(("metric", "unit", "better", "about", "meaning"), metrics),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(each.replace('|', chr(92) + '|') for each in line)} |" for line in lines)

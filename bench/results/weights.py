@@ -1,9 +1,7 @@
 """A run's weights in files small enough to move: safetensors shards under a given size, and an index that vouches for them.
 
-    OUT/weights-00001-of-00003.safetensors …      tensors by name
-    OUT/weights.index.json                        which tensor is where, hashes of the shards, the run and its spec; written last
-
-`read_weights` gives the tensors back; a model's `load` takes them, in whatever precision they are.
+OUT/weights-00001-of-00003.safetensors …      tensors by name
+OUT/weights.index.json                        which tensor is where, hashes of the shards, the run and its spec; written last
 """
 
 from __future__ import annotations
@@ -42,9 +40,8 @@ def checkpoint_of(store: Store, run: str) -> tuple[dict[str, Tensor], dict[str, 
     if spec is None:
         raise WeightsError(f"no run '{run}' in {store.root}; `bench status` lists the runs")
     if training is None:
-        raise WeightsError(
-            f"{run} has no checkpoint yet; `bench run --max-minutes` leaves one of a run that is not done"
-        )
+        why = "`bench run --max-minutes` leaves one of a run that is not done"
+        raise WeightsError(f"{run} has no checkpoint yet; {why}")
     if damage := folder.damaged({"checkpoint.safetensors": training["checkpoint"]}):
         raise WeightsError(damage)
     after = {"after": progress_words(training)} if unfinished(training) else {}
@@ -63,16 +60,13 @@ def halved(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def write_weights(state: Mapping[str, Tensor], about: Mapping[str, Any], out: Path, largest: int) -> list[Path]:
-    """Write shards of at most `largest` bytes, tensors in the order of their names, and the index last.
+    """Write shards of at most `largest` bytes, tensors in the order of their names, and the index last; return the files, index first.
 
     Arguments:
         state: tensors by name.
         about: kept in the index.
         out: an existing folder; weights that are there already are replaced.
         largest: bytes per shard.
-
-    Returns:
-        The files, the index first.
 
     Raises:
         WeightsError: if a single tensor is larger.

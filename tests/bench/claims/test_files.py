@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-import bench.claims.files
+import bench.claims.model
 from bench.claims import ClaimError, load_claims
 from bench.cli import main
 from bench.core.store import Store
@@ -60,6 +60,7 @@ def test_the_papers_claims_are_whole() -> None:
         ('"mine"', '"better-than-own-base"', "the id 'better-than-own-base' is taken by"),
         ("[[claim]]", "[[claims]]", "unknown key; did you mean 'claim'?"),
         ('sampler = "base" }', 'sampler = "base", steps = "all" }', "steps = 'all' belongs to the rule 'trend'"),
+        (MINE, MINE + MINE, "the id 'mine' is there twice"),
     ],
 )
 def test_what_is_wrong_with_a_file_is_said_in_a_line(mine: Path, old: str, new: str, message: str) -> None:
@@ -71,19 +72,11 @@ def test_what_is_wrong_with_a_file_is_said_in_a_line(mine: Path, old: str, new: 
     assert "\n" not in str(caught.value)
 
 
-def test_an_id_twice_and_an_absent_file_are_refused(mine: Path) -> None:
-    mine.write_text(MINE + MINE)
-    with pytest.raises(ClaimError, match="the id 'mine' is there twice"):
-        load_claims([mine])
-    with pytest.raises(ClaimError, match="cannot be read"):
-        load_claims([mine.with_name("absent.toml")])
-
-
 def test_installed_packages_add_claims(mine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def installed(value: Any) -> None:
         point = EntryPoint("mine", OWN, "gebm_bench.claims")
         monkeypatch.setattr(EntryPoint, "load", lambda _: value)
-        monkeypatch.setattr(bench.claims.files, "entry_points", lambda group: [point] if "claims" in group else [])
+        monkeypatch.setattr(bench.claims.model, "entry_points", lambda group: [point] if "claims" in group else [])
 
     installed(str(mine))
     assert load_claims()[-1].id == "mine"

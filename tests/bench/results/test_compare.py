@@ -11,15 +11,10 @@ import pytest
 from click.testing import CliRunner
 
 from bench.cli import main
-from bench.core.fields import content_hash
 from bench.core.manifests import manifests, write_tag
 from bench.core.store import Store, StoreError
-from bench.results.compare import StoreComparison, StorePart, compare_stores, to_json
-
-
-def rewrite(path: Path, **changes: Any) -> None:
-    value = {key: each for key, each in (json.loads(path.read_text()) | changes).items() if key != "sha256"}
-    path.write_text(json.dumps(value | {"sha256": content_hash(value)}))
+from bench.results.compare import compare_stores
+from bench.stats import Estimate
 
 
 def made(synthetic: ModuleType, root: Path, **options: Any) -> Store:
@@ -27,42 +22,48 @@ def made(synthetic: ModuleType, root: Path, **options: Any) -> Store:
     return store
 
 
-def compared(first: object, second: object) -> StoreComparison:
-    return compare_stores(StorePart.parse(str(first)), StorePart.parse(str(second)))
+def compared(first: object, second: object) -> dict[str, Any]:
+    return compare_stores(str(first), str(second))
+
+
+def reasons(found: dict[str, Any]) -> set[str]:
+    return {each["reason"] for each in found["not_comparable"]}
+
+
+def paths(changes: list[dict[str, Any]]) -> set[str]:
+    return {change["path"] for change in changes}
 
 
 def test_a_store_differs_from_itself_in_nothing(synthetic: ModuleType, tmp_path: Path) -> None:
     root = made(synthetic, tmp_path / "one").root
     found = compared(root, root)
-    assert (found.pairs, found.equal) == (6, 60)
-    assert not [*found.changes, *found.surroundings, *found.differences, *found.unpaired]
+    assert (found["pairs"], found["equal_scores"]) == (6, 60)
+    assert not any(found[name] for name in ("identity", "surroundings", "differences", "not_comparable"))
 
 
 def test_pairs_have_paired_differences_in_the_better_direction(synthetic: ModuleType, tmp_path: Path) -> None:
     one = made(synthetic, tmp_path / "one").root
     other = made(synthetic, tmp_path / "two", shift=0.5).root
     found = compared(one, other)
-    assert found.pairs == 6
-    assert len(found.differences) == 60
-    for each in found.differences:
-        assert each.difference.estimate is not None
-        assert each.difference.estimate.mean == pytest.approx(-0.5)
-        lower = each.metric.startswith(("fd", "kid"))
-        assert each.reading == ("first is better" if lower else "second is better")
-    back = compared(other, one)
-    assert back.differences[0].difference.estimate == -found.differences[0].difference.estimate
+    assert (found["pairs"], len(found["differences"])) == (6, 60)
+    for each in found["differences"]:
+        assert each["estimate"]["mean"] == pytest.approx(-0.5)
+        lower = each["metric"].startswith(("fd", "kid"))
+        assert each["reading"] == ("first is better" if lower else "second is better")
+    there, back = (Estimate(**each["differences"][0]["estimate"]) for each in (found, compared(other, one)))
+    assert back == -there
 
 
 def test_what_does_not_pair_says_why(synthetic: ModuleType, tmp_path: Path) -> None:
     one = made(synthetic, tmp_path / "one", models=3, seeds=2)
     two = made(synthetic, tmp_path / "two", datasets=2)
     found = compared(one.root, two.root)
-    assert found.pairs == 4
-    reasons = {(each.side, each.dataset, each.model): each.reason for each in found.unpaired}
-    assert reasons[1, "data0", "model02"] == "the other side has no model02 on data0"
-    assert reasons[2, "data0", "model00"] == "the other side has other seeds of it"
-    assert reasons[2, "data1", "model01"] == "the other side has no run on data1"
-    assert {change.path for change in found.changes} == {"dataset", "dataset_digest", "model"}
+    assert found["pairs"] == 4
+    why = {(each["side"], each["dataset"], each["model"]): each["reason"] for each in found["not_comparable"]}
+    assert why[1, "data0", "model02"] == "the other side has no model02 on data0"
+    assert why[2, "data0", "model00"] == "the other side has other seeds of it"
+    assert why[2, "data1", "model01"] == "the other side has no run on data1"
+    assert paths(found["identity"]) == {"dataset", "dataset_digest", "model"}
 
 
 @pytest.mark.parametrize(
@@ -84,28 +85,24 @@ def test_what_differs_in_identity_is_named_by_path(
     real = synthetic.run_spec
     monkeypatch.setattr(synthetic, "run_spec", lambda *place: real(*place) | changes)
     found = compared(one, made(synthetic, tmp_path / "two").root)
-    assert found.pairs == 0
-    assert path in {change.path for change in found.changes}
-    assert all(each.reason.startswith(words) and path in each.reason for each in found.unpaired)
-    assert not found.differences
+    assert (found["pairs"], found["differences"]) == (0, [])
+    assert path in paths(found["identity"])
+    assert all(reason.startswith(words) and path in reason for reason in reasons(found))
 
 
 def test_two_machines_are_told_apart_and_still_pair(synthetic: ModuleType, tmp_path: Path) -> None:
     store = made(synthetic, tmp_path / "one")
     other = made(synthetic, tmp_path / "two", shift=0.1)
     for path in (other.root / "runs").rglob("status.json"):
+        stage = {"roots": [], "code": {"gebm": "1"}, "versions": {}}
+        synthetic.change_listed(path.parent, "training.json", stage=stage, device="cuda")
         files = json.loads(path.read_text())["files"]
-        rewrite(
-            path.with_name("training.json"), stage={"roots": [], "code": {"gebm": "1"}, "versions": {}}, device="cuda"
-        )
-        rewrite(path, files={key: each for key, each in files.items() if key not in ("env.json", "training.json")})
-        digest = synthetic.hashlib.sha256(path.with_name("training.json").read_bytes()).hexdigest()
-        rewrite(path, files=json.loads(path.read_text())["files"] | {"training.json": digest})
+        synthetic.change(path, files={name: digest for name, digest in files.items() if name != "env.json"})
     found = compared(store.root, other.root)
-    assert {change.path for change in found.surroundings} == {"code", "device"}
-    assert (found.pairs, len(found.differences), found.unpaired) == (6, 60, [])
-    code = next(change.second[0] for change in found.surroundings if change.path == "code")
-    assert compared(f"{other.root}@code={code[:6]}", f"{other.root}@device=cuda").pairs == 6
+    assert paths(found["surroundings"]) == {"code", "device"}
+    assert (found["pairs"], len(found["differences"]), found["not_comparable"]) == (6, 60, [])
+    code = next(change["second"][0] for change in found["surroundings"] if change["path"] == "code")
+    assert compared(f"{other.root}@code={code[:6]}", f"{other.root}@device=cuda")["pairs"] == 6
     with pytest.raises(StoreError, match="no runs in"):
         compared(f"{store.root}@code={code[:6]}", other.root)
 
@@ -116,22 +113,22 @@ def test_scores_under_other_keys_are_not_compared(
     one = made(synthetic, tmp_path / "one").root
     monkeypatch.setattr(synthetic, "KEY", synthetic.KEY.replace("1,197", "999"))
     found = compared(one, made(synthetic, tmp_path / "two").root)
-    assert (found.pairs, found.equal, len(found.differences)) == (6, 0, 0)
-    assert "fd[data0-cnn] is scored under different keys" in {each.reason for each in found.unpaired}
+    assert (found["pairs"], found["equal_scores"], found["differences"]) == (6, 0, [])
+    assert "fd[data0-cnn] is scored under different keys" in reasons(found)
 
 
 def test_one_seed_has_no_interval_and_failures_are_named(synthetic: ModuleType, tmp_path: Path) -> None:
     one = made(synthetic, tmp_path / "one", seeds=1)
     two = made(synthetic, tmp_path / "two", seeds=1, shift=1.0)
     failed, unfinished = sorted((two.root / "runs").rglob("status.json"))
-    rewrite(failed, state="failed", reason="out of memory", steps_done=0)
+    synthetic.change(failed, state="failed", reason="out of memory", steps_done=0)
     found = compared(one.root, two.root)
-    assert {each.reading for each in found.differences} == {"one seed: no interval"}
-    assert [(each.side, each.reason) for each in found.unpaired] == [(2, "failed: out of memory")]
-    rewrite(unfinished, state="unfinished", reason="3 of 100 steps", steps_done=3)
+    assert {each["reading"] for each in found["differences"]} == {"one seed: no interval"}
+    assert [(each["side"], each["reason"]) for each in found["not_comparable"]] == [(2, "failed: out of memory")]
+    synthetic.change(unfinished, state="unfinished", reason="3 of 100 steps", steps_done=3)
     found = compared(one.root, two.root)
-    assert not found.differences
-    assert found.unpaired[-1].reason == "unfinished: after 3 of 100 steps"
+    assert not found["differences"]
+    assert found["not_comparable"][-1]["reason"] == "unfinished: after 3 of 100 steps"
 
 
 def test_tags_name_runs_and_outlive_their_suite(synthetic: ModuleType, tmp_path: Path) -> None:
@@ -141,7 +138,7 @@ def test_tags_name_runs_and_outlive_their_suite(synthetic: ModuleType, tmp_path:
         write_tag(store, tag, manifest | {"runs": manifest["runs"][runs]})
     (store.root / "suites" / "synthetic-quick.json").unlink()
     found = compared(f"{store.root}@before", f"{store.root}@tag=after")
-    assert (found.pairs, len(found.unpaired)) == (0, 2)
+    assert (found["pairs"], len(found["not_comparable"])) == (0, 2)
     with pytest.raises(StoreError, match=r"no runs tagged 'now'.*tags: after, before"):
         compared(f"{store.root}@now", store.root)
 
@@ -155,7 +152,7 @@ def test_the_command(synthetic: ModuleType, tmp_path: Path) -> None:
     for words in ("What differs", "6 runs pair", "Not comparable", "the other side has no model02"):
         assert words in " ".join(shown.output.split())
     listed = json.loads(runner.invoke(main, ["compare", str(one), str(other), "--json"]).output)
-    assert listed == json.loads(json.dumps(to_json(compared(one, other))))
+    assert listed == json.loads(json.dumps(compared(one, other)))
     for side, message in (
         (f"{one}@suit=x", "write FOLDER, or FOLDER@WHAT=NAME with one of tag, suite, code, device"),
         (f"{one}@code=", "write FOLDER, or FOLDER@WHAT=NAME"),

@@ -12,7 +12,6 @@ import pandas as pd
 import pytest
 
 import bench.results.reading
-from bench.core.fields import content_hash
 from bench.core.store import Store
 from bench.results.frame import READOUT_COLUMNS, RUN_COLUMNS, SCORE_COLUMNS, NothingToReportError, Results, scan
 from bench.results.reading import run_states
@@ -60,20 +59,6 @@ def name_of(store: Store, number: int = 0) -> str:
     return str(run_of(store, number).relative_to(store.root / "runs"))
 
 
-def rewrite(path: Path, **changes: Any) -> str:
-    """Change a sealed file as the harness would; None takes a key away. Returns the hash of the file."""
-    gone = {"sha256", *(key for key, each in changes.items() if each is None)}
-    value = {key: each for key, each in (json.loads(path.read_text()) | changes).items() if key not in gone}
-    path.write_text(json.dumps(value | {"sha256": content_hash(value)}))
-    return bench.results.reading.hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def rewrite_listed(folder: Path, name: str, **changes: Any) -> None:
-    """Change a file of a run and its hash in the status."""
-    digest = rewrite(folder / name, **changes)
-    rewrite(folder / "status.json", files=json.loads((folder / "status.json").read_text())["files"] | {name: digest})
-
-
 def test_three_frames_hold_every_run_readout_and_score_once(store: Store, synthetic: ModuleType) -> None:
     found = scan(store)
     assert list(found.scores.columns) == list(SCORE_COLUMNS)
@@ -109,7 +94,7 @@ def test_unchanged_runs_are_not_read_again_and_nothing_differs(store: Store, rea
 def test_changed_added_and_removed_runs_are_seen(store: Store, read: Read, synthetic: ModuleType) -> None:
     scan(store)
     read.clear()
-    rewrite(run_of(store) / "status.json", state="failed", reason="diverged at step 3", steps_done=3)
+    synthetic.change(run_of(store) / "status.json", state="failed", reason="diverged at step 3", steps_done=3)
     scores = scan(store).scores
     assert read == [name_of(store)]
     (row,) = scores[scores["run"] == read[0]].itertuples()
@@ -127,18 +112,18 @@ def test_changed_added_and_removed_runs_are_seen(store: Store, read: Read, synth
     found = scan(store)
     assert found.scores[found.scores["status"] == "missing"]["run"].tolist() == [name]
     manifest = store.root / "suites" / "synthetic-quick.json"
-    rewrite(manifest, runs=json.loads(manifest.read_text())["runs"][:4])
+    synthetic.change(manifest, runs=json.loads(manifest.read_text())["runs"][:4])
     assert len(scan(store).runs) == 4
     assert same(scan(store), cold(store))
 
 
-def test_other_readouts_asked_of_a_run_are_seen(store: Store) -> None:
+def test_other_readouts_asked_of_a_run_are_seen(store: Store, synthetic: ModuleType) -> None:
     scan(store)
     manifest = store.root / "suites" / "synthetic-quick.json"
     runs = json.loads(manifest.read_text())["runs"]
     runs[0]["readouts"] = runs[0]["readouts"][:1]
     runs[1]["readouts"][0]["samples"] = 7
-    rewrite(manifest, runs=runs)
+    synthetic.change(manifest, runs=runs)
     scores = scan(store).scores
     assert len(scores) == 8 * 30 - 24 - 5
     (row,) = scores[scores["status"] == "partial"].itertuples()
@@ -189,9 +174,9 @@ def test_runs_without_a_status_are_named_and_never_cached(store: Store, read: Re
         assert read == [row.run]
 
 
-def test_an_unfinished_run_has_scores_that_count_for_nothing(store: Store) -> None:
+def test_an_unfinished_run_has_scores_that_count_for_nothing(store: Store, synthetic: ModuleType) -> None:
     state = {"state": "unfinished", "reason": "40 of 100 steps", "steps_done": 40}
-    rewrite(run_of(store) / "status.json", **state)
+    synthetic.change(run_of(store) / "status.json", **state)
     found = scan(store)
     rows = found.scores[found.scores["run"] == name_of(store)]
     assert (len(rows), set(rows["status"]), set(rows["reason"])) == (30, {"unfinished"}, {"after 40 of 100 steps"})
@@ -203,12 +188,12 @@ def test_an_unfinished_run_has_scores_that_count_for_nothing(store: Store) -> No
     assert set(apart["reason"]) == {"seed 0 after 40 of 100 steps"}
 
 
-def test_a_failed_readout_leaves_the_others(store: Store) -> None:
+def test_a_failed_readout_leaves_the_others(store: Store, synthetic: ModuleType) -> None:
     folder = run_of(store)
     files = json.loads((folder / "status.json").read_text())["files"]
     gone = next(name for name in files if name.endswith("-000000.npy"))[:-11] + ".json"
     files = {name: digest for name, digest in files.items() if name != gone}
-    rewrite(folder / "status.json", state="failed", reason="diverged: fd is nan", files=files)
+    synthetic.change(folder / "status.json", state="failed", reason="diverged: fd is nan", files=files)
     scores = scan(store).scores
     rows = scores[scores["run"] == name_of(store)]
     assert rows["status"].tolist() == ["failed", *["done"] * 24]
@@ -223,10 +208,13 @@ def test_a_failed_readout_leaves_the_others(store: Store) -> None:
         ("training.json", {"facts": [1]}, "is not laid out as expected: written by another version"),
     ],
 )
-def test_files_of_another_version_are_named(store: Store, name: str, changes: dict[str, Any], why: str) -> None:
-    (rewrite if name == "status.json" else lambda path, **_: rewrite_listed(path.parent, name, **changes))(
-        run_of(store) / name, **changes
-    )
+def test_files_of_another_version_are_named(
+    store: Store, synthetic: ModuleType, name: str, changes: dict[str, Any], why: str
+) -> None:
+    if name == "status.json":
+        synthetic.change(run_of(store) / name, **changes)
+    else:
+        synthetic.change_listed(run_of(store), name, **changes)
     scores = scan(store).scores
     (row,) = scores[scores["status"] == "failed"].itertuples()
     assert why in row.reason
@@ -243,9 +231,9 @@ def test_damage_is_named(store: Store) -> None:
     assert "training.json is missing" in two
 
 
-def test_content_of_two_digests_shares_no_section(store: Store) -> None:
+def test_content_of_two_digests_shares_no_section(store: Store, synthetic: ModuleType) -> None:
     folder = run_of(store)
-    rewrite_listed(folder, "spec.json", dataset_digest="f" * 64)
+    synthetic.change_listed(folder, "spec.json", dataset_digest="f" * 64)
     (run_of(store, 1) / "spec.json").unlink()  # of unknown content: stands with the first
     sections = scan(store).sections()
     assert [section.dataset for section in sections] == ["data0 (ffffffff)", "data0 (4285d108)", "data1"]
@@ -285,15 +273,15 @@ def test_times_of_change_are_told_apart_by_the_nanosecond(store: Store, read: Re
     assert len(read) == 1
 
 
-def test_a_run_of_other_code_is_stale_even_where_it_collapsed(store: Store) -> None:
+def test_a_run_of_other_code_is_stale_even_where_it_collapsed(store: Store, synthetic: ModuleType) -> None:
     old = {"roots": [], "code": {"gebm.model": "0"}, "versions": {}}
-    rewrite_listed(run_of(store), "training.json", stage=old)
+    synthetic.change_listed(run_of(store), "training.json", stage=old)
     for number in (0, 1):
         for path in (run_of(store, number) / "evals").glob("*.json"):
             rows = [row | {"collapsed": "1 of 10"} for row in json.loads(path.read_text())["rows"]]
-            rewrite_listed(run_of(store, number), f"evals/{path.name}", rows=rows)
+            synthetic.change_listed(run_of(store, number), f"evals/{path.name}", rows=rows)
     evaluation = next((run_of(store, 2) / "evals").glob("*.json"))
-    rewrite_listed(run_of(store, 2), f"evals/{evaluation.name}", stage=old)
+    synthetic.change_listed(run_of(store, 2), f"evals/{evaluation.name}", stage=old)
     found = scan(store)
     stale, collapsed, mixed = (found.scores[found.scores["run"] == name_of(store, n)] for n in range(3))
     assert set(stale["reason"]) == {"1 of 10"}

@@ -15,8 +15,8 @@ import bench
 from bench.cli import main
 from bench.core.store import Store, StoreError
 from bench.metrics import METRICS
-from bench.results.schema import COLUMN_MEANINGS, schema_page
-from bench.results.tidy import ExportError, export
+from bench.results.frame import SCHEMA
+from bench.results.tidy import ExportError, export, schema_page
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def store(synthetic: ModuleType, tmp_path: Path) -> Store:
 
 def test_the_schema_names_every_column_and_metric_once(store: Store) -> None:
     frame = bench.load(store.root)
-    assert [each.name for each in COLUMN_MEANINGS] == list(frame.columns)
+    assert list(SCHEMA) == list(frame.columns)
     page = schema_page()
     for name in (*frame.columns, *METRICS):
         assert page.count(f"| `{name}` |") == 1
@@ -36,15 +36,15 @@ def test_the_schema_names_every_column_and_metric_once(store: Store) -> None:
 
 def test_types_are_as_the_schema_says(store: Store) -> None:
     frame = bench.load(str(store.root))
-    for each in COLUMN_MEANINGS:
-        kind = each.type.split()[0]
-        values = frame[each.name].dropna()
+    for name, about in SCHEMA.items():
+        kind = about["type"].split()[0]
+        values = frame[name].dropna()
         if kind == "text":
-            assert values.map(lambda value: isinstance(value, str)).all(), each.name
+            assert values.map(lambda value: isinstance(value, str)).all(), name
         else:
-            assert pd.api.types.is_numeric_dtype(frame[each.name]), each.name
-            assert pd.api.types.is_integer_dtype(frame[each.name]) == (kind == "integer"), each.name
-        assert "missing" in each.type or len(values) == len(frame), each.name
+            assert pd.api.types.is_numeric_dtype(frame[name]), name
+            assert pd.api.types.is_integer_dtype(frame[name]) == (kind == "integer"), name
+        assert "missing" in about["type"] or len(values) == len(frame), name
     assert (frame["status"] == "partial").sum() == 1
 
 
