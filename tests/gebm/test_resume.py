@@ -25,7 +25,7 @@ from gebm.samplers import HMC, MALA, ULA, KineticLangevin
 from gebm.training import AlternatingTraining, DataStream, EnergyRefit, RefitSettings, TrainingSettings
 
 Phase = AlternatingTraining | EnergyRefit | MaximumLikelihood
-STEPS = 12
+STEPS = 8
 
 OBJECTIVES = {
     "kale": Kale,
@@ -94,7 +94,7 @@ def build(kind: str, objective: str, options: dict[str, Any], seed: int) -> Phas
     torch.manual_seed(7)
     frozen = Base(MLPGenerator(3, (2,), [8]), prior).eval()  # the base is not part of a refit's state
     refit = RefitSettings(
-        **{"steps": STEPS, "batch_size": 8, "check_every": 5, "partition_samples": 16, "learning_rate": 1e-2} | options
+        **{"steps": STEPS, "batch_size": 8, "check_every": 3, "partition_samples": 16, "learning_rate": 1e-2} | options
     )
     return EnergyRefit(frozen, energy, OBJECTIVES[objective](), stream, data + 0.1, generator, refit)
 
