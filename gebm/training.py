@@ -101,9 +101,8 @@ class AlternatingTraining:
         with seeded_dropout(self.generator, self.base, self.energy):
             for _ in range(settings.burst if burst else settings.n_critic):
                 losses = self.energy_steps.step()
-            losses |= self.base_step()
-        self.done += 1
-        return losses
+            self.done += 1
+            return losses | self.base_step()
 
     def base_step(self) -> Losses:
         """Take one step of the base through the fixed energy."""
