@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
-from torch import Tensor
 
 from gebm.components import component
-from gebm.objectives import Objective
+from gebm.objectives import BaseEnergies, DataEnergies, Objective, Scalar
 
 __all__ = ["Hinge", "NonSaturating", "Wasserstein"]
 
@@ -21,12 +19,10 @@ __all__ = ["Hinge", "NonSaturating", "Wasserstein"]
 class Hinge(Objective):
     """Hinge loss (Lim & Ye, 2017; SNGAN, Miyato et al., 2018)."""
 
-    def energy_loss(
-        self, energy_data: Float[Tensor, " data"], energy_base: Float[Tensor, " base"]
-    ) -> Float[Tensor, ""]:
+    def energy_loss(self, energy_data: DataEnergies, energy_base: BaseEnergies) -> Scalar:
         return torch.relu(1 + energy_data).mean() + torch.relu(1 - energy_base).mean()
 
-    def base_loss(self, energy_base: Float[Tensor, " base"]) -> Float[Tensor, ""]:
+    def base_loss(self, energy_base: BaseEnergies) -> Scalar:
         return energy_base.mean()
 
 
@@ -34,12 +30,10 @@ class Hinge(Objective):
 class NonSaturating(Objective):
     """Logistic discriminator with the non-saturating generator loss (Goodfellow et al., 2014)."""
 
-    def energy_loss(
-        self, energy_data: Float[Tensor, " data"], energy_base: Float[Tensor, " base"]
-    ) -> Float[Tensor, ""]:
+    def energy_loss(self, energy_data: DataEnergies, energy_base: BaseEnergies) -> Scalar:
         return F.softplus(energy_data).mean() + F.softplus(-energy_base).mean()
 
-    def base_loss(self, energy_base: Float[Tensor, " base"]) -> Float[Tensor, ""]:
+    def base_loss(self, energy_base: BaseEnergies) -> Scalar:
         return F.softplus(energy_base).mean()
 
 
@@ -50,10 +44,8 @@ class Wasserstein(Objective):
     It is WGAN-GP with a gradient penalty of norm 1 (`penalty_norm`) and weight 10 on interpolates (Gulrajani et al., 2017).
     """
 
-    def energy_loss(
-        self, energy_data: Float[Tensor, " data"], energy_base: Float[Tensor, " base"]
-    ) -> Float[Tensor, ""]:
+    def energy_loss(self, energy_data: DataEnergies, energy_base: BaseEnergies) -> Scalar:
         return energy_data.mean() - energy_base.mean()
 
-    def base_loss(self, energy_base: Float[Tensor, " base"]) -> Float[Tensor, ""]:
+    def base_loss(self, energy_base: BaseEnergies) -> Scalar:
         return energy_base.mean()

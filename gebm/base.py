@@ -14,6 +14,7 @@ from contextlib import contextmanager
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn.modules.dropout import _DropoutNd
 
 __all__ = [
     "Base",
@@ -24,6 +25,7 @@ __all__ = [
     "evaluation_mode",
     "frozen",
     "recompute_normalisation",
+    "seeded_dropout",
 ]
 
 
@@ -155,6 +157,26 @@ def evaluation_mode(*modules: nn.Module) -> Iterator[None]:
         finally:
             for part, training in modes:
                 part.training = training
+
+
+@contextmanager
+def seeded_dropout(generator: torch.Generator, *modules: nn.Module) -> Iterator[None]:
+    """Let dropout in modules, which takes no generator, follow from `generator`: torch's global ones are seeded from it, then restored.
+
+    Without dropout in training mode nothing is drawn.
+    """
+    parts = (part for module in modules for part in module.modules())
+    if not any(isinstance(part, _DropoutNd) and part.training and part.p > 0 for part in parts):
+        yield
+        return
+    seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
+    on_gpu = generator.device.type == "cuda"
+    with torch.random.fork_rng([generator.device] if on_gpu else []):
+        if on_gpu:
+            torch.cuda.manual_seed(seed)
+        else:
+            torch.default_generator.manual_seed(seed)
+        yield
 
 
 @torch.no_grad()

@@ -5,36 +5,30 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
 from gebm.base import Base
+from gebm.model import energies
 from gebm.negatives import Negatives
 from gebm.objectives import Objective
-from gebm.optimisation import descend
+from gebm.optimisation import adam, descend
 from gebm.penalties import gradient_penalty, penalty_points
 from gebm.precision import mixed_precision, widened
 from gebm.settings import EnergySettings
 from gebm.stream import DataStream
 
-__all__ = ["EnergySteps", "Losses", "energies"]
+__all__ = ["EnergySteps", "Losses", "energies", "energy_optimizer"]
 
 Losses = dict[str, Tensor]
 
 
-def energies(energy: nn.Module, x: Float[Tensor, "batch ..."]) -> Float[Tensor, " batch"]:
-    """Return E(x), one value per sample.
-
-    Raises:
-        ValueError: if the energy returns anything else, such as (batch, 1), which would broadcast silently.
-    """
-    values: Tensor = energy(x)
-    if values.shape != x.shape[:1]:
-        raise ValueError(
-            f"energy must return one value per sample, shape {tuple(x.shape[:1])}, got {tuple(values.shape)}; "
-            "squeeze its last axis"
-        )
-    return values
+def energy_optimizer(
+    energy: nn.Module, objective: Objective, learning_rate: float, settings: EnergySettings
+) -> torch.optim.Adam:
+    """Return Adam over the energy's weights, and over the objective's own parameters at their learning rate."""
+    weights = {"params": list(energy.parameters()), "lr": learning_rate, "weight_decay": settings.weight_decay}
+    own = {"params": list(objective.parameters()), "lr": settings.log_partition_learning_rate}
+    return adam([weights, own], settings.betas)
 
 
 class EnergySteps:

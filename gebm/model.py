@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from gebm.base import Base, FlowBase
 from gebm.frozen import frozen_copy, lower_convolutions
 
-__all__ = ["GEBM", "LatentPotential", "Position"]
+__all__ = ["GEBM", "LatentPotential", "Position", "energies"]
 
 
 class Position(NamedTuple):
@@ -28,6 +28,21 @@ class Position(NamedTuple):
     energy: Float[Tensor, " batch"]
     potential: Float[Tensor, " batch"]
     gradient: Float[Tensor, "batch latent"] | None
+
+
+def energies(energy: nn.Module, x: Float[Tensor, "batch ..."]) -> Float[Tensor, " batch"]:
+    """Return E(x), one value per sample.
+
+    Raises:
+        ValueError: if the energy returns anything else, such as (batch, 1), which would broadcast silently.
+    """
+    values: Tensor = energy(x)
+    if values.shape != x.shape[:1]:
+        raise ValueError(
+            f"energy must return one value per sample, shape {tuple(x.shape[:1])}, got {tuple(values.shape)}; "
+            "squeeze its last axis"
+        )
+    return values
 
 
 class LatentPotential:
@@ -54,13 +69,7 @@ class LatentPotential:
 
     def energy(self, z: Float[Tensor, "batch latent"]) -> Float[Tensor, " batch"]:
         """E(G(z)), without β."""
-        energy: Tensor = self.network(self.base(z))
-        if energy.shape != z.shape[:1]:
-            raise ValueError(
-                f"energy must return one value per sample, shape {tuple(z.shape[:1])}, got {tuple(energy.shape)}; "
-                "squeeze its last axis"
-            )
-        return energy
+        return energies(self.network, self.base(z))
 
     def __call__(self, z: Float[Tensor, "batch latent"]) -> Float[Tensor, " batch"]:
         return self.inverse_temperature * self.energy(z) - self.prior.log_prob(z)

@@ -7,10 +7,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from gebm.settings import Decay
 
-__all__ = ["adam", "descend", "descend_if_finite", "learning_rate_factor", "scale_learning_rate"]
+__all__ = ["adam", "descend", "descend_if_finite", "learning_rate_factor", "moving_average", "scale_learning_rate"]
 
 
 def adam(
@@ -44,6 +45,14 @@ def scale_learning_rate(optimizer: torch.optim.Optimizer, factor: float) -> None
     """Set every group's learning rate to `factor` times its initial one."""
     for group in optimizer.param_groups:
         group["lr"] = group["initial_lr"] * factor
+
+
+def moving_average(network: nn.Module, decay: float) -> AveragedModel | None:
+    """Return a moving average of the network's weights, buffers left out; None for a decay of 0."""
+    if not decay:
+        return None
+    average = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
+    return AveragedModel(network, multi_avg_fn=average, use_buffers=False)
 
 
 def descend(optimizer: torch.optim.Optimizer, loss: Tensor, clipped: nn.Module, clip_norm: float) -> None:

@@ -14,10 +14,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from gebm.base import Base
-from gebm.energy_steps import EnergySteps, Losses, energies
+from gebm.base import Base, seeded_dropout
+from gebm.energy_steps import EnergySteps, Losses, energies, energy_optimizer
 from gebm.objectives import Objective, likelihood_gain, log_mean_exp
-from gebm.optimisation import adam, learning_rate_factor, scale_learning_rate
+from gebm.optimisation import learning_rate_factor, scale_learning_rate
 from gebm.settings import RefitSettings
 from gebm.stream import DataStream
 
@@ -57,17 +57,7 @@ class EnergyRefit:
             raise ValueError("held_out must have at least one row: early stopping looks at it and at nothing else")
         self.base, self.energy, self.objective, self.data = base, energy, objective, data
         self.held_out, self.generator, self.settings = held_out, generator, settings
-        self.optimizer = adam(
-            [
-                {
-                    "params": list(energy.parameters()),
-                    "lr": settings.learning_rate,
-                    "weight_decay": settings.weight_decay,
-                },
-                {"params": list(objective.parameters()), "lr": settings.log_partition_learning_rate},
-            ],
-            settings.betas,
-        )
+        self.optimizer = energy_optimizer(energy, objective, settings.learning_rate, settings)
         self.energy_steps = EnergySteps(base, energy, objective, data, generator, self.optimizer, settings)
         with torch.no_grad():
             self.pool = base.sample(settings.partition_samples, generator)
@@ -91,7 +81,8 @@ class EnergyRefit:
         """Take one energy step, and look at the held-out gain when due."""
         settings = self.settings
         scale_learning_rate(self.optimizer, learning_rate_factor(settings.decay, self.done, settings.steps))
-        losses = self.energy_steps.step()
+        with seeded_dropout(self.generator, self.energy):
+            losses = self.energy_steps.step()
         self.done += 1
         if self.done % settings.check_every == 0 or self.done == settings.steps:
             losses["held_out_gain"] = self.look()

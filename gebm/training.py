@@ -13,12 +13,11 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from gebm.base import Base, frozen, recompute_normalisation
-from gebm.energy_steps import EnergySteps, Losses, energies
+from gebm.base import Base, frozen, recompute_normalisation, seeded_dropout
+from gebm.energy_steps import EnergySteps, Losses, energies, energy_optimizer
 from gebm.objectives import Objective
-from gebm.optimisation import adam, descend, learning_rate_factor, scale_learning_rate
+from gebm.optimisation import adam, descend, learning_rate_factor, moving_average, scale_learning_rate
 from gebm.precision import mixed_precision, widened
 from gebm.refit import EnergyRefit
 from gebm.settings import RefitSettings, TrainingSettings
@@ -46,7 +45,7 @@ class AlternatingTraining:
         energy: trained in place.
         objective: losses of both.
         data: prepared minibatches.
-        generator: latents and penalty points.
+        generator: latents, penalty points, and dropout.
         settings: see `TrainingSettings`.
 
     Raises:
@@ -79,22 +78,9 @@ class AlternatingTraining:
         self.base, self.energy, self.objective, self.data = base, energy, objective, data
         self.generator, self.settings = generator, settings
         self.base_optimizer = adam([{"params": list(base.parameters()), "lr": settings.learning_rate}], settings.betas)
-        self.energy_optimizer = adam(
-            [
-                {
-                    "params": list(energy.parameters()),
-                    "lr": settings.energy_learning_rate,
-                    "weight_decay": settings.weight_decay,
-                },
-                {"params": list(objective.parameters()), "lr": settings.log_partition_learning_rate},
-            ],
-            settings.betas,
-        )
+        self.energy_optimizer = energy_optimizer(energy, objective, settings.energy_learning_rate, settings)
         self.energy_steps = EnergySteps(base, energy, objective, data, generator, self.energy_optimizer, settings)
-        self.average: AveragedModel | None = None
-        if settings.ema:
-            average = get_ema_multi_avg_fn(settings.ema)  # type: ignore[no-untyped-call]
-            self.average = AveragedModel(base, multi_avg_fn=average, use_buffers=False)
+        self.average = moving_average(base, settings.ema)
         self.done = 0
         base.train()
         energy.train()
@@ -112,10 +98,11 @@ class AlternatingTraining:
             scale_learning_rate(optimizer, factor)
         burst = settings.burst and self.done % settings.burst_every == 0
         losses: Losses = {}
-        for _ in range(settings.burst if burst else settings.n_critic):
-            losses = self.energy_steps.step()
-        self.done += 1
-        return losses | self.base_step()
+        with seeded_dropout(self.generator, self.base, self.energy):
+            for _ in range(settings.burst if burst else settings.n_critic):
+                losses = self.energy_steps.step()
+            self.done += 1
+            return losses | self.base_step()
 
     def base_step(self) -> Losses:
         """Take one step of the base through the fixed energy."""

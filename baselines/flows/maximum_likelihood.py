@@ -7,22 +7,19 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch import Tensor
 
 from baselines.flows.gaussian import AffineNetwork
 from baselines.flows.network import Flow
 from baselines.flows.normalisation import set_normalisation
 from baselines.flows.settings import MaximumLikelihoodSettings
-from gebm.base import evaluation_mode
+from gebm.base import evaluation_mode, seeded_dropout
 from gebm.energy_steps import Losses
-from gebm.optimisation import adam, descend_if_finite, learning_rate_factor, scale_learning_rate
+from gebm.optimisation import adam, descend_if_finite, learning_rate_factor, moving_average, scale_learning_rate
 from gebm.stream import DataStream
 from gebm.training import DivergedError
 
@@ -87,11 +84,7 @@ class MaximumLikelihood:
             settings.betas,
             decoupled_weight_decay=True,
         )
-        self.average: AveragedModel | None = None
-        if settings.ema:
-            average = get_ema_multi_avg_fn(settings.ema)  # type: ignore[no-untyped-call]
-            self.average = AveragedModel(flow, multi_avg_fn=average, use_buffers=False)
-        self.has_dropout = any(isinstance(part, nn.Dropout) and part.p > 0 for part in flow.modules())
+        self.average = moving_average(flow, settings.ema)
         self.done = self.skipped = 0
         self.best_value, self.best_step, self.best = -math.inf, 0, copy.deepcopy(flow.state_dict())
         flow.train()
@@ -139,7 +132,7 @@ class MaximumLikelihood:
             rows = rows + settings.noise * torch.randn(
                 rows.shape, generator=self.generator, device=rows.device, dtype=rows.dtype
             )
-        with seeded(self.generator, rows.device) if self.has_dropout else nullcontext():
+        with seeded_dropout(self.generator, self.flow):
             loss = -self.flow.log_prob(rows).mean()
         if not descend_if_finite(self.optimizer, loss, self.flow, settings.clip_norm):
             self.skipped += 1
@@ -205,16 +198,3 @@ def mean_log_likelihood(flow: Flow, rows: Float[Tensor, "rows latent"]) -> Float
     with evaluation_mode(flow):
         parts = [flow.log_prob(part).double().sum() for part in torch.split(rows, ROWS_AT_ONCE)]
     return torch.stack(parts).sum() / rows.shape[0]
-
-
-@contextmanager
-def seeded(generator: torch.Generator, device: torch.device) -> Iterator[None]:
-    """Seed torch's global generators from `generator` inside the block, for dropout, which takes no generator; restore them afterwards."""
-    seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
-    on_gpu = device.type == "cuda"
-    with torch.random.fork_rng([device] if on_gpu else []):
-        if on_gpu:
-            torch.cuda.manual_seed(seed)
-        else:
-            torch.default_generator.manual_seed(seed)
-        yield

@@ -23,7 +23,7 @@ from bench.data.images import PixelCodec
 from bench.images.models import AT_ONCE, HeldOutData, prepared
 from bench.images.suite import BaseReadout, Chain, ChainReadout, GainReadout, ScoredReadout
 from bench.metrics.extractors import Extractor, load_extractor
-from bench.metrics.scores import Reference, reference, score
+from bench.metrics.scores import FeatureSets, Reference, reference
 from gebm.model import GEBM
 from gebm.objectives import likelihood_gain
 from gebm.partition import importance_sampling
@@ -146,14 +146,14 @@ def as_bytes(x: Tensor, context: Context) -> Tensor:
 def scored_row(images: Tensor, readout: ScoredReadout, context: Context, steps: int, cost: Cost) -> dict[str, Any]:
     """What the readout asks for of a set of images, as a row."""
     extractor, real = references(readout, context)
-    found = score(extractor.features(images), real, readout.metrics)
+    sets = FeatureSets(extractor.features(images), real)
     return result_row(
         steps,
-        found.values,
-        found.key,
+        sets.scores(readout.metrics),
+        sets.key,
         (cost.gradient_evaluations, cost.forward_evaluations),
-        str(found.coverage) if found.coverage.collapsed else "",
-        frechet_curve=[list(point) for point in found.curve],
+        sets.collapse,
+        frechet_curve=[list(point) for point in sets.curve],
     )
 
 

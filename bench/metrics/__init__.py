@@ -1,7 +1,6 @@
-"""Metrics and feature extractors; this module knows their names, units and directions, and imports no torch.
+"""Names, units and directions of all metrics, without importing torch.
 
-A metric of images is a function of `bench.metrics.scores.FeatureSets` to a number, registered by `gebm.components.component` here
-(`samples`) or in another package. Features come from `extractors`, and `scores` computes the metrics that a suite asks for.
+Metrics of images are registered functions of `bench.metrics.scores.FeatureSets` (those here are in `samples`).
 """
 
 from __future__ import annotations
@@ -12,15 +11,7 @@ from dataclasses import dataclass
 from bench.components import registry
 from bench.data.inception import INCEPTION
 
-__all__ = [
-    "DEFAULT_METRICS",
-    "METRICS",
-    "Metric",
-    "base_name",
-    "extractor_entry",
-    "metric",
-    "qualified_name",
-]
+__all__ = ["DEFAULT_METRICS", "METRICS", "Metric", "base_name", "extractor_entry", "metric", "qualified_name"]
 
 DEFAULT_METRICS = ("fid", "fid-infinity", "is", "kid", "precision", "recall", "classes")
 """What images are scored by where a suite does not say."""
@@ -28,21 +19,13 @@ DEFAULT_METRICS = ("fid", "fid-infinity", "is", "kid", "precision", "recall", "c
 
 @dataclass(frozen=True)
 class Metric:
-    """A registered metric.
-
-    Attributes:
-        name: without an extractor.
-        summary: one line for lists and footnotes.
-        direction: which way is better: "lower", "higher" or "neither".
-        unit: of its values; empty for a ratio without a name.
-        about: what it judges: "samples", the learned "density", or the "chains" that sample it.
-    """
+    """A metric, of samples, of the learned density, or of the chains that sample it."""
 
     name: str
-    summary: str
-    direction: str = "neither"
-    unit: str = ""
-    about: str = "samples"
+    summary: str  # one line for lists and footnotes
+    direction: str = "neither"  # which way is better: "lower", "higher" or "neither"
+    unit: str = ""  # of its values; empty for a ratio without a name
+    about: str = "samples"  # or "density", or "chains"
 
 
 _DECLARED = (
@@ -70,21 +53,18 @@ _DECLARED = (
 
 
 class _Catalogue(Mapping[str, Metric]):
-    """All metrics by name, those of samples first; read from the registry when it is asked, for plug-ins come and go."""
+    """All metrics by name, those of samples first, read from the registry at each look."""
 
     def _all(self) -> dict[str, Metric]:
         found = {}
         for name, entry in registry.entries("metrics").items():
             facts = {key: str(value) for key, value in entry.facts.items() if key in ("direction", "unit")}
             found[name] = Metric(name, entry.summary, **facts)
-        for each in _DECLARED:
-            if each.name in found:
-                origin = registry.get("metrics", each.name).origin
-                raise registry.PluginError(
-                    f"package {origin} registers the metric '{each.name}', a name the harness has"
-                )
-            found[each.name] = each
-        return found
+        declared = {each.name: each for each in _DECLARED}
+        for name in found.keys() & declared:
+            origin = registry.get("metrics", name).origin
+            raise registry.PluginError(f"package {origin} registers the metric '{name}', a name the harness has")
+        return found | declared
 
     def __getitem__(self, name: str) -> Metric:
         return self._all()[name]
@@ -97,7 +77,6 @@ class _Catalogue(Mapping[str, Metric]):
 
 
 METRICS: Mapping[str, Metric] = _Catalogue()
-"""What can be measured, by name: the registered metrics of images, then what other readouts compute."""
 
 
 def qualified_name(name: str, extractor: str) -> str:
@@ -118,21 +97,13 @@ def base_name(name: str) -> str:
 
 
 def metric(name: str) -> Metric:
-    """Return the metric of a plain or qualified name.
-
-    Raises:
-        KeyError: if there is no such metric; the message names the nearest.
-    """
+    """Return the metric of a plain or qualified name, or raise a KeyError that names the nearest."""
     if base_name(name) not in METRICS:
         raise KeyError(f"no metric '{name}'; {registry.closest(base_name(name), METRICS)}")
     return METRICS[base_name(name)]
 
 
 def extractor_entry(name: str) -> registry.Entry:
-    """Return the component that makes an extractor: the registered one, of `<dataset>-cnn` the in-domain classifier.
-
-    Raises:
-        UnknownNameError: naming the nearest valid choice.
-    """
+    """Return the component that makes an extractor (`<dataset>-cnn`: the in-domain classifier), or raise an UnknownNameError."""
     known = registry.entries("extractors")
     return known["in-domain"] if name.endswith("-cnn") and name not in known else registry.get("extractors", name)

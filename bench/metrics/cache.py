@@ -12,11 +12,7 @@ from torch import Tensor
 
 from bench.files import CorruptFileError, read_sealed, write_sealed
 
-__all__ = ["CorruptCacheWarning", "content_digest", "read_or_compute"]
-
-
-class CorruptCacheWarning(UserWarning):
-    """A cached file was damaged and has been replaced."""
+__all__ = ["content_digest", "read_or_compute"]
 
 
 def content_digest(tensors: Mapping[str, Tensor], context: str = "") -> str:
@@ -29,9 +25,7 @@ def content_digest(tensors: Mapping[str, Tensor], context: str = "") -> str:
 
 
 def read_or_compute(path: Path, compute: Callable[[], Mapping[str, Tensor]]) -> Mapping[str, Tensor]:
-    """Return the tensors stored at `path`, computed and stored first if they are not there whole.
-
-    Safe between processes: a file appears by renaming, and both would write the same.
+    """Return the tensors stored at `path`, computed and stored first if they are not there whole; safe between processes.
 
     Raises:
         OSError: if the folder cannot be written.
@@ -41,7 +35,7 @@ def read_or_compute(path: Path, compute: Callable[[], Mapping[str, Tensor]]) -> 
     except FileNotFoundError:
         pass
     except CorruptFileError as error:
-        warnings.warn(f"{error}; it is computed again", CorruptCacheWarning, stacklevel=2)
+        warnings.warn(f"{error}; it is computed again", stacklevel=2)
     tensors = {name: tensor.contiguous() for name, tensor in compute().items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     write_sealed(path, save(tensors))

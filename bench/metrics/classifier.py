@@ -1,7 +1,6 @@
-"""The in-domain classifier: the features of a dataset for which no Inception weights are needed.
+"""The in-domain classifier: features of a dataset for which no Inception weights are needed.
 
-A small convolutional network trained on the labelled training split. Training is bit-deterministic on one kind of CPU: it has explicit
-generators, one thread and a fixed number of steps. `bench.metrics.extractors` caches it and hands it out.
+Training is bit-deterministic on one kind of CPU: explicit generators, one thread, a fixed number of steps.
 """
 
 from __future__ import annotations
@@ -21,22 +20,13 @@ VERSION = "classifier-2"
 """Changes whenever the network or its training does, so that no cached weights of other code are used."""
 
 EMBEDDING = 64
-_WIDTH = 16
-_LARGE_WIDTH = 24
 _LARGE = 24  # pixels from which on images are natural ones in all likelihood, and work counts
 _BATCH = 64
 _SMOOTHING = 0.02  # half a point of accuracy on unseen writers; more would flatten what distinguishes images of a class
 
 
 class Classifier(nn.Module):
-    """Convolutional classifier of uint8 images of one shape.
-
-    Its embedding is 64 wide, after the last hidden layer's SiLU, which unlike ReLU leaves no dead units.
-
-    Arguments:
-        channels, height, width: of the images.
-        classes: their number K.
-    """
+    """Classify uint8 images of one shape; the 64-wide embedding follows the last SiLU, which unlike ReLU leaves no dead units."""
 
     shape: Tensor
     accuracy: Tensor
@@ -67,39 +57,26 @@ class Classifier(nn.Module):
 
 
 def _body(channels: int, size: int) -> nn.Sequential:
-    """The layers below the head, for images of `size` pixels at their shorter side."""
-    return _small_body(channels, size) if size < _LARGE else _large_body(channels, size)
-
-
-def _large_body(channels: int, size: int) -> nn.Sequential:
-    """A stem, then halvings by stride down to 4×4 or a little more, with batch norm; half the time of convolutions before pooling."""
-    width = _LARGE_WIDTH
-    layers: list[nn.Module] = []
-    for number in range(1 + round(math.log2(size / 4))):
-        wider = width if number == 0 else min(2 * width, 128)
-        layers += _convolution(channels if number == 0 else width, wider, stride=1 if number == 0 else 2)
-        width = wider
-    layers += [*_convolution(width, width), nn.AdaptiveAvgPool2d(2), nn.Flatten()]
-    body = nn.Sequential(*layers, nn.Linear(4 * width, EMBEDDING), nn.SiLU())
-    body.to(memory_format=torch.channels_last)
-    return body
-
-
-def _convolution(before: int, after: int, stride: int = 1) -> list[nn.Module]:
-    convolution = nn.Conv2d(before, after, 3, stride=stride, padding=1, bias=False)
-    return [convolution, nn.BatchNorm2d(after), nn.SiLU(inplace=True)]
-
-
-def _small_body(channels: int, size: int) -> nn.Sequential:
-    """A stem, a halving for each factor of two above 4×4 pixels (1 at 8×8, 3 at 28×28 and 32×32), then 2×2 pooling."""
-    width = _WIDTH
-    layers: list[nn.Module] = [nn.Conv2d(channels, width, 3, padding=1), nn.SiLU()]
+    """A stem, a halving for each factor of two above 4×4 pixels, one more convolution, 2×2 pooling, a dense layer."""
+    large = size >= _LARGE
+    width, widest = (24, 128) if large else (16, 64)
+    layers = _stage(channels, width, large)
     for _ in range(max(1, round(math.log2(size / 4)))):
-        wider = min(2 * width, 64)
-        layers += [nn.Conv2d(width, wider, 3, padding=1), nn.SiLU(), nn.MaxPool2d(2)]
+        wider = min(2 * width, widest)
+        layers += _stage(width, wider, large, halves=True)
         width = wider
-    layers += [nn.Conv2d(width, width, 3, padding=1), nn.SiLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten()]
-    return nn.Sequential(*layers, nn.Linear(4 * width, EMBEDDING), nn.SiLU())
+    layers += [*_stage(width, width, large), nn.AdaptiveAvgPool2d(2), nn.Flatten()]
+    body = nn.Sequential(*layers, nn.Linear(4 * width, EMBEDDING), nn.SiLU())
+    return body.to(memory_format=torch.channels_last) if large else body
+
+
+def _stage(before: int, after: int, large: bool, halves: bool = False) -> list[nn.Module]:
+    """A convolution; large images are halved by stride, in half the time of pooling, and need batch norm for it."""
+    if large:
+        convolution = nn.Conv2d(before, after, 3, stride=2 if halves else 1, padding=1, bias=False)
+        return [convolution, nn.BatchNorm2d(after), nn.SiLU(inplace=True)]
+    pooling = [nn.MaxPool2d(2)] if halves else []
+    return [nn.Conv2d(before, after, 3, padding=1), nn.SiLU(), *pooling]
 
 
 @contextmanager
@@ -130,21 +107,27 @@ def fit(images: UInt8[Tensor, "n c h w"], labels: Int[Tensor, " n"], seed: int, 
     Raises:
         ValueError: if images and labels do not fit each other or there is nothing to learn.
     """
-    _check(images, labels)
+    if images.dtype != torch.uint8 or images.ndim != 4 or min(images.shape[2:], default=0) < 4:
+        raise ValueError(f"images must be uint8 (N, C, H, W) of at least 4×4, got {images.dtype} {tuple(images.shape)}")
+    if labels.shape != images.shape[:1]:
+        raise ValueError(f"{len(images)} images but labels of shape {tuple(labels.shape)}")
+    if labels.is_floating_point() or len(labels) == 0 or labels.min() < 0 or labels.max() < 1:
+        raise ValueError("labels must be the integers 0, 1, …, K−1 of at least two classes")
     images, labels = images.cpu(), labels.cpu().long()
-    size = min(images.shape[2:])
+    channels, height, width = images.shape[1:]
+    size = min(height, width)
     steps = default_steps(size) if steps is None else steps
     generator = torch.Generator().manual_seed(seed)
     with single_thread(), torch.enable_grad():
-        shape = (images.shape[1], images.shape[2], images.shape[3], int(labels.max()) + 1)
-        model = Classifier(*shape)
+        model = Classifier(channels, height, width, int(labels.max()) + 1)
         _initialise(model, generator)
         optimiser = torch.optim.AdamW(model.parameters(), weight_decay=0.01)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=3e-3, total_steps=steps)
         for batch in _batches(len(images), steps, generator):
             shown = _shift(images[batch], max(1, size // 8), generator)
-            if images.shape[1] == 3:  # colour: natural images, which mirrored ones are too; digits and letters are not
-                shown = _mirror(shown, generator)
+            if channels == 3:  # colour: natural images, which mirrored ones are too; digits and letters are not
+                mirrored = torch.rand(len(shown), 1, 1, 1, generator=generator) < 0.5
+                shown = torch.where(mirrored, shown.flip(3), shown)
             logits = model(shown)[1]
             loss = functional.cross_entropy(logits, labels[batch], label_smoothing=_SMOOTHING)
             optimiser.zero_grad()
@@ -153,15 +136,6 @@ def fit(images: UInt8[Tensor, "n c h w"], labels: Int[Tensor, " n"], seed: int, 
             schedule.step()
     model.eval().requires_grad_(False)
     return model
-
-
-def _check(images: Tensor, labels: Tensor) -> None:
-    if images.dtype != torch.uint8 or images.ndim != 4 or min(images.shape[2:], default=0) < 4:
-        raise ValueError(f"images must be uint8 (N, C, H, W) of at least 4×4, got {images.dtype} {tuple(images.shape)}")
-    if labels.shape != images.shape[:1]:
-        raise ValueError(f"{len(images)} images but labels of shape {tuple(labels.shape)}")
-    if labels.is_floating_point() or len(labels) == 0 or labels.min() < 0 or labels.max() < 1:
-        raise ValueError("labels must be the integers 0, 1, …, K−1 of at least two classes")
 
 
 def _initialise(model: nn.Module, generator: torch.Generator) -> None:
@@ -181,12 +155,6 @@ def _batches(count: int, steps: int, generator: torch.Generator) -> Iterator[Int
             order = torch.randperm(count, generator=generator)
         yield order[:size]
         order = order[size:]
-
-
-def _mirror(images: UInt8[Tensor, "n c h w"], generator: torch.Generator) -> UInt8[Tensor, "n c h w"]:
-    """About half of the images mirrored left to right."""
-    chosen = torch.rand(len(images), 1, 1, 1, generator=generator) < 0.5
-    return torch.where(chosen, images.flip(3), images)
 
 
 def _shift(images: UInt8[Tensor, "n c h w"], most: int, generator: torch.Generator) -> UInt8[Tensor, "n c h w"]:

@@ -1,8 +1,7 @@
 """Feature extractors: images to embeddings and class logits, identified by the content of their weights.
 
-An extractor is a component: a function of a dataset, a folder for what it trains and the folder of published weights that returns an
-`Extractor`. The two here are Inception, where its weights are at hand, and a classifier trained on the dataset's own images. What is made
-of the features is the business of `bench.metrics.scores`.
+An extractor is a component: a function of a dataset, a folder for what it trains and the folder of published weights (or None) that
+returns an `Extractor`.
 """
 
 from __future__ import annotations
@@ -26,25 +25,12 @@ from bench.metrics import classifier, extractor_entry
 from bench.metrics.cache import content_digest, read_or_compute
 from gebm.components import component
 
-__all__ = [
-    "Extractor",
-    "Features",
-    "in_domain",
-    "inception",
-    "inception_weights",
-    "load_extractor",
-    "train_classifier",
-]
+__all__ = ["Extractor", "Features", "inception_weights", "load_extractor", "train_classifier"]
 
 
 @dataclass(frozen=True, eq=False)
 class Features:
-    """What an extractor sees in N images.
-
-    Attributes:
-        embedding: (N, D) float32, for distances between sets of images.
-        logits: (N, K) float32, unnormalised log-probabilities of the K classes.
-    """
+    """What an extractor sees in N images: float32 embeddings, and unnormalised log-probabilities of K classes."""
 
     embedding: Float[Tensor, "n d"]
     logits: Float[Tensor, "n k"]
@@ -60,31 +46,19 @@ class Features:
 
 @dataclass(frozen=True, eq=False)
 class Extractor:
-    """A feature extractor that can be named in a table and recognised by its content.
-
-    Attributes:
-        name: what scores are named after.
-        digest: sha256 of its weights, see `content_digest`.
-        module: returns (embedding, logits) of a uint8 batch.
-        resizer: how it brings images to its own size ("none" if it takes them as they are).
-        dtype: precision it computes in.
-        colour: whether greyscale images are to be repeated to three channels.
-        batch_size: fixed, since sums may depend on it in the last bits.
-        accuracy: share of held-out images that it classifies right, where that is known.
-    """
+    """A feature extractor that can be named in a table and recognised by its content."""
 
     name: str
-    digest: str
-    module: nn.Module
-    resizer: str = "none"
-    dtype: str = "float32"
-    colour: bool = False
-    batch_size: int = 128
-    accuracy: float | None = None
+    digest: str  # sha256 of its weights, see `content_digest`
+    module: nn.Module  # returns (embedding, logits) of a uint8 batch
+    resizer: str = "none"  # how it brings images to its own size, if it does
+    dtype: str = "float32"  # the precision it computes in
+    colour: bool = False  # whether greyscale images are to be repeated to three channels
+    batch_size: int = 128  # fixed, since sums may depend on it in the last bits
+    accuracy: float | None = None  # share of held-out images that it classifies right, where that is known
 
     @property
     def device(self) -> torch.device:
-        """Where it computes."""
         return next(self.module.parameters()).device
 
     def to(self, device: torch.device) -> Extractor:
@@ -111,13 +85,7 @@ class Extractor:
 
 
 def load_extractor(name: str, dataset: Dataset, cache: Path, weights: Path | None) -> Extractor:
-    """Make an extractor by name, for images of a dataset.
-
-    Arguments:
-        name: a registered one, or `<dataset>-cnn`, the one trained on that dataset's own images.
-        dataset: of images.
-        cache: folder for trained weights.
-        weights: folder of published weights, if there is one.
+    """Return the extractor of a name, for images of a dataset, with folders for trained and of published weights.
 
     Raises:
         UnknownNameError: if there is none of this name.
@@ -127,11 +95,8 @@ def load_extractor(name: str, dataset: Dataset, cache: Path, weights: Path | Non
 
 
 @component("extractors", "in-domain", "a small classifier trained on the dataset's own labelled images")
-def in_domain(dataset: Dataset, cache: Path, weights: Path | None) -> Extractor:  # noqa: ARG001 (it has its own)
-    """Return the extractor "<dataset>-cnn", from the cache if it was trained on this very content before.
-
-    The file's name holds the hash of images, labels, seed, dataset digest and the training code. Its accuracy on the test
-    split is stored with it.
+def in_domain(dataset: Dataset, cache: Path, _weights: Path | None) -> Extractor:
+    """Return the extractor "<dataset>-cnn", from the cache if this very training code has seen this very content before.
 
     Raises:
         ValueError: if there is nothing to learn.
@@ -170,7 +135,7 @@ def _extractor(name: str, module: classifier.Classifier) -> Extractor:
 
 
 @component("extractors", "inception-v3-compat", "Inception v3 with the published weights: the extractor of FID")
-def inception(dataset: Dataset, cache: Path, weights: Path | None) -> Extractor:  # noqa: ARG001 (the same for all datasets)
+def inception(_dataset: Dataset, _cache: Path, weights: Path | None) -> Extractor:
     """Return torch-fidelity's Inception; its logits are the unbiased ones, which the Inception Score is defined on.
 
     Raises:
@@ -194,7 +159,6 @@ def inception_weights(directory: Path) -> Path | None:
     """
     path = next((directory / name for name in INCEPTION_FILES if (directory / name).is_file()), None)
     if path is not None and (digest := sha256_file(path)) != INCEPTION_SHA256:
-        raise CorruptFileError(
-            f"{path} is not the published Inception: sha256 {digest[:16]}…, not {INCEPTION_SHA256[:16]}…"
-        )
+        found = f"sha256 {digest[:16]}…, not {INCEPTION_SHA256[:16]}…"
+        raise CorruptFileError(f"{path} is not the published Inception: {found}")
     return path

@@ -6,28 +6,21 @@ from torch_fidelity.metric_isc import isc_features_to_metric
 from torch_fidelity.metric_kid import kid_features_to_metric
 
 from bench.metrics.frechet import extrapolated
-from bench.metrics.neighbours import ball_radii, share_within
-from bench.metrics.scores import ISC_SPLITS, KID_SUBSETS, RANDOM_SEED, FeatureSets
+from bench.metrics.scores import ISC_SPLITS, KID_SUBSETS, RANDOM_SEED, FeatureSets, ball_radii, share_within
 from gebm.components import component
 
 __all__ = ["classes", "frechet", "frechet_infinity", "inception_score", "kid", "precision", "recall"]
 
 
-@component(
-    "metrics", "fd", "Fréchet distance in the named extractor's features", direction="lower", unit="feature units²"
-)
+@component("metrics", "fd", "Fréchet distance in an extractor's features", direction="lower", unit="feature units²")
 @component("metrics", "fid", "Fréchet distance of Inception's features", direction="lower", unit="feature units²")
 def frechet(sets: FeatureSets) -> float:
     """Return the Fréchet distance of all generated images (Heusel et al. 2017)."""
     return sets.curve[-1][1]
 
 
-@component(
-    "metrics", "fd-infinity", "FD extrapolated to infinitely many images", direction="lower", unit="feature units²"
-)
-@component(
-    "metrics", "fid-infinity", "FID extrapolated to infinitely many images", direction="lower", unit="feature units²"
-)
+@component("metrics", "fd-infinity", "FD extrapolated to infinite samples", direction="lower", unit="feature units²")
+@component("metrics", "fid-infinity", "FID extrapolated to infinite samples", direction="lower", unit="feature units²")
 def frechet_infinity(sets: FeatureSets) -> float:
     """Return the distance that the curve of Fréchet distances extrapolates to."""
     return extrapolated(sets.curve)
@@ -57,25 +50,21 @@ def kid(sets: FeatureSets) -> float:
     return float(found["kernel_inception_distance_mean"])
 
 
-@component(
-    "metrics", "precision", "Generated images within the real ones' manifold", direction="higher", unit="fraction"
-)
+@component("metrics", "precision", "Generated images in the real ones' manifold", direction="higher", unit="fraction")
 def precision(sets: FeatureSets) -> float:
     """Return the share of generated images in the nearest-neighbour balls of the real ones (Kynkäänniemi et al. 2019)."""
     generated, real = sets.embeddings_on_device()
     return share_within(generated, real, sets.reference.radii.to(real.device))
 
 
-@component("metrics", "recall", "Real images within the generated ones' manifold", direction="higher", unit="fraction")
+@component("metrics", "recall", "Real images in the generated ones' manifold", direction="higher", unit="fraction")
 def recall(sets: FeatureSets) -> float:
     """Return the share of real images in the nearest-neighbour balls of the generated ones (Kynkäänniemi et al. 2019)."""
     generated, real = sets.embeddings_on_device()
     return share_within(real, generated, ball_radii(generated))
 
 
-@component(
-    "metrics", "classes", "Classes of the real images that the generated ones cover", direction="higher", unit="classes"
-)
+@component("metrics", "classes", "Real images' classes that generated ones cover", direction="higher", unit="classes")
 def classes(sets: FeatureSets) -> float:
     """Return the number of classes covered, as `FeatureSets.coverage` counts them."""
-    return float(sets.coverage.covered)
+    return float(sets.coverage[0])

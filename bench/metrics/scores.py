@@ -1,7 +1,6 @@
 """Scores of generated images: features of generated and real images in, named numbers and the key they depend on out.
 
-Statistics of the features are formed in float64. Which images are compared and how they were sampled is the caller's business; the
-metrics themselves are components, see `bench.metrics.samples`.
+Statistics of the features are formed in float64. The metrics themselves are components, see `bench.metrics.samples`.
 """
 
 from __future__ import annotations
@@ -21,44 +20,20 @@ from bench.metrics import DEFAULT_METRICS, qualified_name
 from bench.metrics.cache import content_digest, read_or_compute
 from bench.metrics.extractors import Extractor, Features
 from bench.metrics.frechet import Moments, frechet_curve, frechet_distance
-from bench.metrics.neighbours import NEIGHBOURS, ball_radii
 
-__all__ = ["Coverage", "FeatureSets", "Moments", "Reference", "Scores", "frechet_distance", "reference", "score"]
+__all__ = ["FeatureSets", "Moments", "Reference", "ball_radii", "frechet_distance", "reference", "share_within"]
 
 KID_SUBSETS = 10
 ISC_SPLITS = 10
 RANDOM_SEED = 2020  # torch-fidelity's default
+NEIGHBOURS = 3
+_ROWS = 1000  # of a matrix of distances at a time: that of 50,000 images would take 10 GB
 _REFERENCE_VERSION = "reference-2"
-
-
-@dataclass(frozen=True)
-class Coverage:
-    """How many of the classes of the real images the generated ones cover."""
-
-    covered: int
-    real: int
-
-    @property
-    def collapsed(self) -> bool:
-        """Whether fewer than half of the real classes are covered: mode collapse."""
-        return 2 * self.covered < self.real
-
-    def __str__(self) -> str:
-        return f"{self.covered} of {self.real} classes" + (" (collapsed)" if self.collapsed else "")
 
 
 @dataclass(frozen=True, eq=False)
 class Reference:
-    """Real images as an extractor sees them: what every set of generated images is compared with.
-
-    Attributes:
-        dataset, split: names for the reader.
-        digest: sha256 of the images' content, which identifies them.
-        extractor: what made the features.
-        features: of the real images.
-        moments: of their embeddings.
-        radii: of their nearest-neighbour balls, (N,).
-    """
+    """Real images of a dataset's split as an extractor sees them; `digest`, the sha256 of their content, identifies them."""
 
     dataset: str
     split: str
@@ -89,13 +64,10 @@ class FeatureSets:
                 widths = f"{ours.shape[1]} and {theirs.shape[1]}"
                 raise ValueError(f"{what} of width {widths} come from different extractors")
             if not torch.isfinite(ours).all():
-                raise ValueError(
-                    f"scoring needs finite features; some of the generated images' {what} are NaN or infinite"
-                )
+                raise ValueError(f"scoring needs finite features; some generated images' {what} are NaN or infinite")
 
     @property
     def real(self) -> Features:
-        """Features of the real images."""
         return self.reference.features
 
     @property
@@ -109,8 +81,8 @@ class FeatureSets:
         return frechet_curve(self.generated.embedding, self.reference.moments)
 
     @cached_property
-    def coverage(self) -> Coverage:
-        """How many predicted classes of the real images have at least a fifth of their share among the generated ones.
+    def coverage(self) -> tuple[int, int]:
+        """How many predicted classes of the real images have at least a fifth of their share among the generated ones; and of how many.
 
         With Inception, whose 1008 classes are not the dataset's, rare predictions make this coarse: an alarm only.
         """
@@ -118,12 +90,23 @@ class FeatureSets:
         counts, expected = (torch.bincount(each.argmax(1), minlength=each.shape[1]) for each in logits)
         enough = 5 * counts * len(self.real) >= expected * len(self.generated)  # shares, in integers
         present = expected > 0
-        return Coverage(int((enough & present).sum()), int(present.sum()))
+        return int((enough & present).sum()), int(present.sum())
+
+    @property
+    def collapse(self) -> str:
+        """What to warn of where fewer than half of the real classes are covered, else nothing."""
+        covered, real = self.coverage
+        return f"{covered} of {real} classes (collapsed)" if 2 * covered < real else ""
 
     def embeddings_on_device(self) -> tuple[Tensor, Tensor]:
         """Generated and real embeddings where the extractor computes, for matrices of distances."""
         device = self.reference.extractor.device
         return self.generated.embedding.to(device), self.real.embedding.to(device)
+
+    def scores(self, metrics: Iterable[str] = DEFAULT_METRICS) -> dict[str, float]:
+        """Return the value of each metric by the name it is reported under, or raise an UnknownNameError."""
+        reported = {qualified_name(name, self.reference.extractor.name): name for name in metrics}
+        return {key: float(registry.get("metrics", name).load()(self)) for key, name in reported.items()}
 
     @property
     def key(self) -> str:
@@ -139,23 +122,6 @@ class FeatureSets:
             f"∞ from {self.curve[0][0]:,} to {len(self.generated):,} in {len(self.curve)}, KID {KID_SUBSETS}×{self.kid_subset_size}, "
             f"IS {ISC_SPLITS} splits, P/R k={NEIGHBOURS}, seed {RANDOM_SEED}"
         )
-
-
-@dataclass(frozen=True)
-class Scores:
-    """Named values of one set of generated images, under one key.
-
-    Attributes:
-        values: reported name ("fid", or "fd[digits-cnn]", …) to number, in the units of `bench.metrics.METRICS`.
-        key: what the values depend on besides the generated images.
-        coverage: the classes covered, and whether that is a collapse.
-        curve: (number of generated images, Fréchet distance), the last of all of them.
-    """
-
-    values: Mapping[str, float]
-    key: str
-    coverage: Coverage
-    curve: tuple[tuple[int, float], ...]
 
 
 def reference(
@@ -175,10 +141,9 @@ def reference(
 
     def compute() -> dict[str, Tensor]:
         seen = extractor.features(images)
-        moments = Moments.of(seen.embedding)
-        tensors = {"embedding": seen.embedding, "logits": seen.logits}
-        tensors |= {"mean": moments.mean, "covariance": moments.covariance}
-        return tensors | {"radii": ball_radii(seen.embedding.to(extractor.device)).cpu()}
+        moments, radii = Moments.of(seen.embedding), ball_radii(seen.embedding.to(extractor.device)).cpu()
+        tensors = {"embedding": seen.embedding, "logits": seen.logits, "radii": radii}
+        return tensors | {"mean": moments.mean, "covariance": moments.covariance}
 
     if cache_dir is None:
         found: Mapping[str, Tensor] = compute()
@@ -191,15 +156,18 @@ def reference(
     return Reference(dataset, split, digest, extractor, features, moments, found["radii"])
 
 
-def score(generated: Features, real: Reference, metrics: Iterable[str] = DEFAULT_METRICS) -> Scores:
-    """Score generated images against a reference, both seen by the same extractor.
+def ball_radii(embedding: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
+    """Return distances to the 3rd nearest neighbour of the same set of at least four, in feature units.
 
-    Raises:
-        ValueError: as `FeatureSets`.
-        UnknownNameError: if there is no such metric, or its package cannot be imported.
+    The union of such balls stands for the manifold of a set of images (Kynkäänniemi et al. 2019).
     """
-    sets = FeatureSets(generated, real)
-    values = {
-        qualified_name(name, real.extractor.name): float(registry.get("metrics", name).load()(sets)) for name in metrics
-    }
-    return Scores(values, sets.key, sets.coverage, sets.curve)
+    nearest = [
+        torch.cdist(rows, embedding).topk(NEIGHBOURS + 1, largest=False) for rows in torch.split(embedding, _ROWS)
+    ]
+    return torch.cat([each.values[:, -1] for each in nearest])
+
+
+def share_within(points: Float[Tensor, "n d"], centres: Float[Tensor, "m d"], radii: Float[Tensor, " m"]) -> float:
+    """Return the share of points that lie in a ball around any centre."""
+    within = torch.cat([(torch.cdist(rows, centres) <= radii).any(1) for rows in torch.split(points, _ROWS)])
+    return within.float().mean().item()

@@ -128,7 +128,7 @@ class _Convolution(Function):
         (gradient,) = gradients
         x, weight = ctx.saved_tensors
         wanted = gradient is not None and ctx.needs_input_grad[0]
-        on_x = _InputGradient.apply(gradient, weight, x.detach(), *ctx.settings) if wanted else None
+        on_x = _Gradient.apply(gradient, weight, x.detach(), True, *ctx.settings) if wanted else None
         return on_x, None, None, gradient, None, None
 
 
@@ -154,66 +154,42 @@ class _WeightShare(Function):
         (weight,) = ctx.saved_tensors
         if gradient is None:
             return None, None, None, None, None
-        on_weight = _WeightGradient.apply(gradient, ctx.x.tensor, weight.detach(), *ctx.settings)
+        on_weight = _Gradient.apply(gradient, ctx.x.tensor, weight.detach(), False, *ctx.settings)
         on_bias = gradient.sum((0, 2, 3)) if ctx.needs_input_grad[1] else None
         return on_weight, on_bias, None, None, None
 
 
-class _InputGradient(Function):
-    """g, w ↦ the gradient of ⟨g, x ∗ w⟩ in x; of x only the shape and layout matter."""
+class _Gradient(Function):
+    """g, f ↦ the gradient of ⟨g, x ∗ w⟩ in x, where f is w, or in w, where f is x.
+
+    Of what it is the gradient in, `like`, only the shape and layout matter.
+    """
 
     @staticmethod
-    def forward(ctx: Any, gradient: Tensor, weight: Tensor, like: Tensor, stride: Pair, padding: Pair) -> Tensor:
-        ctx.save_for_backward(gradient, weight)
-        ctx.settings = stride, padding
+    def forward(
+        ctx: Any, gradient: Tensor, factor: Tensor, like: Tensor, in_x: bool, stride: Pair, padding: Pair
+    ) -> Tensor:
+        ctx.save_for_backward(gradient, factor)
+        ctx.in_x, ctx.settings = in_x, (stride, padding)
         ctx.set_materialize_grads(False)
-        return _gradients(gradient, like, weight, stride, padding, (True, False))
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
-        (direction,) = gradients
-        gradient, weight = ctx.saved_tensors
-        if direction is None:
-            return None, None, None, None, None
-        on_gradient = convolution(direction, weight, None, *ctx.settings) if ctx.needs_input_grad[0] else None
-        on_weight = (
-            _WeightGradient.apply(gradient, direction, weight.detach(), *ctx.settings)
-            if ctx.needs_input_grad[1]
-            else None
+        x, weight = (like, factor) if in_x else (factor, like)
+        found = torch.ops.aten.convolution_backward(
+            gradient, x, weight, None, stride, padding, (1, 1), False, (0, 0), 1, (in_x, not in_x, False)
         )
-        return on_gradient, on_weight, None, None, None
-
-
-class _WeightGradient(Function):
-    """g, x ↦ the gradient of ⟨g, x ∗ w⟩ in w; of w only the shape and layout matter."""
-
-    @staticmethod
-    def forward(ctx: Any, gradient: Tensor, x: Tensor, like: Tensor, stride: Pair, padding: Pair) -> Tensor:
-        ctx.save_for_backward(gradient, x)
-        ctx.settings = stride, padding
-        ctx.set_materialize_grads(False)
-        return _gradients(gradient, x, like, stride, padding, (False, True))
+        value: Tensor = found[0] if in_x else found[1]
+        return value
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
         (direction,) = gradients
-        gradient, x = ctx.saved_tensors
-        if direction is None:
-            return None, None, None, None, None
-        on_gradient = convolution(x, direction, None, *ctx.settings) if ctx.needs_input_grad[0] else None
-        on_x = _InputGradient.apply(gradient, direction, x.detach(), *ctx.settings) if ctx.needs_input_grad[1] else None
-        return on_gradient, on_x, None, None, None
-
-
-def _gradients(
-    gradient: Tensor, x: Tensor, weight: Tensor, stride: Pair, padding: Pair, wanted: tuple[bool, bool]
-) -> Tensor:
-    """The one wanted of torch's two first gradients of a convolution."""
-    found = torch.ops.aten.convolution_backward(
-        gradient, x, weight, None, stride, padding, (1, 1), False, (0, 0), 1, (*wanted, False)
-    )
-    value: Tensor = found[0] if wanted[0] else found[1]
-    return value
+        gradient, factor = ctx.saved_tensors
+        on_gradient = on_factor = None
+        if direction is not None and ctx.needs_input_grad[0]:
+            x, weight = (direction, factor) if ctx.in_x else (factor, direction)
+            on_gradient = convolution(x, weight, None, *ctx.settings)
+        if direction is not None and ctx.needs_input_grad[1]:
+            on_factor = _Gradient.apply(gradient, direction, factor.detach(), not ctx.in_x, *ctx.settings)
+        return on_gradient, on_factor, None, None, None, None
 
 
 class _LeakyReLU(Function):

@@ -15,14 +15,16 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from baselines.gan import Hinge, Wasserstein
 from gebm.base import Base, GaussianPrior
+from gebm.model import GEBM
 from gebm.networks.sngan import SNGANDiscriminator, SNGANGenerator
 from gebm.networks.sngan_resnet import SNGANResNetDiscriminator, SNGANResNetGenerator
 from gebm.objectives import Kale, MovingAverageDonskerVaradhan, Objective
+from gebm.samplers import HMC, MALA, ULA, AdjustedKineticLangevin, KineticLangevin, Sampler
 from gebm.training import AlternatingTraining, DataStream, EnergyRefit, RefitSettings, TrainingSettings
 
 SHAPE = (3, 32, 32)
 READS = "aten._local_scalar_dense.default"
-WAITS = (READS, "aten.nonzero", "aten.masked_select", "aten.equal", "aten._unique", "aten.unique")
+WAITS = (READS, "aten.nonzero", "aten.masked_select", "aten.equal", "aten._unique", "aten.unique", "aten.is_nonzero")
 
 
 class Waits(TorchDispatchMode):
@@ -97,6 +99,22 @@ def test_a_step_of_the_refit_waits_only_to_look() -> None:
         assert waits.found == []
         refit.step()
     assert set(waits.found) == {READS}
+
+
+@pytest.mark.parametrize("dtype", [None, torch.bfloat16])
+@pytest.mark.parametrize(
+    "sampler",
+    [ULA(0.1), MALA(0.1), HMC(0.1, 2), KineticLangevin(0.1), AdjustedKineticLangevin(0.1)],
+    ids=lambda sampler: type(sampler).__name__,
+)
+def test_a_step_of_a_chain_never_waits(sampler: Sampler, dtype: torch.dtype | None) -> None:
+    phase = training("sngan", Kale())
+    potential = GEBM(phase.base, phase.energy).for_sampling(dtype=dtype).potential(100.0)
+    state = sampler.init(potential, torch.zeros(4, 4))
+    with Waits() as waits:
+        for _ in range(2):
+            state, _ = sampler.step(potential, state, torch.Generator())
+    assert waits.found == []
 
 
 def test_a_wait_is_seen() -> None:

@@ -26,7 +26,7 @@ SHAPE = (3, 32, 32)
 FAMILIES = {
     "mlp": (lambda: MLPGenerator(8, SHAPE, [32]), lambda: MLPDiscriminator(SHAPE, [32, 32])),
     "sngan": (lambda: SNGANGenerator(8, SHAPE, 4), lambda: SNGANDiscriminator(SHAPE, 4)),
-    "sngan-resnet": (lambda: SNGANResNetGenerator(8, SHAPE, 8), lambda: SNGANResNetDiscriminator(SHAPE, 8)),
+    "sngan-resnet": (lambda: SNGANResNetGenerator(8, SHAPE, 4), lambda: SNGANResNetDiscriminator(SHAPE, 4)),
 }
 families = pytest.mark.parametrize("family", FAMILIES)
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from baselines.flows import FlowSettings, MaximumLikelihood, MaximumLikelihoodSettings, build_flow
 from baselines.gan import Hinge
@@ -25,7 +25,7 @@ from gebm.samplers import HMC, MALA, ULA, KineticLangevin
 from gebm.training import AlternatingTraining, DataStream, EnergyRefit, RefitSettings, TrainingSettings
 
 Phase = AlternatingTraining | EnergyRefit | MaximumLikelihood
-STEPS = 12
+STEPS = 8
 
 OBJECTIVES = {
     "kale": Kale,
@@ -37,6 +37,7 @@ OBJECTIVES = {
     "pcd-hmc": lambda: ContrastiveDivergence(HMC(0.2, 2), 1, persistent=True, restart=0.2),
     "pcd-kinetic": lambda: ContrastiveDivergence(KineticLangevin(0.02, friction=1.0), 2, persistent=True),
     "hinge": Hinge,
+    "dropout": Kale,
 }
 TRAININGS = {
     "plain": {},
@@ -83,6 +84,8 @@ def build(kind: str, objective: str, options: dict[str, Any], seed: int) -> Phas
     data = torch.randn(30, 2, generator=torch.Generator().manual_seed(100))
     prior = UniformPrior(3) if objective == "kale-learned" else GaussianPrior(3)
     base, energy = Base(MLPGenerator(3, (2,), [8]), prior), MLPDiscriminator((2,), [8])
+    if objective == "dropout":
+        base, energy = build_flow(FLOWS["dropout"], 2), nn.Sequential(nn.Dropout(0.3), energy)
     stream = DataStream(data, 8, torch.Generator().manual_seed(seed + 1), noisy)
     generator = torch.Generator().manual_seed(seed + 2)
     if kind == "training":
@@ -91,7 +94,7 @@ def build(kind: str, objective: str, options: dict[str, Any], seed: int) -> Phas
     torch.manual_seed(7)
     frozen = Base(MLPGenerator(3, (2,), [8]), prior).eval()  # the base is not part of a refit's state
     refit = RefitSettings(
-        **{"steps": STEPS, "batch_size": 8, "check_every": 5, "partition_samples": 16, "learning_rate": 1e-2} | options
+        **{"steps": STEPS, "batch_size": 8, "check_every": 3, "partition_samples": 16, "learning_rate": 1e-2} | options
     )
     return EnergyRefit(frozen, energy, OBJECTIVES[objective](), stream, data + 0.1, generator, refit)
 
@@ -182,6 +185,19 @@ def test_a_base_taken_in_between_leaves_training_as_it_was() -> None:
     assert not looked_at.finish().training
     assert_same(run(looked_at, STEPS), run(plain, STEPS), "losses")
     assert_same(looked_at.state_dict(), plain.state_dict())
+
+
+@pytest.mark.parametrize("kind", OPTIONS)
+def test_dropout_follows_from_the_generator_of_the_training_alone(kind: str) -> None:
+    """Whatever torch's global generator has been used for: two trainings of one seed are the same, and leave it as it was."""
+    first, second = (build(kind, "dropout", {}, seed=0) for _ in range(2))
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    expected = run(first, STEPS)
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.manual_seed(6)
+    assert_same(run(second, STEPS), expected, "losses")
+    assert_same(second.state_dict(), first.state_dict())
 
 
 def test_mala_chains_that_are_not_persistent_leave_no_state() -> None:

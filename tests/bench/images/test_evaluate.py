@@ -31,7 +31,7 @@ from bench.images import evaluation, models
 from bench.images.evaluation import SHOWN, read_base, read_chain, read_gain, references
 from bench.images.models import LatentModel, prepared
 from bench.images.suite import BaseReadout, Chain, ChainReadout, GainReadout
-from bench.metrics.scores import reference, score
+from bench.metrics.scores import FeatureSets, reference
 from gebm.objectives import likelihood_gain
 
 from ..conftest import TINY, plan_one
@@ -235,7 +235,7 @@ def test_the_floor_is_of_data_that_it_is_not_compared_with(trained: Trained, aga
     asked = BaseReadout(extractor="digits-cnn", samples=FEW, reference="train")
     extractor, _ = references(asked, trained.context)
     real = reference(pixels(trained.dataset, against), extractor, trained.dataset.name, against)
-    assert row["scores"] == score(extractor.features(expected), real).values
+    assert row["scores"] == FeatureSets(extractor.features(expected), real).scores()
     assert row["scores"]["fd[digits-cnn]"] > 1e-3  # against itself it would be 0
 
 

@@ -8,7 +8,8 @@ from sklearn.datasets import load_digits
 from torch import Tensor
 
 from bench.metrics.extractors import Extractor, Features, train_classifier
-from bench.metrics.scores import FeatureSets, Reference, reference
+from bench.metrics.frechet import Moments
+from bench.metrics.scores import FeatureSets, Reference, ball_radii, reference
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,11 @@ def real(digits: Digits, extractor: Extractor) -> Reference:
 
 
 @pytest.fixture(scope="session")
+def held_out(digits: Digits, extractor: Extractor) -> Features:
+    return extractor.features(digits.images["test"])
+
+
+@pytest.fixture(scope="session")
 def plain() -> Extractor:
     """Two pixels in, the same two numbers as embedding and logits out."""
     return Extractor("plain", "0" * 64, Plain())
@@ -66,9 +72,6 @@ def compare(plain: Extractor) -> Callable[..., FeatureSets]:
     """Sets of given embeddings, and of given logits where those matter."""
 
     def made(generated: Tensor, real: Tensor, *logits: Tensor) -> FeatureSets:
-        from bench.metrics.frechet import Moments
-        from bench.metrics.neighbours import ball_radii
-
         ours, theirs = logits or (torch.zeros(len(generated), 2), torch.zeros(len(real), 2))
         radii = ball_radii(real) if len(real) > 3 else torch.zeros(len(real))
         features = Features(real, theirs)

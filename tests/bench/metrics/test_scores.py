@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
 from torch_fidelity.metric_prc import prc_features_to_metric
 
-from bench.metrics import metric, neighbours, samples, scores
+from bench.metrics import metric, samples, scores
 from bench.metrics.extractors import Features
 from bench.metrics.frechet import Moments, extrapolated, frechet_curve, frechet_distance
-from bench.metrics.scores import reference, score
+from bench.metrics.scores import FeatureSets, reference
 
 
 def normal(count, width=8, seed=0):
@@ -62,11 +62,8 @@ def test_the_curve_ends_at_the_distance_of_all_images_and_is_that_of_prefixes():
     order = torch.randperm(300, generator=torch.Generator().manual_seed(2020))
     expected = [frechet_distance(Moments.of(generated[order[:size]]), real) for size in sizes]
     assert [distance for _, distance in curve] == pytest.approx(expected, rel=1e-9)
-
-
-def test_few_images_of_wide_features_start_at_half():
-    assert frechet_curve(normal(40, 64), Moments.of(normal(100, 64, 1)))[0][0] == 20
-    assert frechet_curve(normal(400, 64), Moments.of(normal(100, 64, 1)))[0][0] == 128
+    few, more = (frechet_curve(normal(count, 64), Moments.of(normal(100, 64, 1))) for count in (40, 400))
+    assert (few[0][0], more[0][0]) == (20, 128), "wide features start at half of few images, else at twice the width"
 
 
 def test_extrapolation_is_exact_on_a_bias_of_one_over_n():
@@ -125,7 +122,7 @@ def test_inception_score_reaches_both_ends(compare, monkeypatch):
 
 @pytest.mark.parametrize("rows", [7, 1000])
 def test_precision_and_recall_in_parts_are_torch_fidelitys(rows, compare, monkeypatch):
-    monkeypatch.setattr(neighbours, "_ROWS", rows)
+    monkeypatch.setattr(scores, "_ROWS", rows)
     generated, real = normal(60, 4), normal(90, 4, seed=1) * 1.2 + 1
     theirs = prc_features_to_metric(generated, real, prc_neighborhood=3, verbose=False)
     sets = compare(generated, real)
@@ -139,25 +136,24 @@ def test_a_set_has_full_precision_and_recall_on_itself_and_none_far_away(compare
         assert samples.precision(compare(generated, x)) == samples.recall(compare(generated, x)) == expected
 
 
-def test_dropped_classes_lower_recall_not_precision_and_end_in_a_collapse(digits, extractor, real):
+@pytest.mark.parametrize(("kept", "collapsed"), [(1, True), (4, True), (6, False), (10, False)])
+def test_dropped_classes_lower_recall_not_precision_and_end_in_a_collapse(kept, collapsed, digits, held_out, real):
     """Held-out digits of the first k classes only."""
-    images, labels = digits.images["test"], digits.labels["test"]
-    for kept, is_collapsed in ((1, True), (4, True), (6, False), (10, False)):
-        found = score(extractor.features(images[labels < kept]), real, ["precision", "recall"])
-        assert found.coverage.collapsed is is_collapsed, kept
-        assert found.values["precision[digits-cnn]"] > 0.85
-        recall = found.values["recall[digits-cnn]"]
-        assert recall > 0.85 if kept == 10 else recall < 0.65
+    rows = digits.labels["test"] < kept
+    sets = FeatureSets(Features(held_out.embedding[rows], held_out.logits[rows]), real)
+    assert bool(sets.collapse) is collapsed
+    assert samples.precision(sets) > 0.85
+    assert samples.recall(sets) > 0.85 if kept == 10 else samples.recall(sets) < 0.65
 
 
 def test_a_generator_of_one_image_is_scored_and_called_collapsed(digits, extractor, real):
-    found = score(extractor.features(digits.images["test"][:1].expand(200, -1, -1, -1)), real)
-    assert found.coverage.collapsed
-    assert "collapsed" in str(found.coverage)
-    assert found.values["classes[digits-cnn]"] == 1
-    assert found.values["is[digits-cnn]"] == pytest.approx(1)
-    assert found.values["recall[digits-cnn]"] < 0.05
-    assert all(math.isfinite(value) for value in found.values.values())
+    sets = FeatureSets(extractor.features(digits.images["test"][:1].expand(200, -1, -1, -1)), real)
+    assert sets.collapse == "1 of 10 classes (collapsed)"
+    found = sets.scores()
+    assert found["classes[digits-cnn]"] == 1
+    assert found["is[digits-cnn]"] == pytest.approx(1)
+    assert found["recall[digits-cnn]"] < 0.05
+    assert all(math.isfinite(value) for value in found.values())
 
 
 @pytest.mark.parametrize(
@@ -167,52 +163,45 @@ def test_a_generator_of_one_image_is_scored_and_called_collapsed(digits, extract
 )
 def test_a_class_counts_from_a_fifth_of_its_real_share(compare, generated, covered, collapsed):
     logits = one_hot_logits(generated), one_hot_logits([0] * 50 + [1] * 50)
-    coverage = compare(normal(100), normal(100), *logits).coverage
-    assert (coverage.covered, coverage.real, coverage.collapsed) == (covered, 2, collapsed)
+    sets = compare(normal(100), normal(100), *logits)
+    assert (sets.coverage, bool(sets.collapse)) == ((covered, 2), collapsed)
 
 
 # The whole score
 
 
-def test_scores_are_torch_fidelitys_named_after_the_extractor(digits, extractor, real):
+def test_scores_are_torch_fidelitys_named_after_the_extractor(digits, extractor, held_out, real):
     """KID, Inception Score, precision and recall are its own functions or held to them above; here the features' way into them."""
-    found = score(extractor.features(digits.images["test"]), real)
+    found = FeatureSets(held_out, real).scores()
     names = ("fd", "fd-infinity", "is", "kid", "precision", "recall", "classes")
-    assert list(found.values) == [f"{name}[digits-cnn]" for name in names]
-    assert all(math.isfinite(value) and metric(name) for name, value in found.values.items())
-    features = [
-        torch.cat([extractor.module(part)[0] for part in images.split(128)]).double()
-        for images in (digits.images["test"], digits.images["train"])
-    ]
-    theirs = fid_statistics_to_metric(*map(fid_features_to_statistics, features), verbose=False)
-    assert found.values["fd[digits-cnn]"] == pytest.approx(theirs["frechet_inception_distance"], rel=1e-6)
+    assert list(found) == [f"{name}[digits-cnn]" for name in names]
+    assert all(math.isfinite(value) and metric(name) for name, value in found.items())
+    parts = ([extractor.module(part)[0] for part in digits.images[split].split(128)] for split in ("test", "train"))
+    statistics = [fid_features_to_statistics(torch.cat(each).double()) for each in parts]
+    theirs = fid_statistics_to_metric(*statistics, verbose=False)["frechet_inception_distance"]
+    assert found["fd[digits-cnn]"] == pytest.approx(theirs, rel=1e-6)
 
 
-def test_a_key_says_in_one_line_all_that_scores_depend_on(digits, extractor, real):
-    generated = extractor.features(digits.images["test"])
-    assert score(generated, real).key == (
+def test_a_key_says_in_one_line_all_that_scores_depend_on(extractor, held_out, real):
+    assert FeatureSets(held_out, real).key == (
         f"400 generated vs 1,397 real (digits/train {real.digest[:8]}), digits-cnn {extractor.digest[:8]}, resize none, float32, "
         f"torch-fidelity {scores.torch_fidelity.__version__}, ∞ from 128 to 400 in 10, KID 10×400, IS 10 splits, P/R k=3, seed 2020"
     )
-    assert score(generated, real, ["kid"]).key == score(generated, real).key, (
-        "a metric more or less changes no other's key"
-    )
 
 
-def test_held_out_digits_score_better_than_noise(digits, extractor, real):
-    shape = digits.images["test"].shape
-    noise = torch.randint(0, 256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    good, bad = (score(extractor.features(images), real).values for images in (digits.images["test"], noise))
+def test_held_out_digits_score_better_than_noise(digits, extractor, held_out, real):
+    noise = torch.randint(0, 256, (400, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    good, bad = (FeatureSets(features, real).scores() for features in (held_out, extractor.features(noise)))
     for name in ("fd", "fd-infinity", "is", "kid", "precision", "recall"):
         better, worse = good[f"{name}[digits-cnn]"], bad[f"{name}[digits-cnn]"]
         assert better < worse if metric(name).direction == "lower" else better > worse
 
 
-def test_the_cache_of_references_changes_no_number_and_goes_by_content(digits, extractor, real, tmp_path):
-    generated = extractor.features(digits.images["test"])
-    without = score(generated, real)
+def test_the_cache_of_references_changes_no_number_and_goes_by_content(digits, extractor, held_out, real, tmp_path):
+    without = FeatureSets(held_out, real)
     for _ in range(2):  # computed, then read
-        assert score(generated, reference(digits.images["train"], extractor, "digits", "train", tmp_path)) == without
+        sets = FeatureSets(held_out, reference(digits.images["train"], extractor, "digits", "train", tmp_path))
+        assert (sets.scores(), sets.key, sets.curve) == (without.scores(), without.key, without.curve)
     renamed = reference(digits.images["train"], extractor, "zahlen", "alle", tmp_path)
     assert torch.equal(renamed.moments.mean, real.moments.mean)
     assert len(list(tmp_path.iterdir())) == 1

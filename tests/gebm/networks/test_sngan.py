@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import torch
 from torch import nn
-from torch.nn.utils import parametrize
 
 from gebm.networks.sngan import SNGANDiscriminator, SNGANGenerator
 
@@ -45,17 +43,3 @@ def test_layers_come_in_the_published_order() -> None:
     assert described(discriminator) == [text for width in widths for text in (width, "LeakyReLU")]
     slopes = [module.negative_slope for module in discriminator.modules() if isinstance(module, nn.LeakyReLU)]
     assert set(slopes) == {0.1}
-
-
-def test_every_layer_of_the_discriminator_has_spectral_norm_one() -> None:
-    torch.manual_seed(0)
-    discriminator = SNGANDiscriminator(width=4)
-    for _ in range(100):
-        discriminator(torch.randn(1, 3, 32, 32))
-    discriminator.eval()
-    layers = [module for module in discriminator.modules() if isinstance(module, (nn.Conv2d, nn.Linear))]
-    assert len(layers) == 8
-    for layer in layers:
-        assert parametrize.is_parametrized(layer, "weight")
-        norm = torch.linalg.matrix_norm(layer.weight.flatten(1), ord=2)
-        torch.testing.assert_close(norm, torch.tensor(1.0), rtol=1e-2, atol=0)

@@ -28,7 +28,7 @@ def settled(sampler: Sampler, potential: LatentPotential, chains: int, steps: in
 
 def steps_of(sampler: Sampler) -> int:
     """SIR's steps do not depend on each other, and a step of HMC is worth several of the others."""
-    return 2 if isinstance(sampler, SIR) else 50 if isinstance(sampler, HMC) else 150
+    return 2 if isinstance(sampler, SIR) else 30 if isinstance(sampler, HMC) else 100
 
 
 def nothing(x: torch.Tensor) -> torch.Tensor:
@@ -63,7 +63,7 @@ def test_without_energy_every_sampler_draws_the_uniform_prior(sampler: Sampler, 
 def test_ula_on_a_gaussian_has_its_known_variance(step_size: float, targets) -> None:
     """1/(1 − γ/2) (METHOD: fact 7), so a bias of first order: (variance − 1)/γ tends to ½."""
     potential = targets.potential(nothing, GaussianPrior(50))
-    z = settled(ULA(step_size), potential, 2000, 100).position.z
+    z = settled(ULA(step_size), potential, 2000, 60).position.z
     truth = 1 / (1 - step_size / 2)
     error = truth * math.sqrt(2 / z.numel())
     assert abs(float(z.square().mean()) - truth) < 4 * error
@@ -87,7 +87,7 @@ def test_ula_reaches_the_biased_law_of_a_gaussian_posterior(targets) -> None:
 def test_kinetic_langevin_on_a_gaussian(step_size: float, targets) -> None:
     """ABOBA: positions exact, the velocity's variance 1/(1 − λ), a bias of first order in λ = h²/4."""
     potential = targets.potential(nothing, GaussianPrior(50))
-    state = settled(KineticLangevin(step_size, friction=1.0, track_energy=False), potential, 2000, 100)
+    state = settled(KineticLangevin(step_size, friction=1.0, track_energy=False), potential, 2000, 60)
     error = math.sqrt(2 / state.position.z.numel())
     assert abs(float(state.position.z.square().mean()) - 1) < 4 * error
     assert float(state.velocity.square().mean()) * (1 - step_size) == pytest.approx(1, abs=4 * error)
