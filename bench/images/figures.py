@@ -233,7 +233,7 @@ def sample_sheets(files: Sequence[Any]) -> list[Sheet]:
                 images = images[: _COLUMNS * _ROWS]
                 blank = np.full((-len(images) % _COLUMNS, *images.shape[1:]), 255, np.uint8)
                 grid = np.concatenate([images, blank]).reshape(-1, _COLUMNS, *images.shape[1:])
-                length = f" ({row.steps} steps)" if row.steps else ""
+                length = f", {row.steps:,} steps" if row.steps else ""
                 sheets.append(Sheet(_title(row, files) + length, grid))
     return sheets
 
