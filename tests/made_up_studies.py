@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping
@@ -10,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rich.console import Console
 
-from bench.results.frame import NO_FACTS, Results, build
+from bench.report.terminal import terminal_table
+from bench.results.frame import NO_FACTS, Results, Section, build
 
 NAN = float("nan")
 FD, IS, GAIN = "fd[digits-cnn]", "is[digits-cnn]", "likelihood-gain"
@@ -95,6 +98,19 @@ def results(
         about = {"at": list(runs).index(name), "scores": {each["metric"]: each["value"]}}
         records.append(own | about | {"readout": {}, "row": {}, "arrays": files} | each.get("about", {}))
     return build(list(runs.values()), records)
+
+
+def section(rows: Iterable[Row], facts: Mapping[str, Row] | None = None) -> Section:
+    """The one section of these rows."""
+    (found,) = results(rows, facts).sections()
+    return found
+
+
+def printed(results: Results, width: int = 200) -> str:
+    """What a terminal shows of them."""
+    console = Console(file=io.StringIO(), width=width)
+    terminal_table(results, console)
+    return console.file.getvalue()  # type: ignore[attr-defined, no-any-return]
 
 
 def study(seeds: int = 3, noise: float = 1.0, shift: float = 0.0) -> list[Row]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from bench.cli.usage import Failure, examples, store_option, suite_filters
+from bench.report import FORMATS, render, write_report
 
 __all__ = ["report"]
 
@@ -24,7 +25,7 @@ __all__ = ["report"]
 @click.option(
     "--format",
     "format_",
-    type=click.Choice(["markdown", "html", "json", "csv", "latex"]),
+    type=click.Choice(list(FORMATS)),
     default="markdown",
     show_default=True,
     help="html: one file with everything in it.",
@@ -38,7 +39,6 @@ def report(store: Path, suite: str | None, profile: str | None, format_: str, ou
     """Write the report: Markdown with figures, one page of HTML, LaTeX, JSON or CSV."""
     from bench.core.store import Store
     from bench.core.suite import load_suite
-    from bench.report import render, write_report
     from bench.results.frame import scan
 
     named = load_suite(suite).name if suite and suite.endswith(".toml") else suite

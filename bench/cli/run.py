@@ -203,7 +203,8 @@ def show_results(campaign: Campaign, console: Console) -> str:
     """Print the table and write the report, if there are scores; return why the report cannot be written, if so."""
     if not any(outcome.scored or outcome.state in ("done", "hit") for outcome in campaign.outcomes.values()):
         return ""
-    from bench.report import terminal_table, write_report
+    from bench.report import write_report
+    from bench.report.terminal import terminal_table
     from bench.results.frame import scan
 
     results = scan(campaign.store, campaign.suite.name, campaign.profile)

@@ -6,12 +6,11 @@ All samplers of one table aim at the same target. Datasets stand beside each oth
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from bench.report.blocks import Cell, Column, Table
+from bench.report.blocks import MISSING, Cell, Table, table_of
 from bench.report.comparisons import counted, headline_metric
-from bench.report.tables import Keys, mean_cell, read_keys
+from bench.report.tables import marked_scores, mean_cell
 from bench.report.text import PAPER_BETA, arrow, beta_name, beta_note, span
 from bench.results.sources import records
 
@@ -20,78 +19,62 @@ if TYPE_CHECKING:
 
 __all__ = ["sampler_tables"]
 
-_NO_CHAIN = ("base", "data")
+_COSTS = {
+    "steps": "steps",
+    "gradient evaluations per sample": "gradient_evaluations",
+    "forward evaluations per sample": "forward_evaluations",
+}
 _Place = tuple[str, str, float | None]  # label, sampler, step size
-
-
-@dataclass(frozen=True)
-class _Dataset:
-    """A section read for these tables: its heading, its rows that count in the headline metric, and its keys."""
-
-    heading: str
-    rows: Sequence[Any]
-    keys: Keys
-
-    @property
-    def chains(self) -> list[Any]:
-        """The rows of latent chains."""
-        return [row for row in self.rows if row.steps and row.sampler not in _NO_CHAIN]
-
-    def at(self, beta: float) -> dict[_Place, Any]:
-        """Return the longest chains at β, and the bases that they start from."""
-        cells: dict[_Place, Any] = {}
-        for row in sorted(self.chains, key=lambda row: row.steps):
-            if row.beta == beta:
-                cells[row.label, row.sampler, row.step_size] = row
-        labels = {label for label, _, _ in cells}
-        bases = [row for row in self.rows if row.sampler == "base" and row.label in labels]
-        return cells | {(row.label, "base", None): row for row in bases}
+_Found = dict[_Place, dict[str, Any]]  # rows by heading of the dataset
 
 
 def sampler_tables(sections: Sequence[Section]) -> list[Table]:
     """Return a table per β, that of the paper first; none where there are not two samplers, or settings of one, to be compared."""
     several = len({(each.suite, each.profile) for each in sections}) > 1
-    datasets = []
+    found: dict[float, _Found] = {}
+    headings = []
     for section in sections:
-        metric, summary = headline_metric(section), counted(section.summary)
-        heading = (
-            f"{section.dataset}{f' ({section.suite}, {section.profile})' if several else ''}, {arrow(metric or '')}"
-        )
-        datasets.append(_Dataset(heading, records(summary[summary["metric"] == metric]), read_keys(section.summary)))
+        metric, scores = headline_metric(section), counted(marked_scores(section)[0])
+        where = f" ({section.suite}, {section.profile})" if several else ""
+        headings.append(f"{section.dataset}{where}, {arrow(metric or '')}")
+        rows = records(scores[scores["metric"] == metric])
+        bases = {row.label: row for row in rows if row.sampler == "base"}
+        chains = [row for row in rows if row.steps and row.sampler != "base" and row.beta is not None]
+        for row in sorted(chains, key=lambda row: row.steps):  # the longest one stays
+            here = found.setdefault(row.beta, {})
+            here.setdefault((row.label, row.sampler, row.step_size), {})[headings[-1]] = row
+            if row.label in bases:
+                here.setdefault((row.label, "base", None), {})[headings[-1]] = bases[row.label]
+    if all(len({place[1:] for place in here if place[1] != "base"}) < 2 for here in found.values()):
+        return []
     settings = _settings(sections)
-    betas = {row.beta for dataset in datasets for row in dataset.chains} - {None}
-    tables = [_table(datasets, beta, settings) for beta in sorted(betas, key=lambda beta: (beta != PAPER_BETA, beta))]
-    return [table for table, _ in tables] if any(samplers > 1 for _, samplers in tables) else []
+    betas = sorted(found, key=lambda beta: (beta != PAPER_BETA, beta))
+    return [table for beta in betas if (table := _table(beta, found[beta], headings, settings))]
 
 
-def _table(datasets: Sequence[_Dataset], beta: float, settings: Mapping[Any, str]) -> tuple[Table, int]:
-    """Return the table of one β, and how many samplers it has."""
-    columns = [(dataset, cells) for dataset in datasets if (cells := dataset.at(beta))]
-    places = list(dict.fromkeys(place for _, cells in columns for place in cells))
-    models = list(dict.fromkeys(label for label, _, _ in places))
-    lines = []
-    for place in sorted(places, key=lambda p: (models.index(p[0]), p[1] != "base", p[1], p[2] or 0.0)):
-        here = [cells[place] for _, cells in columns if place in cells]
-        costs = ("steps", "gradient_evaluations", "forward_evaluations")
-        lines.append(
-            [
-                Cell("", code=place[0]),
-                Cell("base alone" if place[1] == "base" else place[1], detail=settings.get((*place, beta), "")),
-                Cell("—") if place[2] is None else Cell(f"{place[2]:g}", place[2]),
-                *(_cell(cells.get(place), dataset.keys) for dataset, cells in columns),
-                *(_counts(getattr(row, name) for row in here) for name in costs),
-            ]
+def _table(beta: float, found: _Found, headings: Sequence[str], settings: Mapping[Any, str]) -> Table | None:
+    models = list(dict.fromkeys(label for label, _, _ in found))
+    columns = [name for name in headings if any(name in here for here in found.values())]
+    rows = []
+    for place in sorted(found, key=lambda p: (models.index(p[0]), p[1] != "base", p[1], p[2] or 0.0)):
+        label, sampler, step = place
+        here = found[place]
+        rows.append(
+            {
+                "model": Cell(code=label),
+                "sampler": Cell(
+                    "base alone" if sampler == "base" else sampler, detail=settings.get((*place, beta), "")
+                ),
+                "step size": MISSING if step is None else Cell(f"{step:g}", step),
+                **{name: _cell(here.get(name)) for name in columns},
+                **{cost: _counts(getattr(row, name) for row in here.values()) for cost, name in _COSTS.items()},
+            }
         )
-    heads = [Column("model"), Column("sampler"), Column("step size", numeric=True)]
-    heads += [Column(dataset.heading, numeric=True) for dataset, _ in columns]
-    costs = ("steps", "gradient evaluations per sample", "forward evaluations per sample")
-    heads += [Column(name, numeric=True, terminal="never") for name in costs]
     notes = [
         "Mean over seeds [95 % Student-t interval] of each sampler's longest chain, never the best one; — was not run. Every row aims "
         f"at one target, {beta_note(beta)}. Read down a column: each dataset has a scale of its own."
     ]
-    samplers = {(sampler, step) for _, sampler, step in places if sampler not in _NO_CHAIN}
-    return Table(f"Samplers at {beta_name(beta)}", heads, lines, notes, terminal="titled"), len(samplers)
+    return table_of(f"Samplers at {beta_name(beta)}", rows, notes, never=_COSTS, terminal="titled")
 
 
 def _settings(sections: Iterable[Section]) -> dict[Any, str]:
@@ -108,11 +91,11 @@ def _settings(sections: Iterable[Section]) -> dict[Any, str]:
     return {place: " or ".join(sorted(words)) for place, words in found.items()}
 
 
-def _cell(row: Any, keys: Keys) -> Cell:
-    return mean_cell(row, "—", f"n = {row.n}", row.status.replace("done", ""), keys.mark(row)) if row else Cell("—")
+def _cell(row: Any) -> Cell:
+    return mean_cell(row, "—", f"n = {row.n}", row.status.replace("done", ""), row.mark) if row else MISSING
 
 
 def _counts(values: Iterable[int | None]) -> Cell:
     """Return one count, or the range of several."""
     known = [value for value in values if value is not None]
-    return Cell(span(known), max(known)) if known else Cell("—")
+    return Cell(span(known), max(known)) if known else MISSING

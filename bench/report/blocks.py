@@ -1,27 +1,29 @@
 """What a report is made of, as data: a page has sections, one per dataset, and a section has blocks.
 
 All texts are plain: whoever writes a block escapes nothing, whoever renders it escapes everything. A new type of block is a class here
-with a `kind`, and a function or macro of that name in each renderer.
+with a `kind`, and a macro of that name in the HTML templates; forms without markup show its `lines`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 if TYPE_CHECKING:
     import matplotlib.figure
 
+    from bench.stats import Estimate
+
 __all__ = [
+    "MISSING",
     "READING_TONES",
     "Answer",
     "Block",
     "Cell",
     "Column",
     "Commands",
-    "Effect",
     "Figure",
     "Finding",
     "Page",
@@ -30,21 +32,21 @@ __all__ = [
     "TextBlock",
     "Tone",
     "Verdict",
+    "table_of",
 ]
 
 Tone = Literal["good", "bad", "open", "plain"]
 """How a text is coloured: in favour, against or a fault, undecided, neither."""
 
+Line = tuple[int, str, str, Tone]
+"""A line of text: depth in a list (0 is a paragraph), what is set in bold, the rest of it, its tone."""
+
 READING_TONES: Mapping[str, Tone] = {
-    "better": "good",
-    "worse": "bad",
-    "no clear difference": "open",
-    "no verdict": "open",
-    "gains": "good",
-    "loses": "bad",
-    "no clear gain": "open",
+    **dict.fromkeys(("better", "gain", "supported"), "good"),
+    **dict.fromkeys(("worse", "loss", "contradicted"), "bad"),
+    **dict.fromkeys(("no clear difference", "no clear gain", "no verdict", "inconclusive"), "open"),
 }
-"""Tones of the readings of comparisons and of likelihood gains; of any other reading the tone is plain."""
+"""Tones of the readings of comparisons, of likelihood gains and of claims; of any other reading the tone is plain."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,10 @@ class Block:
     title: str
     terminal: Literal["never", "titled", "untitled"] = field(default="never", kw_only=True)
 
+    def lines(self) -> Iterator[Line]:
+        """Yield what is shown below the title where there is no markup; nothing for a table."""
+        yield from ()
+
 
 @dataclass(frozen=True)
 class TextBlock(Block):
@@ -64,6 +70,10 @@ class TextBlock(Block):
     paragraphs: Sequence[str] = ()
     items: Sequence[str] = ()
     tone: Tone = "plain"
+
+    def lines(self) -> Iterator[Line]:
+        yield from ((0, "", paragraph, self.tone) for paragraph in self.paragraphs)
+        yield from ((1, "", item, self.tone) for item in self.items)
 
 
 @dataclass(frozen=True)
@@ -94,7 +104,7 @@ class Cell:
         short: what a terminal shows instead of all this, where that is something else.
     """
 
-    text: str
+    text: str = ""
     value: float | None = None
     detail: str = ""
     code: str = ""
@@ -105,11 +115,14 @@ class Cell:
         return f"{self.text} {self.detail}".strip()
 
 
+MISSING = Cell("—")
+
+
 @dataclass(frozen=True)
 class Table(Block):
     """Rows of as many cells as there are columns, then notes in one paragraph and a legend as a list.
 
-    `remarks` are what a terminal prints below it instead of notes and legend, each with its tone.
+    `remarks` are what a terminal prints below it instead of the notes, each with its tone.
     """
 
     kind = "table"
@@ -118,6 +131,32 @@ class Table(Block):
     notes: Sequence[str] = ()
     legend: Sequence[str] = ()
     remarks: Sequence[tuple[str, Tone]] = ()
+
+
+def table_of(
+    title: str,
+    rows: Sequence[Mapping[str, Cell]],
+    notes: Sequence[str] = (),
+    always: Container[str] = (),
+    never: Container[str] = (),
+    **parts: Any,
+) -> Table | None:
+    """Return the table of rows given as cells by heading; None without a row.
+
+    A column is numeric where a cell has a value; empty notes are left out. A terminal shows the columns `always` whatever its width, those
+    in `never` not at all; `parts` are others of `Table`.
+    """
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    cells = [[row.get(name, MISSING) for name in names] for row in rows]
+    columns = [
+        Column(
+            name,
+            any(cell.value is not None for cell in column),
+            "always" if name in always else "never" if name in never else "room",
+        )
+        for name, *column in zip(names, *cells, strict=True)
+    ]
+    return Table(title, columns, cells, [*filter(None, notes)], **parts) if rows else None
 
 
 @dataclass(frozen=True)
@@ -139,51 +178,51 @@ class Figure(Block):
     raster: bool = False
     note: str = ""
 
+    def lines(self) -> Iterator[Line]:
+        yield 0, "", f"Figure, in the HTML and Markdown forms: {self.text}.", "plain"
+
 
 @dataclass(frozen=True)
 class Commands(Block):
-    """Lines for a shell."""
+    """Lines for a shell, and what is said below them."""
 
     kind = "commands"
-    lines: Sequence[str]
+    commands: Sequence[str]
     note: str = ""
 
-
-@dataclass(frozen=True)
-class Effect:
-    """An effect with its interval, turned so that above 0 is better; `unit` says which effects share a scale."""
-
-    mean: float
-    low: float | None
-    high: float | None
-    unit: str
+    def lines(self) -> Iterator[Line]:
+        yield from ((0, "", text, "plain") for text in (*self.commands, self.note))
 
 
 @dataclass(frozen=True)
 class Answer:
-    """One line of a finding: `subject` is `reading`, by `text`, on the grounds of `detail`; `firm` ones are set in bold."""
+    """One line of a finding: `subject` is `reading`, by `text`, on the grounds of `detail`; `firm` ones are set in bold.
 
-    subject: str
+    `effect` is turned so that above 0 is better; `unit` says which effects share a scale.
+    """
+
     reading: str
-    tone: Tone
+    subject: str
     text: str = ""
     detail: str = ""
-    effect: Effect | None = None
+    effect: Estimate | None = None
+    unit: str = ""
     firm: bool = True
+
+    @property
+    def tone(self) -> Tone:
+        """How the reading is coloured."""
+        return READING_TONES.get(self.reading, "plain")
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Answers that belong together, such as all about one temperature, and facts beside them.
-
-    `sentence` says all of it where there is room for text only.
-    """
+    """Answers that belong together, such as all about one temperature, and facts beside them."""
 
     title: str
     subtitle: str = ""
     answers: Sequence[Answer] = ()
     facts: Sequence[tuple[str, str]] = ()
-    sentence: str = ""
 
 
 @dataclass(frozen=True)
@@ -197,33 +236,28 @@ class Verdict(Block):
     points: Sequence[str] = ()
     note: str = ""
 
-    def lines(self) -> Iterator[tuple[int, str, str, Tone]]:
-        """Yield the answer for text only: depth of the item, what is set in bold, the rest of it, and its tone."""
-        if not any(finding.sentence for finding in self.findings):
-            yield from ((0, "", sentence, "plain") for sentence in self.lead)
-        for finding in self.findings:
-            if finding.sentence:
-                head, colon, rest = finding.sentence.partition("): ")
-                bold = f"{head})" if colon and head.startswith("At ") else ""
-                yield 0, bold, f": {rest}" if bold else finding.sentence, "plain"
-            elif finding.answers:
-                yield 0, "", f"{finding.subtitle}: {finding.title}", "plain"
-                for answer in finding.answers:
-                    said = ": " + "; ".join(filter(None, (answer.subject, answer.text, answer.detail)))
-                    yield 1, *((answer.reading, said) if answer.firm else ("", answer.reading + said)), answer.tone
-                yield from ((1, "", f"{name}: {value}", "plain") for name, value in finding.facts)
-        yield from ((0, "", point, "plain") for point in self.points)
+    def lines(self) -> Iterator[Line]:
+        yield from ((1, "", sentence, "plain") for sentence in self.lead)
+        for finding in (each for each in self.findings if each.answers):
+            yield 1, "", ": ".join(filter(None, (finding.title, finding.subtitle))), "plain"
+            for answer in finding.answers:
+                head = f"{answer.reading} {answer.subject}".strip()
+                rest = ", ".join(filter(None, (answer.text, answer.detail)))
+                rest = f": {rest}" if rest else ""
+                yield 2, *((head, rest) if answer.firm else ("", head + rest)), answer.tone
+            yield from ((2, "", f"{name}: {value}", "plain") for name, value in finding.facts)
+        yield from ((1, "", point, "plain") for point in self.points)
+        yield 0, "", self.note, "plain"
 
 
 @dataclass(frozen=True)
 class PageSection:
-    """A dataset's part of a page, or what spans datasets; `place` is suite, profile and dataset, and `verdicts` are read first."""
+    """A dataset's part of a page, or what spans datasets; `place` is suite, profile and dataset."""
 
     title: str
     subtitle: str
     place: Sequence[str]
     blocks: Sequence[Block]
-    verdicts: Sequence[Verdict] = ()
 
     @property
     def name(self) -> str:

@@ -5,43 +5,25 @@ Only models that name the same networks are compared; a model with networks of i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from bench.report.blocks import Block, Cell, Column, Table, TextBlock
+from bench.report.blocks import MISSING, Block, Cell, TextBlock, table_of
 from bench.report.text import listed, short_count
 from bench.results.sources import records
 
 if TYPE_CHECKING:
     from bench.results.frame import Section
 
-__all__ = ["Match", "certificate", "check", "mismatches", "networks", "rivals_name"]
-
-_DIGITS = 8
+__all__ = ["Match", "certificate", "check", "kinship", "mismatches", "networks"]
 
 
-@dataclass(frozen=True)
-class Match:
-    """The outcome for one question: `models` were compared, `differences` names what does not match or was not recorded."""
+class Match(NamedTuple):
+    """The outcome for one question in words; whether all is equal, None where only one model is there."""
 
-    question: str
-    models: tuple[str, ...]
-    differences: tuple[str, ...]
-
-    @property
-    def matched(self) -> bool:
-        """Whether at least two models were compared and nothing differs."""
-        return len(self.models) > 1 and not self.differences
-
-    @property
-    def sentence(self) -> str:
-        """The outcome in words."""
-        if len(self.models) < 2:
-            return f"{self.question}: only one model, nothing to match"
-        if self.matched:
-            return f"{self.question}: matched across {len(self.models)} models"
-        return f"{self.question}: NOT MATCHED — {'; '.join(self.differences)}"
+    sentence: str
+    matched: bool | None
 
 
 def networks(section: Section) -> dict[str, list[Any]]:
@@ -54,83 +36,82 @@ def networks(section: Section) -> dict[str, list[Any]]:
 
 def check(section: Section) -> list[Match]:
     """Compare architectures over all runs, then initial weights seed by seed; nothing where no run was trained."""
-    runs = [(label, run) for label, own in networks(section).items() for run in own]
-    named = [frozenset(run.architecture) for _, run in runs]
-    usual = max(named, key=lambda names: (named.count(names), len(names)), default=frozenset())
-    compared = [run for run, names in zip(runs, named, strict=True) if names == usual]
-    if not runs:
-        return []
-    found = [_match("Architecture", [(label, f"{label} seed {run.seed}", run.architecture) for label, run in compared])]
-    for seed in sorted({run.seed for _, run in compared}):
-        starts = [(label, label, run.initial_weights) for label, run in compared if run.seed == seed]
-        found.append(_match(f"Initial weights, seed {seed}", starts))
+    runs = _compared(section)
+    found = [_match("Architecture", runs, "architecture")] if runs else []
+    for seed in sorted({run.seed for run in runs}):
+        own = [run for run in runs if run.seed == seed]
+        found.append(_match(f"Initial weights, seed {seed}", own, "initial_weights"))
     return found
 
 
 def mismatches(section: Section) -> list[str]:
     """Return what must be said loudly: networks that were to match and do not."""
-    return [match.sentence for match in check(section) if len(match.models) > 1 and not match.matched]
+    return [match.sentence for match in check(section) if match.matched is False]
 
 
-def rivals_name(known: Mapping[str, Sequence[Any]], treatment: str, rivals: Sequence[str]) -> str:
-    """Return what these models without a chain may be called beside that GEBM.
+def kinship(known: Mapping[str, Sequence[Any]], treatment: str, rival: str) -> str:
+    """Return what a model without a chain is to a GEBM.
 
-    GANs of the same architecture are those with the very same networks as the GEBM, whose discriminator they use in training only; `known`
-    are the trained runs as `networks` returns them.
+    A GAN of the same architecture has the very same networks as the GEBM, whose discriminator it uses in training only; `known` are the
+    trained runs as `networks` returns them.
     """
-    own = _digests(known.get(treatment, ()))
-    theirs = [_digests(known.get(rival, ())) for rival in rivals]
-    several = len(rivals) > 1
-    noun = "models without a chain" if several else "a model without a chain"
-    if not own or not all(theirs):
-        return f"{noun} (architectures not recorded)"
-    if all(len(own) == 1 and digests == own for digests in theirs) and all(len(dict(each)) > 1 for each in own):
-        return f"the GAN{'s' * several} of the same architecture"
-    return f"{noun} and of {'other architectures' if several else 'another architecture'}"
+    own, others = (
+        {tuple(sorted(run.architecture.items())) for run in known.get(label, ()) if run.architecture}
+        for label in (treatment, rival)
+    )
+    if not own or not others:
+        return "no chain, architectures not recorded"
+    if len(own) == 1 and own == others and len(min(own)) > 1:
+        return "GAN, same architecture"
+    return "no chain, another architecture"
 
 
 def certificate(section: Section) -> list[Block]:
     """Return the table of parameters and FLOPs of every network, and the outcomes of the match."""
     found = networks(section)
-    counts = {name: None for own in found.values() for run in own for name in {**run.parameters, **run.flops}}
-    if not counts:
+    names = sorted({name for own in found.values() for run in own for name in (*run.parameters, *run.flops)})
+    if not names:
         return []
-    columns = [Column("model")]
-    for name in sorted(counts):
-        columns += [Column(f"{name}: {what}", numeric=True) for what in ("parameters", "FLOPs per sample")]
-    lines = []
+    rows = []
     for label, own in found.items():
-        cells = [Cell("", code=label)]
-        for name in sorted(counts):
-            cells.append(_distinct((run.parameters.get(name) for run in own), "{:,}".format))
-            cells.append(_distinct((run.flops.get(name) for run in own), short_count))
-        lines.append(cells)
-    matches = check(section)
-    items = [match.sentence for match in matches]
-    if own_networks := [label for label in found if matches and label not in matches[0].models]:
-        items.append(f"Not part of the match, with networks of their own: {listed(own_networks)}")
-    return [Table("Certificate of matching architectures", columns, lines), TextBlock("", items=items)]
+        cells = {"model": Cell(code=label)}
+        for name in names:
+            cells[f"{name}: parameters"] = _distinct((run.parameters.get(name) for run in own), "{:,}".format)
+            cells[f"{name}: FLOPs per sample"] = _distinct((run.flops.get(name) for run in own), short_count)
+        rows.append(cells)
+    items = [match.sentence for match in check(section)]
+    if strangers := [label for label in found if label not in {run.label for run in _compared(section)}]:
+        items.append(f"Not part of the match, with networks of their own: {listed(strangers)}")
+    table = table_of("Certificate of matching architectures", rows)
+    return [block for block in (table, TextBlock("", items=items)) if block]
 
 
-def _distinct(values: Iterable[int | None], form: Any) -> Cell:
+def _distinct(values: Iterable[int | None], form: Callable[[int], str]) -> Cell:
     known = list(dict.fromkeys(value for value in values if value is not None))
-    return Cell(" / ".join(map(form, known)) or "—", known[0] if known else None)
+    return Cell(" / ".join(map(form, known)), known[0]) if known else MISSING
 
 
-def _digests(runs: Iterable[Any]) -> set[tuple[tuple[str, str], ...]]:
-    return {tuple(sorted(run.architecture.items())) for run in runs if run.architecture}
+def _compared(section: Section) -> list[Any]:
+    """Return the runs whose networks have the names that most runs' have."""
+    runs = [run for own in networks(section).values() for run in own]
+    names = Counter(frozenset(run.architecture) for run in runs)
+    usual = max(names, key=lambda each: (names[each], len(each)), default=frozenset())
+    return [run for run in runs if frozenset(run.architecture) == usual]
 
 
-def _match(question: str, sides: Sequence[tuple[str, str, Mapping[str, str]]]) -> Match:
-    """Compare (model, who it is, digests by network); runs that agree are named together."""
+def _match(question: str, runs: Sequence[Any], field: str) -> Match:
+    """Compare digests by network; runs that agree are named together."""
+    models = {run.label for run in runs}
+    if len(models) < 2:
+        return Match(f"{question}: only one model, nothing to match", None)
     found: list[str] = []
-    for network in sorted({name for *_, digests in sides for name in digests}):
+    for network in sorted({name for run in runs for name in getattr(run, field)}):
         holders: dict[str, list[str]] = {}
-        for _, who, digests in sides:
-            holders.setdefault(digests.get(network, ""), []).append(who)
-        if len(holders) > 1:
-            words = [f"{digest[:_DIGITS] or 'not recorded'} ({', '.join(who)})" for digest, who in holders.items()]
-            found.append(f"{network}: {' ≠ '.join(words)}")
-    if not any(digests for *_, digests in sides):
+        for run in runs:
+            holders.setdefault(getattr(run, field).get(network, ""), []).append(f"{run.label} seed {run.seed}")
+        words = [f"{digest[:8] or 'not recorded'} ({', '.join(who)})" for digest, who in holders.items()]
+        found += [f"{network}: {' ≠ '.join(words)}"] if len(words) > 1 else []
+    if not any(getattr(run, field) for run in runs):
         found.append("no digest was recorded")
-    return Match(question, tuple(dict.fromkeys(label for label, *_ in sides)), tuple(found))
+    said = f"NOT MATCHED — {'; '.join(found)}" if found else f"matched across {len(models)} models"
+    return Match(f"{question}: {said}", not found)

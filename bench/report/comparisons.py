@@ -30,8 +30,6 @@ __all__ = [
     "step_text",
 ]
 
-_PLACE = ["label", "sampler", "beta", "step_size", "steps"]
-
 
 @dataclass(frozen=True)
 class Comparison:
@@ -87,43 +85,37 @@ def reading_order(items: Iterable[Any], row_of: Callable[[Any], Any] = lambda it
     return sorted(items, key=place)
 
 
-def metrics_of(section: Section, *, density: bool = True, real: bool = True) -> list[str]:
-    """Return the metrics that have values, in the catalogue's order: with those of densities, with those of real data only."""
+def metrics_of(section: Section, *, real: bool = True) -> list[str]:
+    """Return the metrics of samples that have values, in the catalogue's order; with those of real data only, or without."""
     scores = section.scores[section.scores["value"].notna()]
     names = scores.loc[real | (scores["sampler"] != "data"), "metric"].dropna().unique()
-    return sorted((name for name in names if density or not about_density(name)), key=metric_order)
+    return sorted((name for name in names if not about_density(name)), key=metric_order)
 
 
 def headline_metric(section: Section) -> str | None:
     """Return the metric of samples that verdicts are made of: the Fréchet distance where there is one."""
-    return next(iter(metrics_of(section, density=False)), None)
+    return next(iter(metrics_of(section)), None)
 
 
 def longest_sources(section: Section) -> list[Source]:
     """Return, of every model, sampler and target, the longest chain that the section holds for this target."""
-    scores = section.counted[section.counted["steps"].fillna(0) > 0]
-    places = scores.loc[~scores["metric"].map(about_density).astype(bool), _PLACE].drop_duplicates()
-    chains = [chain for chain in map(Source._make, records(places)) if chain.is_chain]
-    longest: dict[tuple[str, float | None], int] = {}
-    for chain in chains:
-        target = (chain.sampler, chain.beta)
-        longest[target] = max(longest.get(target, 0), chain.steps)
-    return sorted(
-        (chain for chain in chains if chain.steps == longest[chain.sampler, chain.beta]),
-        key=lambda chain: (chain.label, chain.beta or 0.0, chain.sampler, chain.step_size or 0.0),
-    )
+    scores = section.counted
+    chains = scores[(scores["steps"].fillna(0) > 0) & ~scores["sampler"].isin(["base", "data"])]
+    chains = chains[~chains["metric"].map(about_density).astype(bool)]
+    longest = chains.groupby(["sampler", "beta"], dropna=False)["steps"].transform("max")
+    sources = map(Source._make, records(chains.loc[chains["steps"] == longest, list(Source._fields)].drop_duplicates()))
+    return sorted(sources, key=lambda chain: (chain.label, chain.beta or 0.0, chain.sampler, chain.step_size or 0.0))
 
 
 def compare(section: Section, metrics: Sequence[str]) -> list[Comparison]:
     """Compare every longest chain with its own base and with the base of every model without a chain (such as a GAN)."""
     found, read = [], section.by_source
-    bases = {source.label: source for metric, source in read if source.sampler == "base" and metric in metrics}
+    bases = list(dict.fromkeys(source for metric, source in read if source.sampler == "base" and metric in metrics))
     treatments = longest_sources(section)
     with_chains = {treatment.label for treatment in treatments}
-    rivals = [base for label, base in bases.items() if label not in with_chains]
     for treatment in treatments:
-        own = [bases[treatment.label]] if treatment.label in bases else []
-        for reference in [*own, *rivals]:
+        own = [base for base in bases if base.label == treatment.label]
+        for reference in [*own, *(base for base in bases if base.label not in with_chains)]:
             for metric in metrics:
                 sides = [read[metric, side].values if (metric, side) in read else {} for side in (treatment, reference)]
                 difference, why, _ = pair(*sides)
@@ -137,5 +129,5 @@ def likelihood_gains(section: Section) -> dict[str, Estimate]:
     gains: dict[str, Estimate] = {}
     for label, own in scores[scores["metric"] == "likelihood-gain"].groupby("label", sort=False):
         if own["key"].nunique() == 1 and (own.groupby("seed")["value"].nunique() == 1).all():
-            gains[str(label)] = mean_interval(own.groupby("seed", sort=False)["value"].first().tolist())
+            gains[str(label)] = mean_interval(own.drop_duplicates("seed")["value"].tolist())
     return gains

@@ -16,7 +16,6 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter
@@ -51,10 +50,8 @@ def legend_above(figure: Figure, handles: Mapping[str, Line2D]) -> None:
     width, height = figure.get_size_inches()
     columns = max(1, int(width / (0.6 + 0.075 * max(len(name) for name in handles))))
     figure.set_size_inches(width, height + 0.2 * -(-len(handles) // columns))
-    figure.legend(
-        list(handles.values()), list(handles), loc="outside upper center", ncols=columns, frameon=False, fontsize=9,
-        labelcolor=INK,
-    )  # fmt: skip
+    style: dict[str, Any] = {"frameon": False, "fontsize": 9, "labelcolor": INK}
+    figure.legend(list(handles.values()), list(handles), loc="outside upper center", ncols=columns, **style)
 
 
 def plain_axes(panel: Axes) -> None:
@@ -69,7 +66,6 @@ def plain_axes(panel: Axes) -> None:
 def png_of(figure: Figure) -> bytes:
     """Return a PNG without a date, so that equal content gives equal bytes."""
     buffer = io.BytesIO()
-    FigureCanvasAgg(figure)
     figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
     return buffer.getvalue()
 
@@ -80,11 +76,14 @@ def svg_of(figure: Figure, name: str) -> str:
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
         figure.savefig(buffer, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
     svg = buffer.getvalue()
-    svg = re.sub(
-        r"<metadata>.*?</metadata>|<defs>\s*<style.*?</style>\s*</defs>", "", svg[svg.index("<svg") :], flags=re.DOTALL
+    left_out = (
+        r"<metadata>.*?</metadata>",
+        r"<defs>\s*<style.*?</style>\s*</defs>",
+        r' xmlns(:xlink)?="[^"]*"',
+        r' id="[A-Za-z][\w.]*_\d+"',  # matplotlib's counters, which nothing refers to
     )
-    svg = re.sub(r' xmlns(:xlink)?="[^"]*"', "", svg).replace("xlink:href", "href")
-    return re.sub(r' id="[A-Za-z][\w.]*_\d+"', "", svg)  # matplotlib's counters, which nothing refers to
+    svg = re.sub("|".join(left_out), "", svg[svg.index("<svg") :], flags=re.DOTALL)
+    return svg.replace("xlink:href", "href")
 
 
 def training_figure(section: Any) -> blocks.Figure | None:
@@ -131,12 +130,10 @@ def _curves(curves: Mapping[str, Sequence[Any]]) -> Figure | None:
     The line is the mean over seeds of the medians of neighbouring steps, the band goes from the least seed to the greatest. Losses
     of different models are different functions, so every panel has its own scale.
     """
-    drawn = {label: [run for run in runs if run[0]] for label, runs in curves.items()}
-    losses = {
-        label: list(dict.fromkeys(name for found, _ in runs for name in found)) for label, runs in drawn.items() if runs
-    }
-    if not losses:
+    drawn = {label: found for label, runs in curves.items() if (found := [run for run in runs if run[0]])}
+    if not drawn:
         return None
+    losses = {label: list(dict.fromkeys(name for found, _ in runs for name in found)) for label, runs in drawn.items()}
     across, bands, rows = min(_ACROSS, len(losses)), -(-len(losses) // _ACROSS), max(map(len, losses.values()))
     figure = figure_of(max(5.0, 3.1 * across), bands * (2.1 * rows + 0.5))
     panels = figure.subplots(bands * rows, across, squeeze=False)
@@ -145,7 +142,6 @@ def _curves(curves: Mapping[str, Sequence[Any]]) -> Figure | None:
     for number, (label, own) in enumerate(losses.items()):
         column = panels[number // across * rows :, number % across][: len(own)]
         for panel, loss in zip(column, own, strict=True):
-            panel.set_visible(True)
             panel.set_ylabel(loss.replace("_", " "), fontsize=10, color=INK)
             _loss_panel(panel, drawn[label], loss)
         column[0].set_title(label, loc="left", fontsize=10, color=INK)
@@ -169,6 +165,7 @@ def _loss_panel(panel: Axes, runs: Sequence[Any], loss: str) -> None:
     panel.set_xlim(-0.03 * last, 1.03 * last)
     panel.xaxis.set_major_formatter(THOUSANDS)
     panel.locator_params(axis="x", nbins=4)
+    panel.set_visible(True)
     plain_axes(panel)
 
 

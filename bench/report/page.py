@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
+import shlex
+import tomllib
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bench.claims import judge, load_claims
-from bench.report.blocks import Block, Commands, Page, PageSection, Verdict
+from bench.components import registry
+from bench.report.blocks import Commands, Page, PageSection
 from bench.report.claims import claims_block
-from bench.report.commands import commands_block, report_command
 from bench.report.tables import environment
 
 if TYPE_CHECKING:
     from bench.results.frame import Results, Section
 
-__all__ = ["make_page"]
+__all__ = ["make_page", "run_commands"]
 
 _ROOMS = {"density": "densities"}
+_NOTE = (
+    "They make every table and figure of this section again, with any path in the place of runs; what the store has already is kept. "
+    "A suite of your own is given by the path of its TOML file."
+)
 
 
 def make_page(results: Results) -> Page:
@@ -29,17 +35,27 @@ def make_page(results: Results) -> Page:
         ClaimError: if an installed package's claims cannot be read.
     """
     found = results.sections()
-    sections = [_section(section) for section in found]
+    sections = [
+        PageSection(
+            section.dataset,
+            f"suite {section.suite}, profile {section.profile}",
+            [section.suite, section.profile, section.dataset],
+            [*_room(section.kind).blocks(section), _how_it_was_made(section)],
+        )
+        for section in found
+    ]
+    places = dict.fromkeys(section.subtitle for section in sections)
     for kind in dict.fromkeys(section.kind for section in found):
         across = getattr(_room(kind), "blocks_across", None)
         title, blocks = across([section for section in found if section.kind == kind]) if across else ("", [])
         if blocks:
             sections.append(PageSection(title, "longest chains", [title], blocks))
-    machines = environment(found)
-    back: list[Block] = [*([machines] if machines else []), Commands("This page", [report_command(found, "html")])]
     findings = judge(found, load_claims())
     claims = claims_block(findings) if any(finding.verdict != "not run" for finding in findings) else None
-    return Page("GEBM Bench report", _subtitle(found), sections, claims, back)
+    runs, seeds = ({value for section in found for value in section.runs[name]} for name in ("run", "seed"))
+    subtitle = f"{'; '.join(places)}: {len(runs)} runs, {len(seeds)} seed{'s' * (len(seeds) > 1)}"
+    back = [*environment(found), Commands("This page", [_report_command(found)])]
+    return Page("GEBM Bench report", subtitle, sections, claims, back)
 
 
 def _room(kind: str) -> Any:
@@ -47,19 +63,35 @@ def _room(kind: str) -> Any:
     return importlib.import_module(f"bench.{_ROOMS.get(kind, kind)}.blocks")
 
 
-def _section(section: Section) -> PageSection:
-    blocks: list[Block] = [*_room(section.kind).blocks(section), commands_block(section)]
-    return PageSection(
-        section.dataset,
-        f"suite {section.suite}, profile {section.profile}",
-        [section.suite, section.profile, section.dataset],
-        [block for block in blocks if not isinstance(block, Verdict)],
-        [block for block in blocks if isinstance(block, Verdict)],
-    )
+def _how_it_was_made(section: Section) -> Commands:
+    return Commands("How it was made", [*run_commands(section), _report_command([section])], _NOTE)
 
 
-def _subtitle(sections: Sequence[Section]) -> str:
-    places = dict.fromkeys(f"suite {each.suite}, profile {each.profile}" for each in sections)
-    runs = {run for each in sections for run in each.runs["run"]}
-    seeds = {seed for each in sections for seed in each.runs["seed"]}
-    return f"{'; '.join(places)}: {len(runs)} runs, {len(seeds)} seed{'s' * (len(seeds) > 1)}"
+def run_commands(section: Section) -> list[str]:
+    """Return one `bench run` for all models that share their seeds; the device is not part of a run's identity and is left out."""
+    groups: dict[tuple[int, ...], list[str]] = {}
+    for model, seeds in section.runs.groupby("model", sort=False)["seed"]:
+        groups.setdefault(tuple(sorted(set(seeds))), []).append(str(model))
+    widest = max(groups, key=len)
+    if first := groups.get(widest[:1], []):
+        models = registry.entries("models")
+        alone = [model for model in first if model in models and models[model].facts.get("one_seed")]
+        groups[widest[:1]] = [model for model in first if model not in alone]
+        groups[widest] += alone
+    return [_run_command(section, models, seeds) for seeds, models in groups.items() if models]
+
+
+def _report_command(sections: Iterable[Section]) -> str:
+    places = list(dict.fromkeys((section.suite, section.profile) for section in sections))
+    chosen = ["--suite", places[0][0], "--profile", places[0][1]] if len(places) == 1 else []
+    return shlex.join(["bench", "report", *chosen, "--store", "runs", "--format", "html"])
+
+
+def _run_command(section: Section, models: Sequence[str], seeds: Sequence[int]) -> str:
+    known = registry.suite_files().get(section.suite)
+    suite = section.suite if known else f"{section.suite}.toml"
+    profiles = tomllib.loads(known.read_text(encoding="utf-8"))["profiles"] if known else {}
+    words = ["bench", "run", "--suite", suite, "--profile", section.profile, "--dataset", section.dataset_name]
+    if set(models) != set(profiles.get(section.profile, {}).get("models", ())):
+        words += [word for model in models for word in ("--model", model)]
+    return shlex.join([*words, "--seeds", ",".join(map(str, seeds)), "--store", "runs"])

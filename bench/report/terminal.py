@@ -8,26 +8,32 @@ from rich.cells import cell_len
 from rich.table import Table as Grid
 from rich.text import Text
 
-from bench.report.blocks import Block, Cell, Commands, Figure, Page, Table, TextBlock, Tone, Verdict
+from bench.report.blocks import Block, Cell, Table, Tone, Verdict
+from bench.report.page import make_page
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["print_block", "print_page"]
+    from bench.results.frame import Results
+
+__all__ = ["print_block", "terminal_table"]
 
 _STYLES: dict[Tone, str] = {"good": "green", "bad": "bold red", "open": "yellow", "plain": ""}
 
 
-def print_page(page: Page, console: Console) -> None:
-    """Print of every section the brief tables and the answer. Names and reasons are text, never markup."""
-    for section in page.sections:
-        shown = [block for block in section.blocks if block.terminal != "never"]
-        if not shown and not section.verdicts:
-            continue
-        console.print()
-        console.print(Text(" · ".join(section.place), style="bold"))
-        tables = [block for block in shown if isinstance(block, Table)]
-        for block in [*tables, *section.verdicts, *(each for each in shown if each not in tables)]:
+def terminal_table(results: Results, console: Console) -> None:
+    """Print of every section the brief tables, then the answer. Names and reasons are text, never markup.
+
+    Raises:
+        NothingToReportError: if there is no run.
+        ValueError: if the results break their contract.
+    """
+    for section in make_page(results).sections:
+        shown = [block for block in section.blocks if block.terminal != "never" or isinstance(block, Verdict)]
+        if shown:
+            console.print()
+            console.print(Text(" · ".join(section.place), style="bold"))
+        for block in sorted(shown, key=lambda block: not isinstance(block, Table)):
             print_block(block, console)
 
 
@@ -43,44 +49,35 @@ def print_block(block: Block, console: Console, *, soft_wrap: bool = False) -> N
     elif block.terminal == "titled":
         say(block.title, "bold")
     if isinstance(block, Table):
-        _print_table(block, console)
+        console.print(_grid(block, console.width))
         for remark, tone in block.remarks:
             say(remark, _STYLES[tone])
         for line in block.legend:
             say(line, "dim")
-    elif isinstance(block, Verdict):
-        for depth, bold, text, tone in block.lines():
-            say(f"{'  ' * depth}• {bold}{text}", _STYLES[tone])
-        say(block.note, "dim")
-    elif isinstance(block, TextBlock):
-        for line in (*block.paragraphs, *block.items):
-            say(line, _STYLES[block.tone] or "dim")
-    elif isinstance(block, Commands):
-        for line in block.lines:
-            say(line)
-    elif isinstance(block, Figure):
-        say(f"figure in the HTML and Markdown forms: {block.text}", "dim")
+    for depth, bold, text, tone in block.lines():
+        bullet = "  " * (depth - 1) + "• " if depth else ""
+        say(f"{bullet}{bold}{text}".rstrip(), _STYLES[tone] or ("" if depth else "dim"))
 
 
-def _print_table(block: Table, console: Console) -> None:
-    """Print the columns that are always shown, and of the others from the left as many as fit."""
+def _grid(block: Table, width: int) -> Grid:
+    """Return the columns that are always shown, and of the others from the left as many as fit."""
+    grid = Grid(box=None, pad_edge=False, header_style="bold")
     widths = [
-        max([cell_len(column.name), *(cell_len(_text(row[index])) for row in block.rows)]) + 2
+        2 + max(cell_len(text) for text in (column.name, *(_text(row[index]) for row in block.rows)))
         for index, column in enumerate(block.columns)
     ]
-    shown = {index for index, column in enumerate(block.columns) if column.terminal == "always"}
+    kept = {index for index, column in enumerate(block.columns) if column.terminal == "always"}
     for index, column in enumerate(block.columns):
-        if column.terminal == "room" and sum(widths[each] for each in shown) + widths[index] - 2 > console.width:
-            break
         if column.terminal == "room":
-            shown.add(index)
-    grid = Grid(box=None, pad_edge=False, header_style="bold")
-    for index in sorted(shown):
+            if sum(widths[each] for each in kept) + widths[index] - 2 > width:
+                break
+            kept.add(index)
+    for index in sorted(kept):
         column = block.columns[index]
         grid.add_column(Text(column.name), justify="right" if column.numeric else "left", no_wrap=index > 0)
     for row in block.rows:
-        grid.add_row(*(Text(_text(row[index]), style=_STYLES[row[index].tone]) for index in sorted(shown)))
-    console.print(grid)
+        grid.add_row(*(Text(_text(row[index]), style=_STYLES[row[index].tone]) for index in sorted(kept)))
+    return grid
 
 
 def _text(cell: Cell) -> str:

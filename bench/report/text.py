@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import cache
+from typing import Any
 
-from bench.metrics import METRICS, base_name, metric
+from bench.metrics import METRICS, base_name
 from bench.stats import Estimate
 
 __all__ = [
@@ -16,7 +17,6 @@ __all__ = [
     "beta_name",
     "beta_note",
     "direction",
-    "escape",
     "estimate_text",
     "interval_text",
     "listed",
@@ -26,9 +26,7 @@ __all__ = [
     "readout_text",
     "short_count",
     "short_names",
-    "shortened_note",
     "span",
-    "table",
 ]
 
 PAPER_BETA = 100.0
@@ -84,17 +82,15 @@ def listed(words: Sequence[str]) -> str:
 @cache
 def direction(name: str) -> int:
     """Return +1 where higher is better, −1 where lower is, 0 where neither is or the metric is unknown."""
-    try:
-        return {"higher": 1, "lower": -1}.get(metric(name).direction, 0)
-    except KeyError:
-        return 0
+    known = METRICS.get(base_name(name))
+    return {"higher": 1, "lower": -1}.get(known.direction, 0) if known else 0
 
 
 @cache
 def about_density(name: str) -> bool:
     """Return whether a metric is about the trained density, so that it belongs to β=1 and to no samples."""
     known = METRICS.get(base_name(name))
-    return (known is not None and known.about == "density") or name.startswith("likelihood")
+    return known is not None and known.about == "density"
 
 
 @cache
@@ -124,53 +120,24 @@ def short_names(names: Sequence[str]) -> dict[str, str]:
     return {name: base_name(name) if name in qualified[1:] else name for name in names}
 
 
-def shortened_note(names: Sequence[str]) -> str:
-    """Return what `short_names` left out, as a sentence; empty where it left out nothing."""
-    short = [base_name(name) for name, shown in short_names(names).items() if shown != name]
-    if not short:
-        return ""
-    extractor = next(name for name in names if "[" in name).partition("[")[2].rstrip("]")
-    return f"{listed(short)} also use the features of {extractor}."
-
-
 def beta_name(beta: float) -> str:
     """Return the short name of a temperature: the model's own, the paper's, or neither."""
-    if beta == 1.0:
-        return "β=1, the model"
-    return f"β={beta:g}, the paper's protocol" if beta == PAPER_BETA else f"β={beta:g}"
+    return f"β={beta:g}" + {1.0: " (model)", PAPER_BETA: " (paper)"}.get(beta, "")
 
 
 def beta_note(beta: float) -> str:
     """Return the full name, which tells the reader of β ≠ 1 that this is not the trained density."""
-    if beta == 1.0:
-        return beta_name(beta)
-    return f"{beta_name(beta)}: a {'colder' if beta > 1 else 'hotter'} target than the trained density"
+    colder = "" if beta == 1.0 else f": a {'colder' if beta > 1 else 'hotter'} target than the trained density"
+    return beta_name(beta) + colder + (", the paper's protocol" if beta == PAPER_BETA else "")
 
 
-def readout_name(sampler: str | None, beta: float | None, *, full: bool = False) -> str:
-    """Return what was sampled, in words."""
-    named = {None: "—", "base": "base alone", "data": "real data, held out"}
-    if sampler in named:
-        return named[sampler]
-    if beta is None:
-        return sampler or ""
-    return f"{sampler}, {beta_note(beta) if full else beta_name(beta)}"
+def readout_name(sampler: str | None, beta: float | None) -> str:
+    """Return what was sampled, in words: "base alone", "ula β=1 (model)"."""
+    name = {None: "—", "base": "base alone", "data": "real data, held out"}.get(sampler, sampler) or ""
+    return name if beta is None or name != sampler else f"{name} {beta_name(beta)}"
 
 
-def readout_text(sampler: str | None, beta: float | None, step_size: float | None, steps: int | None) -> str:
+def readout_text(row: Any) -> str:
     """Return a readout by its name, a chain also by its step size and length."""
-    name = readout_name(sampler, beta)
-    return f"{name}, step {step_size:g}, {steps:,} steps" if steps and step_size else name
-
-
-def escape(text: str) -> str:
-    """Return text that stays text in a Markdown table cell, whatever a failed run's reason holds."""
-    for sign, safe in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("\\", "&#92;"), ("|", "&#124;"), ("`", "&#96;")):
-        text = text.replace(sign, safe)
-    return " ".join(text.replace("*", "&#42;").replace("](", "]&#40;").split())
-
-
-def table(header: Sequence[str], rows: Sequence[Sequence[str]], numeric: int = 0) -> str:
-    """Return a Markdown table whose last `numeric` columns are right-aligned; the caller escapes the cells."""
-    rule = [":---"] * (len(header) - numeric) + ["---:"] * numeric
-    return "\n".join(f"| {' | '.join(line)} |" for line in (header, rule, *rows))
+    name = readout_name(row.sampler, row.beta)
+    return f"{name}, step {row.step_size:g}, {row.steps:,} steps" if row.steps and row.step_size else name

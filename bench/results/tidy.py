@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from bench.core.store import Store
 from bench.files import write_bytes
+from bench.markdown import table
 from bench.metrics import METRICS
 from bench.results.frame import SCHEMA, scan
 
@@ -63,19 +63,15 @@ def schema_page() -> str:
     """Return the columns and metrics of an export, in Markdown."""
     columns = [(f"`{name}`", each["type"], each.get("unit", "—"), each["meaning"]) for name, each in SCHEMA.items()]
     metrics = [
-        (f"`{each.name}`", each.unit or "—", each.direction, each.about, each.summary) for each in METRICS.values()
+        (f"`{each.name}`", each.unit or "—", each.direction, each.about, each.summary.replace("|", r"\|"))
+        for each in METRICS.values()
     ]
     parts = [
         "# Columns of the export",
         "One row per run × readout × chain length × metric; a run without scores is one row with a status and a reason.",
-        _table(("column", "type", "unit", "meaning"), columns),
+        table(("column", "type", "unit", "meaning"), columns),
         "## Metrics",
         "A metric in the features of an extractor other than Inception is followed by its name, such as `fd[digits-cnn]`.",
-        _table(("metric", "unit", "better", "about", "meaning"), metrics),
+        table(("metric", "unit", "better", "about", "meaning"), metrics),
     ]
     return "\n\n".join(parts) + "\n"
-
-
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(each.replace('|', chr(92) + '|') for each in line)} |" for line in lines)

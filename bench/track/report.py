@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from bench.report.text import escape, table
+from bench.markdown import escape, table
 from bench.track.check import NEW, OLD, BenchmarkResult, Check
 from bench.track.checkouts import Checkout
 from bench.track.decide import Verdict
@@ -80,7 +80,7 @@ class Report:
         notes = [f"- `{result.name}`: {escape(result.note)}" for result in self.check.results if result.note]
         parts = [
             f"### Throughput: {self.headline}",
-            table([*map(str, marked)], marked.to_numpy().tolist(), numeric=5),
+            table([*map(str, marked)], marked.to_numpy().tolist(), range(2, len(marked.columns))),
             "\n".join(notes),
             "<details><summary>How to read this</summary>",
             "\n".join(self.explanation),

@@ -235,7 +235,7 @@ def test_from_suite_to_report_on_shared_runs(tiny: Suite, chains_path: Path, don
     frame = results.scores
     text = write_report(results, tmp_path / "report").read_text()
     for part in (
-        "mean-error[E] ↓ at β=1, the model: objective × sampler",
+        "mean-error[E] ↓ at β=1 (model): objective × sampler",
         "The learned density, by quadrature",
         "gebm at β=1",
     ):

@@ -9,7 +9,6 @@ import numpy as np
 
 from bench.images.figures import chain_sheets, draw_scores, sample_sheets
 from bench.report.blocks import Figure
-from bench.report.comparisons import headline_metric
 
 Place = tuple[str, float | None, int, float | None]
 BASE: Place = ("base", None, 0, None)
@@ -45,10 +44,10 @@ def test_chains_that_differ_in_a_setting_have_sheets_of_their_own(tmp_path: Path
     chains = [("ula", 100.0, 1e-4), ("ula", 1.0, 1e-2), ("ula", 1.0, 1e-3), ("mala", 1.0, 1e-2)]
     files = kept(tmp_path, [BASE, *((name, beta, 10, size) for name, beta, size in chains)])
     assert [sheet.title for sheet in chain_sheets(files)] == [
-        "gebm: mala, β=1, the model",
-        "gebm: ula, β=1, the model, step 0.001",
-        "gebm: ula, β=1, the model, step 0.01",
-        "gebm: ula, β=100, the paper's protocol",
+        "gebm: mala β=1 (model)",
+        "gebm: ula β=1 (model), step 0.001",
+        "gebm: ula β=1 (model), step 0.01",
+        "gebm: ula β=100 (paper)",
     ]
 
 
@@ -56,7 +55,7 @@ def test_a_missing_or_unfitting_picture_drops_that_sheet_only(tmp_path: Path) ->
     files = kept(tmp_path, [BASE, *(("ula", beta, 10, 1e-2) for beta in (1.0, 10.0, 100.0))])
     files[1].arrays["samples"].unlink()
     np.save(files[2].arrays["samples"], image(0, side=4))
-    assert [sheet.title for sheet in chain_sheets(files)] == ["gebm: ula, β=100, the paper's protocol"]
+    assert [sheet.title for sheet in chain_sheets(files)] == ["gebm: ula β=100 (paper)"]
     assert chain_sheets(files[:1]) == []
 
 
@@ -67,7 +66,7 @@ def test_sample_sheets_hold_the_longest_chains_of_the_first_seed(made: Any, tmp_
     (section,) = made.study_on_disk(tmp_path, made.study(2), 2).sections()
     titles = [sheet.title for sheet in sample_sheets(_kept(section))]
     assert titles[:4] == ["real data, held out", "gan-hinge: base alone", "gan-ns: base alone", "gebm: base alone"]
-    assert [("β=1," in t, "β=100," in t, "300 steps" in t) for t in titles[4:]] == [
+    assert [("β=1 (model)" in t, "β=100 (paper)" in t, "300 steps" in t) for t in titles[4:]] == [
         (True, False, True),
         (False, True, True),
     ]
@@ -76,13 +75,11 @@ def test_sample_sheets_hold_the_longest_chains_of_the_first_seed(made: Any, tmp_
 
 
 def test_more_chains_than_colours_are_still_drawn_apart(made: Any) -> None:
-    (section,) = made.results([made.row(**made.chain(beta, 10), value=beta) for beta in range(1, 13)]).sections()
-    figure = draw_scores(section, [made.FD])
-    assert figure is not None
+    rows = [made.row(**made.chain(beta, 10), value=beta) for beta in range(1, 13)]
+    figure = draw_scores(made.section(rows), [made.FD])
     lines = figure.axes[0].lines
     assert len({(line.get_color(), line.get_linestyle(), line.get_marker()) for line in lines}) == len(lines) == 12
 
 
 def test_bases_without_a_chain_are_no_curve(made: Any) -> None:
-    (section,) = made.results([made.row()]).sections()
-    assert draw_scores(section, [headline_metric(section) or ""]) is None
+    assert draw_scores(made.section([made.row()]), [made.FD]) is None
