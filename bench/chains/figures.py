@@ -49,10 +49,8 @@ def trade_off_figure(section: Section) -> Figure:
 
 def objectives_figure(section: Section) -> Figure:
     """Return the errors of objectives × samplers, where there are several objectives."""
-    text, title = (
-        f"Errors of every sampler under every objective on {section.dataset}",
-        "Error against truth, objective by objective",
-    )
+    title = "Error against truth, objective by objective"
+    text = f"Errors of every sampler under every objective on {section.dataset}"
     return Figure(title, "errors", text, lambda: _objectives(largest_budget(section.summary)))
 
 

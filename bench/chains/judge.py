@@ -20,7 +20,7 @@ from bench.chains.models import ToyModel
 from bench.chains.suite import LawReadout, TraceReadout
 from bench.chains.truth import Truth, closed_form, energies_at, importance_truth, quadrature, quadrature_truth
 from bench.components.settings import make
-from bench.core.model import LatentChains, tensors
+from bench.core.model import gebm_of, tensors
 from bench.core.readout import Context, Result, result_row
 from bench.data.toys import GaussianPosterior
 from gebm.diagnostics import Trace, bulk_ess, record, rhat
@@ -45,9 +45,10 @@ def read_trace(readout: TraceReadout, context: Context) -> Result:
         TypeError: for a model without an energy.
         ValueError: if a budget is too small for a trace to be judged.
     """
-    start, potential = time.monotonic(), potential_at(readout.beta, context, readout.sampler)
+    context.progress({"phase": f"chains: {readout.sampler}"})
+    start, potential = time.monotonic(), gebm_of(context.model).potential(readout.beta)
     sampler = make("samplers", readout.sampler, readout.settings)
-    z = potential.prior.sample(readout.chains, stream(context, "evaluation-latents"))
+    z = potential.prior.sample(readout.chains, context.model.random_stream("evaluation-latents"))
     step = cost_of_a_step(sampler, potential, z)
     price = gradient_equivalents(step)
     fewest, most = (int(budget / price) for budget in (min(readout.budgets), max(readout.budgets)))
@@ -55,7 +56,7 @@ def read_trace(readout: TraceReadout, context: Context) -> Result:
         least = f"under {FEWEST_DRAWS} steps of {readout.sampler}, at {price:g} each"
         raise ValueError(f"a budget of {min(readout.budgets)} is {least}")
     thin = min(math.ceil(max(readout.budgets) / price / MOST_DRAWS), fewest // FEWEST_DRAWS)
-    noise, tuned, spent = stream(context, "chain-noise"), None, Cost()
+    noise, tuned, spent = context.model.random_stream("chain-noise"), None, Cost()
     if readout.adapt:
         sampler, z, tuned, spent = tune(sampler, potential, z, readout.warmup, noise)
     warmup = max(0, math.ceil((readout.warmup - gradient_equivalents(spent)) / price))
@@ -92,8 +93,9 @@ def read_law(readout: LawReadout, context: Context) -> Result:
     Raises:
         TypeError: for a model without an energy.
     """
-    start, potential = time.monotonic(), potential_at(readout.beta, context, readout.law)
-    count, generator, forwards, beta = readout.samples, stream(context, "law"), 0, readout.beta
+    context.progress({"phase": f"chains: {readout.law}"})
+    start, potential = time.monotonic(), gebm_of(context.model).potential(readout.beta)
+    count, generator, forwards, beta = readout.samples, context.model.random_stream("law"), 0, readout.beta
     key = f"{count:,} samples; truth: law of the data's coordinate on the base's support"
     if readout.law == "base":
         z = potential.prior.sample(count, generator)
@@ -119,26 +121,13 @@ def read_law(readout: LawReadout, context: Context) -> Result:
     return Result(head | {"rows": rows}, {"sampling": time.monotonic() - start, "scoring": 0.0})
 
 
-def potential_at(beta: float, context: Context, what: str) -> LatentPotential:
-    """Return the model's latent potential at β, and say what is judged; a TypeError for a model without an energy."""
-    context.progress({"phase": f"chains: {what}"})
-    if not isinstance(context.model, LatentChains):
-        raise TypeError(f"{context.model.spec.model} has no energy that a chain could follow")
-    return context.model.gebm.potential(beta)
-
-
-def stream(context: Context, name: str) -> torch.Generator:
-    """Return a random stream of the run."""
-    return context.model.streams.generator(name, context.model.device)
-
-
 def truth_at(beta: float, samples: int, context: Context) -> Truth:
     """Return the truth at β, found once: in closed form, by quadrature, or by importance sampling with so many samples."""
     model: Any = context.model
 
     def find() -> Truth:
         if not isinstance(model, ToyModel):
-            return importance_truth(model.gebm.potential(beta), samples, stream(context, "truth"))
+            return importance_truth(model.gebm.potential(beta), samples, context.model.random_stream("truth"))
         if isinstance(model.toy, GaussianPosterior) and "network" not in model.spec.config:
             return closed_form(model.toy, beta)
         return quadrature_truth(model.gebm.potential(beta), quadrature(model.toy))
@@ -181,7 +170,7 @@ def density_scores(potential: LatentPotential, count: int, context: Context) -> 
     log_q, log_p = (torch.log_softmax(nodes.log_weights - each, 0) for each in (energy, known))
     log_z = float((nodes.log_weights - energy).logsumexp(0))
     p = log_p.exp()
-    estimate = importance_sampling(potential, count, stream(context, "log-partition"))
+    estimate = importance_sampling(potential, count, context.model.random_stream("log-partition"))
     with torch.no_grad():
         held_out = tensors(model.dataset, "test", model.device)
         gain = float(likelihood_gain(model.gebm.energy(held_out).double(), log_z))
@@ -202,7 +191,7 @@ def distance(z: Tensor, count: int, context: Context) -> float:
     def draw() -> np.ndarray:
         return model.toy.on_support(model.toy.coordinates(TRUE_POINTS, np.random.default_rng(1)))
 
-    chosen = torch.randperm(len(z), generator=stream(context, "law"), device=z.device)[:count]
+    chosen = torch.randperm(len(z), generator=context.model.random_stream("law"), device=z.device)[:count]
     points = model.gebm.base(z[chosen]).double().cpu().numpy()
     return sliced_wasserstein(points, context.once("true points", draw))
 

@@ -19,7 +19,7 @@ __all__ = ["alternating_training", "energy_refit", "minibatches"]
 def minibatches(model: Model, stream: str, batch_size: int, prepare: Prepare | None = None) -> DataStream:
     """Return minibatches of the training split, on the device, in the order of a named random stream."""
     data = tensors(model.dataset, "train", model.device)
-    return DataStream(data, batch_size, model.streams.generator(stream, model.device), prepare)
+    return DataStream(data, batch_size, model.random_stream(stream), prepare)
 
 
 def alternating_training(
@@ -28,8 +28,7 @@ def alternating_training(
     """Return the alternating phase, by the settings `training` of the run."""
     settings = settings_of(TrainingSettings, model.spec.config["training"])
     data = minibatches(model, "data-order", settings.batch_size, prepare)
-    generator = model.streams.generator("training", model.device)
-    return AlternatingTraining(base, energy, objective, data, generator, settings)
+    return AlternatingTraining(base, energy, objective, data, model.random_stream("training"), settings)
 
 
 def energy_refit(
@@ -44,5 +43,4 @@ def energy_refit(
     """Return the energy's refit, by the settings `refit` of the run; `streams` name the data's order, and latents and penalty points."""
     settings = settings_of(RefitSettings, model.spec.config["refit"])
     data = minibatches(model, streams[0], settings.batch_size, prepare)
-    generator = model.streams.generator(streams[1], model.device)
-    return EnergyRefit(base, energy, objective, data, held_out, generator, settings)
+    return EnergyRefit(base, energy, objective, data, held_out, model.random_stream(streams[1]), settings)

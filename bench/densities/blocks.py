@@ -5,25 +5,17 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, Literal
 
 from bench.densities.comparisons import OWN_BASE, LikelihoodComparison, Likelihoods
 from bench.densities.figures import corner_figure, likelihood_figure
+from bench.report import tables
 from bench.report.blocks import READING_TONES, Block, Cell, Column, Table, Verdict
 from bench.report.certificate import certificate
 from bench.report.figures import training_figure
-from bench.report.tables import (
-    count_cell,
-    failure_table,
-    mean_cell,
-    number_cell,
-    partition_table,
-    said_apart,
-    time_table,
-)
+from bench.report.tables import count_cell, mean_cell, number_cell
 from bench.report.text import estimate_text, interval_text, number, span
 from bench.results.sources import records
 from bench.stats.estimates import t_quantile
@@ -47,24 +39,21 @@ def blocks(section: Section) -> list[Block]:
         _difference_table(found),
         published_table(found),
         corner_figure(found),
-        partition_table(section),
+        tables.partition_table(section),
         training_figure(section),
-        failure_table(section, apart=True),
+        tables.failure_table(section, apart=True),
         *certificate(section)[:1],  # flows of other families are no fault here
-        time_table(section),
+        tables.time_table(section),
     ]
     return [block for block in shown if block is not None]
 
 
 def likelihood_sentences(found: Likelihoods) -> list[str]:
     """Return what the tables say, for those who read no further."""
-    sentences = [
-        _sentence(each)
-        for each in found.comparisons
-        if any(
-            part.get("known") is None for part in found.partitions(each.treatment)
-        )  # others are exact, or calibrate log Z
-    ]
+    learned = {  # other models are exact, or there to calibrate log Z
+        label for label in found.by_label if any(part.get("known") is None for part in found.partitions(label))
+    }
+    sentences = [_sentence(each) for each in found.comparisons if each.treatment in learned]
     likelihoods = sorted(found.rows.get("log-likelihood", {}).values(), key=lambda row: -row.mean)
     exact = [row for row in likelihoods if row.label in found.by_label and found.is_exact(row.label)]
     if exact:
@@ -161,9 +150,12 @@ def _difference_table(found: Likelihoods) -> Table | None:
     """Return the paired differences; None where there are none."""
     lines = []
     for each in found.comparisons:
-        difference, error, drowned = each.difference, each.log_partition_error, each.drowned
+        difference, error = each.difference, each.log_partition_error
         estimate = difference.estimate if difference else None
         ends = interval_text(estimate.mean, estimate.ci_low, estimate.ci_high) if estimate else ("—", "")
+        uncertain = Cell(number(error), error)
+        if each.drowned:
+            uncertain = replace(uncertain, detail="more than the difference", tone="bad")
         lines.append(
             {
                 "model": Cell("", code=each.treatment),
@@ -171,9 +163,7 @@ def _difference_table(found: Likelihoods) -> Table | None:
                 "difference, nats": Cell(ends[0], estimate.mean if estimate else None, ends[1]),
                 "± test points": number_cell(difference.point_error if difference else None),
                 "± seeds": number_cell(difference.seed_error if difference else None),
-                "± log Z": Cell(
-                    number(error), error, "more than the difference" * drowned, tone="bad" if drowned else "plain"
-                ),
+                "± log Z": uncertain,
                 "pairs": count_cell(len(difference.seeds) if difference else 0),
                 "reading": Cell(each.reading, tone=READING_TONES.get(each.reading, "open")),
             }
@@ -187,7 +177,8 @@ def _difference_table(found: Likelihoods) -> Table | None:
 
 def published_table(found: Likelihoods) -> Table | None:
     """Return published numbers in the same protocol beside ours; None where there are none."""
-    stated = _published().get(str(found.section.scores["dataset"].iloc[0]).partition("@")[0])
+    published = tomllib.loads(Path(__file__).with_name("published.toml").read_text(encoding="utf-8"))
+    stated = published.get(str(found.section.scores["dataset"].iloc[0]).partition("@")[0])
     if stated is None:
         return None
     ours = found.rows.get("log-likelihood", {})
@@ -215,11 +206,6 @@ def _table(
     return Table(title, columns, [list(line.values()) for line in lines], notes, legend, terminal=terminal)
 
 
-@cache
-def _published() -> Mapping[str, Any]:
-    return tomllib.loads(Path(__file__).with_name("published.toml").read_text(encoding="utf-8"))
-
-
 def _nats(row: Any) -> tuple[str, str]:
     """Return a log-likelihood to two decimals whatever its size, since differences matter, and its interval."""
     mean, *ends = (f"{value:.2f}".replace("-", "−") for value in (row.mean, row.ci_low or 0.0, row.ci_high or 0.0))
@@ -240,5 +226,5 @@ def _status_cell(found: Likelihoods, label: str) -> Cell:
         return Cell(f"log Z not reportable: seed {', '.join(str(row.seed) for row in refused)}", tone="bad")
     summary = found.section.summary
     rows = records(summary[(summary["label"] == label) & summary["metric"].notna()])
-    said = dict.fromkeys(filter(None, map(said_apart, rows)))
+    said = dict.fromkeys(filter(None, map(tables.said_apart, rows)))
     return Cell("; ".join(said) or "done", tone="bad" if said else "plain")

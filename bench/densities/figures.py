@@ -81,7 +81,7 @@ def _corner(found: Likelihoods) -> Drawn | None:
     panels = figure.subplots(len(features), len(features), squeeze=False)
     low, high = np.quantile(data[:, : len(features)], [0.005, 0.995], axis=0)  # where nearly all of the data are
     room = np.where(high > low, 0.1 * (high - low), 1.0)
-    limits = np.stack([low - room, high + room], axis=1)
+    limits = np.stack([low - room, high + room], axis=1).tolist()
     for (line, column), panel in np.ndenumerate(panels):
         panel.set_xlim(limits[column])
         if line == column:

@@ -116,10 +116,10 @@ def log_partition(context: Context, draws: int) -> LogPartition:
     """Return log Ẑ by importance sampling; where its weights have too heavy a tail, by annealing with about four times the evaluations."""
     model: Any = context.model
     potential, sampler = model.gebm.potential(), MALA(LATENT_STEP)
-    first = importance_sampling(potential, draws, model.streams.generator("log-partition", model.device))
+    first = importance_sampling(potential, draws, model.random_stream("log-partition"))
     if first.reportable:
         return first
-    generator = model.streams.generator("annealing", model.device)
+    generator = model.random_stream("annealing")
     schedule = adaptive_schedule(potential, sampler, PILOT, generator)
     chains = max(4 * draws // len(schedule.fractions), 64)
     second = annealed_importance_sampling(potential, sampler, schedule, chains, generator)
@@ -131,8 +131,7 @@ def samples(context: Context, wanted: int) -> dict[str, Tensor]:
     """Return draws of the model, if it can be sampled; of a GEBM by latent MCMC at β = 1: resampled prior draws, moved by MALA, so
     that equal ones part.
     """
-    model = context.model
-    generator = model.streams.generator("shown-samples", model.device)
+    model, generator = context.model, context.model.random_stream("shown-samples")
     if not isinstance(model, LatentChains):
         return {"samples": model.sample(wanted, generator)} if isinstance(model, Samples) else {}
     gebm = model.gebm

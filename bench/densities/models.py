@@ -98,7 +98,7 @@ class FlowModel(Model):
             flow,
             minibatches(self, "data-order", settings.batch_size),
             tensors(self.dataset, "validation", self.device),
-            self.streams.generator("likelihood", self.device),
+            self.random_stream("likelihood"),
             settings,
         )
         session.drive(phase, training)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from bench.components.settings import make
-from bench.core.model import LatentChains, Samples, tensors
+from bench.core.model import Samples, gebm_of, tensors
 from bench.core.readout import Context, Result, log_partition_facts, result_row
 from bench.core.session import InterruptedRunError
 from bench.data.images import PixelCodec
@@ -44,8 +44,10 @@ def read_base(readout: BaseReadout, context: Context) -> Result:
         images = PixelCodec(model.dataset.levels).to_bytes(model.real(readout.reference)[: readout.samples]).cpu()
         name, start = "data", time.monotonic()
     elif isinstance(model, Samples):
-        generator = model.streams.generator("evaluation-latents", model.device)
-        images, name = as_bytes(model.sample(readout.samples, generator), context), "base"
+        images, name = (
+            as_bytes(model.sample(readout.samples, model.random_stream("evaluation-latents")), context),
+            "base",
+        )
     else:
         raise TypeError(f"{model.spec.model} cannot be sampled")
     sampled = time.monotonic()
@@ -61,11 +63,9 @@ def read_chain(readout: ChainReadout, context: Context) -> Result:
         InterruptedRunError: if asked to stop.
     """
     start, model, asked = time.monotonic(), context.model, readout.chain
-    if not isinstance(model, LatentChains):
-        raise TypeError(f"{model.spec.model} has no energy that a chain could follow")
-    noise = model.streams.generator("chain-noise", model.device)
-    latents = model.gebm.base.prior.sample(readout.samples, model.streams.generator("evaluation-latents", model.device))
-    batches, fast = torch.split(latents, AT_ONCE), model.gebm.for_sampling()
+    gebm, noise = gebm_of(model), model.random_stream("chain-noise")
+    latents = gebm.base.prior.sample(readout.samples, model.random_stream("evaluation-latents"))
+    batches, fast = torch.split(latents, AT_ONCE), gebm.for_sampling()
     potential, decay = fast.potential(asked.beta), StepDecay(asked.decay_factor, asked.decay_every)
     recorded: dict[int, list[Tensor]] = {length: [] for length in asked.lengths}
     costs: dict[int, Cost] = {}
@@ -96,12 +96,8 @@ def read_gain(readout: GainReadout, context: Context) -> Result:
     Raises:
         TypeError: for a model without an energy.
     """
-    start, model = time.monotonic(), context.model
-    if not isinstance(model, LatentChains):
-        raise TypeError(f"{model.spec.model} has no energy, and so no gain over its base")
-    gebm = model.gebm
-    generator = model.streams.generator("log-partition", model.device)
-    found = importance_sampling(gebm.potential(), readout.samples, generator)
+    start, model, gebm = time.monotonic(), context.model, gebm_of(context.model)
+    found = importance_sampling(gebm.potential(), readout.samples, model.random_stream("log-partition"))
     gains = {}
     for split in ("train", "test"):
         energies = torch.cat([gebm.energy(batch) for batch in torch.split(prepared(model, split), AT_ONCE)])

@@ -46,11 +46,7 @@ AT_ONCE = 2000  # images that a network makes or sees together
     "models", "gebm-cd", "the GEBM by contrastive divergence", objective="contrastive-divergence", has_energy=True
 )
 @component(
-    "models",
-    "gebm-dv-ma",
-    "gebm-dv with a moving average of Z",
-    objective="moving-average-donsker-varadhan",
-    has_energy=True,
+    "models", "gebm-dv-ma", "gebm-dv, moving average of Z", objective="moving-average-donsker-varadhan", has_energy=True
 )
 @component("models", "gebm-dv", "the GEBM by Donsker–Varadhan", objective="donsker-varadhan", has_energy=True)
 @component("models", "gebm", "GEBM on an implicit base by KALE, energy refitted", objective="kale", has_energy=True)
@@ -138,4 +134,4 @@ def prepared(model: Model, split: str) -> Tensor:
     """Return a whole split as the networks see it, with the same noise for every model."""
     codec = PixelCodec(model.dataset.levels)
     pixels = tensors(model.dataset, split, model.device)
-    return codec.dequantise(pixels, model.streams.generator(f"{split}-noise", model.device))
+    return codec.dequantise(pixels, model.random_stream(f"{split}-noise"))
