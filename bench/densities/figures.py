@@ -81,11 +81,11 @@ def _corner(found: Likelihoods) -> Drawn | None:
     panels = figure.subplots(len(features), len(features), squeeze=False)
     low, high = np.quantile(data[:, : len(features)], [0.005, 0.995], axis=0)  # where nearly all of the data are
     room = np.where(high > low, 0.1 * (high - low), 1.0)
-    limits = np.stack([low - room, high + room], axis=1).tolist()
+    low, high = low - room, high + room
     for (line, column), panel in np.ndenumerate(panels):
-        panel.set_xlim(limits[column])
+        panel.set_xlim(low[column], high[column])
         if line == column:
-            edges = np.linspace(*limits[line], 31)
+            edges = np.linspace(low[line], high[line], 31)
             for points, ink in ((data, _DATA), (drawn, _EXACT), (reweighted, _ESTIMATED)):
                 heights, _ = np.histogram(points[:, line], edges)
                 panel.stairs(heights / len(points), edges, color=ink, linewidth=1.2)
@@ -93,7 +93,7 @@ def _corner(found: Likelihoods) -> Drawn | None:
             samples, colour = (drawn, _EXACT) if line > column else (reweighted, _ESTIMATED)
             for points, ink, size in ((samples, colour, 2), (data[:_DATA_POINTS], _DATA, 4)):
                 panel.scatter(points[:, column], points[:, line], s=size, color=ink, alpha=0.45, linewidths=0)
-            panel.set_ylim(limits[line])
+            panel.set_ylim(low[line], high[line])
         panel.set_xticks([])
         panel.set_yticks([])
         panel.spines[:].set_color("#999999")
