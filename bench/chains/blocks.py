@@ -1,12 +1,11 @@
 """What a report says about chains judged against the truth: the answers in sentences, and grids of numbers.
 
-One model: a line per sampler, at the largest budget. Several models (objectives): a line per model, a column per sampler, a grid per
-metric.
+One model: a line per sampler, at the largest budget. Several (objectives): a line per model, a column per sampler, a grid per metric.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bench.chains.figures import objectives_figure, trade_off_figure
@@ -20,7 +19,7 @@ from bench.report.text import arrow, beta_name, metric_order, number, span
 if TYPE_CHECKING:
     from bench.results.frame import Section
 
-__all__ = ["blocks", "chain_sentences", "grids"]
+__all__ = ["blocks"]
 
 _QUESTION = "Which chains can be trusted, and what do they cost?"
 _BY_OBJECTIVE = ("sliced-wasserstein", "mean-error[E]", "variance-error[z]", "rhat", "ess-per-cost[z]")
@@ -32,10 +31,10 @@ def blocks(section: Section) -> list[Block]:
     """Return a section's blocks, the verdict first."""
     rows = largest_budget(section.summary)
     found = [
-        Verdict(section.dataset, _QUESTION, points=chain_sentences(rows)),
+        Verdict(section.dataset, _QUESTION, points=_sentences(rows)),
         trade_off_figure(section),
         objectives_figure(section),
-        *grids(rows),
+        *_grids(rows),
         TextBlock("What the numbers are", items=_notes(rows)),
         partition_table(section),
         training_figure(section),
@@ -45,50 +44,44 @@ def blocks(section: Section) -> list[Block]:
     return [block for block in found if block is not None]
 
 
-def grids(rows: Sequence[Any]) -> list[Table]:
-    """Return all grids of the rows of the largest budget, target by target."""
-    found = []
+def _grids(rows: Sequence[Any]) -> Iterator[Table]:
+    """Yield all grids of the rows of the largest budget, target by target."""
+    several = len(models_of(rows)) > 1
     for beta in betas_of(rows):
         here = [row for row in rows if row.beta in (beta, None)]
-        found += _by_objective(here, beta) if len(models_of(rows)) > 1 else [_by_sampler(here, beta)]
-    return found
+        yield from _by_objective(here, beta) if several else [_by_sampler(here, beta)]
 
 
 def _by_sampler(rows: Sequence[Any], beta: float) -> Table:
-    metrics = _metrics(rows, "chains")
-    lines = []
+    metrics, lines = _metrics(rows, "chains"), []
     for sampler in samplers_of(rows):
         own = {row.metric: row for row in rows if row.sampler == sampler}
         first = next(iter(own.values()))
+        costs = map(count_cell, (first.steps, first.gradient_evaluations, first.forward_evaluations))
         lost = any(row.status == "collapsed" for row in own.values())
-        lines.append(
-            [
-                Cell(LAWS.get(sampler, sampler)),
-                *map(count_cell, (first.steps, first.gradient_evaluations, first.forward_evaluations)),
-                *(_DIVERGED if lost else _cell(own.get(metric)) for metric in metrics),
-            ]
-        )
+        values = (_DIVERGED if lost else _cell(own.get(metric)) for metric in metrics)
+        lines.append([Cell(LAWS.get(sampler, sampler)), *costs, *values])
     header = ["sampler", "steps", "gradient evaluations", "forward evaluations", *map(arrow, metrics)]
     return _grid(f"{rows[0].label} at {beta_name(beta)}: every sampler at the largest budget", header, lines)
 
 
-def _by_objective(rows: Sequence[Any], beta: float) -> list[Table]:
-    models, found = models_of(rows), []
+def _by_objective(rows: Sequence[Any], beta: float) -> Iterator[Table]:
+    def grid(title: str, columns: Mapping[str, str], values: Mapping[tuple[str, str], Any]) -> Table:
+        lines = [[Cell(model), *(_cell(values.get((model, name))) for name in columns)] for model in models_of(rows)]
+        return _grid(title, ["objective", *columns.values()], lines)
+
     if density := _metrics(rows, "density"):
         values = {(row.label, row.metric): row for row in rows if row.sampler == "resampled"}
-        lines = [[Cell(model), *(_cell(values.get((model, metric))) for metric in density)] for model in models]
-        found.append(_grid("The learned density, by quadrature", ["objective", *map(arrow, density)], lines))
+        yield grid("The learned density, by quadrature", {name: arrow(name) for name in density}, values)
     for metric in _BY_OBJECTIVE:
-        own = {(row.label, row.sampler): row for row in rows if row.metric == metric}
+        own = [row for row in rows if row.metric == metric]
         if own:
-            samplers = [name for name in samplers_of(rows) if any(sampler == name for _, sampler in own)]
-            lines = [[Cell(model), *(_cell(own.get((model, name))) for name in samplers)] for model in models]
+            columns = {name: LAWS.get(name, name) for name in samplers_of(own)}
             title = f"{arrow(metric)} at {beta_name(beta)}: objective × sampler"
-            found.append(_grid(title, ["objective", *(LAWS.get(name, name) for name in samplers)], lines))
-    return found
+            yield grid(title, columns, {(row.label, row.sampler): row for row in own})
 
 
-def _metrics(rows: Iterable[Any], about: str) -> list[str]:
+def _metrics(rows: Sequence[Any], about: str) -> list[str]:
     names = {row.metric for row in rows}
     chosen = (name for name in names if METRICS[base_name(name)].about == about and base_name(name) not in _LEFT_OUT)
     return sorted(chosen, key=metric_order)
@@ -110,7 +103,7 @@ def _cell(row: Any) -> Cell:
     return number_cell(row.mean)
 
 
-def chain_sentences(rows: Sequence[Any]) -> list[str]:
+def _sentences(rows: Sequence[Any]) -> list[str]:
     """Return what the grids say, for those who read no further."""
     found = []
     for model in models_of(rows):
@@ -119,13 +112,13 @@ def chain_sentences(rows: Sequence[Any]) -> list[str]:
             for row in rows:
                 if row.label == model and row.beta == beta:
                     values.setdefault(row.sampler, {})[row.metric] = row.mean
-            if said := [*_on_chains(values), *_on_truth(values)]:
+            if said := _judgement(values):
                 found.append(f"{model} at {beta_name(beta)}: {'; '.join(said)}.")
     return found or ["No finished chain has been judged yet."]
 
 
-def _on_chains(values: Mapping[str, Mapping[str, float]]) -> list[str]:
-    """Return which samplers mixed, which are best, which are wrong; nothing without a judged chain."""
+def _judgement(values: Mapping[str, Mapping[str, float]]) -> list[str]:
+    """Return which samplers mixed, are best, are wrong; how good the reference is, and what was learned; nothing without a chain."""
     chains = {name: own for name, own in values.items() if name not in LAWS and {"rhat", "mean-error[E]"} <= own.keys()}
     if not chains:
         return []
@@ -141,22 +134,13 @@ def _on_chains(values: Mapping[str, Mapping[str, float]]) -> list[str]:
     said.append(f"largest error of the mean of E: {worst}, {error} true standard deviations")
     if lost := sorted(values.keys() - chains.keys() - LAWS.keys()):
         said.append(f"diverged: {', '.join(lost)}")
-    return said
-
-
-def _on_truth(values: Mapping[str, Mapping[str, float]]) -> list[str]:
-    """Return how good the reference is, and what the energy itself learned; nothing without a judged chain."""
-    if not _on_chains(values):
-        return []
-    said, reference, law = [], values.get("reference", {}), values.get("resampled", {})
+    reference, law = values.get("reference", {}), values.get("resampled", {})
     if "pareto-k" in reference:
         error, shape = number(reference["mean-error[E]"]), number(reference["pareto-k"])
         said.append(f"the reference's own error is {error}, Pareto k {shape}")
     if "ess-fraction" in reference:
-        share = f"{reference['ess-fraction']:.1%}"
-        said.append(
-            f"draws from the prior are worth {share} as many from the model: how far the energy moves the prior"
-        )
+        worth = f"draws from the prior are worth {reference['ess-fraction']:.1%} as many from the model"
+        said.append(f"{worth}: how far the energy moves the prior")
     if "kl-divergence" in law:
         missed, possible = number(law["kl-divergence"]), number(law["possible-gain"])
         said.append(f"the energy itself misses {missed} of {possible} possible nats")
@@ -165,11 +149,10 @@ def _on_truth(values: Mapping[str, Mapping[str, float]]) -> list[str]:
 
 def _notes(rows: Sequence[Any]) -> list[str]:
     """Return what the numbers are and what they depend on."""
-    notes = (
-        [f"Means over {span([row.n for row in rows], ' to ')} seeds; intervals are in the JSON and CSV forms."]
-        if rows
-        else []
-    )
+    notes = []
+    if rows:
+        seeds = span([row.n for row in rows], " to ")
+        notes.append(f"Means over {seeds} seeds; intervals are in the JSON and CSV forms.")
     notes += [
         "An R-hat with ! is not below 1.01: the ESS beside it is not to be trusted. Cost includes the warm-up, ESS does not count it.",
         "Errors of chains that mix are noise of about 1/√ESS: rank samplers by ESS; an error that stops falling with cost is bias.",

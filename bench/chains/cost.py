@@ -1,8 +1,8 @@
-"""What the steps of latent samplers cost, in one currency."""
+"""What the steps of latent samplers cost, in one currency; without torch, so that reports count alike."""
 
 from __future__ import annotations
 
-from gebm.samplers import Cost
+from typing import Any
 
 __all__ = ["FORWARD_COST", "gradient_equivalents"]
 
@@ -10,6 +10,6 @@ FORWARD_COST = 0.5
 """A forward evaluation in gradient evaluations: with frozen weights the way back to z costs about as much as the way there."""
 
 
-def gradient_equivalents(cost: Cost) -> float:
-    """Return the cost of a chain in gradient evaluations."""
-    return cost.gradient_evaluations + FORWARD_COST * cost.forward_evaluations
+def gradient_equivalents(cost: Any) -> float:
+    """Return the cost of a chain, a `gebm.samplers.Cost` or a row that has its fields, in gradient evaluations."""
+    return float(cost.gradient_evaluations + FORWARD_COST * cost.forward_evaluations)

@@ -6,23 +6,24 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Drawn
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+from bench.chains.cost import gradient_equivalents
 from bench.chains.rows import LAWS, betas_of, largest_budget, models_of, samplers_of
 from bench.report.blocks import Figure
 from bench.report.comparisons import counted
+from bench.report.figures import THOUSANDS, figure_of, legend_above, plain_axes
 from bench.report.text import beta_name
 from bench.results.sources import records
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure as Drawn
-    from matplotlib.lines import Line2D
-
     from bench.results.frame import Section
 
-__all__ = ["draw_objectives", "draw_trade_off", "objectives_figure", "trade_off_figure"]
+__all__ = ["objectives_figure", "trade_off_figure"]
 
-FORWARD_COST = 0.5  # as `bench.chains.cost` counts, which needs torch
 _PANELS = {
     "mean-error[E]": "error of the mean of E (true std. dev.)",
     "variance-error[z]": "error of the latents' variances",
@@ -39,28 +40,22 @@ _MARKERS = "osD^vP*X<>h"
 def trade_off_figure(section: Section) -> Figure:
     """Return error and R-hat against cost, where one model's chains were judged at several budgets."""
     text = f"Error of the chains' means and R-hat against cost on {section.dataset}, a line per sampler"
-    return Figure("Error and R-hat against cost", "trade-off", text, lambda: draw_trade_off(_sound(section)))
+
+    def draw() -> Drawn | None:
+        return _trade_off([row for row in records(counted(section.summary)) if row.status != "collapsed"])
+
+    return Figure("Error and R-hat against cost", "trade-off", text, draw)
 
 
 def objectives_figure(section: Section) -> Figure:
     """Return the errors of objectives × samplers, where there are several objectives."""
+    title = "Error against truth, objective by objective"
     text = f"Errors of every sampler under every objective on {section.dataset}"
-    return Figure(
-        "Error against truth, objective by objective",
-        "errors",
-        text,
-        lambda: draw_objectives(largest_budget(section.summary)),
-    )
+    return Figure(title, "errors", text, lambda: _objectives(largest_budget(section.summary)))
 
 
-def _sound(section: Section) -> list[Any]:
-    return [row for row in records(counted(section.summary)) if row.status != "collapsed"]
-
-
-def draw_trade_off(rows: Sequence[Any]) -> Drawn | None:
+def _trade_off(rows: Sequence[Any]) -> Drawn | None:
     """Draw a line per sampler, a row of panels per target; None with several models or a single budget."""
-    from bench.report.figures import figure_of, legend_above
-
     betas = betas_of(rows)
     samplers = [name for name in samplers_of(rows) if name not in LAWS]
     budgets = max((len({row.steps for row in rows if row.sampler == name}) for name in samplers), default=0)
@@ -71,9 +66,8 @@ def draw_trade_off(rows: Sequence[Any]) -> Drawn | None:
     handles: dict[str, Line2D] = {}
     for line, beta in zip(panels, betas, strict=True):
         for panel, (metric, title) in zip(line, _PANELS.items(), strict=True):
-            handles |= _trade_off_panel(
-                panel, [row for row in rows if row.metric == metric and row.beta == beta], samplers, metric
-            )
+            own = [row for row in rows if row.metric == metric and row.beta == beta]
+            handles |= _trade_off_panel(panel, own, samplers, metric)
             if beta == betas[0]:
                 panel.set_title(title, loc="left", fontsize=9)
         line[0].set_ylabel(beta_name(beta), fontsize=10)
@@ -87,45 +81,27 @@ def _trade_off_panel(panel: Axes, rows: Sequence[Any], samplers: Sequence[str], 
     handles: dict[str, Line2D] = {}
     less = float(metric == "rhat")
     for i, name in enumerate(samplers):
-        points = sorted((_cost(row), max(row.mean - less, 1e-4)) for row in rows if row.sampler == name)
+        points = sorted((gradient_equivalents(row), max(row.mean - less, 1e-4)) for row in rows if row.sampler == name)
         if points:
-            style: dict[str, Any] = {
-                "color": _COLOURS[i % 11],
-                "marker": _MARKERS[i % 11],
-                "linestyle": "-" if i < 6 else "--",
-            }
-            (handles[name],) = panel.plot(*zip(*points, strict=True), markersize=4.5, linewidth=1.4, **style)
+            style: dict[str, Any] = {"color": _COLOURS[i % 11], "marker": _MARKERS[i % 11], "linewidth": 1.4}
+            style["linestyle"] = "-" if i < 6 else "--"
+            (handles[name],) = panel.plot(*zip(*points, strict=True), markersize=4.5, **style)
     for row in rows:
         if row.sampler == "reference":
             handles[LAWS["reference"]] = panel.axhline(row.mean, color="#777777", linestyle="--", linewidth=1.2)
     if metric == "rhat":
         handles["R-hat 1.01"] = panel.axhline(0.01, color="#777777", linestyle=":", linewidth=1.2)
-    _costs(panel)
+    panel.set_xscale("log")
+    costs = sorted({round(float(x)) for line in panel.lines for x in np.atleast_1d(line.get_xdata()) if x > 1})
+    panel.set_xticks([cost for i, cost in enumerate(costs) if not i or cost > 1.3 * costs[i - 1]])  # that leave room
+    panel.xaxis.set_major_formatter(THOUSANDS)
+    panel.minorticks_off()
     _heights(panel)
     return handles
 
 
-def _cost(row: Any) -> float:
-    return (row.gradient_evaluations or 0) + FORWARD_COST * (row.forward_evaluations or 0)
-
-
-def _costs(panel: Axes) -> None:
-    """Label the costs that leave each other room on a logarithmic axis."""
-    from bench.report.figures import THOUSANDS
-
-    panel.set_xscale("log")
-    costs = sorted({round(float(x)) for line in panel.lines for x in np.atleast_1d(line.get_xdata()) if x > 1})
-    panel.set_xticks([cost for i, cost in enumerate(costs) if not i or cost > 1.3 * costs[i - 1]])
-    panel.xaxis.set_major_formatter(THOUSANDS)
-    panel.minorticks_off()
-
-
 def _heights(panel: Axes) -> None:
     """Label 1, 2 and 5 of every decade of a logarithmic height."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-
-    from bench.report.figures import plain_axes
-
     panel.set_yscale("log")
     panel.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
@@ -133,10 +109,8 @@ def _heights(panel: Axes) -> None:
     plain_axes(panel)
 
 
-def draw_objectives(rows: Sequence[Any]) -> Drawn | None:
+def _objectives(rows: Sequence[Any]) -> Drawn | None:
     """Draw samplers side by side, a mark per objective, a panel per error; None with one model."""
-    from bench.report.figures import figure_of, legend_above
-
     rows = [row for row in rows if row.status != "collapsed"]
     models = models_of(rows)
     metrics = [metric for metric in _ERRORS if any(row.metric == metric for row in rows)]
@@ -146,16 +120,15 @@ def draw_objectives(rows: Sequence[Any]) -> Drawn | None:
     handles: dict[str, Line2D] = {}
     for panel, metric in zip(figure.subplots(1, len(metrics), squeeze=False)[0], metrics, strict=True):
         own = {(row.label, row.sampler): row.mean for row in rows if row.metric == metric}
-        names = [name for name in samplers_of(rows) if any(sampler == name for _, sampler in own)]
+        names = samplers_of(row for row in rows if row.metric == metric)
         for i, model in enumerate(models):
             shift = 0.16 * (i - (len(models) - 1) / 2)
             points = [(j + shift, own[model, name]) for j, name in enumerate(names) if (model, name) in own]
             if points:
                 style: dict[str, Any] = {"marker": _MARKERS[i % 11], "color": _COLOURS[i % 11], "linestyle": ""}
                 (handles[model],) = panel.plot(*zip(*points, strict=True), markersize=6, **style)
-        panel.set_xticks(
-            range(len(names)), ["no chain" if name == "resampled" else name for name in names], rotation=35, ha="right"
-        )
+        shown = ["no chain" if name == "resampled" else name for name in names]
+        panel.set_xticks(range(len(names)), shown, rotation=35, ha="right")
         panel.set_title(f"{metric}, lower is better", loc="left", fontsize=10)
         _heights(panel)
     legend_above(figure, handles)

@@ -8,8 +8,9 @@ import torch
 from torch import nn
 
 from bench.chains.truth import known_model
-from bench.components.settings import make, settings_of
+from bench.components.settings import make
 from bench.core.model import Model, load_objective, seeded, tensors
+from bench.core.phases import energy_refit
 from bench.core.seeds import Streams
 from bench.core.session import Session
 from bench.core.spec import RunSpec
@@ -17,9 +18,6 @@ from bench.data import Dataset
 from bench.data.toys import TOYS
 from gebm.components import component
 from gebm.model import GEBM
-from gebm.refit import EnergyRefit
-from gebm.settings import RefitSettings
-from gebm.stream import DataStream
 
 __all__ = ["ToyModel"]
 
@@ -27,27 +25,15 @@ __all__ = ["ToyModel"]
 @component(
     "models",
     "toy-cd",
-    "the toy's base with an energy learned by contrastive divergence, persistent chains of ULA",
+    "the toy's base, energy by contrastive divergence with persistent chains of ULA",
     objective="persistent-contrastive-divergence",
     has_energy=True,
     fits=("toy",),
 )
 @component(
-    "models",
-    "toy-dv",
-    "the toy's base with an energy learned by the Donsker–Varadhan objective",
-    objective="donsker-varadhan",
-    has_energy=True,
-    fits=("toy",),
+    "models", "toy-dv", "the toy's base, energy by DV", objective="donsker-varadhan", has_energy=True, fits=("toy",)
 )
-@component(
-    "models",
-    "toy-kale",
-    "the toy's base with an energy learned by KALE",
-    objective="kale",
-    has_energy=True,
-    fits=("toy",),
-)
+@component("models", "toy-kale", "the toy's base, energy by KALE", objective="kale", has_energy=True, fits=("toy",))
 @component("models", "toy-known", "the toy's base with the energy that is right for it", has_energy=True, fits=("toy",))
 class ToyModel(Model):
     """A GEBM on a toy's base. With an objective its energy is learned, as a refit on the frozen base; without, it is the known one."""
@@ -59,8 +45,8 @@ class ToyModel(Model):
         self.known = known.to(device)
         energy = known
         if "network" in spec.config:
-            network = {key: value for key, value in spec.config["network"].items() if key != "family"}
-            family = make("networks", spec.config["network"]["family"], network)
+            network = dict(spec.config["network"])
+            family = make("networks", network.pop("family"), network)
             with seeded(streams.seed("discriminator-init")):
                 energy = family.discriminator(dataset.shape)
         self.gebm = GEBM(base, energy).to(device)
@@ -76,17 +62,10 @@ class ToyModel(Model):
 
     def fit(self, session: Session) -> None:
         if "refit" in self.spec.config:
-            settings = settings_of(RefitSettings, self.spec.config["refit"])
-            data = tensors(self.dataset, "train", self.device)
-            training = EnergyRefit(
-                self.gebm.base,
-                self.gebm.energy,
-                load_objective(self.spec.config, self.device),
-                DataStream(data, settings.batch_size, self.streams.generator("data-order", self.device)),
-                tensors(self.dataset, "validation", self.device),
-                self.streams.generator("training", self.device),
-                settings,
-            )
-            session.drive("training", training)
-            training.finish()
+            objective = load_objective(self.spec.config, self.device)
+            held_out = tensors(self.dataset, "validation", self.device)
+            streams = ("data-order", "training")
+            refit = energy_refit(self, self.gebm.base, self.gebm.energy, objective, held_out, streams=streams)
+            session.drive("training", refit)
+            refit.finish()
         self.freeze()

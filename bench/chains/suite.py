@@ -6,6 +6,7 @@ Models of images are trained by another suite, which `trained_as` names: theirs 
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -16,12 +17,11 @@ from bench.components import registry
 from bench.components.settings import make
 from bench.core.fields import Beta, Count, Frozen, Positive
 from bench.core.spec import Readout
-from bench.core.suite import Profile, Suite, SuiteError, find_suite
+from bench.core.suite import Component, Profile, Suite, SuiteError, find_suite
 from bench.data import Dataset
-from gebm.components import ComponentKind
 from gebm.settings import RefitSettings
 
-__all__ = ["PROFILE", "ChainsProfile", "LawReadout", "TraceReadout", "readouts", "resolve"]
+__all__ = ["PROFILE", "LawReadout", "TraceReadout", "readouts", "resolve"]
 
 ENERGY = "energy-mlp"
 
@@ -70,22 +70,11 @@ class ChainsProfile(Profile):
             find_suite(name)
         return name
 
-    def components(self) -> list[tuple[str, ComponentKind, str]]:
-        return [
-            (f"evaluation.samplers.{i}.sampler", "samplers", s.sampler) for i, s in enumerate(self.evaluation.samplers)
-        ]
-
-    def check(self) -> None:
+    def components(self) -> Iterator[Component]:
         if self.network is not None:
-            try:
-                make("networks", ENERGY, self.network)
-            except ValueError as error:
-                raise ValueError(f"network: {error}") from error
+            yield Component("network.family", "networks", ENERGY, self.network)
         for i, each in enumerate(self.evaluation.samplers):
-            try:
-                make("samplers", each.sampler, each.settings)
-            except ValueError as error:
-                raise ValueError(f"evaluation.samplers.{i}: {error}") from error
+            yield Component(f"evaluation.samplers.{i}.sampler", "samplers", each.sampler, each.settings)
 
 
 PROFILE = ChainsProfile
@@ -95,6 +84,8 @@ class TraceReadout(Readout):
     """One sampler's chains, with resolved settings, judged against the truth at several budgets."""
 
     reader: ClassVar[str] = "bench.chains.judge:read_trace"
+    methods: ClassVar[tuple[str, ...]] = ("gebm",)
+    slow: ClassVar[bool] = True
     kind: Literal["trace"] = "trace"
     sampler: str
     settings: dict[str, Any]
@@ -107,24 +98,18 @@ class TraceReadout(Readout):
     law_samples: Count
 
     def roots(self, model: str) -> list[str]:
-        return [self.reader, f"{model}.gebm", registry.get("samplers", self.sampler).target]
-
-    @property
-    def slow(self) -> bool:
-        return True
+        return [*super().roots(model), registry.get("samplers", self.sampler).target]
 
 
 class LawReadout(Readout):
     """A law without a chain: the base, the learned density resampled from the base, or the truth's own error."""
 
     reader: ClassVar[str] = "bench.chains.judge:read_law"
+    methods: ClassVar[tuple[str, ...]] = ("gebm",)
     kind: Literal["law"] = "law"
     law: Literal["base", "resampled", "reference"]
     beta: Beta
     samples: Positive
-
-    def roots(self, model: str) -> list[str]:
-        return [self.reader, f"{model}.gebm"]
 
 
 def resolve(suite: Suite[ChainsProfile], profile_name: str, dataset: Dataset, entry: registry.Entry) -> dict[str, Any]:
@@ -134,14 +119,13 @@ def resolve(suite: Suite[ChainsProfile], profile_name: str, dataset: Dataset, en
         SuiteError: if the suite does not say how the energy is trained.
     """
     profile, config = suite.profile(profile_name), dict(entry.settings)
+    where = f"suite '{suite.name}'"
     if dataset.kind != "toy":
-        raise SuiteError(
-            f"suite '{suite.name}': trained_as must name the suite that trains {entry.name} on {dataset.name}"
-        )
+        raise SuiteError(f"{where}: trained_as must name the suite that trains {entry.name} on {dataset.name}")
     if "objective" not in config:
         return config
     if profile.network is None or profile.refit is None:
-        raise SuiteError(f"suite '{suite.name}': network and refit must say how {entry.name}'s energy is trained")
+        raise SuiteError(f"{where}: network and refit must say how {entry.name}'s energy is trained")
     energy = asdict(make("networks", ENERGY, profile.network))
     return config | {"network": {"family": ENERGY} | energy, "refit": asdict(profile.refit)}
 
@@ -153,30 +137,21 @@ def readouts(
     if not entry.facts.get("has_energy"):
         return ()
     asked, known_base = profile.evaluation, dataset.kind == "toy"
+    law_samples = asked.law_samples if known_base else 0
+    common = asked.model_dump(include={"chains", "warmup", "budgets", "reference_samples"})
     found: list[Readout] = []
-    if known_base and asked.law_samples:
-        found.append(LawReadout(law="base", beta=0.0, samples=asked.law_samples))
+    if law_samples:
+        found.append(LawReadout(law="base", beta=0.0, samples=law_samples))
     for beta in asked.betas:
         if not known_base:
             found.append(LawReadout(law="reference", beta=beta, samples=asked.reference_samples))
-        elif asked.law_samples:
-            found.append(LawReadout(law="resampled", beta=beta, samples=asked.law_samples))
-        found += [trace(asked, each, beta, known_base) for each in asked.samplers]
+        elif law_samples:
+            found.append(LawReadout(law="resampled", beta=beta, samples=law_samples))
+        for each in asked.samplers:
+            parameters = inspect.signature(registry.get("samplers", each.sampler).load()).parameters
+            own = {
+                name: setting.default for name, setting in parameters.items() if setting.default is not setting.empty
+            }
+            chosen = each.model_dump() | {"settings": own | each.settings}
+            found.append(TraceReadout(**chosen, beta=beta, law_samples=law_samples, **common))
     return tuple(found)
-
-
-def trace(asked: Evaluation, chosen: TracedSampler, beta: float, known_base: bool) -> TraceReadout:
-    """One sampler at one β, with all its settings."""
-    parameters = inspect.signature(registry.get("samplers", chosen.sampler).load()).parameters.values()
-    own = {each.name: each.default for each in parameters if each.default is not each.empty}
-    return TraceReadout(
-        sampler=chosen.sampler,
-        settings=own | chosen.settings,
-        adapt=chosen.adapt,
-        beta=beta,
-        chains=asked.chains,
-        warmup=asked.warmup,
-        budgets=asked.budgets,
-        reference_samples=asked.reference_samples,
-        law_samples=asked.law_samples if known_base else 0,
-    )

@@ -7,7 +7,7 @@ so a learned energy has a truth of its own, and the error of a chain is told apa
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -20,16 +20,7 @@ from gebm.diagnostics import pareto_k
 from gebm.model import LatentPotential
 from gebm.partition.importance import ROWS_AT_ONCE, network_dtype
 
-__all__ = [
-    "Quadrature",
-    "Truth",
-    "closed_form",
-    "energies_at",
-    "importance_truth",
-    "known_model",
-    "quadrature",
-    "quadrature_truth",
-]
+__all__ = ["Quadrature", "Truth", "closed_form", "importance_truth", "known_model", "quadrature", "quadrature_truth"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,8 +56,8 @@ class Truth:
     pareto_k: float | None = None
 
 
-class Known(nn.Module):
-    """−log dP/dG as a function of the point, up to a constant, by the coordinate that the point has."""
+class OnFrame(nn.Module):
+    """A module about a toy, whose `frame` (coordinates, ambient) moves with it and is not saved."""
 
     frame: Tensor
 
@@ -74,12 +65,19 @@ class Known(nn.Module):
         super().__init__()
         self.toy = toy
         self.register_buffer("frame", torch.from_numpy(np.asarray(toy.frame)).float(), persistent=False)
+
+
+class Known(OnFrame):
+    """−log dP/dG as a function of the point, up to a constant, by the coordinate that the point has."""
+
+    centres: Tensor
+
+    def __init__(self, toy: Toy) -> None:
+        super().__init__(toy)
         if isinstance(toy, GaussianPosterior):
             self.register_buffer("centres", torch.tensor(toy.observed), persistent=False)
         elif isinstance(toy, Mixture):
             self.register_buffer("centres", torch.from_numpy(toy.centres).float(), persistent=False)
-
-    centres: Tensor
 
     def forward(self, x: Tensor) -> Tensor:
         toy = self.toy
@@ -91,21 +89,13 @@ class Known(nn.Module):
         if not isinstance(toy, Mixture):
             raise TypeError(f"no known energy for a {type(toy).__name__}")
         squares = (t[:, None] - self.centres).square().sum(2)
-        log_data = torch.logsumexp(-0.5 * squares / toy.width**2, 1) - math.log(
-            len(toy.centres) * toy.width**toy.latent
-        )
+        constant = math.log(len(toy.centres) * toy.width**toy.latent)
+        log_data = torch.logsumexp(-0.5 * squares / toy.width**2, 1) - constant
         return -0.5 * t.square().sum(1) - log_data  # both densities' (2π)^(−k/2) cancel
 
 
-class Support(nn.Module):
+class Support(OnFrame):
     """The toy's map from latents to points of the base's support."""
-
-    frame: Tensor
-
-    def __init__(self, toy: Toy) -> None:
-        super().__init__()
-        self.toy = toy
-        self.register_buffer("frame", torch.from_numpy(np.asarray(toy.frame)).float(), persistent=False)
 
     def forward(self, z: Tensor) -> Tensor:
         if isinstance(self.toy, Spherical):
@@ -114,12 +104,12 @@ class Support(nn.Module):
 
 
 def known_model(toy: Toy) -> tuple[Base, nn.Module]:
-    """The toy's base and the energy that is right for it."""
+    """Return the toy's base and the energy that is right for it."""
     return Base(Support(toy), GaussianPrior(toy.latent)).eval(), Known(toy).eval()
 
 
 def quadrature(toy: Toy) -> Quadrature:
-    """Nodes that integrate smooth functions of the base's points, and latents, under the prior.
+    """Return nodes that integrate smooth functions of the base's points, and latents, under the prior.
 
     A trapezoid rule on flat supports (exponentially accurate there, Gaussian tails and all), polar coordinates on round ones.
     """
@@ -136,7 +126,7 @@ def quadrature(toy: Toy) -> Quadrature:
 
 
 def polar_nodes(dimension: int) -> Quadrature:
-    """Equal angles, Gauss–Legendre heights (in R³), and Gauss–Laguerre radii, for N(0, I) in two or three dimensions."""
+    """Return equal angles, Gauss–Legendre heights (in R³), and Gauss–Laguerre radii, for N(0, I) in two or three dimensions."""
     angles = torch.arange(256, dtype=torch.float64) * (2 * math.pi / 256)
     directions = torch.stack([angles.cos(), angles.sin()], 1)
     weights = torch.full((256,), 1 / 256, dtype=torch.float64)
@@ -153,68 +143,55 @@ def polar_nodes(dimension: int) -> Quadrature:
 
 @torch.no_grad()
 def energies_at(potential: LatentPotential, z: Tensor) -> Tensor:
-    """E(G(z)), in double precision, a part at a time; the networks see their own."""
+    """Return E(G(z)) in double precision, a part at a time; the networks see their own."""
     dtype = network_dtype(potential)
     return torch.cat([potential.at(part.to(dtype)).energy.double() for part in torch.split(z, ROWS_AT_ONCE)])
 
 
+def weighted_truth(energy: Tensor, z: Tensor, log_weights: Tensor, source: str) -> Truth:
+    """Return the moments of energies (n,) and latents (n, d) under unnormalised log weights (n,), whose sum log Z is the log of."""
+    weights = torch.softmax(log_weights, 0)
+    mean, latent = (weights * energy).sum(), weights @ z
+    energy_variance, latent_variance = (weights * (energy - mean).square()).sum(), weights @ (z - latent).square()
+    log_partition = float(log_weights.logsumexp(0))
+    return Truth(float(mean), float(energy_variance), latent, latent_variance, log_partition, source)
+
+
 def quadrature_truth(potential: LatentPotential, nodes: Quadrature) -> Truth:
-    """The truth about any energy on a toy's base."""
+    """Return the truth about any energy on a toy's base."""
     energy = energies_at(potential, nodes.z)
     tilted = nodes.log_weights - potential.inverse_temperature * energy
-    weights = torch.softmax(tilted, 0)
-    mean, latent = (weights * energy).sum(), weights @ nodes.z
-    return Truth(
-        float(mean),
-        float((weights * (energy - mean).square()).sum()),
-        latent,
-        weights @ (nodes.z - latent).square() + nodes.hidden_variance,
-        float(tilted.logsumexp(0)),
-        f"quadrature, {len(energy):,} nodes",
-    )
+    found = weighted_truth(energy, nodes.z, tilted, f"quadrature, {len(energy):,} nodes")
+    return replace(found, latent_variance=found.latent_variance + nodes.hidden_variance)
 
 
 def closed_form(toy: GaussianPosterior, beta: float) -> Truth:
-    """The Gaussian latent posterior (METHOD: linear base, quadratic energy): means, variances, and log Z."""
+    """Return the truth about the Gaussian latent posterior: linear base, quadratic energy."""
     scales, observed = (torch.tensor(part, dtype=torch.float64) for part in (toy.scales, toy.observed))
     seen, evidence = 1 / (1 + beta * scales.square()), 1 + beta * scales.square()
     mean, variance = torch.zeros(toy.dimension).double(), torch.ones(toy.dimension).double()
     mean[: len(scales)], variance[: len(scales)] = beta * seen * scales * observed, seen
     gap, spread = scales * mean[: len(scales)] - observed, scales.square() * seen
+    energy_mean = float(0.5 * (gap.square() + spread).sum())
+    energy_variance = float((0.5 * spread.square() + gap.square() * spread).sum())
     log_partition = -0.5 * (evidence.log() + beta * observed.square() / evidence).sum()
-    return Truth(
-        float(0.5 * (gap.square() + spread).sum()),
-        float((0.5 * spread.square() + gap.square() * spread).sum()),
-        mean,
-        variance,
-        float(log_partition),
-        "closed form",
-    )
+    return Truth(energy_mean, energy_variance, mean, variance, float(log_partition), "closed form")
 
 
-@torch.no_grad()
 def importance_truth(potential: LatentPotential, draws: int, generator: torch.Generator) -> Truth:
-    """The truth by self-normalised importance sampling from the prior, with its own error by the delta method."""
-    beta, dtype = potential.inverse_temperature, network_dtype(potential)
-    parts = [min(ROWS_AT_ONCE, draws - first) for first in range(0, draws, ROWS_AT_ONCE)]
-    positions = [potential.at(potential.prior.sample(size, generator, dtype)) for size in parts]
-    z = torch.cat([p.z for p in positions]).double()
-    energy = torch.cat([p.energy for p in positions]).double()
-    log_weights = -beta * energy
-    weights = torch.softmax(log_weights, 0)
-    mean, latent = (weights * energy).sum(), weights @ z
-    energy_variance, latent_variance = (weights * (energy - mean).square()).sum(), weights @ (z - latent).square()
-    squared = weights.square()
-    energy_error = (squared * (energy - mean).square()).sum() / energy_variance
-    latent_error = ((squared @ (z - latent).square()) / latent_variance).mean()
-    return Truth(
-        float(mean),
-        float(energy_variance),
-        latent,
-        latent_variance,
-        float(log_weights.logsumexp(0)) - math.log(draws),
-        f"importance sampling from the prior, M={draws:,}",
-        (float(energy_error.sqrt()), float(latent_error.sqrt())),
-        float(1 / squared.sum() / draws),
-        pareto_k(log_weights),
+    """Return the truth by self-normalised importance sampling from the prior, with its own error by the delta method."""
+    dtype, firsts = network_dtype(potential), range(0, draws, ROWS_AT_ONCE)
+    z = torch.cat([potential.prior.sample(min(ROWS_AT_ONCE, draws - i), generator, dtype) for i in firsts])
+    energy, z = energies_at(potential, z), z.double()
+    log_weights = -potential.inverse_temperature * energy
+    found = weighted_truth(energy, z, log_weights, f"importance sampling from the prior, M={draws:,}")
+    squared = torch.softmax(log_weights, 0).square()
+    energy_error = (squared * (energy - found.energy_mean).square()).sum() / found.energy_variance
+    latent_error = ((squared @ (z - found.latent_mean).square()) / found.latent_variance).mean()
+    return replace(
+        found,
+        log_partition=found.log_partition - math.log(draws),
+        standard_error=(float(energy_error.sqrt()), float(latent_error.sqrt())),
+        ess_fraction=float(1 / squared.sum() / draws),
+        pareto_k=pareto_k(log_weights),
     )

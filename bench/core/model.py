@@ -27,6 +27,7 @@ __all__ = [
     "Samples",
     "build_model",
     "capabilities",
+    "gebm_of",
     "load_objective",
     "seeded",
     "tensors",
@@ -47,6 +48,10 @@ class Model(ABC):
 
     def __init__(self, spec: RunSpec, dataset: Dataset, streams: Streams, device: torch.device) -> None:
         self.spec, self.dataset, self.streams, self.device = spec, dataset, streams, device
+
+    def random_stream(self, name: str) -> torch.Generator:
+        """Return a fresh generator of a named random stream of the run, on the device."""
+        return self.streams.generator(name, self.device)
 
     @abstractmethod
     def fit(self, session: Session) -> None:
@@ -141,6 +146,17 @@ CAPABILITIES: dict[str, type] = {"samples": Samples, "latent-chains": LatentChai
 def capabilities(model: Model) -> list[str]:
     """What can be read out of a model, by name."""
     return [name for name, protocol in CAPABILITIES.items() if isinstance(model, protocol)]
+
+
+def gebm_of(model: Model) -> GEBM:
+    """Return a model's base and energy.
+
+    Raises:
+        TypeError: for a model without an energy.
+    """
+    if not isinstance(model, LatentChains):
+        raise TypeError(f"{model.spec.model} has no energy that a chain could follow")
+    return model.gebm
 
 
 def build_model(spec: RunSpec, dataset: Dataset, device: torch.device) -> Model:

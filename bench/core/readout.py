@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,8 +13,9 @@ import numpy as np
 from bench.core.model import Model
 from bench.core.session import Progress
 from bench.data import Dataset
+from gebm.partition import LogPartition
 
-__all__ = ["Context", "Result", "result_row"]
+__all__ = ["Context", "Result", "log_partition_facts", "result_row"]
 
 T = TypeVar("T")
 
@@ -73,4 +75,15 @@ def result_row(
         "key": key,
         "collapsed": collapsed,
         **facts,
+    }
+
+
+def log_partition_facts(found: LogPartition) -> dict[str, Any]:
+    """Return what a row says of an estimate of log Z."""
+    return {
+        "estimate": found.estimate,
+        "standard_error": found.standard_error,
+        "reportable": found.reportable,
+        "warnings": list(found.warnings),
+        "pareto_k": found.pareto_k if math.isfinite(found.pareto_k or 0.0) else None,
     }

@@ -42,10 +42,13 @@ class RunSpec(Frozen):
 class Readout(Frozen):
     """Something to read out of a trained model.
 
-    Every kind of suite has subclasses. `reader` names the function `(readout, context) -> Result` that does it, see `bench.core.readout`.
+    Every kind of suite has subclasses. `reader` names the function `(readout, context) -> Result` that does it, see `bench.core.readout`;
+    `methods` of the model are what it uses; a `slow` one is left for last when time runs out.
     """
 
     reader: ClassVar[str]
+    methods: ClassVar[tuple[str, ...]]
+    slow: ClassVar[bool] = False
 
     def identity(self, checkpoint: str) -> str:
         """Short sha256 of checkpoint and readout; the name of the evaluation's file."""
@@ -53,9 +56,4 @@ class Readout(Frozen):
 
     def roots(self, model: str) -> list[str]:
         """The code that the values rest on, as `module:name`; `model` is the model's class."""
-        return [self.reader, model]
-
-    @property
-    def slow(self) -> bool:
-        """Whether it is left for last when time runs out."""
-        return False
+        return [self.reader, *(f"{model}.{method}" for method in self.methods)]

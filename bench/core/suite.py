@@ -7,19 +7,19 @@ from __future__ import annotations
 import importlib
 import json
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, NamedTuple, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from bench.components import registry
-from bench.components.settings import problem
+from bench.components.settings import make, problem
 from bench.core.fields import Count, Distinct, Frozen, Rate
 from bench.data import sources
 from gebm.components import ComponentKind
 
-__all__ = ["KINDS", "Profile", "Suite", "SuiteError", "explain", "find_suite", "kind_of", "load_suite"]
+__all__ = ["KINDS", "Component", "Profile", "Suite", "SuiteError", "explain", "find_suite", "kind_of", "load_suite"]
 
 KINDS = {"images": "bench.images.suite", "chains": "bench.chains.suite", "density": "bench.densities.suite"}
 """Kinds of suites, and the module of each that has `PROFILE`, `resolve` and `readouts` (see `bench.core.plan`)."""
@@ -27,6 +27,15 @@ KINDS = {"images": "bench.images.suite", "chains": "bench.chains.suite", "densit
 
 class SuiteError(ValueError):
     """A suite that cannot be found or does not say what a suite must say."""
+
+
+class Component(NamedTuple):
+    """A component that a profile names at a key, and the settings that it is given in the table around that key, if any are."""
+
+    key: str
+    kind: ComponentKind
+    name: str
+    settings: Mapping[str, Any] | None = None
 
 
 class Profile(Frozen):
@@ -48,12 +57,9 @@ class Profile(Frozen):
             raise ValueError(f"optional names {strange[0]}, which is not among datasets")
         return self
 
-    def components(self) -> list[tuple[str, ComponentKind, str]]:
-        """The components that a kind's profile names besides datasets and models, as (key, kind, name)."""
-        return []
-
-    def check(self) -> None:
-        """Raise ValueError, starting with a key and a colon, for settings that a component does not take."""
+    def components(self) -> Iterator[Component]:
+        """Yield the components that a kind's profile names besides datasets and models."""
+        yield from ()
 
 
 P = TypeVar("P", bound=Profile)
@@ -131,17 +137,17 @@ def load_suite(name: str) -> Suite[Any]:
 
 def check_components(where: str, profile: Profile) -> None:
     """Raise SuiteError for a component that does not exist, or settings that it does not take."""
-    named: list[tuple[str, ComponentKind, str]] = [("datasets", "datasets", name) for name in profile.datasets]
-    named += [("models", "models", name) for name in profile.models] + profile.components()
-    for key, kind, name in named:
+    named = [Component("datasets", "datasets", name) for name in profile.datasets]
+    named += [*(Component("models", "models", name) for name in profile.models), *profile.components()]
+    for key, kind, name, settings in named:
         try:
-            sources.parse(name) if kind == "datasets" else registry.get(kind, name)
-        except registry.UnknownNameError as error:
-            raise SuiteError(f"{where}.{key}: {error}") from error
-    try:
-        profile.check()
-    except ValueError as error:
-        raise SuiteError(f"{where}.{error}") from error
+            if settings is not None:
+                make(kind, name, settings)
+            else:
+                sources.parse(name) if kind == "datasets" else registry.get(kind, name)
+        except (registry.UnknownNameError, ValueError) as error:
+            at = key if isinstance(error, LookupError) else key.removesuffix(f".{key.rpartition('.')[2]}")
+            raise SuiteError(f"{where}.{at}: {error}") from error
 
 
 def explain(path: Path, error: ValidationError, model: type[BaseModel]) -> str:

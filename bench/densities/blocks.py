@@ -4,25 +4,18 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping, Sequence
-from functools import cache
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from bench.densities.comparisons import OWN_BASE, LikelihoodComparison, Likelihoods, root_mean_square
+from bench.densities.comparisons import OWN_BASE, LikelihoodComparison, Likelihoods
 from bench.densities.figures import corner_figure, likelihood_figure
+from bench.report import tables
 from bench.report.blocks import READING_TONES, Block, Cell, Column, Table, Verdict
 from bench.report.certificate import certificate
 from bench.report.figures import training_figure
-from bench.report.tables import (
-    count_cell,
-    failure_table,
-    mean_cell,
-    number_cell,
-    partition_table,
-    said_apart,
-    time_table,
-)
+from bench.report.tables import count_cell, mean_cell, number_cell
 from bench.report.text import estimate_text, interval_text, number, span
 from bench.results.sources import records
 from bench.stats import t_quantile
@@ -30,8 +23,9 @@ from bench.stats import t_quantile
 if TYPE_CHECKING:
     from bench.results.frame import Section
 
-__all__ = ["blocks", "difference_table", "likelihood_sentences", "likelihood_table", "published_table"]
+__all__ = ["blocks", "likelihood_sentences", "likelihood_table", "published_table"]
 
+_WORDS = ("model", "type", "status", "minus", "reading", "published model", "ours")
 _QUESTION = "With a flow as base, does the energy reach or beat maximum likelihood, and can its number be trusted?"
 
 
@@ -42,40 +36,33 @@ def blocks(section: Section) -> list[Block]:
         Verdict(section.dataset, _QUESTION, points=likelihood_sentences(found)),
         likelihood_table(found),
         likelihood_figure(found),
-        difference_table(found),
+        _difference_table(found),
         published_table(found),
         corner_figure(found),
-        partition_table(section),
+        tables.partition_table(section),
         training_figure(section),
-        failure_table(section, apart=True),
+        tables.failure_table(section, apart=True),
         *certificate(section)[:1],  # flows of other families are no fault here
-        time_table(section),
+        tables.time_table(section),
     ]
     return [block for block in shown if block is not None]
 
 
 def likelihood_sentences(found: Likelihoods) -> list[str]:
     """Return what the tables say, for those who read no further."""
-    sentences = []
-    for each in found.comparisons:
-        partitions = found.partitions(each.treatment)
-        if any(part.get("known") is None for part in partitions):  # others are exact, or there to calibrate log Z
-            sentences.append(_sentence(each))
-    exact = [
-        row
-        for label, row in found.rows.get("log-likelihood", {}).items()
-        if label in found.by_label and found.is_exact(label)
-    ]
+    learned = {  # other models are exact, or there to calibrate log Z
+        label for label in found.by_label if any(part.get("known") is None for part in found.partitions(label))
+    }
+    sentences = [_sentence(each) for each in found.comparisons if each.treatment in learned]
+    likelihoods = sorted(found.rows.get("log-likelihood", {}).values(), key=lambda row: -row.mean)
+    exact = [row for row in likelihoods if row.label in found.by_label and found.is_exact(row.label)]
     if exact:
-        ranked = ", ".join(
-            f"{row.label} {' '.join(_nats(row))}".rstrip() for row in sorted(exact, key=lambda row: -row.mean)
-        )
+        ranked = ", ".join(f"{row.label} {' '.join(_nats(row))}".rstrip() for row in exact)
         sentences.append(f"Maximum likelihood alone, best first: {ranked}.")
     sentences += _calibration(found)
     if gaps := sorted(found.rows.get("gap-to-truth", {}).values(), key=lambda row: row.mean):
-        ranked = ", ".join(
-            f"{row.label} {' '.join(interval_text(row.mean, row.ci_low, row.ci_high))}".rstrip() for row in gaps
-        )
+        texts = (" ".join(interval_text(row.mean, row.ci_low, row.ci_high)) for row in gaps)
+        ranked = ", ".join(f"{row.label} {text}".rstrip() for row, text in zip(gaps, texts, strict=True))
         sentences.append(f"Distance to the known truth, KL(p‖q) in nats: {ranked}.")
     return sentences or ["No finished run has a likelihood yet."]
 
@@ -114,94 +101,84 @@ def _calibration(found: Likelihoods) -> list[str]:
 
 def likelihood_table(found: Likelihoods) -> Table | None:
     """Return a line per model: its log-likelihood with its type, and everything that the number rests on; None without one."""
-    if not found.by_label:
-        return None
-    with_truth = "gap-to-truth" in found.rows
-    names = ["log-likelihood ↑", "bracket, lower end", "own base", "gain over it", *(["KL to truth ↓"] * with_truth)]
-    names += ["± test points", "± log Z", "± seeds", "M", "ESS/M", "Pareto k̂", "n"]
-    columns = [Column("model", terminal="always"), Column("type"), *(Column(name, numeric=True) for name in names)]
     notes = [
         "Mean over seeds [95 % Student-t interval]. A GEBM's value is LL_IS, the upper end of its bracket, optimistic on "
         "average; the lower end is LL_c. ± are standard errors: of the mean over test rows, of log Z, of the mean over seeds. "
         "ESS/M and k̂ are the worst over seeds.",
     ]
-    lines = [_line(found, label, with_truth) for label in found.by_label]
-    title = "Held-out log-likelihood, nats per row"
-    return Table(
-        title, [*columns, Column("status")], lines, [*filter(None, notes)], _protocol(found), terminal="untitled"
-    )
+    rows = [row.row for own in found.by_label.values() for row in own]
+    protocol = [f"Protocol: {key}." for key in dict.fromkeys(row.get("key") for row in rows) if key]
+    protocol += dict.fromkeys(remark for row in rows for remark in row["likelihood"].get("remarks") or ())
+    if rows and (offset := rows[0]["likelihood"].get("log_det")):
+        protocol.append(f"Values are of transformed rows; add {number(offset)} nats for those of the rows in the file.")
+    lines = [_line(found, label) for label in found.by_label]
+    return _table("Held-out log-likelihood, nats per row", lines, notes, protocol, "untitled")
 
 
-def _line(found: Likelihoods, label: str, with_truth: bool) -> list[Cell]:
+def _line(found: Likelihoods, label: str) -> dict[str, Cell]:
     def row(metric: str) -> Any:
         return found.rows.get(metric, {}).get(label)
 
-    partitions, main, exact = found.partitions(label), row("log-likelihood"), found.is_exact(label)
+    own, partitions, main = found.by_label[label], found.partitions(label), row("log-likelihood")
     methods = ", ".join(dict.fromkeys(each.get("method", "") for each in partitions))
-    points = fmean([each.row["likelihood"]["points_error"] for each in found.by_label[label]])
-    return [
-        Cell("", code=label),
-        Cell("exact") if exact else Cell("estimated", detail=methods, short="estimated"),
-        _nats_cell(main, "not reportable" if partitions else "—"),
-        _nats_cell(row("log-likelihood-lower"), interval=False),
-        _nats_cell(row("base-log-likelihood"), interval=False),
-        mean_cell(row("likelihood-gain")),
-        *([mean_cell(row("gap-to-truth"))] if with_truth else []),
-        number_cell(points),
-        number_cell(
-            root_mean_square([each.get("standard_error") or 0.0 for each in partitions]) if partitions else None
-        ),
-        number_cell(_seeds_error(main)),
-        *_weights_cells(found, label, partitions),
-        count_cell(main.n if main else 0),
-        _status_cell(found, label),
-    ]
+    typed = Cell("exact") if found.is_exact(label) else Cell("estimated", detail=methods, short="estimated")
+    seeds_error = None if main is None or main.ci_low is None else (main.ci_high - main.ci_low) / 2
+    draws = [each.get("draws", 0) for each in partitions]
+    shares = [each.row.get("scores", {}).get("ess-fraction") or 0.0 for each in own if each.row.get("log_partition")]
+    shapes = [each["pareto_k"] for each in partitions if each.get("pareto_k") is not None]
+    worst = number_cell(max(shapes, default=None))
+    return {
+        "model": Cell("", code=label),
+        "type": typed,
+        "log-likelihood ↑": _nats_cell(main, "not reportable" if partitions else "—"),
+        "bracket, lower end": _nats_cell(row("log-likelihood-lower"), interval=False),
+        "own base": _nats_cell(row("base-log-likelihood"), interval=False),
+        "gain over it": mean_cell(row("likelihood-gain")),
+        **({"KL to truth ↓": mean_cell(row("gap-to-truth"))} if "gap-to-truth" in found.rows else {}),
+        "± test points": number_cell(fmean([each.row["likelihood"]["points_error"] for each in own])),
+        "± log Z": number_cell(found.log_partition_error(label) if partitions else None),
+        "± seeds": number_cell(seeds_error and float(seeds_error / t_quantile(0.95, main.n - 1))),
+        "M": Cell(span(draws), max(draws, default=None)),
+        "ESS/M": number_cell(min(shares, default=None)),
+        "Pareto k̂": replace(worst, tone="bad") if worst.value is not None and worst.value >= 0.7 else worst,
+        "n": count_cell(main.n if main else 0),
+        "status": _status_cell(found, label),
+    }
 
 
-def _protocol(found: Likelihoods) -> list[str]:
-    """Return what the numbers depend on."""
-    facts = [row.row["likelihood"] for rows in found.by_label.values() for row in rows]
-    keys = dict.fromkeys(row.row.get("key") for rows in found.by_label.values() for row in rows)
-    notes = [f"Protocol: {key}." for key in keys if key]
-    notes += dict.fromkeys(remark for each in facts for remark in each.get("remarks") or ())
-    if facts[0].get("log_det"):
-        offset = number(facts[0]["log_det"])
-        notes.append(f"Values are of transformed rows; add {offset} nats for those of the rows in the file.")
-    return notes
-
-
-def difference_table(found: Likelihoods) -> Table | None:
+def _difference_table(found: Likelihoods) -> Table | None:
     """Return the paired differences; None where there are none."""
     lines = []
     for each in found.comparisons:
-        difference = each.difference
+        difference, error = each.difference, each.log_partition_error
         estimate = difference.estimate if difference else None
         ends = interval_text(estimate.mean, estimate.ci_low, estimate.ci_high) if estimate else ("—", "")
-        error, drowned = each.log_partition_error, each.drowned
+        uncertain = Cell(number(error), error)
+        if each.drowned:
+            uncertain = replace(uncertain, detail="more than the difference", tone="bad")
         lines.append(
-            [
-                Cell("", code=each.treatment),
-                Cell(OWN_BASE) if each.reference == OWN_BASE else Cell("", code=each.reference),
-                Cell(ends[0], estimate.mean if estimate else None, ends[1]),
-                number_cell(difference.point_error if difference else None),
-                number_cell(difference.seed_error if difference else None),
-                Cell(number(error), error, "more than the difference" * drowned, tone="bad" if drowned else "plain"),
-                count_cell(len(difference.seeds) if difference else 0),
-                Cell(each.reading, tone=READING_TONES.get(each.reading, "open")),
-            ]
+            {
+                "model": Cell("", code=each.treatment),
+                "minus": Cell(OWN_BASE) if each.reference == OWN_BASE else Cell("", code=each.reference),
+                "difference, nats": Cell(ends[0], estimate.mean if estimate else None, ends[1]),
+                "± test points": number_cell(difference.point_error if difference else None),
+                "± seeds": number_cell(difference.seed_error if difference else None),
+                "± log Z": uncertain,
+                "pairs": count_cell(len(difference.seeds) if difference else 0),
+                "reading": Cell(each.reading, tone=READING_TONES.get(each.reading, "open")),
+            }
         )
-    names = ["difference, nats", "± test points", "± seeds", "± log Z", "pairs"]
-    columns = [Column("model"), Column("minus"), *(Column(name, numeric=True) for name in names), Column("reading")]
     notes = [
         "Mean difference [95 % interval] over shared seeds and shared test rows, for new seeds and new rows. A difference smaller than the "
         "standard error of log Z is none."
     ]
-    return Table("Paired differences in log-likelihood", columns, lines, notes) if lines else None
+    return _table("Paired differences in log-likelihood", lines, notes)
 
 
 def published_table(found: Likelihoods) -> Table | None:
     """Return published numbers in the same protocol beside ours; None where there are none."""
-    stated = _published().get(str(found.section.scores["dataset"].iloc[0]).partition("@")[0])
+    published = tomllib.loads(Path(__file__).with_name("published.toml").read_text(encoding="utf-8"))
+    stated = published.get(str(found.section.scores["dataset"].iloc[0]).partition("@")[0])
     if stated is None:
         return None
     ours = found.rows.get("log-likelihood", {})
@@ -209,19 +186,24 @@ def published_table(found: Likelihoods) -> Table | None:
     for entry in stated["rows"]:
         row, value = ours.get(entry.get("ours", "")), entry.get("value")
         theirs = Cell("—") if value is None else Cell(f"{number(value)} ± {number(entry['error'], value)}", value)
-        lines.append([Cell(entry["model"]), theirs, Cell("", code=entry["ours"]) if row else Cell("—"), mean_cell(row)])
-    columns = [
-        Column("published model"),
-        Column("published", numeric=True),
-        Column("ours"),
-        Column("here", numeric=True),
-    ]
-    return Table("Published log-likelihoods beside ours", columns, lines, [stated["note"]])
+        name = Cell("", code=entry["ours"]) if row else Cell("—")
+        cells = {"published model": Cell(entry["model"]), "published": theirs, "ours": name, "here": mean_cell(row)}
+        lines.append(cells)
+    return _table("Published log-likelihoods beside ours", lines, [stated["note"]])
 
 
-@cache
-def _published() -> Mapping[str, Any]:
-    return tomllib.loads(Path(__file__).with_name("published.toml").read_text(encoding="utf-8"))
+def _table(
+    title: str,
+    lines: Sequence[Mapping[str, Cell]],
+    notes: Sequence[str],
+    legend: Sequence[str] = (),
+    terminal: Literal["never", "untitled"] = "never",
+) -> Table | None:
+    """Return lines of cells by heading as a table; None without a line."""
+    if not lines:
+        return None
+    columns = [Column(name, name not in _WORDS, "always" if name == "model" else "room") for name in lines[0]]
+    return Table(title, columns, [list(line.values()) for line in lines], notes, legend, terminal=terminal)
 
 
 def _nats(row: Any) -> tuple[str, str]:
@@ -237,26 +219,6 @@ def _nats_cell(row: Any, otherwise: str = "—", interval: bool = True) -> Cell:
     return Cell(text, row.mean, ends if interval else "")
 
 
-def _seeds_error(row: Any) -> float | None:
-    """Return the standard error of a mean over seeds, from its Student-t interval."""
-    if row is None or row.ci_low is None:
-        return None
-    return float((row.ci_high - row.ci_low) / 2 / t_quantile(0.95, row.n - 1))
-
-
-def _weights_cells(found: Likelihoods, label: str, partitions: Sequence[Mapping[str, Any]]) -> list[Cell]:
-    """Return M, the worst ESS/M and the worst k̂."""
-    if not partitions:
-        return [Cell("—"), Cell("—"), Cell("—")]
-    draws = [each.get("draws", 0) for each in partitions]
-    scores = [row.row.get("scores", {}) for row in found.by_label[label] if row.row.get("log_partition")]
-    shapes = [each["pareto_k"] for each in partitions if each.get("pareto_k") is not None]
-    worst = number_cell(max(shapes, default=None))
-    if worst.value is not None and worst.value >= 0.7:
-        worst = Cell(worst.text, worst.value, tone="bad")
-    return [Cell(span(draws), max(draws)), number_cell(min(each.get("ess-fraction") or 0.0 for each in scores)), worst]
-
-
 def _status_cell(found: Likelihoods, label: str) -> Cell:
     """Return what is wrong with the rows of a model; a log Z that may not be reported explains a missing value."""
     refused = [row for row in found.by_label[label] if (row.row.get("log_partition") or {}).get("reportable") is False]
@@ -264,5 +226,5 @@ def _status_cell(found: Likelihoods, label: str) -> Cell:
         return Cell(f"log Z not reportable: seed {', '.join(str(row.seed) for row in refused)}", tone="bad")
     summary = found.section.summary
     rows = records(summary[(summary["label"] == label) & summary["metric"].notna()])
-    said = dict.fromkeys(filter(None, map(said_apart, rows)))
+    said = dict.fromkeys(filter(None, map(tables.said_apart, rows)))
     return Cell("; ".join(said) or "done", tone="bad" if said else "plain")

@@ -5,7 +5,6 @@ Over shared seeds and shared test rows; a difference smaller than the standard e
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from statistics import fmean
@@ -22,10 +21,9 @@ from bench.stats import TwoLevelDifference, two_level_difference
 if TYPE_CHECKING:
     from bench.results.frame import Section
 
-__all__ = ["LikelihoodComparison", "Likelihoods", "root_mean_square"]
+__all__ = ["OWN_BASE", "LikelihoodComparison", "Likelihoods"]
 
 OWN_BASE = "its own base"
-_Points = dict[int, NDArray[np.float64]]
 
 
 @dataclass(frozen=True)
@@ -71,13 +69,11 @@ class Likelihoods:
 
     def __init__(self, section: Section) -> None:
         self.section = section
-        readouts = section.readouts[(section.readouts["status"] != "unfinished") & (section.readouts["stale"] == "")]
-        self.by_label: dict[str, list[Any]] = {}
-        for row in sorted(records(readouts), key=lambda row: row.seed):
-            if row.row.get("likelihood"):
-                self.by_label.setdefault(row.label, []).append(row)
-        order = [label for label in section.runs["label"].unique() if label in self.by_label]
-        self.by_label = {label: self.by_label[label] for label in order}
+        counts = (section.readouts["status"] != "unfinished") & (section.readouts["stale"] == "")
+        rows = [row for row in records(section.readouts[counts]) if row.row.get("likelihood")]
+        rows.sort(key=lambda row: row.seed)
+        by_label = {label: [row for row in rows if row.label == label] for label in section.runs["label"].unique()}
+        self.by_label = {label: own for label, own in by_label.items() if own}
         self.rows: dict[str, dict[str, Any]] = {}
         for row in records(counted(section.summary)):
             self.rows.setdefault(row.metric, {})[row.label] = row
@@ -92,42 +88,37 @@ class Likelihoods:
         return [each for each in stated if each]
 
     def log_partition_error(self, label: str) -> float:
-        """Return the root mean square over seeds of the standard errors of a model's log Z."""
-        return root_mean_square([each.get("standard_error") or 0.0 for each in self.partitions(label)])
+        """Return the root mean square over seeds of the standard errors of a model's log Z; 0 for none."""
+        errors = [(each.get("standard_error") or 0.0) ** 2 for each in self.partitions(label)]
+        return fmean(errors) ** 0.5 if errors else 0.0
 
     @cached_property
     def matched_flow(self) -> str | None:
         """The maximum-likelihood flow with the architecture of the GEBMs' bases; None where there is none."""
-        architecture = {
-            label: [run.architecture.get("flow") for run in runs] for label, runs in networks(self.section).items()
-        }
-        bases = {
-            flow for label in self.by_label if not self.is_exact(label) for flow in architecture.get(label, ())
-        } - {None}
-        return next(
-            (
-                label
-                for label in self.by_label
-                if self.is_exact(label) and bases.intersection(architecture.get(label, ()))
-            ),
-            None,
-        )
+        every = networks(self.section).items()
+        flows = {label: {run.architecture.get("flow") for run in runs} - {None} for label, runs in every}
+        exact = {label: self.is_exact(label) for label in self.by_label}
+        bases = {flow for label in exact if not exact[label] for flow in flows.get(label, ())}
+        return next((label for label in exact if exact[label] and bases & flows.get(label, set())), None)
 
     @cached_property
     def comparisons(self) -> list[LikelihoodComparison]:
         """Every GEBM with its own base where that is no model of the section, and every model with the flow that GEBMs stand on."""
-        reference, found = self.matched_flow, []
+        flow, found = self.matched_flow, []
         for label in self.by_label:
+            references = []
+            if not self.is_exact(label) and (flow is None or not self._stands_on(label, flow)):
+                references.append((OWN_BASE, self._points(label, "base")))
+            if flow is not None and label != flow:
+                references.append((flow, self._points(flow, "points")))
             error, points = self.log_partition_error(label), self._points(label, "points")
-            if not self.is_exact(label) and (reference is None or not self._stands_on(label, reference)):
-                difference = _difference(points, self._points(label, "base"))
-                found.append(LikelihoodComparison(label, OWN_BASE, difference, error))
-            if reference is not None and label != reference:
-                difference = _difference(points, self._points(reference, "points"))
+            for reference, others in references:
+                lengths = {len(values) for values in (*points.values(), *others.values())}
+                difference = two_level_difference(points, others) if len(lengths) < 2 else None
                 found.append(LikelihoodComparison(label, reference, difference, error))
         return found
 
-    def _points(self, label: str, name: str) -> _Points:
+    def _points(self, label: str, name: str) -> dict[int, NDArray[np.float64]]:
         """Return the log-densities of the test rows by seed, left out where they are unusable."""
         found = {}
         for row in self.by_label[label]:
@@ -150,17 +141,6 @@ class Likelihoods:
         return bool(shared) and all(np.array_equal(bases[seed], flows[seed]) for seed in shared)
 
 
-def root_mean_square(values: Sequence[float]) -> float:
-    """Return 0 for none."""
-    return fmean([value**2 for value in values]) ** 0.5 if values else 0.0
-
-
 def _partition(row: Any) -> dict[str, Any] | None:
     stated: dict[str, Any] | None = row.row.get("log_partition")
     return stated if stated and stated.get("estimate") is not None else None
-
-
-def _difference(first: _Points, second: _Points) -> TwoLevelDifference | None:
-    if len({len(points) for points in (*first.values(), *second.values())}) > 1:
-        return None
-    return two_level_difference(first, second)

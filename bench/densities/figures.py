@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from matplotlib.figure import Figure as Drawn
+from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from bench.report.blocks import Figure
+from bench.report.figures import figure_of, legend_above, plain_axes
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure as Drawn
-
     from bench.densities.comparisons import Likelihoods
 
-__all__ = ["corner_figure", "draw_corner", "draw_likelihoods", "likelihood_figure"]
+__all__ = ["corner_figure", "likelihood_figure"]
 
 _EXACT, _ESTIMATED, _DATA = "#0072B2", "#D55E00", "#666666"
 _FEATURES, _POINTS, _DATA_POINTS = 4, 1500, 400
@@ -26,23 +25,18 @@ _FEATURES, _POINTS, _DATA_POINTS = 4, 1500, 400
 def likelihood_figure(found: Likelihoods) -> Figure:
     """Return the log-likelihood of every model with its interval over seeds, of a GEBM the bracket too."""
     text = f"Log-likelihood of every model on {found.section.dataset}"
-    return Figure("Held-out log-likelihood", "likelihood", text, lambda: draw_likelihoods(found))
+    return Figure("Held-out log-likelihood", "likelihood", text, lambda: _likelihoods(found))
 
 
 def corner_figure(found: Likelihoods) -> Figure:
     """Return samples of the flow that GEBMs stand on, and of a GEBM on it, against data."""
+    title = "Samples against data, feature by feature, first seed"
     text = f"Samples of two models against data on {found.section.dataset}, feature by feature"
-    return Figure(
-        "Samples against data, feature by feature, first seed", "corner", text, lambda: draw_corner(found), raster=True
-    )
+    return Figure(title, "corner", text, lambda: _corner(found), raster=True)
 
 
-def draw_likelihoods(found: Likelihoods) -> Drawn | None:
+def _likelihoods(found: Likelihoods) -> Drawn | None:
     """Draw a line per model, the best on top; None without a likelihood."""
-    from matplotlib.lines import Line2D
-
-    from bench.report.figures import figure_of, legend_above, plain_axes
-
     lower = found.rows.get("log-likelihood-lower", {})
     ranked = sorted(found.rows.get("log-likelihood", {}).values(), key=lambda row: row.mean)
     if not ranked:
@@ -69,15 +63,11 @@ def draw_likelihoods(found: Likelihoods) -> Drawn | None:
     return figure
 
 
-def draw_corner(found: Likelihoods) -> Drawn | None:
+def _corner(found: Likelihoods) -> Drawn | None:
     """Draw the first features of held-out rows against samples of the first seed: the flow below the diagonal, the GEBM above.
 
     None without both.
     """
-    from matplotlib.lines import Line2D
-
-    from bench.report.figures import figure_of, legend_above
-
     flow, gebm = found.matched_flow, _best_gebm(found)
     if flow is None or gebm is None:
         return None
@@ -89,16 +79,21 @@ def draw_corner(found: Likelihoods) -> Drawn | None:
     features = below.row["likelihood"]["features"][: min(_FEATURES, data.shape[1])]
     figure = figure_of(7.6, 7.6)
     panels = figure.subplots(len(features), len(features), squeeze=False)
-    limits = [_limits(data[:, column]) for column in range(len(features))]
+    low, high = np.quantile(data[:, : len(features)], [0.005, 0.995], axis=0)  # where nearly all of the data are
+    room = np.where(high > low, 0.1 * (high - low), 1.0)
+    low, high = low - room, high + room
     for (line, column), panel in np.ndenumerate(panels):
+        panel.set_xlim(low[column], high[column])
         if line == column:
-            _histograms(panel, (data[:, line], drawn[:, line], reweighted[:, line]), limits[line])
+            edges = np.linspace(low[line], high[line], 31)
+            for points, ink in ((data, _DATA), (drawn, _EXACT), (reweighted, _ESTIMATED)):
+                heights, _ = np.histogram(points[:, line], edges)
+                panel.stairs(heights / len(points), edges, color=ink, linewidth=1.2)
         else:
             samples, colour = (drawn, _EXACT) if line > column else (reweighted, _ESTIMATED)
             for points, ink, size in ((samples, colour, 2), (data[:_DATA_POINTS], _DATA, 4)):
                 panel.scatter(points[:, column], points[:, line], s=size, color=ink, alpha=0.45, linewidths=0)
-            panel.set_xlim(limits[column])
-            panel.set_ylim(limits[line])
+            panel.set_ylim(low[line], high[line])
         panel.set_xticks([])
         panel.set_yticks([])
         panel.spines[:].set_color("#999999")
@@ -127,18 +122,3 @@ def _rows(path: Path | None) -> NDArray[np.float64] | None:
     except (OSError, ValueError, EOFError):
         return None
     return rows.astype(np.float64) if rows.ndim == 2 and len(rows) else None
-
-
-def _limits(values: NDArray[np.float64]) -> tuple[float, float]:
-    """Return where nearly all of the data are, with some room."""
-    low, high = np.quantile(values, [0.005, 0.995])
-    room = 0.1 * (high - low) or 1.0
-    return float(low - room), float(high + room)
-
-
-def _histograms(panel: Axes, columns: Sequence[NDArray[np.float64]], limits: tuple[float, float]) -> None:
-    edges = np.linspace(*limits, 31)
-    for values, colour in zip(columns, (_DATA, _EXACT, _ESTIMATED), strict=True):
-        heights, _ = np.histogram(values, edges)
-        panel.stairs(heights / max(len(values), 1), edges, color=colour, linewidth=1.2)
-    panel.set_xlim(limits)

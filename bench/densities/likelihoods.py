@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 
 from bench.core.model import LatentChains, LogProb, Samples, tensors
-from bench.core.readout import Context, Result, result_row
+from bench.core.readout import Context, Result, log_partition_facts, result_row
 from bench.data import Dataset
-from bench.data.known_density import KnownDensity, known_density
+from bench.data.known_density import known_density
 from bench.densities.suite import LikelihoodReadout
 from gebm.diagnostics import usable_log_weights
 from gebm.partition import (
@@ -40,39 +40,38 @@ RESAMPLED_FROM = 20
 
 
 def read_likelihood(readout: LikelihoodReadout, context: Context) -> Result:
-    """One row: the mean test log-likelihood and all that it depends on; the log-density of every test row; samples for the eye.
+    """Read out one row: the mean test log-likelihood and all that it depends on; the log-density of every test row; samples for the eye.
 
     Raises:
         TypeError: for a model without a density.
     """
     context.progress({"phase": "likelihood"})
-    start, model = time.monotonic(), context.model
+    start, model, dataset = time.monotonic(), context.model, context.dataset
     if not isinstance(model, LogProb):
         raise TypeError(f"{model.spec.model} has no density that could be evaluated")
-    rows = tensors(context.dataset, "test", model.device)
-    base = batched(model.log_prob, rows)
+    rows = tensors(dataset, "test", model.device)
+    points = base = batched(model.log_prob, rows)
+    scores, partition = {"log-likelihood": float(points.mean())}, None
+    held: dict[str, Tensor] = {}
     if isinstance(model, LatentChains):
         scores, partition, points = estimated(context, readout, base, rows)
-        held = {"points": points, "base": base}
-    else:
-        points, partition, held = base, None, {"points": base}
-        scores = {"log-likelihood": float(points.mean())}
-    if (truth := known_truth(context.dataset)) is not None and "log-likelihood" in scores:
-        known = float(truth.log_prob(rows.double().cpu().numpy()).mean())
-        scores["gap-to-truth"] = known - scores["log-likelihood"]
+        held = {"base": base}
+    if dataset.table and dataset.table.truth and "log-likelihood" in scores:
+        known = known_density(dataset.table.truth).log_prob(rows.double().cpu().numpy()).mean()
+        scores["gap-to-truth"] = float(known) - scores["log-likelihood"]
     scored = time.monotonic()
-    held |= samples(context, readout.shown_samples) | {"data": rows[: readout.shown_samples]}
+    held |= {"points": points, "data": rows[: readout.shown_samples]} | samples(context, readout.shown_samples)
     row = result_row(
         0,
         scores,
-        f"test split, n={len(rows)}; {context.dataset.protocol}",
+        f"test split, n={len(rows)}; {dataset.protocol}",
         log_partition=partition,
         likelihood={
             "exact": partition is None,
             "rows": len(rows),
             "points_error": standard_error(points),
             "gain_points_error": 0.0 if partition is None else standard_error(points - base),
-            **about_the_data(context.dataset),
+            **about_the_data(dataset),
         },
     )
     values = {"sampler": "likelihood", "beta": 1.0, "step_size": None, "rows": [row]}
@@ -81,62 +80,46 @@ def read_likelihood(readout: LikelihoodReadout, context: Context) -> Result:
 
 
 def about_the_data(dataset: Dataset) -> dict[str, Any]:
-    """What must stand beside every likelihood on these data."""
+    """Return what must stand beside every likelihood on these data."""
     table = dataset.table
     if table is None:
         return {"log_det": 0.0, "features": [f"x{i}" for i in range(dataset.shape[0])], "remarks": []}
     remarks = [f"Data: {dataset.provenance}."]
     if total := table.duplicates.total:
-        shared = table.duplicates.in_train.get("test", 0)
-        remarks.append(
-            f"{total} rows equal an earlier one; {shared} of {len(dataset.splits['test'])} test rows equal a training row."
-        )
+        shared = f"{table.duplicates.in_train.get('test', 0)} of {len(dataset.splits['test'])} test rows"
+        remarks.append(f"{total} rows equal an earlier one; {shared} equal a training row.")
     return {"log_det": table.log_det, "features": list(table.features), "remarks": remarks}
-
-
-def known_truth(dataset: Dataset) -> KnownDensity | None:
-    """The law that the data were drawn from, where it is known."""
-    return known_density(dataset.table.truth) if dataset.table and dataset.table.truth else None
 
 
 def estimated(
     context: Context, readout: LikelihoodReadout, base: Tensor, rows: Tensor
 ) -> tuple[dict[str, float], dict[str, Any], Tensor]:
-    """Scores, facts about log Z, and log q of each row; without a usable log Z there is no likelihood among the scores."""
+    """Return scores, facts about log Z, and log q of each row; without a usable log Z there is no likelihood among the scores."""
     model: Any = context.model
     energy = batched(model.gebm.energy, rows)
     found = log_partition(context, readout.partition_samples)
     bracket = likelihood_bracket(base, energy, found)
-    scores = {"base-log-likelihood": bracket.base, "ess-fraction": found.effective_fraction}
-    if found.reportable:
-        scores |= {
-            "log-likelihood": bracket.upper,
-            "log-likelihood-lower": bracket.lower,
-            "likelihood-gain": bracket.gain[1],
-        }
-    facts = {
-        "estimate": found.estimate,
-        "standard_error": found.standard_error,
+    facts = log_partition_facts(found) | {
         "method": found.method,
         "draws": found.draws,
-        "pareto_k": found.pareto_k if found.pareto_k is None or math.isfinite(found.pareto_k) else None,
         "known": getattr(model, "known_log_partition", None),
         "bracket": [bracket.lower, bracket.upper] if found.reportable else None,
-        "reportable": found.reportable,
-        "warnings": list(found.warnings),
     }
+    scores = {"base-log-likelihood": bracket.base, "ess-fraction": found.effective_fraction}
+    if found.reportable:
+        scores |= {"log-likelihood": bracket.upper, "log-likelihood-lower": bracket.lower}
+        scores["likelihood-gain"] = bracket.gain[1]
     return scores, facts, base - energy - found.estimate
 
 
 def log_partition(context: Context, draws: int) -> LogPartition:
-    """log Ẑ by importance sampling; where its weights have too heavy a tail, by annealing with about four times the evaluations."""
+    """Return log Ẑ by importance sampling; where its weights have too heavy a tail, by annealing with about four times the evaluations."""
     model: Any = context.model
-    potential = model.gebm.potential()
-    first = importance_sampling(potential, draws, model.streams.generator("log-partition", model.device))
+    potential, sampler = model.gebm.potential(), MALA(LATENT_STEP)
+    first = importance_sampling(potential, draws, model.random_stream("log-partition"))
     if first.reportable:
         return first
-    generator = model.streams.generator("annealing", model.device)
-    sampler = MALA(LATENT_STEP)
+    generator = model.random_stream("annealing")
     schedule = adaptive_schedule(potential, sampler, PILOT, generator)
     chains = max(4 * draws // len(schedule.fractions), 64)
     second = annealed_importance_sampling(potential, sampler, schedule, chains, generator)
@@ -145,11 +128,10 @@ def log_partition(context: Context, draws: int) -> LogPartition:
 
 @torch.no_grad()
 def samples(context: Context, wanted: int) -> dict[str, Tensor]:
-    """Draws of the model, if it can be sampled; of a GEBM by latent MCMC at β = 1: resampled from many prior draws, then moved by MALA, so
+    """Return draws of the model, if it can be sampled; of a GEBM by latent MCMC at β = 1: resampled prior draws, moved by MALA, so
     that equal ones part.
     """
-    model = context.model
-    generator = model.streams.generator("shown-samples", model.device)
+    model, generator = context.model, context.model.random_stream("shown-samples")
     if not isinstance(model, LatentChains):
         return {"samples": model.sample(wanted, generator)} if isinstance(model, Samples) else {}
     gebm = model.gebm
@@ -164,10 +146,10 @@ def samples(context: Context, wanted: int) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def batched(function: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:
-    """The values of a function at rows, in double precision."""
+    """Return the values of a function at rows, in double precision."""
     return torch.cat([function(part).double() for part in torch.split(rows, ROWS_AT_ONCE)])
 
 
 def standard_error(values: Tensor) -> float:
-    """Of the mean of independent values."""
+    """Return that of the mean of independent values."""
     return float(values.std()) / math.sqrt(len(values))

@@ -17,6 +17,7 @@ from baselines.densities import Density, gaussian_mixture, kernel_density
 from baselines.flows import Flow, FlowSettings, MaximumLikelihood, MaximumLikelihoodSettings, build_flow
 from bench.components.settings import make, settings_of
 from bench.core.model import Model, load_objective, seeded, tensors
+from bench.core.phases import alternating_training, energy_refit, minibatches
 from bench.core.seeds import Streams
 from bench.core.session import Session
 from bench.core.spec import RunSpec
@@ -24,41 +25,24 @@ from bench.data import Dataset
 from gebm.components import component
 from gebm.model import GEBM
 from gebm.networks.flow_critic import FlowCritic
-from gebm.refit import EnergyRefit
-from gebm.settings import RefitSettings, TrainingSettings
-from gebm.stream import DataStream
-from gebm.training import AlternatingTraining
 
 __all__ = ["CriticGEBM", "EstimatedDensity", "FlowGEBM", "FlowModel"]
 
 
-@component(
-    "models",
-    "gmm",
-    "mixture of full-covariance Gaussians, their number by validation",
-    density="mixture",
-    fits=("tabular",),
-)
+@component("models", "gmm", "mixture of Gaussians, their number by validation", density="mixture", fits=("tabular",))
 @component("models", "kde", "Gaussian kernels, bandwidth by validation", density="kernel", fits=("tabular",))
 class EstimatedDensity(Model):
     """A kernel density or a mixture of Gaussians, chosen by validation rows: what no learned flow should lose to."""
 
-    fitted: Density | None = None
+    density: Density
 
     def fit(self, session: Session) -> None:
         train, validation = (tensors(self.dataset, split, self.device) for split in ("train", "validation"))
         session.progress({"phase": self.spec.config["density"]})
         if self.spec.config["density"] == "kernel":
-            self.fitted = kernel_density(train, validation)
+            self.density = kernel_density(train, validation)
         else:
-            self.fitted = gaussian_mixture(train, validation, self.streams.generator("training"))
-
-    @property
-    def density(self) -> Density:
-        """The fitted density."""
-        if self.fitted is None:
-            raise RuntimeError("this density is not fitted yet")
-        return self.fitted
+            self.density = gaussian_mixture(train, validation, self.streams.generator("training"))
 
     def log_prob(self, rows: Tensor) -> Tensor:
         return self.density.log_prob(rows)
@@ -73,28 +57,14 @@ class EstimatedDensity(Model):
         return self.density.state()
 
     def load(self, state: Mapping[str, Tensor]) -> None:
-        self.fitted = Density.from_state(state)
+        self.density = Density.from_state(state)
 
 
-@component(
-    "models",
-    "flow-nsf-ar",
-    "rational-quadratic neural spline flow, autoregressive by maximum likelihood",
-    flow="nsf-ar",
-    fits=("tabular",),
-)
-@component(
-    "models",
-    "flow-nsf",
-    "rational-quadratic neural spline flow, coupling by maximum likelihood",
-    flow="nsf",
-    fits=("tabular",),
-)
+@component("models", "flow-nsf-ar", "autoregressive neural spline flow", flow="nsf-ar", fits=("tabular",))
+@component("models", "flow-nsf", "neural spline flow of couplings", flow="nsf", fits=("tabular",))
 @component("models", "flow-maf", "masked autoregressive flow by maximum likelihood", flow="maf", fits=("tabular",))
 @component("models", "flow-realnvp", "RealNVP by maximum likelihood", flow="realnvp", fits=("tabular",))
-@component(
-    "models", "flow-gaussian", "full-covariance Gaussian by maximum likelihood", flow="gaussian", fits=("tabular",)
-)
+@component("models", "flow-gaussian", "Gaussian by maximum likelihood", flow="gaussian", fits=("tabular",))
 class FlowModel(Model):
     """A flow trained by maximum likelihood. Settings: `flow`, `likelihood`."""
 
@@ -103,7 +73,7 @@ class FlowModel(Model):
         self.flow = self.build(spec.config["flow"])
 
     def build(self, network: Mapping[str, Any]) -> Flow:
-        """An untrained flow, its weights from the stream that all flows share."""
+        """Return an untrained flow, its weights from the stream that all flows share."""
         with seeded(self.streams.seed("generator-init")):
             return build_flow(settings_of(FlowSettings, network), self.dataset.shape[0]).to(self.device)
 
@@ -126,18 +96,13 @@ class FlowModel(Model):
         settings = settings_of(MaximumLikelihoodSettings, self.spec.config["likelihood"])
         training = MaximumLikelihood(
             flow,
-            self.data_stream("data-order", settings.batch_size),
+            minibatches(self, "data-order", settings.batch_size),
             tensors(self.dataset, "validation", self.device),
-            self.streams.generator("likelihood", self.device),
+            self.random_stream("likelihood"),
             settings,
         )
         session.drive(phase, training)
         return training.finish()
-
-    def data_stream(self, stream: str, batch_size: int) -> DataStream:
-        """Minibatches of the training rows."""
-        rows = tensors(self.dataset, "train", self.device)
-        return DataStream(rows, batch_size, self.streams.generator(stream, self.device))
 
     def log_prob(self, rows: Tensor) -> Tensor:
         return self.flow.log_prob(rows)
@@ -149,7 +114,7 @@ class FlowModel(Model):
 @component(
     "models",
     "gebm-frozen-dv",
-    "likewise, energy by Donsker–Varadhan",
+    "gebm-frozen-kale with the Donsker–Varadhan objective",
     flow="realnvp",
     objective="donsker-varadhan",
     joint=False,
@@ -169,7 +134,7 @@ class FlowModel(Model):
 @component(
     "models",
     "gebm-flow-cd",
-    "likewise by contrastive divergence",
+    "gebm-flow-kale with contrastive divergence",
     flow="realnvp",
     objective="contrastive-divergence",
     joint=True,
@@ -179,7 +144,7 @@ class FlowModel(Model):
 @component(
     "models",
     "gebm-flow-dv",
-    "likewise by the Donsker–Varadhan objective",
+    "gebm-flow-kale with the Donsker–Varadhan objective",
     flow="realnvp",
     objective="donsker-varadhan",
     joint=True,
@@ -221,27 +186,11 @@ class FlowGEBM(FlowModel):
         objective = load_objective(config, self.device)
         if "training" in config:
             self.flow.requires_grad_(True)
-            settings = settings_of(TrainingSettings, config["training"])
-            alternating = AlternatingTraining(
-                self.flow,
-                self.energy,
-                objective,
-                self.data_stream("data-order", settings.batch_size),
-                self.streams.generator("training", self.device),
-                settings,
-            )
-            session.drive("training", alternating)
-            self.flow = alternating.finish()  # type: ignore[assignment]
-        refit_settings = settings_of(RefitSettings, config["refit"])
-        refit = EnergyRefit(
-            self.flow,
-            self.energy,
-            objective,
-            self.data_stream("refit-order", refit_settings.batch_size),
-            tensors(self.dataset, "validation", self.device),
-            self.streams.generator("refit", self.device),
-            refit_settings,
-        )
+            training = alternating_training(self, self.flow, self.energy, objective)
+            session.drive("training", training)
+            self.flow = training.finish()  # type: ignore[assignment]
+        held_out = tensors(self.dataset, "validation", self.device)
+        refit = energy_refit(self, self.flow, self.energy, objective, held_out)
         session.drive("refit", refit)
         refit.finish()
         self.freeze()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -14,11 +14,11 @@ from bench.components import registry
 from bench.components.settings import make
 from bench.core.fields import Count, Frozen
 from bench.core.spec import Readout
-from bench.core.suite import Profile, Suite, SuiteError
+from bench.core.suite import Component, Profile, Suite, SuiteError
 from bench.data import Dataset
 from gebm.settings import RefitSettings, TrainingSettings
 
-__all__ = ["PROFILE", "DensityProfile", "LikelihoodReadout", "readouts", "resolve"]
+__all__ = ["PROFILE", "LikelihoodReadout", "readouts", "resolve"]
 
 ENERGY = "energy-mlp"
 
@@ -52,11 +52,8 @@ class DensityProfile(Profile):
             self.on(dataset)
         return self
 
-    def check(self) -> None:
-        try:
-            make("networks", ENERGY, self.energy)
-        except ValueError as error:
-            raise ValueError(f"energy: {error}") from error
+    def components(self) -> Iterator[Component]:
+        yield Component("energy.family", "networks", ENERGY, self.energy)
 
     def on(self, dataset: str) -> DensityProfile:
         """The profile as it is for a dataset."""
@@ -70,7 +67,7 @@ PROFILE = DensityProfile
 
 
 def merged(settings: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings with changes, table by table."""
+    """Return settings with changes, table by table."""
     both = dict(settings)
     for key, value in changes.items():
         old = both.get(key)
@@ -82,12 +79,10 @@ class LikelihoodReadout(Readout):
     """The log-likelihood of held-out rows, exact or with an estimated log-partition, and samples for the eye."""
 
     reader: ClassVar[str] = "bench.densities.likelihoods:read_likelihood"
+    methods: ClassVar[tuple[str, ...]] = ("log_prob", "sample", "gebm")
     kind: Literal["density"] = "density"
     partition_samples: Count
     shown_samples: Count
-
-    def roots(self, model: str) -> list[str]:
-        return [self.reader, *(f"{model}.{method}" for method in ("log_prob", "sample", "gebm"))]
 
 
 def resolve(suite: Suite[DensityProfile], profile_name: str, dataset: Dataset, entry: registry.Entry) -> dict[str, Any]:

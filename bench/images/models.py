@@ -11,8 +11,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from bench.components.settings import make, settings_of
+from bench.components.settings import make
 from bench.core.model import Model, load_objective, seeded, tensors
+from bench.core.phases import alternating_training, energy_refit
 from bench.core.seeds import Streams
 from bench.core.session import Session
 from bench.core.spec import RunSpec
@@ -22,8 +23,6 @@ from gebm.base import Base, GaussianPrior
 from gebm.components import component
 from gebm.model import GEBM
 from gebm.refit import EnergyRefit
-from gebm.settings import RefitSettings, TrainingSettings
-from gebm.stream import DataStream
 from gebm.training import AlternatingTraining
 
 __all__ = ["AT_ONCE", "HeldOutData", "LatentModel", "prepared"]
@@ -40,43 +39,17 @@ AT_ONCE = 2000  # images that a network makes or sees together
     training={"penalty": 10.0, "penalty_norm": 1.0, "penalty_points": "interpolates"},
 )
 @component(
-    "models",
-    "gan-ns",
-    "GAN with the non-saturating loss, the GEBM's own networks",
-    objective="non-saturating",
-    has_energy=False,
+    "models", "gan-ns", "non-saturating GAN, the GEBM's own networks", objective="non-saturating", has_energy=False
+)
+@component("models", "gan-hinge", "hinge GAN, the GEBM's own networks", objective="hinge", has_energy=False)
+@component(
+    "models", "gebm-cd", "the GEBM by contrastive divergence", objective="contrastive-divergence", has_energy=True
 )
 @component(
-    "models", "gan-hinge", "GAN with the hinge loss, the GEBM's own networks", objective="hinge", has_energy=False
+    "models", "gebm-dv-ma", "gebm-dv, moving average of Z", objective="moving-average-donsker-varadhan", has_energy=True
 )
-@component(
-    "models",
-    "gebm-cd",
-    "GEBM by contrastive divergence on an implicit base, 10 steps of ULA per energy step",
-    objective="contrastive-divergence",
-    has_energy=True,
-)
-@component(
-    "models",
-    "gebm-dv-ma",
-    "likewise, with a moving average of Z in the gradient",
-    objective="moving-average-donsker-varadhan",
-    has_energy=True,
-)
-@component(
-    "models",
-    "gebm-dv",
-    "GEBM by the Donsker–Varadhan objective on an implicit base",
-    objective="donsker-varadhan",
-    has_energy=True,
-)
-@component(
-    "models",
-    "gebm",
-    "GEBM by KALE on an implicit base; energy refitted on the frozen base",
-    objective="kale",
-    has_energy=True,
-)
+@component("models", "gebm-dv", "the GEBM by Donsker–Varadhan", objective="donsker-varadhan", has_energy=True)
+@component("models", "gebm", "GEBM on an implicit base by KALE, energy refitted", objective="kale", has_energy=True)
 class LatentModel(Model):
     """A base and an energy (or discriminator) trained in alternation; a GEBM's energy is then refitted on the frozen base.
 
@@ -101,11 +74,7 @@ class LatentModel(Model):
 
     @property
     def gebm(self) -> GEBM:
-        """Base and energy together.
-
-        Raises:
-            AttributeError: if the second network is a discriminator rather than an energy.
-        """
+        """Base and energy together; an AttributeError, so that there is no such capability, where it is a discriminator instead."""
         if not self.spec.config["has_energy"]:
             raise AttributeError(f"{self.spec.model} has a discriminator and no energy")
         return GEBM(self.base, self.energy)
@@ -125,30 +94,14 @@ class LatentModel(Model):
         return int(self.spec.config["training"]["base_steps"]) + (int(refit["steps"]) if refit else 0)
 
     def fit(self, session: Session) -> None:
-        config = self.spec.config
+        config, dequantise = self.spec.config, self.codec.dequantise
         objective = load_objective(config, self.device)
-        settings = settings_of(TrainingSettings, config["training"])
-        training = self.phase = AlternatingTraining(
-            self.base,
-            self.energy,
-            objective,
-            self.data_stream("data-order", settings.batch_size),
-            self.streams.generator("training", self.device),
-            settings,
-        )
+        training = self.phase = alternating_training(self, self.base, self.energy, objective, dequantise)
         session.drive("training", training)
         self.base = training.finish()
         if config["refit"]:
-            refit_settings = settings_of(RefitSettings, config["refit"])
-            refit = self.phase = EnergyRefit(
-                self.base,
-                self.energy,
-                objective,
-                self.data_stream("refit-order", refit_settings.batch_size),
-                prepared(self, "validation"),
-                self.streams.generator("refit", self.device),
-                refit_settings,
-            )
+            held_out = prepared(self, "validation")
+            refit = self.phase = energy_refit(self, self.base, self.energy, objective, held_out, dequantise)
             session.drive("refit", refit)
             refit.finish()
         self.freeze()
@@ -161,15 +114,8 @@ class LatentModel(Model):
         self.freeze()
         return self.phase is not None
 
-    def data_stream(self, stream: str, batch_size: int) -> DataStream:
-        """Prepared minibatches of the training split, on the device."""
-        pixels = tensors(self.dataset, "train", self.device)
-        return DataStream(pixels, batch_size, self.streams.generator(stream, self.device), self.codec.dequantise)
 
-
-@component(
-    "models", "data", "held-out real data in a model's place: the floor of every score", has_energy=False, one_seed=True
-)
+@component("models", "data", "held-out real data: the floor of every score", has_energy=False, one_seed=True)
 class HeldOutData(Model):
     """Real data that are not the reference, in a model's place: nothing is trained, and their scores are the floor of everybody's."""
 
@@ -180,12 +126,12 @@ class HeldOutData(Model):
         return {}
 
     def real(self, reference: str) -> Tensor:
-        """Held-out pixels: the test split, or where that is the reference the validation split."""
+        """Return held-out pixels: of the test split, or where that is the reference of the validation split."""
         return tensors(self.dataset, "validation" if reference == "test" else "test", self.device)
 
 
 def prepared(model: Model, split: str) -> Tensor:
-    """A whole split as the networks see it, with the same noise for every model."""
+    """Return a whole split as the networks see it, with the same noise for every model."""
     codec = PixelCodec(model.dataset.levels)
     pixels = tensors(model.dataset, split, model.device)
-    return codec.dequantise(pixels, model.streams.generator(f"{split}-noise", model.device))
+    return codec.dequantise(pixels, model.random_stream(f"{split}-noise"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -12,26 +13,13 @@ from bench.components import registry
 from bench.components.settings import make
 from bench.core.fields import Beta, Distinct, Frozen, Lengths, Positive, Rate
 from bench.core.spec import Readout
-from bench.core.suite import Profile, Suite, SuiteError
+from bench.core.suite import Component, Profile, Suite, SuiteError
 from bench.data import Dataset
 from bench.data.inception import INCEPTION, INCEPTION_FILES
 from bench.metrics import DEFAULT_METRICS, extractor_entry
-from gebm.components import ComponentKind
 from gebm.settings import RefitSettings, TrainingSettings
 
-__all__ = [
-    "PROFILE",
-    "BaseReadout",
-    "Chain",
-    "ChainReadout",
-    "Evaluation",
-    "GainReadout",
-    "ImagesProfile",
-    "ImagesReadout",
-    "ScoredReadout",
-    "readouts",
-    "resolve",
-]
+__all__ = ["PROFILE", "BaseReadout", "Chain", "ChainReadout", "GainReadout", "ScoredReadout", "readouts", "resolve"]
 
 
 class Chain(Frozen):
@@ -88,91 +76,61 @@ class ImagesProfile(Profile):
             raise ValueError("family: required key is missing")
         return network
 
-    def components(self) -> list[tuple[str, ComponentKind, str]]:
-        asked = self.evaluation
-        found: list[tuple[str, ComponentKind, str]] = [("network.family", "networks", str(self.network.get("family")))]
-        found += [("evaluation.metrics", "metrics", name) for name in asked.metrics]
-        found += [(f"evaluation.chains.{i}.sampler", "samplers", chain.sampler) for i, chain in enumerate(asked.chains)]
+    def components(self) -> Iterator[Component]:
+        asked, network = self.evaluation, dict(self.network)
+        yield Component("network.family", "networks", str(network.pop("family")), network)
+        yield from (Component("evaluation.metrics", "metrics", name) for name in asked.metrics)
+        for i, chain in enumerate(asked.chains):
+            settings = {"step_size": chain.step_size} | chain.settings
+            yield Component(f"evaluation.chains.{i}.sampler", "samplers", chain.sampler, settings)
         if asked.extractor != "auto":
-            found.append(("evaluation.extractor", "extractors", asked.extractor))
-        return found
-
-    def check(self) -> None:
-        try:
-            build_family(self.network)
-        except ValueError as error:
-            raise ValueError(f"network: {error}") from error
-        for i, chain in enumerate(self.evaluation.chains):
-            try:
-                make("samplers", chain.sampler, {"step_size": chain.step_size} | chain.settings)
-            except ValueError as error:
-                raise ValueError(f"evaluation.chains.{i}: {error}") from error
+            yield Component("evaluation.extractor", "extractors", asked.extractor)
 
 
 PROFILE = ImagesProfile
 
 
-def build_family(network: dict[str, Any]) -> Any:
-    """The family of networks that a `network` table describes."""
-    return make("networks", network["family"], {k: v for k, v in network.items() if k != "family"})
-
-
-class ImagesReadout(Readout):
-    """What all readouts of images share: how many, compared with what, in whose features."""
+class ScoredReadout(Readout):
+    """Images scored by registered metrics: how many, compared with what, in whose features."""
 
     extractor: str
     samples: Positive
     reference: Literal["train", "test"]
-
-
-class ScoredReadout(ImagesReadout):
-    """Images scored by registered metrics."""
-
     metrics: tuple[str, ...] = DEFAULT_METRICS
 
-    def scoring_roots(self) -> list[str]:
-        """The code that makes features and scores of images."""
-        return [
-            extractor_entry(self.extractor).target,
-            *(registry.get("metrics", each).target for each in self.metrics),
-        ]
+    def roots(self, model: str) -> list[str]:
+        metrics = (registry.get("metrics", each).target for each in self.metrics)
+        return [*super().roots(model), extractor_entry(self.extractor).target, *metrics]
 
 
 class BaseReadout(ScoredReadout):
     """Samples without a chain, scored."""
 
     reader: ClassVar[str] = "bench.images.evaluation:read_base"
+    methods: ClassVar[tuple[str, ...]] = ("sample",)
     kind: Literal["base"] = "base"
-
-    def roots(self, model: str) -> list[str]:
-        return [self.reader, f"{model}.sample", *self.scoring_roots()]
 
 
 class ChainReadout(ScoredReadout):
     """A latent chain's images, scored at several lengths."""
 
     reader: ClassVar[str] = "bench.images.evaluation:read_chain"
+    methods: ClassVar[tuple[str, ...]] = ("gebm",)
+    slow: ClassVar[bool] = True
     kind: Literal["chain"] = "chain"
     chain: Chain
 
     def roots(self, model: str) -> list[str]:
-        sampler = registry.get("samplers", self.chain.sampler).target
-        return [self.reader, f"{model}.gebm", sampler, *self.scoring_roots()]
-
-    @property
-    def slow(self) -> bool:
-        return True
+        return [*super().roots(model), registry.get("samplers", self.chain.sampler).target]
 
 
 class GainReadout(Readout):
     """What the energy adds to the base on held-out images, in nats; `samples` are draws for log Z."""
 
     reader: ClassVar[str] = "bench.images.evaluation:read_gain"
+    methods: ClassVar[tuple[str, ...]] = ("gebm",)
     kind: Literal["likelihood"] = "likelihood"
     samples: Positive
-
-    def roots(self, model: str) -> list[str]:
-        return [self.reader, f"{model}.gebm"]
 
 
 def resolve(suite: Suite[ImagesProfile], profile_name: str, dataset: Dataset, entry: registry.Entry) -> dict[str, Any]:
@@ -187,20 +145,19 @@ def resolve(suite: Suite[ImagesProfile], profile_name: str, dataset: Dataset, en
     if "objective" not in config:
         return config
     refit = profile.refit if config.get("has_energy") and profile.refit.steps else None
-    rows = len(dataset.splits["train"])
-    if (largest := max(profile.training.batch_size, profile.refit.batch_size)) > rows:
+    rows, largest = len(dataset.splits["train"]), max(profile.training.batch_size, profile.refit.batch_size)
+    if largest > rows:
         raise SuiteError(f"suite '{suite.name}': batch_size {largest} is more than the {rows} images of {dataset.name}")
     try:
-        family = build_family(profile.network)
+        network = dict(profile.network)
+        family = make("networks", network.pop("family"), network)
         family.check(dataset.shape)
     except ValueError as error:
-        raise SuiteError(
-            f"suite '{suite.name}': {error}; {dataset.name} is {'×'.join(map(str, dataset.shape))}"
-        ) from error
+        shape = "×".join(map(str, dataset.shape))
+        raise SuiteError(f"suite '{suite.name}': {error}; {dataset.name} is {shape}") from error
     if refit is not None and "validation" not in dataset.splits:
-        raise SuiteError(
-            f"{dataset.name} has no validation split, which picks the energy of {entry.name}; leave that model out"
-        )
+        why = f"{dataset.name} has no validation split, which picks the energy of {entry.name}"
+        raise SuiteError(f"{why}; leave that model out")
     training = asdict(profile.training) | {"precision": profile.precision} | config.pop("training", {})
     return config | {
         "network": {"family": profile.network["family"]} | asdict(family),
@@ -214,9 +171,8 @@ def readouts(
 ) -> tuple[Readout, ...]:
     """The base for all models; chains and likelihood gain where there is an energy."""
     asked = profile.evaluation
-    extractor = choose_extractor(dataset, weights, asked.extractor)
-    common: dict[str, Any] = {"extractor": extractor, "reference": asked.reference}
-    scored = common | {"samples": asked.samples, "metrics": asked.metrics}
+    scored = asked.model_dump(include={"samples", "reference", "metrics"})
+    scored["extractor"] = choose_extractor(dataset, weights, asked.extractor)
     found: list[Readout] = [BaseReadout(**scored)]
     if entry.facts.get("has_energy"):
         found += [ChainReadout(chain=chain, **scored) for chain in asked.chains]

@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 from bench.core.model import build_model
+from bench.core.phases import minibatches
 from bench.core.plan import Selection, make_plan
 from bench.core.runner import execute
 from bench.core.store import Store
@@ -61,7 +62,8 @@ def test_models_of_a_comparison_are_paired(tiny: Suite, store: Store) -> None:
         for one, other in ((model.base, first.base), (model.energy, first.energy)):
             for name, value in one.state_dict().items():
                 assert torch.equal(value, other.state_dict()[name]), name
-        assert torch.equal(model.data_stream("data-order", 8).next(), first.data_stream("data-order", 8).next())
+        one, other = (minibatches(each, "data-order", 8, each.codec.dequantise).next() for each in (model, first))
+        assert torch.equal(one, other)
         latents = (each.base.prior.sample(3, each.streams.generator("evaluation-latents")) for each in (model, first))
         assert torch.equal(*latents)
     other_seed = built(plan_one(tiny, store, "gebm", 1).task)

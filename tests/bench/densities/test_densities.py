@@ -45,22 +45,15 @@ models = ["gmm", "kde", "flow-gaussian", "flow-realnvp", "flow-maf", "gebm-froze
 seeds = [0, 1]
 minutes_per_run = 0.02
 
+energy = { widths = [16] }
+likelihood = { steps = 60, check_every = 20 }
+training = { base_steps = 20, batch_size = 32, penalty_every = 4 }
+evaluation = { partition_samples = 4000, shown_samples = 200 }
+
 [profiles.quick.flows]
 gaussian = { family = "gaussian" }
 realnvp = { family = "realnvp", layers = 2, hidden = 8 }
 maf = { family = "maf", layers = 1, hidden = 8 }
-
-[profiles.quick.energy]
-widths = [16]
-
-[profiles.quick.likelihood]
-steps = 60
-check_every = 20
-
-[profiles.quick.training]
-base_steps = 20
-batch_size = 32
-penalty_every = 4
 
 [profiles.quick.refit]
 steps = 60
@@ -68,10 +61,6 @@ batch_size = 64
 check_every = 20
 learning_rate = 3e-3
 partition_samples = 512
-
-[profiles.quick.evaluation]
-partition_samples = 4000
-shown_samples = 200
 """
 FLOWS_TABLE = "[profiles.quick.flows]"
 FLOWS = ("flow-gaussian", "flow-realnvp", "flow-maf")
@@ -116,24 +105,24 @@ def one(plan: list[Planned], model: str, seed: int = 0) -> Planned:
     return next(each for each in plan if (each.task.spec.model, each.task.spec.seed) == (model, seed))
 
 
-def folder(planned: Planned) -> Path:
-    return Store(planned.task.places.store).folder(planned.task.spec).path
+def file(planned: Planned, pattern: str) -> Path:
+    """The only file of a run that matches."""
+    (path,) = Store(planned.task.places.store).folder(planned.task.spec).path.glob(pattern)
+    return path
 
 
 def weights(planned: Planned) -> dict[str, torch.Tensor]:
-    return load_file(folder(planned) / "checkpoint.safetensors")
+    return load_file(file(planned, "checkpoint.safetensors"))
 
 
 def row(planned: Planned) -> dict[str, Any]:
     """The only row of its likelihood."""
-    (path,) = (folder(planned) / "evals").glob("*.json")
-    (found,) = json.loads(path.read_text())["rows"]
+    (found,) = json.loads(file(planned, "evals/*.json").read_text())["rows"]
     return dict(found)
 
 
 def array(planned: Planned, name: str) -> np.ndarray:
-    (path,) = (folder(planned) / "evals").glob(f"*-{name}.npy")
-    return np.load(path)
+    return np.load(file(planned, f"evals/*-{name}.npy"))
 
 
 def scores(planned: Planned) -> dict[str, float]:
@@ -152,7 +141,7 @@ def test_a_gebm_on_the_frozen_flow_stands_on_the_very_flow_it_is_compared_with(p
 
 def test_joint_training_starts_from_the_same_initial_flow(plan: list[Planned]) -> None:
     models = ("flow-realnvp", *GEBMS)
-    facts = [json.loads((folder(one(plan, model)) / "training.json").read_text())["facts"] for model in models]
+    facts = [json.loads(file(one(plan, model), "training.json").read_text())["facts"] for model in models]
     for fact in ("initial_weights", "architecture"):
         assert len({each[fact]["flow"] for each in facts}) == 1
 

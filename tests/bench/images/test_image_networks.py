@@ -12,33 +12,33 @@ from click.testing import CliRunner
 from PIL import Image
 
 from bench.cli import main
-from bench.core.plan import Planned, Selection, make_plan
+from bench.core.plan import Selection, make_plan
 from bench.core.runner import execute
 from bench.core.store import Store
-from bench.core.suite import Suite, SuiteError, load_suite
+from bench.core.suite import SuiteError, load_suite
 from bench.core.task import Places
 from bench.data import load_dataset
 from bench.metrics import classifier
 from bench.metrics.extractors import load_extractor
 
+from ..conftest import plan_one
 from ..core.test_runner import built, ignore, numbers, stops_until_done
 
 NETWORKS = {
-    "sngan": 'family = "sngan"\nlatent = 4\nwidth = 2',
-    "sngan-resnet": 'family = "sngan-resnet"\nlatent = 4\nwidth = 1',
+    "sngan": 'family = "sngan", latent = 4, width = 2',
+    "sngan-resnet": 'family = "sngan-resnet", latent = 4, width = 1',
 }
 SUITE = """
 name = "small"
 summary = "networks of images, too small to mean anything"
 
 [profiles.quick]
-datasets = ["{dataset}"]
+datasets = ["DATASET"]
 models = ["gebm", "gan-hinge", "gan-ns", "wgan-gp", "data"]
 seeds = [0]
 minutes_per_run = 0.02
-
-[profiles.quick.network]
-{network}
+network = { NETWORK }
+refit = { steps = 4, batch_size = 8, check_every = 2, partition_samples = 16 }
 
 [profiles.quick.training]
 base_steps = 6
@@ -49,21 +49,10 @@ burst_every = 4
 penalty_every = 2
 ema = 0.9
 
-[profiles.quick.refit]
-steps = 4
-batch_size = 8
-check_every = 2
-partition_samples = 16
-
 [profiles.quick.evaluation]
 samples = 20
 partition_samples = 40
-
-[[profiles.quick.evaluation.chains]]
-sampler = "ula"
-beta = 100
-step_size = 1e-4
-lengths = [1, 2]
+chains = [{ sampler = "ula", beta = 100, step_size = 1e-4, lengths = [1, 2] }]
 """
 
 
@@ -83,19 +72,13 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def suite_path(folder: Path, request: pytest.FixtureRequest) -> Path:
     path = folder.parent / "small.toml"
-    path.write_text(SUITE.format(dataset=f"folder:{folder}", network=NETWORKS[request.param]))
+    path.write_text(SUITE.replace("DATASET", f"folder:{folder}").replace("NETWORK", NETWORKS[request.param]))
     return path
 
 
 @pytest.fixture(autouse=True)
 def quick_extractor(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(classifier, "default_steps", lambda size: 5)
-
-
-def planned(suite: Suite, store: Store, model: str) -> Planned:
-    places = Places(store.root, cache=store.root / "decoded", device="cpu")
-    (found,) = make_plan(suite, Selection(models=[model]), places)
-    return found
 
 
 both_families = pytest.mark.parametrize("suite_path", NETWORKS, indirect=True)
@@ -106,9 +89,9 @@ def test_an_interrupted_run_is_identical(suite_path: Path, tmp_path: Path) -> No
     """Channels-last weights, spectral norms' vectors and Adam's moments come back with their bits and layout."""
     suite = load_suite(str(suite_path))
     whole, pieces = Store(tmp_path / "whole").create(), Store(tmp_path / "pieces").create()
-    expected = planned(suite, whole, "gebm").task
+    expected = plan_one(suite, whole, "gebm").task
     assert execute(expected, ignore, lambda: False).state == "done"
-    task = planned(suite, pieces, "gebm").task
+    task = plan_one(suite, pieces, "gebm").task
     assert stops_until_done(task, 4) >= 2
     assert numbers(pieces, task) == numbers(whole, expected)
 
@@ -117,7 +100,7 @@ def test_an_interrupted_run_is_identical(suite_path: Path, tmp_path: Path) -> No
 def test_models_of_a_comparison_have_the_same_networks_channels_last(suite_path: Path, tmp_path: Path) -> None:
     suite, store = load_suite(str(suite_path)), Store(tmp_path / "none")
     dataset = load_dataset(suite.profiles["quick"].datasets[0], None)
-    models = [built(planned(suite, store, name).task, dataset) for name in ("gebm", "gan-hinge", "gan-ns", "wgan-gp")]
+    models = [built(plan_one(suite, store, name).task, dataset) for name in ("gebm", "gan-hinge", "gan-ns", "wgan-gp")]
     assert all(model.facts() == models[0].facts() for model in models[1:])
     kernels = [weight for weight in models[0].energy.parameters() if weight.dim() == 4 and weight.shape[1] > 1]
     assert all(weight.is_contiguous(memory_format=torch.channels_last) for weight in kernels)

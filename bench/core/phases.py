@@ -1,0 +1,46 @@
+"""The phases that models with an energy share: base and energy in alternation, then the energy alone on the frozen base."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from bench.components.settings import settings_of
+from bench.core.model import Model, tensors
+from gebm.base import Base
+from gebm.objectives import Objective
+from gebm.refit import EnergyRefit
+from gebm.settings import RefitSettings, TrainingSettings
+from gebm.stream import DataStream, Prepare
+from gebm.training import AlternatingTraining
+
+__all__ = ["alternating_training", "energy_refit", "minibatches"]
+
+
+def minibatches(model: Model, stream: str, batch_size: int, prepare: Prepare | None = None) -> DataStream:
+    """Return minibatches of the training split, on the device, in the order of a named random stream."""
+    data = tensors(model.dataset, "train", model.device)
+    return DataStream(data, batch_size, model.random_stream(stream), prepare)
+
+
+def alternating_training(
+    model: Model, base: Base, energy: nn.Module, objective: Objective, prepare: Prepare | None = None
+) -> AlternatingTraining:
+    """Return the alternating phase, by the settings `training` of the run."""
+    settings = settings_of(TrainingSettings, model.spec.config["training"])
+    data = minibatches(model, "data-order", settings.batch_size, prepare)
+    return AlternatingTraining(base, energy, objective, data, model.random_stream("training"), settings)
+
+
+def energy_refit(
+    model: Model,
+    base: Base,
+    energy: nn.Module,
+    objective: Objective,
+    held_out: Tensor,
+    prepare: Prepare | None = None,
+    streams: tuple[str, str] = ("refit-order", "refit"),
+) -> EnergyRefit:
+    """Return the energy's refit, by the settings `refit` of the run; `streams` name the data's order, and latents and penalty points."""
+    settings = settings_of(RefitSettings, model.spec.config["refit"])
+    data = minibatches(model, streams[0], settings.batch_size, prepare)
+    return EnergyRefit(base, energy, objective, data, held_out, model.random_stream(streams[1]), settings)
