@@ -63,7 +63,7 @@ def test_a_family_makes_networks_that_can_be_trained(name: str, shape: tuple[int
 
 @pytest.mark.parametrize(("name", "count"), [("mlp", 4), ("mlp-shallow", 2), ("sngan", 8), ("sngan-resnet", 11)])
 def test_spectral_norms_stay_one_while_training_and_bound_the_slope(name: str, count: int) -> None:
-    """One power iteration a step follows the weights: every layer's norm stays within 2 % of 1."""
+    """One power iteration per step follows the weights: every layer's norm stays within 1 % of 1, at the larger rate within 2 %."""
     torch.manual_seed(0)
     steps, batch_size, rate = (200, 16, 1e-3) if name.startswith("mlp") else (100, 2, 1e-4)
     family, shapes, _ = FAMILIES[name]
@@ -77,7 +77,7 @@ def test_spectral_norms_stay_one_while_training_and_bound_the_slope(name: str, c
     layers = [module for module in network.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
     assert len(layers) == count
     norms = [torch.linalg.matrix_norm(layer.weight.detach().flatten(1), 2) for layer in layers]
-    torch.testing.assert_close(torch.stack(norms), torch.ones(len(layers)), rtol=2e-2, atol=0)
+    torch.testing.assert_close(torch.stack(norms), torch.ones(len(layers)), rtol=2e-2 if rate > 1e-4 else 1e-2, atol=0)
     assert not any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in network.modules())
     if name.startswith("mlp"):
         a, b = torch.randn(2, 500, *shapes[0])
