@@ -16,8 +16,8 @@ import click
 
 from bench.cli.usage import (
     Failure,
-    UsageProblem,
     cache_root,
+    check_device,
     data_root,
     examples,
     parse_tag,
@@ -150,19 +150,6 @@ def make_campaign(suite: str, store: Path, device: str, jobs: int | None, tag: s
             model.load()  # of another package: better now than in every worker
     workers = jobs or max(1, cores() // plans[0].task.spec.threads)
     return Campaign(loaded, selection.profile, plans, where, workers, tag)
-
-
-def check_device(name: str) -> None:
-    """Check that the device is there; 'auto' is left to the worker, so that this process need not load torch.
-
-    Raises:
-        UsageProblem: if CUDA is asked for and there is none.
-    """
-    if name == "cuda":
-        import torch
-
-        if not torch.cuda.is_available():
-            raise UsageProblem("--device cuda: no CUDA device is available here; use --device cpu")
 
 
 def remark(planned: Planned) -> str:

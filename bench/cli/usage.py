@@ -18,6 +18,7 @@ __all__ = [
     "Failure",
     "UsageProblem",
     "cache_root",
+    "check_device",
     "data_root",
     "examples",
     "in_one_line",
@@ -108,6 +109,19 @@ def user_cache() -> Path:
     import pooch
 
     return Path(pooch.os_cache("gebm-bench"))
+
+
+def check_device(name: str) -> None:
+    """Check that the device is there; 'auto' is left to the worker, so that this process need not load torch.
+
+    Raises:
+        UsageProblem: if CUDA is asked for and there is none.
+    """
+    if name == "cuda":
+        import torch
+
+        if not torch.cuda.is_available():
+            raise UsageProblem("--device cuda: no CUDA device is available here; use --device cpu")
 
 
 def parse_seeds(_ctx: click.Context, _param: click.Parameter, value: str | None) -> tuple[int, ...]:
