@@ -43,10 +43,9 @@ def summaries(kind: str) -> dict[str, str]:
 
 def summary(kind: str, entry: registry.Entry) -> str:
     """Return a component's line: its summary, what a reader must know of its kind, and the package it is from."""
-    module = entry.target.partition(":")[0]
-    if entry.origin and registry.source_file(module) is None:
-        return f"cannot be used: package {entry.origin} has no module {module}"
-    before = f"{entry.kind:<7}  " if kind == "datasets" else ""
+    if entry.problem:
+        return f"{entry.summary}; {entry.problem}"
+    before = f"{entry.facts.get('kind', ''):<7}  " if kind == "datasets" else ""
     after = better(entry.facts.get("direction")) + (f" [{entry.origin}]" if entry.origin else "")
     return f"{before}{entry.summary}{after}"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -141,18 +142,9 @@ def parse_tag(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
     return value
 
 
-Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
-
-
-def together(*options: Decorator) -> Decorator:
+def together(*options: Callable[..., Any]) -> Callable[..., Any]:
     """Return a decorator that adds options in the order given."""
-
-    def add(command: Callable[..., Any]) -> Callable[..., Any]:
-        for option in reversed(options):
-            command = option(command)
-        return command
-
-    return add
+    return lambda command: functools.reduce(lambda done, option: option(done), reversed(options), command)
 
 
 PROFILES = click.Choice(["quick", "paper"])

@@ -17,7 +17,7 @@ from typing import Any
 from bench.components import registry
 from bench.components.digests import Stage, stage
 from bench.core.spec import Readout, RunSpec
-from bench.core.store import Found, Store
+from bench.core.store import Lookup, Store
 from bench.core.suite import Profile, Suite, SuiteError, kind_of, load_suite
 from bench.core.task import Places, Task
 from bench.data import Dataset, NotAtHandError, load_dataset, sources
@@ -44,11 +44,11 @@ class Planned:
     """A task, what the store has of it, and about how many seconds it takes alone."""
 
     task: Task
-    found: Found
+    found: Lookup
     seconds: float
 
     @property
-    def wants_work(self) -> bool:
+    def pending(self) -> bool:
         """Whether the run is to be done: not a hit, and not one that would only diverge again."""
         return self.task.fresh or not (self.found.state == "hit" or self.found.diverged)
 
@@ -58,7 +58,7 @@ def make_plan(
     selection: Selection,
     places: Places,
     load: Loader | None = None,
-    remark: Callable[[str], None] = lambda _: None,
+    warn: Callable[[str], None] = lambda _: None,
 ) -> list[Planned]:
     """Every run of the selection, seeds in the outer loop so that complete comparisons come first.
 
@@ -67,7 +67,7 @@ def make_plan(
         selection: what of it.
         places: where results, data and weights are, and where to compute.
         load: how a dataset is loaded by its source; by default from `places`.
-        remark: told, in a sentence, of an optional dataset that is not at hand.
+        warn: told, in a sentence, of an optional dataset that is not at hand.
 
     Raises:
         SuiteError: for a profile the suite does not have, or where no model can be fitted to a dataset of the selection.
@@ -77,13 +77,13 @@ def make_plan(
     profile = suite.profile(selection.profile)
     optional = () if selection.datasets else profile.optional
     load = load or (lambda source: load_dataset(source, places.data, places.cache))
-    datasets = load_datasets(selection.datasets or profile.datasets, optional, load, remark)
+    datasets = load_datasets(selection.datasets or profile.datasets, optional, load, warn)
     models = [registry.get("models", name) for name in selection.models or profile.models]
     planned = [
         plan_run(suite, selection, places, source, dataset, entry, seed)
         for source, dataset in datasets.items()
         for seed, entry in repeats(selection.seeds or profile.seeds, models)
-        if dataset.kind in entry.fits
+        if dataset.kind in entry.facts.get("fits", ("image",))
     ]
     if not planned:
         raise SuiteError(f"none of {', '.join(each.name for each in models)} can be fitted to {' or '.join(datasets)}")
@@ -112,7 +112,7 @@ def plan_run(
     training, reading = stages(spec, entry, readouts)
     task = Task(spec, readouts, training, reading, places, source, selection.fresh, selection.retrain)
     store = Store(places.store)
-    found = Found("missing", "--fresh") if selection.fresh else store.lookup(task)
+    found = Lookup("missing", "--fresh") if selection.fresh else store.lookup(task)
     return Planned(task, found, expected_seconds(store, spec, profile, entry))
 
 
@@ -128,7 +128,7 @@ def stages(spec: RunSpec, entry: registry.Entry, readouts: Sequence[Readout]) ->
 
 
 def load_datasets(
-    names: Sequence[str], optional: Sequence[str], load: Loader, remark: Callable[[str], None]
+    names: Sequence[str], optional: Sequence[str], load: Loader, warn: Callable[[str], None]
 ) -> dict[str, Dataset]:
     """Datasets by what loads each again, in any working directory; optional ones that are not at hand are left out.
 
@@ -142,7 +142,7 @@ def load_datasets(
         except NotAtHandError as error:
             if source not in optional:
                 raise
-            remark(f"left out: {error}")
+            warn(f"left out: {error}")
             continue
         if twin := next((known for known, other in found.items() if other.name == dataset.name), None):
             raise SuiteError(f"{twin} and {source} are both called {dataset.name} in tables; rename one of the files")

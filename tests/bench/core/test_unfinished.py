@@ -74,7 +74,7 @@ def test_a_run_that_leaves_off_is_scored_and_ends_with_the_same_bits(suite_path:
         done.append((training["steps_done"], training["phase"]))
         looks = iter(range(10))
         assert execute(task, ignore, lambda looks=looks: next(looks) >= 1).state == "stopped"  # type: ignore[misc]
-    assert planned(suite, pieces, "gebm").wants_work
+    assert planned(suite, pieces, "gebm").pending
     assert execute(task, ignore, lambda: False).state == "done"
     assert done == [(1, "training"), (4, "training"), (8, "refit")]
     assert numbers(pieces, task) == numbers(whole, expected)
