@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any
 
 from bench.components.registry import BUILT_IN, source_file
 
@@ -211,7 +211,12 @@ class Source:
         if "." in found and (source := read(module)):
             nodes = (each for node in source.definitions[found] for each in ast.walk(node))
             owner = name.partition(".")[0]
-            for each in {*(each.attr for each in nodes if is_own(each)), "__init__"}:
+            own = {
+                each.attr
+                for each in nodes
+                if isinstance(each, ast.Attribute) and isinstance(each.value, ast.Name) and each.value.id == "self"
+            }
+            for each in own | {"__init__"}:
                 if self.attribute(owner, each):
                     yield self.module, f"{owner}.{each}"
 
@@ -269,11 +274,6 @@ def bound_names(node: ast.stmt) -> list[str]:
     targets = node.targets if isinstance(node, ast.Assign) else [node.target]
     found = [each.id for target in targets for each in ast.walk(target) if isinstance(each, ast.Name)]
     return [name for name in found if name != "__all__"]
-
-
-def is_own(node: ast.AST) -> TypeGuard[ast.Attribute]:
-    """Whether an expression is `self.something`."""
-    return isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "self"
 
 
 def is_text(node: ast.stmt) -> bool:

@@ -9,8 +9,10 @@ A kind of suite is a module with
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,46 +76,27 @@ def make_plan(
         UnknownNameError: for a dataset or model that does not exist.
         DatasetError: for a dataset that is not at hand.
     """
-    profile = suite.profile(selection.profile)
+    profile, store = suite.profile(selection.profile), Store(places.store)
+    kind, seeds = kind_of(suite.kind), selection.seeds or profile.seeds
     optional = () if selection.datasets else profile.optional
     load = load or (lambda source: load_dataset(source, places.data, places.cache))
     datasets = load_datasets(selection.datasets or profile.datasets, optional, load, warn)
     models = [registry.get("models", name) for name in selection.models or profile.models]
-    planned = [
-        plan_run(suite, selection, places, source, dataset, entry, seed)
-        for source, dataset in datasets.items()
-        for seed, entry in repeats(selection.seeds or profile.seeds, models)
-        if dataset.kind in entry.facts.get("fits", ("image",))
-    ]
+    planned = []
+    for (source, dataset), seed, entry in itertools.product(datasets.items(), seeds, models):
+        once = bool(entry.facts.get("one_seed"))  # it is the same for all seeds
+        if dataset.kind not in entry.facts.get("fits", ("image",)) or (once and seed != seeds[0]):
+            continue
+        readouts = kind.readouts(profile, dataset, entry, places.weights)
+        spec = resolve(suite, selection.profile, dataset, entry, seed)
+        training, reading = stages(spec, entry, readouts)
+        task = Task(spec, readouts, training, reading, places, source, selection.fresh, selection.retrain)
+        found = Lookup("missing", "--fresh") if selection.fresh else store.lookup(task)
+        seconds = 2.0 if once else expected_seconds(store, spec, profile.minutes_per_run * 60)
+        planned.append(Planned(task, found, seconds))
     if not planned:
         raise SuiteError(f"none of {', '.join(each.name for each in models)} can be fitted to {' or '.join(datasets)}")
     return planned
-
-
-def repeats(seeds: Sequence[int], models: Sequence[registry.Entry]) -> Iterator[tuple[int, registry.Entry]]:
-    """Every model with every seed; one that is the same for all seeds once."""
-    for seed in seeds:
-        yield from ((seed, entry) for entry in models if seed == seeds[0] or not entry.facts.get("one_seed"))
-
-
-def plan_run(
-    suite: Suite[Any],
-    selection: Selection,
-    places: Places,
-    source: str,
-    dataset: Dataset,
-    entry: registry.Entry,
-    seed: int,
-) -> Planned:
-    """One run with what the store has of it."""
-    profile = suite.profile(selection.profile)
-    readouts = kind_of(suite.kind).readouts(profile, dataset, entry, places.weights)
-    spec = resolve(suite, selection.profile, dataset, entry, seed)
-    training, reading = stages(spec, entry, readouts)
-    task = Task(spec, readouts, training, reading, places, source, selection.fresh, selection.retrain)
-    store = Store(places.store)
-    found = Lookup("missing", "--fresh") if selection.fresh else store.lookup(task)
-    return Planned(task, found, expected_seconds(store, spec, profile, entry))
 
 
 def stages(spec: RunSpec, entry: registry.Entry, readouts: Sequence[Readout]) -> tuple[Stage, tuple[Stage, ...]]:
@@ -173,15 +156,10 @@ def resolve(suite: Suite[Any], profile_name: str, dataset: Dataset, entry: regis
     )
 
 
-def expected_seconds(store: Store, spec: RunSpec, profile: Profile, entry: registry.Entry) -> float:
-    """How long the run took here with another seed, else what the suite says."""
-    if entry.facts.get("one_seed"):
-        return 2.0
+def expected_seconds(store: Store, spec: RunSpec, otherwise: float) -> float:
+    """How long the run took here with another seed."""
     for status in sorted(store.folder(spec).path.parent.glob(f"{spec.identity[:12]}-s*/status.json")):
-        try:
-            seconds = json.loads(status.read_text())["seconds"]
-        except (OSError, ValueError, KeyError):
-            continue
-        if seconds:
-            return float(sum(seconds.values()))
-    return profile.minutes_per_run * 60
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            if seconds := json.loads(status.read_text())["seconds"]:
+                return float(sum(seconds.values()))
+    return otherwise

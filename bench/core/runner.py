@@ -66,13 +66,7 @@ def execute(task: Task, progress: Progress, should_stop: Callable[[], bool]) -> 
 
 
 class Run:
-    """One run being done.
-
-    Arguments:
-        task: what to do.
-        progress: told what is being done.
-        should_stop: asked whether the user wants to stop.
-    """
+    """One run being done."""
 
     def __init__(self, task: Task, progress: Progress, should_stop: Callable[[], bool]) -> None:
         self.task, self.progress, self.should_stop = task, progress, should_stop
