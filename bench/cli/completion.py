@@ -22,13 +22,14 @@ def completion(ctx: click.Context, shell: str) -> None:
 
 
 def complete(kind: str) -> Callable[[click.Context, click.Parameter, str], list[str]]:
-    """Return a shell completion from the names of a kind of component."""
+    """Return a shell completion from the names of suites, datasets or models."""
 
     def names(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
-        from bench.cli.list import summaries
+        from bench.components import registry
 
+        known = registry.suite_files() if kind == "suites" else registry.entries(kind)
         files = own_files(incomplete) if kind == "datasets" else []
-        return [name for name in summaries(kind) if name.startswith(incomplete)] + files
+        return [name for name in known if name.startswith(incomplete)] + files
 
     return names
 
@@ -41,8 +42,8 @@ def own_files(incomplete: str) -> list[str]:
     kind, colon, start = incomplete.partition(":")
     if not colon or kind not in kinds:
         return [f"{each}:" for each in kinds if each.startswith(incomplete)] if incomplete and not colon else []
-    folder = Path(start).expanduser() if start.endswith("/") else Path(start).expanduser().parent
     prefix = start[: start.rfind("/") + 1]
-    found = sorted(folder.iterdir()) if folder.is_dir() else []
-    names = [prefix + path.name + "/" * path.is_dir() for path in found if path.is_dir() or f".{kind}" in path.suffixes]
+    folder = Path(prefix).expanduser()
+    found = [path for path in sorted(folder.glob("*")) if path.is_dir() or f".{kind}" in path.suffixes]
+    names = [prefix + path.name + "/" * path.is_dir() for path in found]
     return [f"{kind}:{name}" for name in names if name.startswith(start)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import (
@@ -13,6 +13,7 @@ from rich.progress import (
     DownloadColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     TaskID,
     TextColumn,
     TimeElapsedColumn,
@@ -31,43 +32,36 @@ DESCRIPTION, BAR = TextColumn("{task.description}"), BarColumn(bar_width=24)
 LOSSES = ("energy_loss", "base_loss", "held_out_gain")
 
 
-@contextlib.contextmanager
-def downloading() -> Iterator[Callable[[str, int, int], None]]:
-    """Show one bar per file on standard error; yield the function that downloads report (name, bytes there, bytes in all) to."""
-    columns = (DESCRIPTION, BAR, DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bars:
-        yield reporting(bars)
+Tell = Callable[[str, int, int], None]
+
+
+def downloading() -> contextlib.AbstractContextManager[Tell]:
+    """Show one bar per file; downloads report (name, bytes there, bytes in all)."""
+    return reporting(DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+
+
+def decoding() -> contextlib.AbstractContextManager[Tell]:
+    """Show one bar per file that is decoded; decoding reports (what, done, total)."""
+    return reporting(MofNCompleteColumn(), TimeElapsedColumn(), transient=True)
 
 
 @contextlib.contextmanager
-def decoding() -> Iterator[Callable[[str, int, int], None]]:
-    """Show a bar on standard error once something is decoded; yield the function that decoding reports (what, done, total) to."""
-    bars = Progress(
-        DESCRIPTION, BAR, MofNCompleteColumn(), TimeElapsedColumn(), console=Console(stderr=True), transient=True
-    )
-    tell = reporting(bars)
-
-    def start_and_tell(what: str, done: int, total: int) -> None:
-        bars.start()
-        tell(what, done, total)
-
-    try:
-        yield start_and_tell
-    finally:
-        if bars.tasks:  # stopping prints a line
-            bars.stop()
-
-
-def reporting(bars: Progress) -> Callable[[str, int, int], None]:
-    """Return a function that moves the bar of a name, made at its first report."""
+def reporting(*columns: ProgressColumn, transient: bool = False) -> Iterator[Tell]:
+    """Show bars on standard error, each from its first report on; yield the function to report to."""
+    bars = Progress(DESCRIPTION, BAR, *columns, console=Console(stderr=True), transient=transient)
     tasks: dict[str, TaskID] = {}
 
     def tell(name: str, done: int, total: int) -> None:
         if name not in tasks:
+            bars.start()
             tasks[name] = bars.add_task(name)
         bars.update(tasks[name], completed=done, total=total or None)
 
-    return tell
+    try:
+        yield tell
+    finally:
+        if tasks:  # stopping prints a line
+            bars.stop()
 
 
 class Display:
@@ -75,10 +69,10 @@ class Display:
 
     def __init__(self, campaign: Campaign, console: Console) -> None:
         self.console = console
-        self.waiting = {p.task.spec.run_id: p.seconds for p in campaign.planned if p.wants_work}
+        self.waiting = {name: p.seconds for name, p in campaign.pending.items()}
         self.planned = sum(self.waiting.values())
         self.begun = self.spoken = time.monotonic()
-        self.end = self.begun + max([self.planned / campaign.workers, *self.waiting.values()])
+        self.end = self.begun + campaign.expected_seconds
         columns = (DESCRIPTION, BAR, MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.fields[note]}"))
         self.progress = Progress(*columns, console=console, disable=not console.is_terminal)
         self.whole = self.progress.add_task("runs", total=len(self.waiting), note="")
@@ -100,8 +94,10 @@ class Display:
         elif event.kind == "progress" and "warning" in value:
             self.say(f"{name}  {value['warning']}")
         elif event.kind == "progress":
-            step, total = value.get("step", 0), value.get("total")
-            self.progress.update(self.bars[name], completed=step, total=total, note=words(value))
+            losses = value.get("losses", {})
+            shown = [f"{key.replace('_', ' ')} {losses[key]:.3g}" for key in LOSSES if key in losses]
+            note = "  ".join([value.get("phase", ""), *shown])
+            self.progress.update(self.bars[name], completed=value.get("step", 0), total=value.get("total"), note=note)
         elif event.kind == "done":
             self.progress.remove_task(self.bars.pop(name))
             if value.state != "busy":
@@ -128,10 +124,3 @@ class Display:
         """Print a line with the time since the start."""
         elapsed = time.monotonic() - self.begun
         self.console.print(f"[{elapsed:6.0f} s] {text}", soft_wrap=True, highlight=False, markup=False)
-
-
-def words(value: dict[str, Any]) -> str:
-    """Return a worker's progress in a few words."""
-    losses = value.get("losses", {})
-    shown = [f"{name.replace('_', ' ')} {losses[name]:.3g}" for name in LOSSES if name in losses]
-    return "  ".join([value.get("phase", ""), *shown])

@@ -66,8 +66,7 @@ def store_line(store: Path) -> str:
     """Check that runs can be written, and say how much fits."""
     from bench.core.store import Store
 
-    existing = next(path for path in (store, *store.resolve().parents) if path.exists())
-    free = shutil.disk_usage(existing).free
+    free = shutil.disk_usage(next(path for path in (store, *store.resolve().parents) if path.exists())).free
     if free < LEAST_FREE:
         raise OSError(f"only {free / 2**20:.0f} MiB free at {store}; make room or choose another --store")
     if store.exists():

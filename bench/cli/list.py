@@ -10,6 +10,7 @@ from bench.components import registry
 __all__ = ["list_", "summaries"]
 
 KINDS = ("suites", *registry.KINDS)
+BETTER = {direction: f" ({direction} is better)" for direction in ("lower", "higher")}
 
 
 @click.command(name="list", epilog=examples("bench list", "bench list models"))
@@ -32,25 +33,23 @@ def summaries(kind: str) -> dict[str, str]:
 
         return {name: tomllib.loads(path.read_text())["summary"] for name, path in registry.suite_files().items()}
     found = next(registry.entries(each) for each in registry.KINDS if each == kind)
-    listed = {name: summary(kind, entry) for name, entry in found.items()}
+    lines = {name: summary(kind, entry) for name, entry in found.items()}
     if kind == "metrics":  # those of densities and chains cannot be asked for, but stand in reports and claims
         from bench.metrics import METRICS
 
         others = (each for name, each in METRICS.items() if name not in found)
-        listed |= {each.name: f"{each.summary}{better(each.direction)}" for each in others}
-    return listed
+        lines |= {each.name: each.summary + BETTER.get(each.direction, "") for each in others}
+    return lines
 
 
 def summary(kind: str, entry: registry.Entry) -> str:
     """Return a component's line: its summary, what a reader must know of its kind, and the package it is from."""
-    module = entry.target.partition(":")[0]
-    if entry.origin and registry.source_file(module) is None:
-        return f"cannot be used: package {entry.origin} has no module {module}"
-    before = f"{entry.kind:<7}  " if kind == "datasets" else ""
-    after = better(entry.facts.get("direction")) + (f" [{entry.origin}]" if entry.origin else "")
-    return f"{before}{entry.summary}{after}"
-
-
-def better(direction: str | None) -> str:
-    """Return which way a metric is better, as the end of its line."""
-    return f" ({direction} is better)" if direction in ("lower", "higher") else ""
+    if entry.problem:
+        return f"{entry.summary}; {entry.problem}"
+    before = f"{entry.facts.get('kind', ''):<7}  " if kind == "datasets" else ""
+    return (
+        before
+        + entry.summary
+        + BETTER.get(entry.facts.get("direction", ""), "")
+        + f" [{entry.origin}]" * bool(entry.origin)
+    )

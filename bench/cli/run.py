@@ -8,6 +8,7 @@ import math
 import signal
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,8 +17,8 @@ import click
 
 from bench.cli.usage import (
     Failure,
-    UsageProblem,
     cache_root,
+    check_device,
     data_root,
     examples,
     parse_tag,
@@ -42,12 +43,11 @@ def plan(**options: Any) -> None:
     campaign = make_campaign(**options)
     width = max(len(p.task.spec.run_id) for p in campaign.planned)
     for p in campaign.planned:
-        cost = f"{p.seconds / 60:5.1f} min" if p.wants_work else "        —"
+        cost = f"{p.seconds / 60:5.1f} min" if p.pending else "        —"
         click.echo(f"{p.task.spec.run_id:<{width}}  {p.found.state:<8} {cost}  {p.found.reason}".rstrip())
-    todo = [p.seconds for p in campaign.planned if p.wants_work]
     click.echo(
-        f"{len(todo)} of {len(campaign.planned)} runs to do, about "
-        f"{max(sum(todo) / campaign.workers, max(todo, default=0)) / 60:.1f} minutes with {campaign.workers} side by side"
+        f"{len(campaign.pending)} of {len(campaign.planned)} runs to do, about "
+        f"{campaign.expected_seconds / 60:.1f} minutes with {campaign.workers} side by side"
     )
 
 
@@ -78,14 +78,14 @@ def run(max_minutes: float | None, tag: str, **options: Any) -> None:
     from bench.cli.display import Display
 
     for p in campaign.planned:
-        if unexpected := remark(p):
-            click.echo(f"bench: {p.task.spec.run_id}: {unexpected}", err=True)
+        if text := notice(p):
+            click.echo(f"bench: {p.task.spec.run_id}: {text}", err=True)
     console = Console()
     with stop_on_signals() as asked, Display(campaign, console) as display:
         for event in campaign.run(asked, deadline):
             display.show(event)
     problems = [show_results(campaign, console)]
-    counts = campaign.counts()
+    counts = Counter(outcome.state for outcome in campaign.outcomes.values())
     words = [f"{counts[state]} {state}" for state in ("done", "hit", "failed", "stopped", "abort") if counts[state]]
     minutes = (time.monotonic() - start) / 60
     console.print(f"{len(campaign.planned)} runs: {', '.join(words)}; {minutes:.1f} minutes")
@@ -152,27 +152,12 @@ def make_campaign(suite: str, store: Path, device: str, jobs: int | None, tag: s
     return Campaign(loaded, selection.profile, plans, where, workers, tag)
 
 
-def check_device(name: str) -> None:
-    """Check that the device is there; 'auto' is left to the worker, so that this process need not load torch.
-
-    Raises:
-        UsageProblem: if CUDA is asked for and there is none.
-    """
-    if name == "cuda":
-        import torch
-
-        if not torch.cuda.is_available():
-            raise UsageProblem("--device cuda: no CUDA device is available here; use --device cpu")
-
-
-def remark(planned: Planned) -> str:
-    """Say what the user may not expect to be done with a run; nothing for most."""
+def notice(planned: Planned) -> str:
+    """Return what the user may not expect to be done with a run; nothing for most."""
     found = planned.found
-    if found.state == "corrupt":
-        return f"{found.reason}; set aside and done again"
-    if found.state == "stale":
-        return f"{found.reason}; set aside and trained again"
-    if found.state == "failed" and not planned.wants_work:
+    if found.state in ("corrupt", "stale"):
+        return f"{found.reason}; set aside and {'done' if found.state == 'corrupt' else 'trained'} again"
+    if found.state == "failed" and not planned.pending:
         return f"{found.reason}; it would again, --fresh tries all the same"
     if found.stale and found.state in ("hit", "partial"):
         return f"training is stale ({found.stale}); kept and marked, --retrain redoes it"

@@ -19,8 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bench.cli.run import check_device
-from bench.cli.usage import UsageProblem, examples, together
+from bench.cli.usage import UsageProblem, check_device, examples, together
 
 if TYPE_CHECKING:
     from bench.track.checkouts import Checkout

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -18,6 +19,7 @@ __all__ = [
     "Failure",
     "UsageProblem",
     "cache_root",
+    "check_device",
     "data_root",
     "examples",
     "in_one_line",
@@ -110,6 +112,19 @@ def user_cache() -> Path:
     return Path(pooch.os_cache("gebm-bench"))
 
 
+def check_device(name: str) -> None:
+    """Check that the device is there; 'auto' is left to the worker, so that this process need not load torch.
+
+    Raises:
+        UsageProblem: if CUDA is asked for and there is none.
+    """
+    if name == "cuda":
+        import torch
+
+        if not torch.cuda.is_available():
+            raise UsageProblem("--device cuda: no CUDA device is available here; use --device cpu")
+
+
 def parse_seeds(_ctx: click.Context, _param: click.Parameter, value: str | None) -> tuple[int, ...]:
     """Return comma-separated whole numbers >= 0; none for the suite's own."""
     parts = [part.strip() for part in value.split(",")] if value is not None else []
@@ -127,18 +142,9 @@ def parse_tag(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
     return value
 
 
-Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
-
-
-def together(*options: Decorator) -> Decorator:
+def together(*options: Callable[..., Any]) -> Callable[..., Any]:
     """Return a decorator that adds options in the order given."""
-
-    def add(command: Callable[..., Any]) -> Callable[..., Any]:
-        for option in reversed(options):
-            command = option(command)
-        return command
-
-    return add
+    return lambda command: functools.reduce(lambda done, option: option(done), reversed(options), command)
 
 
 PROFILES = click.Choice(["quick", "paper"])

@@ -11,7 +11,8 @@ from __future__ import annotations
 import ast
 import functools
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -21,15 +22,14 @@ from bench.components.registry import BUILT_IN, source_file
 
 __all__ = ["Stage", "changes", "stage"]
 
-DISTRIBUTIONS = {
+LIBRARIES = {name: name for name in ("torch", "numpy", "scipy", "pandas", "nflows", "zuko", "torchvision")} | {
     "sklearn": "scikit-learn",
     "PIL": "pillow",
     "arviz_stats": "arviz-stats",
     "torch_fidelity": "torch-fidelity",
 }
-LIBRARIES = frozenset(
-    {"torch", "numpy", "scipy", "pandas", "nflows", "zuko", "torchvision", *DISTRIBUTIONS}
-)  # others cannot change a number
+"""Libraries that can change a number, and the distribution that each comes in."""
+
 STORAGE = frozenset(
     {
         "gebm.components",
@@ -40,8 +40,11 @@ STORAGE = frozenset(
         "bench.core.readout",
         "bench.core.session",
     }
-)  # look up, keep and hand on, and cannot change a number
-Definition = tuple[str, str]  # module, name; '' is the module's statements that define nothing
+)
+"""Modules that look up, keep and hand on, and cannot change a number."""
+
+Definition = tuple[str, str]
+"""A module and a name in it: of a function, class or variable, `Class.attribute`, '' for statements that define nothing, '*' for all."""
 
 
 @dataclass(frozen=True)
@@ -65,9 +68,8 @@ class Stage:
     @property
     def digest(self) -> str:
         """One short digest of everything."""
-        return hashlib.sha256(repr((sorted(self.code.items()), sorted(self.versions.items()))).encode()).hexdigest()[
-            :16
-        ]
+        everything = repr((sorted(self.code.items()), sorted(self.versions.items())))
+        return hashlib.sha256(everything.encode()).hexdigest()[:16]
 
 
 def stage(roots: Iterable[str]) -> Stage:
@@ -75,62 +77,59 @@ def stage(roots: Iterable[str]) -> Stage:
     return _stage(tuple(sorted(set(roots))))
 
 
-def changes(recorded: Mapping[str, Any] | Stage) -> str:
+def changes(recorded: Mapping[str, Any]) -> str:
     """What has changed since a stage was recorded, in words; '' if nothing has.
 
     Example:
-        >>> changes(stage(["gebm.objectives:Kale"]))
+        >>> changes(stage(["gebm.objectives:Kale"]).to_json())
         ''
     """
-    before = recorded.to_json() if isinstance(recorded, Stage) else recorded
-    return difference(before, stage(before["roots"]))
+    return difference(recorded, stage(recorded["roots"]))
 
 
 def difference(before: Mapping[str, Any], now: Stage) -> str:
     """Modules and libraries in which a recorded stage and the present one differ."""
-    old_code, old_versions = before["code"], before["versions"]
-    modules = [name for name in sorted({*old_code, *now.code}) if old_code.get(name) != now.code.get(name)]
+    code, versions = before["code"], before["versions"]
+    modules = [name for name in sorted({*code, *now.code}) if code.get(name) != now.code.get(name)]
     named = ", ".join(modules[:3]) + (f" and {len(modules) - 3} more" if len(modules) > 3 else "")
     words = [f"{named} changed"] if modules else []
-    for library in sorted({*old_versions, *now.versions}):
-        was, is_ = old_versions.get(library, "not used"), now.versions.get(library, "not used")
-        if was != is_:
-            words.append(f"{library} {was} → {is_}")
+    for library in sorted({*versions, *now.versions}):
+        then, today = (each.get(library, "not used") for each in (versions, now.versions))
+        if then != today:
+            words.append(f"{library} {then} → {today}")
     return "; ".join(words)
 
 
 @functools.cache
 def _stage(roots: tuple[str, ...]) -> Stage:
-    packages = frozenset({*BUILT_IN, *(root.partition(".")[0].partition(":")[0] for root in roots)})
     todo: list[Definition] = [(module, name) for module, _, name in (root.partition(":") for root in roots)]
+    packages = {*BUILT_IN, *(top(module) for module, _ in todo)}
     reached: set[Definition] = set()
     libraries: set[str] = set()
     while todo:
         module, name = todo.pop()
-        if module in STORAGE:
-            continue
-        if module.partition(".")[0] not in packages:
-            libraries.add(module.partition(".")[0])
-        elif (module, name) not in reached and (source := read(module)) is not None:
-            found = source.resolve(name)
+        if top(module) not in packages:
+            libraries.add(top(module))
+        elif (module, name) not in reached and module not in STORAGE and (source := read(module)):
             reached.add((module, name))
-            todo += source.references(name) if (module, name) == found else [found, *source.overrides(name, found)]
-    code: dict[str, str] = {}
-    for module in sorted({module for module, _ in reached}):
-        source = read(module)
-        parts = sorted(
-            name for each, name in reached if each == module and source and source.resolve(name) == (each, name)
-        )
-        if source is not None and (text := "\n".join(source.text(name) for name in parts)):
-            code[module] = hashlib.sha256(text.encode()).hexdigest()[:12]
-    return Stage(roots, code, {name: library_version(name) for name in sorted(libraries & LIBRARIES)})
+            todo += source.uses(name)
+    code: dict[str, str] = defaultdict(str)
+    for module, name in sorted(reached):
+        code[module] += source.text(name) if (source := read(module)) else ""
+    digests = {module: hashlib.sha256(text.encode()).hexdigest()[:12] for module, text in code.items() if text}
+    return Stage(roots, digests, {name: library_version(name) for name in sorted(libraries & LIBRARIES.keys())})
+
+
+def top(module: str) -> str:
+    """The package that a module belongs to."""
+    return module.partition(".")[0]
 
 
 @functools.cache
 def library_version(name: str) -> str:
     """A library's version, or "not installed"."""
     try:
-        return version(DISTRIBUTIONS.get(name, name))
+        return version(LIBRARIES[name])
     except PackageNotFoundError:
         return "not installed"
 
@@ -143,146 +142,123 @@ def read(module: str) -> Source | None:
 
 
 class Source:
-    """One module: what it defines under which name, and what it imports under which name."""
+    """One module: the statements that define each of its names, attributes of classes included, and where it has imported names from."""
 
     def __init__(self, module: str, path: Path) -> None:
         self.module = module
         self.package = module if path.name == "__init__.py" else module.rpartition(".")[0]
-        self.definitions: dict[str, list[ast.stmt]] = {"": []}
+        self.definitions: dict[str, list[ast.stmt]] = defaultdict(list, {"": []})
         self.imports: dict[str, Definition] = {}
-        self._references: dict[str, list[Definition]] = {}
         for node in stripped(ast.parse(path.read_text(encoding="utf-8"))).body:
-            self._take(node)
+            self.file(node)
 
-    def _take(self, node: ast.stmt) -> None:
+    def file(self, node: ast.stmt) -> None:
         """File a statement of the module under the names that it binds."""
         if isinstance(node, ast.Import | ast.ImportFrom):
             self.imports |= self.imported(node)
-        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            self.definitions.setdefault(node.name, []).append(node)
         elif isinstance(node, ast.Try) or (isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)):
             for each in node.body:
-                self._take(each)
-        elif isinstance(node, ast.Assign | ast.AnnAssign | ast.AugAssign):
-            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-            bound = [each.id for target in targets for each in ast.walk(target) if isinstance(each, ast.Name)]
-            for name in bound:
-                if name != "__all__":
-                    self.definitions.setdefault(name, []).append(node)
+                self.file(each)
         else:
-            self.definitions[""].append(node)
+            for name in bound_names(node):
+                self.definitions[name].append(node)
+        if isinstance(node, ast.ClassDef):
+            for each in node.body:
+                self.definitions |= {f"{node.name}.{name}": [each] for name in bound_names(each) if name}
 
     def imported(self, node: ast.Import | ast.ImportFrom) -> dict[str, Definition]:
         """What an import statement binds: name → where it is defined, as far as this statement tells."""
         if isinstance(node, ast.Import):
-            return {(each.asname or each.name.partition(".")[0]): (each.name, "*") for each in node.names}
+            return {(each.asname or top(each.name)): (each.name, "*") for each in node.names}
         parents = self.package.split(".")
         base = ".".join(parents[: len(parents) - node.level + 1]) if node.level else ""
         module = ".".join(filter(None, (base, node.module)))
         return {each.asname or each.name: (module, each.name) for each in node.names}
 
     def resolve(self, name: str) -> Definition:
-        """Where a name is defined: here, or where this module has it from."""
-        if name in ("", "*") or name in self.definitions:
+        """Where a name is defined: here, or where this module, or the class, has it from."""
+        if name in self.definitions or name == "*":
             return self.module, name
         if "." in name:
-            return self.method(*name.split(".", 1))
+            owner, _, attribute = name.partition(".")
+            return self.attribute(owner, attribute) or (self.module, owner)
         if name in self.imports:
             return self.imports[name]
         inner = f"{self.module}.{name}"
-        return (inner, "*") if source_file(inner) is not None else (self.module, "*")
+        return (inner if read(inner) else self.module), "*"
 
-    def method(self, owner: str, name: str) -> Definition:
-        """Where a class has a method from: itself, or the first of its bases that has it; the whole class if none has."""
-        for node in self.definitions.get(owner, ()):
-            for each in node.body if isinstance(node, ast.ClassDef) else ():
-                if name in bound_names(each):
-                    self.definitions[f"{owner}.{name}"] = [each]
-                    return self.module, f"{owner}.{name}"
-            for base in node.bases if isinstance(node, ast.ClassDef) else ():
-                module, found = self.resolve(base.id) if isinstance(base, ast.Name) else (self.module, "*")
-                source = self if module == self.module else read(module)
-                if source is not None and found != "*" and (inherited := source.method(found, name))[1] != found:
-                    return inherited
-        return self.module, owner
+    def attribute(self, owner: str, name: str) -> Definition | None:
+        """Where a class has a method or attribute from: itself, or the first of its bases that has it; None if none has."""
+        if f"{owner}.{name}" in self.definitions:
+            return self.module, f"{owner}.{name}"
+        bases = [base for node in self.definitions.get(owner, ()) for base in getattr(node, "bases", ())]
+        for module, base in (self.resolve(each.id) for each in bases if isinstance(each, ast.Name)):
+            if (source := read(module)) and (found := source.attribute(base, name)):
+                return found
+        return None
 
-    def overrides(self, name: str, inherited: Definition) -> list[Definition]:
-        """What an inherited method uses of its own object, looked up from the class that inherits it; nothing of other names."""
-        source = read(inherited[0])
-        if "." not in name or "." not in inherited[1] or source is None:
-            return []
-        owner = name.partition(".")[0]
-        return [
-            (self.module, f"{owner}.{each}") for each in source.own(inherited[1]) if "." in self.method(owner, each)[1]
-        ]
-
-    def own(self, name: str) -> list[str]:
-        """What a method uses of its own object, and how that object is made."""
-        nodes = (each for node in self.definitions[name] for each in ast.walk(node))
-        return sorted({each.attr for each in nodes if is_own(each)} | {"__init__"})  # type: ignore[attr-defined]
-
-    def references(self, name: str) -> list[Definition]:
-        """What a definition refers to; `*` stands for everything that a module defines."""
-        if name == "*":
-            return [(self.module, each) for each in self.definitions if "." not in each]
-        if name not in self._references:
-            found = {(self.module, "")} if name else set()
+    def uses(self, name: str) -> Iterator[Definition]:
+        """What a name stands for or refers to; of a method, also what it uses of its own object, and how that object is made."""
+        module, found = self.resolve(name)
+        if (module, found) != (self.module, name):
+            yield module, found
+        elif name == "*":
+            yield from ((self.module, each) for each in self.definitions if "." not in each)
+        else:
+            yield self.module, ""
             for node in self.definitions[name]:
-                found |= self._referred(node)
-            if "." in name:  # a method: what it uses of its own object, and what that object is made of
-                owner = name.partition(".")[0]
-                found |= {there for each in self.own(name) if "." in (there := self.method(owner, each))[1]}
-            self._references[name] = sorted(found - {(self.module, name)})
-        return self._references[name]
+                yield from self.referred(node)
+        if "." in found and (source := read(module)):
+            nodes = (each for node in source.definitions[found] for each in ast.walk(node))
+            owner = name.partition(".")[0]
+            own = {
+                each.attr
+                for each in nodes
+                if isinstance(each, ast.Attribute) and isinstance(each.value, ast.Name) and each.value.id == "self"
+            }
+            for each in own | {"__init__"}:
+                if self.attribute(owner, each):
+                    yield self.module, f"{owner}.{each}"
 
-    def _referred(self, node: ast.AST) -> set[Definition]:
+    def referred(self, node: ast.AST) -> Iterator[Definition]:
         """Names of this module, imported definitions and attributes of imported modules that a statement mentions."""
         known = dict(self.imports)
         for each in ast.walk(node):
             if isinstance(each, ast.Import | ast.ImportFrom):
                 known |= self.imported(each)
-        found, qualified = set(), set()
-        for each in ast.walk(node):
+        qualified = set()
+        for each in ast.walk(node):  # breadth first: an attribute comes before the name that it is of
             if isinstance(each, ast.Attribute) and isinstance(each.value, ast.Name) and each.value.id in known:
                 module, name = known[each.value.id]
                 inner = module if name == "*" else f"{module}.{name}"
-                if inner.partition(".")[0] == module.partition(".")[0] and source_is_ours(inner):
-                    found.add((inner, each.attr))
-                    qualified.add(id(each.value))
-        for each in ast.walk(node):
-            if isinstance(each, ast.Name) and id(each) not in qualified:
+                if top(inner) in (top(self.module), *BUILT_IN) and read(inner):
+                    qualified.add(each.value)
+                    yield inner, each.attr
+            elif isinstance(each, ast.Name) and each not in qualified:
                 if each.id in known:
-                    found.add(known[each.id])
+                    yield known[each.id]
                 elif each.id in self.definitions:
-                    found.add((self.module, each.id))
-        return found
+                    yield self.module, each.id
 
     def text(self, name: str) -> str:
-        """A definition's code, without what cannot change a number."""
-        return "" if name == "*" else "\n".join(ast.dump(node) for node in self.definitions[name])
-
-
-@functools.cache
-def source_is_ours(module: str) -> bool:
-    """Whether a module's source is followed rather than counted by a library's version."""
-    return module.partition(".")[0] not in LIBRARIES and source_file(module) is not None
+        """A definition's code, without what cannot change a number; nothing for a name that is defined elsewhere."""
+        return "\n".join(ast.dump(node) for node in self.definitions.get(name, ()))
 
 
 def stripped(tree: ast.Module) -> ast.Module:
     """The tree without docstrings, registrations and the annotations of functions."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            documented = [i for i, each in enumerate(node.body) if is_text(each)]
-            node.body = [each for i, each in enumerate(node.body) if i not in documented] or [ast.Pass()]
+            node.body = [each for each in node.body if not is_text(each)] or [ast.Pass()]
+        if isinstance(node, ast.ClassDef | ast.FunctionDef):
+            node.decorator_list = [each for each in node.decorator_list if not is_registration(each)]
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             node.returns = None
             for each in ast.walk(node):
                 if isinstance(each, ast.AnnAssign):
                     each.annotation = ast.Constant(None)
-        if isinstance(node, ast.arg):
+        elif isinstance(node, ast.arg):
             node.annotation = None
-        if isinstance(node, ast.ClassDef | ast.FunctionDef):
-            node.decorator_list = [each for each in node.decorator_list if not is_registration(each)]
     for node in tree.body:
         if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call) and is_registration(node.value.func):
             node.value = node.value.args[0]
@@ -290,16 +266,14 @@ def stripped(tree: ast.Module) -> ast.Module:
 
 
 def bound_names(node: ast.stmt) -> list[str]:
-    """The names that a statement in the body of a class gives to methods and attributes."""
-    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+    """The names that a statement defines; '' for one that defines nothing."""
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
         return [node.name]
-    targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
-    return [each.id for each in targets if isinstance(each, ast.Name)]
-
-
-def is_own(node: ast.AST) -> bool:
-    """Whether an expression is `self.something`."""
-    return isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "self"
+    if not isinstance(node, ast.Assign | ast.AnnAssign | ast.AugAssign):
+        return [""]
+    targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+    found = [each.id for target in targets for each in ast.walk(target) if isinstance(each, ast.Name)]
+    return [name for name in found if name != "__all__"]
 
 
 def is_text(node: ast.stmt) -> bool:

@@ -12,7 +12,7 @@ import difflib
 import importlib
 import importlib.util
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -48,7 +48,7 @@ class PluginError(UnknownNameError):
 class Entry:
     """A component: its name, a one-line summary, `module:attribute` where it is defined, and the facts it was registered with.
 
-    `origin` is the package that registers it; empty for a built-in component.
+    `origin` is the package that registers it, empty for a built-in component; `problem` says why it cannot be used, if so.
     """
 
     name: str
@@ -56,21 +56,12 @@ class Entry:
     target: str
     facts: dict[str, Any] = field(default_factory=dict)
     origin: str = ""
+    problem: str = ""
 
     @property
     def settings(self) -> dict[str, Any]:
         """The facts that are settings of the component rather than of the registration."""
         return {key: value for key, value in self.facts.items() if key not in ("fits", "kind", "seeded", "one_seed")}
-
-    @property
-    def fits(self) -> tuple[str, ...]:
-        """The kinds of datasets that a model can be fitted to."""
-        return tuple(self.facts.get("fits", ("image",)))
-
-    @property
-    def kind(self) -> str:
-        """Of a dataset: image, tabular or toy."""
-        return str(self.facts.get("kind", ""))
 
     @property
     def seeded(self) -> bool:
@@ -89,9 +80,8 @@ class Entry:
         except Exception as error:
             if not self.origin:
                 raise
-            raise PluginError(
-                f"'{self.name}' of package {self.origin} cannot be imported: {in_one_line(error)}"
-            ) from error
+            message = f"'{self.name}' of package {self.origin} cannot be imported: {in_one_line(error)}"
+            raise PluginError(message) from error
 
 
 @cache
@@ -124,14 +114,8 @@ def get(kind: ComponentKind, name: str) -> Entry:
     if name not in known:
         raise UnknownNameError(f"no {kind.removesuffix('s')} '{name}'; {closest(name, known)}")
     entry = known[name]
-    if entry.origin:
-        path = source_file(entry.target.partition(":")[0])
-        if path is None:
-            raise PluginError(f"'{name}' of package {entry.origin} cannot be found: there is no module {entry.target}")
-        try:
-            ast.parse(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError, SyntaxError) as error:
-            raise PluginError(f"'{name}' of package {entry.origin} cannot be imported: {in_one_line(error)}") from error
+    if entry.problem:
+        raise PluginError(f"'{name}' of package {entry.origin} {entry.problem}")
     return entry
 
 
@@ -140,10 +124,11 @@ def built_in() -> dict[ComponentKind, dict[str, Entry]]:
     """What this checkout registers, read from its source."""
     root = Path(__file__).parents[2]
     found: dict[ComponentKind, dict[str, Entry]] = {kind: {} for kind in KINDS}
-    for package in BUILT_IN:
-        for path in sorted((root / package).rglob("*.py")):
+    for path in (path for package in BUILT_IN for path in sorted((root / package).rglob("*.py"))):
+        text = path.read_text(encoding="utf-8")
+        if "component(" in text:
             module = ".".join(path.relative_to(root).with_suffix("").parts)
-            for kind, entry in registrations(path, module):
+            for kind, entry in registrations(ast.parse(text), module):
                 found[kind][entry.name] = entry
     return found
 
@@ -151,20 +136,22 @@ def built_in() -> dict[ComponentKind, dict[str, Entry]]:
 def foreign(kind: ComponentKind, point: EntryPoint) -> Entry:
     """A component that another package names in its entry points; nothing of it is imported."""
     origin = point.dist.name if point.dist else point.value
-    module, _, attribute = point.value.partition(":")
+    plain = Entry(point.name, f"from {origin}", point.value, {}, origin)
+    module = point.value.partition(":")[0]
     path = source_file(module)
+    if path is None:
+        return replace(plain, problem=f"cannot be found: there is no module {point.value}")
     try:
-        registered = list(registrations(path, module)) if path else []
-    except SyntaxError:
-        registered = []  # said by `get`, when it is asked for
-    except (OSError, ValueError, TypeError) as error:
-        raise PluginError(
-            f"'{point.name}' of package {origin} cannot be listed: arguments of component must be literals ({in_one_line(error)})"
-        ) from error
-    for its_kind, entry in registered:
-        if its_kind == kind and entry.target == f"{module}:{attribute}":
-            return Entry(point.name, entry.summary, entry.target, entry.facts, origin)
-    return Entry(point.name, f"from {origin}", point.value, {}, origin)
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, SyntaxError) as error:
+        return replace(plain, problem=f"cannot be imported: {in_one_line(error)}")
+    try:
+        registered = list(registrations(tree, module))
+    except (ValueError, TypeError) as error:
+        reason = f"cannot be listed: arguments of component must be literals ({in_one_line(error)})"
+        raise PluginError(f"'{point.name}' of package {origin} {reason}") from error
+    same = (entry for its_kind, entry in registered if (its_kind, entry.target) == (kind, point.value))
+    return next((replace(entry, name=point.name, origin=origin) for entry in same), plain)
 
 
 def in_one_line(error: Exception) -> str:
@@ -172,19 +159,14 @@ def in_one_line(error: Exception) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
-def registrations(path: Path, module: str) -> Iterator[tuple[ComponentKind, Entry]]:
-    """The components that a source file registers at module level."""
-    text = path.read_text(encoding="utf-8")
-    if "component(" not in text:
-        return
-    for node in ast.parse(text).body:
+def registrations(tree: ast.Module, module: str) -> Iterator[tuple[ComponentKind, Entry]]:
+    """The components that a module registers."""
+    for node in tree.body:
         calls: list[ast.expr] = []
         if isinstance(node, ast.ClassDef | ast.FunctionDef):
             name, calls = node.name, list(reversed(node.decorator_list))
-        elif (
-            isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and isinstance(node.value, ast.Call)
-        ):
-            name, calls = node.targets[0].id, [node.value.func]
+        elif isinstance(node, ast.Assign) and isinstance(node.value, ast.Call):
+            name, calls = ast.unparse(node.targets[0]), [node.value.func]
         for call in calls:
             if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "component":
                 kind, registered, summary = (ast.literal_eval(each) for each in call.args)
@@ -199,16 +181,12 @@ def source_file(module: str) -> Path | None:
         spec = importlib.util.find_spec(top)
     except (ImportError, ValueError):
         return None
-    if spec is None:
-        return None
-    if not rest and spec.origin and spec.origin.endswith(".py"):
+    if spec and not rest and spec.origin and spec.origin.endswith(".py"):
         return Path(spec.origin)
-    for folder in spec.submodule_search_locations or ():
-        stem = Path(folder).joinpath(*rest)
-        for path in (stem.with_suffix(".py"), stem / "__init__.py"):
-            if path.is_file():
-                return path
-    return None
+    folders = spec.submodule_search_locations if spec else None
+    stems = [Path(folder, *rest) for folder in folders or ()]
+    paths = (path for stem in stems for path in (stem.with_suffix(".py"), stem / "__init__.py"))
+    return next((path for path in paths if path.is_file()), None)
 
 
 def suite_files() -> dict[str, Path]:

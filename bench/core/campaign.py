@@ -5,8 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -21,7 +20,7 @@ from bench.executors.processes import Job, JobEvent, run_jobs
 
 __all__ = ["Campaign"]
 
-LEAST = 0.05  # of the time: what is left over is given out again as long as it is more
+SMALLEST_SHARE = 0.05  # of the whole time: what is left over is given out again as long as it is more
 
 
 class TimeBudget:
@@ -41,11 +40,10 @@ class TimeBudget:
         if job.name not in self.waiting or self.deadline == math.inf:
             return job
         now = time.monotonic()
-        own = self.waiting[job.name]
-        needed = max(sum(self.waiting.values()) / self.workers, own)
-        del self.waiting[job.name]
+        whole = sum(self.waiting.values()) / self.workers
+        own = self.waiting.pop(job.name)
         (task,) = job.arguments
-        return replace(job, arguments=(replace(task, deadline=now + (self.deadline - now) * own / needed),))
+        return replace(job, arguments=(replace(task, deadline=now + (self.deadline - now) * own / max(whole, own)),))
 
 
 @dataclass
@@ -69,6 +67,17 @@ class Campaign:
     tag: str = ""
     outcomes: dict[str, Outcome] = field(default_factory=dict)
 
+    @property
+    def pending(self) -> dict[str, Planned]:
+        """The runs that are to be done, by id."""
+        return {p.task.spec.run_id: p for p in self.planned if p.pending}
+
+    @property
+    def expected_seconds(self) -> float:
+        """How long they will take about, side by side."""
+        seconds = [p.seconds for p in self.pending.values()]
+        return max(sum(seconds) / self.workers, max(seconds, default=0.0))
+
     def run(self, should_stop: Callable[[], bool], deadline: float = math.inf) -> Iterator[JobEvent]:
         """Do what is to be done, yielding events for a display; `outcomes` fills by run id.
 
@@ -76,17 +85,20 @@ class Campaign:
         suffice; what others leave over goes to those that did not finish.
         """
         self.remember()
-        least = LEAST * (deadline - time.monotonic())
+        smallest = SMALLEST_SHARE * (deadline - time.monotonic())
 
         def stop() -> bool:
-            return self.aborted or should_stop() or time.monotonic() > deadline
+            aborted = any(
+                outcome.state == "abort" for outcome in self.outcomes.values()
+            )  # such as when the store is full
+            return aborted or should_stop() or time.monotonic() > deadline
 
-        todo = {p.task.spec.run_id: p for p in self.planned if p.wants_work}
+        todo = self.pending
         for p in self.planned:
-            if not p.wants_work:
-                state: Any = "hit" if p.found.state == "hit" else "failed"
-                self.outcomes[p.task.spec.run_id] = Outcome(state, p.found.reason)
-        first, runs = preparations(list(todo.values())), dict(todo)
+            if not p.pending:
+                state = p.found.state
+                self.outcomes[p.task.spec.run_id] = Outcome("hit" if state == "hit" else "failed", p.found.reason)
+        first, runs = preparations(todo.values()), todo
         while runs and not stop():
             budget = TimeBudget({name: p.seconds for name, p in runs.items()}, self.workers, deadline)
             jobs = [Job(name, "bench.core.runner:execute", (p.task,)) for name, p in runs.items()]
@@ -95,7 +107,7 @@ class Campaign:
             late = {name for name in runs if name in self.outcomes and self.outcomes[name].state == "stopped"}
             runs = {name: replace(p, task=replace(p.task, fresh=False)) for name, p in runs.items() if name in late}
             first = []
-            if deadline == math.inf or deadline - time.monotonic() < least:
+            if deadline == math.inf or deadline - time.monotonic() < smallest:
                 break
         for name in todo:
             self.outcomes.setdefault(name, Outcome("stopped", "not started"))
@@ -112,23 +124,18 @@ class Campaign:
             self.outcomes[name] = outcome
         return JobEvent(event.job, "done", outcome)
 
-    @property
-    def aborted(self) -> bool:
-        """Whether nothing can go on, such as when the store is full."""
-        return any(outcome.state == "abort" for outcome in self.outcomes.values())
-
     def remember(self) -> None:
         """Tell the store which runs make up this suite: these, and earlier ones that it still resolves to."""
         place = {"suite": self.suite.name, "profile": self.profile, "kind": self.suite.kind}
         with self.store.lock_manifest():
             before = read_manifest(self.store, self.suite.name, self.profile)["runs"]
-            runs = {p.task.spec.run_id: listed(p) for p in [*self.earlier(before), *self.planned]}
+            runs = {p.task.spec.run_id: listed(p) for p in [*self.still_planned(before), *self.planned]}
             ordered = sorted(runs.values(), key=lambda run: (run["dataset"], run["seed"]))
             write_manifest(self.store, {**place, "runs": ordered})
             if self.tag:
                 write_tag(self.store, self.tag, {**place, "runs": [listed(p) for p in self.planned]})
 
-    def earlier(self, runs: Sequence[Mapping[str, Any]]) -> list[Planned]:
+    def still_planned(self, runs: Sequence[Mapping[str, Any]]) -> list[Planned]:
         """Runs of an earlier manifest that the suite, as it is now, would do just so."""
         kept, places = [], self.planned[0].task.places
         load = functools.cache(lambda source: load_dataset(source, places.data, places.cache))
@@ -141,12 +148,8 @@ class Campaign:
             kept += [p for p in found if p.task.spec.run_id == run["run"]]
         return kept
 
-    def counts(self) -> Counter[str]:
-        """How many runs ended in each state."""
-        return Counter(outcome.state for outcome in self.outcomes.values())
 
-
-def preparations(todo: Sequence[Planned]) -> list[Job]:
+def preparations(todo: Iterable[Planned]) -> list[Job]:
     """Jobs that train the extractors, so that no run waits for one."""
     wanted: dict[tuple[str, str], Task] = {}
     for p in todo:
@@ -162,8 +165,8 @@ def preparations(todo: Sequence[Planned]) -> list[Job]:
 def listed(planned: Planned) -> dict[str, Any]:
     """A run as a manifest lists it."""
     spec, readouts = planned.task.spec, planned.task.readouts
-    head: dict[str, Any] = {key: getattr(spec, key) for key in ("dataset", "model", "seed", "identity")}
-    return head | {
+    return {
+        **{key: getattr(spec, key) for key in ("dataset", "model", "seed", "identity")},
         "run": spec.run_id,
         "source": planned.task.source,
         "readouts": [readout.model_dump(mode="json") for readout in readouts],

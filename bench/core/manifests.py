@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,10 @@ __all__ = ["manifests", "read_manifest", "tagged", "write_manifest", "write_tag"
 
 def read_manifest(store: Store, suite: str, profile: str) -> dict[str, Any]:
     """What was planned of a suite so far; no runs if nothing was, or if it cannot be read."""
-    try:
-        found = read_one(store.root / "suites" / f"{suite}-{profile}.json")
-    except StoreError:
-        found = None
-    return found or {"suite": suite, "profile": profile, "runs": []}
+    with contextlib.suppress(StoreError):
+        if found := RunFolder(store.root / "suites").read_json(f"{suite}-{profile}.json"):
+            return found
+    return {"suite": suite, "profile": profile, "runs": []}
 
 
 def write_manifest(store: Store, manifest: Mapping[str, Any]) -> None:
@@ -35,7 +35,7 @@ def manifests(store: Store, suite: str | None = None, profile: str | None = None
     Raises:
         StoreError: if one of them is damaged, or if there is none of that suite and profile.
     """
-    found = read_all(store.root / "suites")
+    found = _read_all(store.root / "suites")
     wanted = [m for m in found if suite in (None, m["suite"]) and profile in (None, m["profile"])]
     if found and not wanted:
         there = ", ".join(f"{m['suite']} ({m['profile']})" for m in found)
@@ -50,7 +50,7 @@ def write_tag(store: Store, tag: str, manifest: Mapping[str, Any]) -> None:
         StoreError: if it cannot be written.
     """
     folder = store.root / "tags" / tag
-    before = read_one(folder / f"{manifest['suite']}-{manifest['profile']}.json") or {"runs": []}
+    before = RunFolder(folder).read_json(f"{manifest['suite']}-{manifest['profile']}.json") or {"runs": []}
     runs = {run["run"]: run for run in (*before["runs"], *manifest["runs"])}
     _write(store, folder, {**manifest, "runs": list(runs.values())})
 
@@ -61,32 +61,20 @@ def tagged(store: Store, tag: str) -> list[dict[str, Any]]:
     Raises:
         StoreError: if one of them is damaged, or if there is no such tag; the message names those there are.
     """
-    if found := read_all(store.root / "tags" / tag):
+    if found := _read_all(store.root / "tags" / tag):
         return found
     there = ", ".join(sorted(path.name for path in (store.root / "tags").glob("*") if path.is_dir()))
-    raise StoreError(
-        f"no runs tagged '{tag}' in {store.root}; " + (f"tags: {there}" if there else "`bench run --tag` makes tags")
-    )
+    hint = f"tags: {there}" if there else "`bench run --tag` makes tags"
+    raise StoreError(f"no runs tagged '{tag}' in {store.root}; {hint}")
 
 
-def read_all(folder: Path) -> list[dict[str, Any]]:
-    """All manifests of a folder."""
-    return [found for path in sorted(folder.glob("*.json")) if (found := read_one(path)) is not None]
-
-
-def read_one(path: Path) -> dict[str, Any] | None:
-    """A manifest; None if absent.
-
-    Raises:
-        StoreError: if it is damaged.
-    """
-    return RunFolder(path.parent).read_json(path.name)
+def _read_all(folder: Path) -> list[dict[str, Any]]:
+    return [found for path in sorted(folder.glob("*.json")) if (found := RunFolder(folder).read_json(path.name))]
 
 
 def _write(store: Store, folder: Path, manifest: Mapping[str, Any]) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        name = f"{manifest['suite']}-{manifest['profile']}.json"
-        RunFolder(folder).write_json(name, dict(manifest))
+        RunFolder(folder).write_json(f"{manifest['suite']}-{manifest['profile']}.json", dict(manifest))
     except OSError as error:
         raise StoreError(f"cannot write to the store {store.root}: {error.strerror}") from error

@@ -9,15 +9,17 @@ A kind of suite is a module with
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from bench.components import registry
 from bench.components.digests import Stage, stage
 from bench.core.spec import Readout, RunSpec
-from bench.core.store import Found, Store
+from bench.core.store import Lookup, Store
 from bench.core.suite import Profile, Suite, SuiteError, kind_of, load_suite
 from bench.core.task import Places, Task
 from bench.data import Dataset, NotAtHandError, load_dataset, sources
@@ -44,11 +46,11 @@ class Planned:
     """A task, what the store has of it, and about how many seconds it takes alone."""
 
     task: Task
-    found: Found
+    found: Lookup
     seconds: float
 
     @property
-    def wants_work(self) -> bool:
+    def pending(self) -> bool:
         """Whether the run is to be done: not a hit, and not one that would only diverge again."""
         return self.task.fresh or not (self.found.state == "hit" or self.found.diverged)
 
@@ -58,7 +60,7 @@ def make_plan(
     selection: Selection,
     places: Places,
     load: Loader | None = None,
-    remark: Callable[[str], None] = lambda _: None,
+    warn: Callable[[str], None] = lambda _: None,
 ) -> list[Planned]:
     """Every run of the selection, seeds in the outer loop so that complete comparisons come first.
 
@@ -67,53 +69,34 @@ def make_plan(
         selection: what of it.
         places: where results, data and weights are, and where to compute.
         load: how a dataset is loaded by its source; by default from `places`.
-        remark: told, in a sentence, of an optional dataset that is not at hand.
+        warn: told, in a sentence, of an optional dataset that is not at hand.
 
     Raises:
         SuiteError: for a profile the suite does not have, or where no model can be fitted to a dataset of the selection.
         UnknownNameError: for a dataset or model that does not exist.
         DatasetError: for a dataset that is not at hand.
     """
-    profile = suite.profile(selection.profile)
+    profile, store = suite.profile(selection.profile), Store(places.store)
+    kind, seeds = kind_of(suite.kind), selection.seeds or profile.seeds
     optional = () if selection.datasets else profile.optional
     load = load or (lambda source: load_dataset(source, places.data, places.cache))
-    datasets = load_datasets(selection.datasets or profile.datasets, optional, load, remark)
+    datasets = load_datasets(selection.datasets or profile.datasets, optional, load, warn)
     models = [registry.get("models", name) for name in selection.models or profile.models]
-    planned = [
-        plan_run(suite, selection, places, source, dataset, entry, seed)
-        for source, dataset in datasets.items()
-        for seed, entry in repeats(selection.seeds or profile.seeds, models)
-        if dataset.kind in entry.fits
-    ]
+    planned = []
+    for (source, dataset), seed, entry in itertools.product(datasets.items(), seeds, models):
+        once = bool(entry.facts.get("one_seed"))  # it is the same for all seeds
+        if dataset.kind not in entry.facts.get("fits", ("image",)) or (once and seed != seeds[0]):
+            continue
+        readouts = kind.readouts(profile, dataset, entry, places.weights)
+        spec = resolve(suite, selection.profile, dataset, entry, seed)
+        training, reading = stages(spec, entry, readouts)
+        task = Task(spec, readouts, training, reading, places, source, selection.fresh, selection.retrain)
+        found = Lookup("missing", "--fresh") if selection.fresh else store.lookup(task)
+        seconds = 2.0 if once else expected_seconds(store, spec, profile.minutes_per_run * 60)
+        planned.append(Planned(task, found, seconds))
     if not planned:
         raise SuiteError(f"none of {', '.join(each.name for each in models)} can be fitted to {' or '.join(datasets)}")
     return planned
-
-
-def repeats(seeds: Sequence[int], models: Sequence[registry.Entry]) -> Iterator[tuple[int, registry.Entry]]:
-    """Every model with every seed; one that is the same for all seeds once."""
-    for seed in seeds:
-        yield from ((seed, entry) for entry in models if seed == seeds[0] or not entry.facts.get("one_seed"))
-
-
-def plan_run(
-    suite: Suite[Any],
-    selection: Selection,
-    places: Places,
-    source: str,
-    dataset: Dataset,
-    entry: registry.Entry,
-    seed: int,
-) -> Planned:
-    """One run with what the store has of it."""
-    profile = suite.profile(selection.profile)
-    readouts = kind_of(suite.kind).readouts(profile, dataset, entry, places.weights)
-    spec = resolve(suite, selection.profile, dataset, entry, seed)
-    training, reading = stages(spec, entry, readouts)
-    task = Task(spec, readouts, training, reading, places, source, selection.fresh, selection.retrain)
-    store = Store(places.store)
-    found = Found("missing", "--fresh") if selection.fresh else store.lookup(task)
-    return Planned(task, found, expected_seconds(store, spec, profile, entry))
 
 
 def stages(spec: RunSpec, entry: registry.Entry, readouts: Sequence[Readout]) -> tuple[Stage, tuple[Stage, ...]]:
@@ -128,7 +111,7 @@ def stages(spec: RunSpec, entry: registry.Entry, readouts: Sequence[Readout]) ->
 
 
 def load_datasets(
-    names: Sequence[str], optional: Sequence[str], load: Loader, remark: Callable[[str], None]
+    names: Sequence[str], optional: Sequence[str], load: Loader, warn: Callable[[str], None]
 ) -> dict[str, Dataset]:
     """Datasets by what loads each again, in any working directory; optional ones that are not at hand are left out.
 
@@ -142,7 +125,7 @@ def load_datasets(
         except NotAtHandError as error:
             if source not in optional:
                 raise
-            remark(f"left out: {error}")
+            warn(f"left out: {error}")
             continue
         if twin := next((known for known, other in found.items() if other.name == dataset.name), None):
             raise SuiteError(f"{twin} and {source} are both called {dataset.name} in tables; rename one of the files")
@@ -173,15 +156,10 @@ def resolve(suite: Suite[Any], profile_name: str, dataset: Dataset, entry: regis
     )
 
 
-def expected_seconds(store: Store, spec: RunSpec, profile: Profile, entry: registry.Entry) -> float:
-    """How long the run took here with another seed, else what the suite says."""
-    if entry.facts.get("one_seed"):
-        return 2.0
+def expected_seconds(store: Store, spec: RunSpec, otherwise: float) -> float:
+    """How long the run took here with another seed."""
     for status in sorted(store.folder(spec).path.parent.glob(f"{spec.identity[:12]}-s*/status.json")):
-        try:
-            seconds = json.loads(status.read_text())["seconds"]
-        except (OSError, ValueError, KeyError):
-            continue
-        if seconds:
-            return float(sum(seconds.values()))
-    return profile.minutes_per_run * 60
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            if seconds := json.loads(status.read_text())["seconds"]:
+                return float(sum(seconds.values()))
+    return otherwise

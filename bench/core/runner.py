@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import io
 import math
-import os
 import platform
 import resource
 import time
@@ -25,15 +24,17 @@ import torch
 from safetensors.torch import load_file, save
 
 from bench.components import registry
+from bench.components.digests import Stage, difference
 from bench.core.model import Model, build_model, capabilities
 from bench.core.readout import Context, Result
 from bench.core.session import InterruptedRunError, Progress, Session
+from bench.core.spec import Readout
 from bench.core.store import Store, progress_words, unfinished
 from bench.core.task import Outcome, Task
 from bench.data import load_dataset
 from bench.data.decoded import Tell
 from bench.files import write_bytes
-from bench.machine import cpu_name
+from bench.machine import cores, cpu_name
 from gebm.training import DivergedError
 
 __all__ = ["execute", "prepare_extractor", "record_death"]
@@ -43,19 +44,21 @@ def execute(task: Task, progress: Progress, should_stop: Callable[[], bool]) -> 
     """Do what is missing of a run, and only that."""
     run = Run(task, progress, should_stop)
     with run.store.lock(task.spec) as mine, run.recorded():
-        if mine and run.wanted():
-            model = run.build()
-            training = run.trained(model)
-            if training is None:
+        if mine and run.prepare():
+            model, training = run.build(), run.folder.training()
+            if training and not unfinished(training):
+                model.load(load_file(run.folder / "checkpoint.safetensors", device=str(run.device)))
+            else:
                 facts, session = model.facts(), run.session()
                 try:
                     model.fit(session)
-                    steps, session.seconds = model.steps(), session.finish()
+                    session.finish()
+                    steps = model.steps()
                 except InterruptedRunError:
                     if should_stop() or not model.leave_off():
                         raise
                     steps = session.done
-                training = run.record_training(model, facts, session.seconds, steps, session.phase)
+                training = run.record_training(model, facts, session, steps)
                 if not unfinished(training):
                     session.forget()
             run.read_out(model, training)
@@ -63,13 +66,7 @@ def execute(task: Task, progress: Progress, should_stop: Callable[[], bool]) -> 
 
 
 class Run:
-    """One run being done.
-
-    Arguments:
-        task: what to do.
-        progress: told what is being done.
-        should_stop: asked whether the user wants to stop.
-    """
+    """One run being done."""
 
     def __init__(self, task: Task, progress: Progress, should_stop: Callable[[], bool]) -> None:
         self.task, self.progress, self.should_stop = task, progress, should_stop
@@ -98,7 +95,7 @@ class Run:
         except Exception as error:
             self.outcome = failure(task, f"error: {type(error).__name__}: {error}", traceback.format_exc())
 
-    def wanted(self) -> bool:
+    def prepare(self) -> bool:
         """Whether there is something to do; what may not be used is set aside, and the run is marked as being worked on."""
         task, found = self.task, self.store.lookup(self.task)
         if not task.fresh and (found.state == "hit" or found.diverged):
@@ -121,22 +118,41 @@ class Run:
             raise ValueError(f"dataset '{spec.dataset}' changed since the run was planned")
         return build_model(spec, dataset, self.device)
 
-    def trained(self, model: Model) -> dict[str, Any] | None:
-        """The finished training of the run, loaded into the model; None if there is none."""
-        training = self.folder.training()
-        if training is None or unfinished(training):
-            return None
-        model.load(load_file(self.folder / "checkpoint.safetensors", device=str(self.device)))
-        return training
-
     def session(self) -> Session:
         """A training session, from wherever the last one was left; it stops in time for what is unfinished to be scored."""
         self.folder.write_json("env.json", environment(self.device))
-        leave_off = self.deadline - scoring_time(self.deadline - time.monotonic())
+        end = self.deadline - scoring_time(self.deadline - time.monotonic())
         code = f"{self.task.training.digest} {self.device.type}"
-        return Session(
-            self.folder.path, code, self.progress, lambda: self.should_stop() or time.monotonic() > leave_off
-        )
+        return Session(self.folder.path, code, self.progress, lambda: self.should_stop() or time.monotonic() > end)
+
+    def must_stop(self) -> bool:
+        """Whether the user wants to stop or the time is up."""
+        return self.should_stop() or time.monotonic() > self.deadline
+
+    def record_training(self, model: Model, facts: Mapping[str, Any], session: Session, steps: int) -> dict[str, Any]:
+        """Keep the model as it is now, drop what was read out of an earlier checkpoint, and say how far training is."""
+        folder, asked = self.folder, model.steps()
+        (folder / "training.json").unlink(missing_ok=True)  # it vouches for the checkpoint that is replaced
+        write_bytes(folder / "checkpoint.safetensors", save(dict(model.state())))
+        curve = ["curve.jsonl"] if steps == asked else []  # that of an unfinished run grows
+        files = folder.hashes("checkpoint.safetensors", *curve)
+        training = {
+            "stage": self.task.training.to_json(),
+            "device": self.device.type,
+            "checkpoint": files["checkpoint.safetensors"],
+            "files": files,
+            "facts": dict(facts),
+            "capabilities": capabilities(model),
+            "seconds": session.seconds,
+            "peak_memory": peak_memory(self.device),
+            "steps_done": steps,
+            "steps_asked": asked,
+            "phase": session.phase,
+        }
+        folder.write_json("training.json", training)
+        for path in list((folder / "evals").iterdir()):
+            path.unlink()
+        return training
 
     def read_out(self, model: Model, training: Mapping[str, Any]) -> None:
         """Every readout, then the status. A run whose time is up before it is trained is scored as it stands, slow readouts last.
@@ -149,11 +165,11 @@ class Run:
         context = Context(model, model.dataset, self.store.cache, task.places.weights, self.progress, self.must_stop)
         seconds = {"training": float(training["seconds"]), "sampling": 0.0, "scoring": 0.0}
         late = partly
-        order = sorted(range(len(task.readouts)), key=lambda i: partly and task.readouts[i].slow)
-        for number in order:
-            must_stop = self.should_stop if number == order[0] else self.must_stop  # there is time for one
+        stages = sorted(zip(task.readouts, task.reading, strict=True), key=lambda stage: partly and stage[0].slow)
+        for number, (readout, code) in enumerate(stages):
+            must_stop = self.must_stop if number else self.should_stop  # there is time for one
             try:
-                result = self.evaluation(number, training["checkpoint"], context, must_stop)
+                result = self.evaluation(readout, code, training["checkpoint"], context, must_stop)
             except InterruptedRunError:
                 late = True
                 break  # what is scored by now counts
@@ -172,46 +188,12 @@ class Run:
         self.store.finish(task, "done", "", seconds)
         self.outcome = Outcome("done", memory_words(training["peak_memory"]))
 
-    def must_stop(self) -> bool:
-        """Whether the user wants to stop or the time is up."""
-        return self.should_stop() or time.monotonic() > self.deadline
-
-    def record_training(
-        self, model: Model, facts: Mapping[str, Any], seconds: float, done: int, phase: str
-    ) -> dict[str, Any]:
-        """Keep the model as it is now, drop what was read out of an earlier checkpoint, and say how far training is."""
-        folder, asked = self.folder, model.steps()
-        (folder / "training.json").unlink(missing_ok=True)  # it vouches for the checkpoint that is replaced
-        write_bytes(folder / "checkpoint.safetensors", save(dict(model.state())))
-        lasting = ("checkpoint.safetensors", "curve.jsonl")[
-            : 2 if done == asked else 1
-        ]  # the curve of an unfinished run grows
-        files = folder.hashes(*lasting)
-        training = {
-            "stage": self.task.training.to_json(),
-            "device": self.device.type,
-            "checkpoint": files["checkpoint.safetensors"],
-            "files": files,
-            "facts": dict(facts),
-            "capabilities": capabilities(model),
-            "seconds": seconds,
-            "peak_memory": peak_memory(self.device),
-            "steps_done": done,
-            "steps_asked": asked,
-            "phase": phase,
-        }
-        folder.write_json("training.json", training)
-        for path in list((folder / "evals").iterdir()):
-            path.unlink()
-        return training
-
     def evaluation(
-        self, number: int, checkpoint: str, context: Context, must_stop: Callable[[], bool]
+        self, readout: Readout, code: Stage, checkpoint: str, context: Context, must_stop: Callable[[], bool]
     ) -> dict[str, Any]:
         """One readout of a trained model; if it is already there by the same checkpoint and code it is kept."""
-        readout, code = self.task.readouts[number], self.task.reading[number]
         identity = readout.identity(checkpoint)
-        if found := self.folder.current_evaluation(identity, code):
+        if (found := self.folder.evaluation(identity)) and not difference(found["stage"], code):
             return found
         if must_stop():
             raise InterruptedRunError("stopped between evaluations")
@@ -240,9 +222,8 @@ def failure(task: Task, reason: str, details: str = "") -> Outcome:
     try:
         Store(task.places.store).fail(task, reason, details)
     except OSError as error:
-        return Outcome(
-            "abort", f"cannot write to the store {task.places.store}: {error.strerror}; and before that: {reason}"
-        )
+        unwritten = f"cannot write to the store {task.places.store}: {error.strerror}"
+        return Outcome("abort", f"{unwritten}; and before that: {reason}")
     return Outcome("failed", reason)
 
 
@@ -306,7 +287,7 @@ def environment(device: torch.device) -> dict[str, Any]:
         "versions": {name: version(name) for name in libraries} | {"python": platform.python_version()},
         "platform": f"{platform.system()} {platform.machine()}",
         "device": torch.cuda.get_device_name() if device.type == "cuda" else cpu_name(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": cores(),
         "threads": torch.get_num_threads(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
     }

@@ -61,6 +61,7 @@ class Session:
         save_every: float = 5.0,
     ) -> None:
         self.folder, self.code, self.progress, self.should_stop = folder, code, progress, should_stop
+        self.resume_path = folder / "resume.pt"
         self.log_every, self.save_every = log_every, save_every
         self.phases: dict[str, Any] = {}
         self.curve: list[dict[str, Any]] = []
@@ -69,11 +70,6 @@ class Session:
         self._done: dict[str, int] = {}
         self._clock = time.monotonic()
         self._restore()
-
-    @property
-    def resume_path(self) -> Path:
-        """Where the state of an unfinished run is kept."""
-        return self.folder / "resume.pt"
 
     @property
     def done(self) -> int:
@@ -99,7 +95,8 @@ class Session:
             now = time.monotonic()
             if now - shown > 0.2:
                 shown = now
-                self.progress({"phase": name, "step": phase.done, "total": phase.total, "losses": self._last_losses()})
+                losses = self.curve[-1] if self.curve else {}
+                self.progress({"phase": name, "step": phase.done, "total": phase.total, "losses": losses})
             stop = self.should_stop()
             if stop or now - saved > self.save_every:
                 self._save(name, phase)
@@ -108,10 +105,10 @@ class Session:
                 raise InterruptedRunError(f"stopped in {name} at step {phase.done} of {phase.total}")
         self._save(name, phase)
 
-    def finish(self) -> float:
-        """Write the curve for good; returns the seconds that training took, over all sessions."""
+    def finish(self) -> None:
+        """Write the curve for good; `seconds` is what training took, over all sessions."""
+        self._count_seconds()
         self._write_curve()
-        return self.seconds + time.monotonic() - self._clock
 
     def forget(self) -> None:
         """Drop the resume state; call when the checkpoint is safe."""
@@ -126,26 +123,20 @@ class Session:
             raise DivergedError(f"{', '.join(broken)} not finite in {phase} at step {step}")
         self.curve.append({"phase": phase, "step": step} | values)
 
-    def _last_losses(self) -> dict[str, float]:
-        last = self.curve[-1] if self.curve else {}
-        return {key: value for key, value in last.items() if key not in ("phase", "step")}
-
     def _save(self, name: str, phase: Phase) -> None:
         import torch
 
-        now = time.monotonic()
-        self.seconds, self._clock = self.seconds + now - self._clock, now
+        self._count_seconds()
         self.phases[name] = phase.state_dict()
         buffer = io.BytesIO()
-        state = {
-            "code": self.code,
-            "phases": self.phases,
-            "curve": self.curve,
-            "seconds": self.seconds,
-        }
+        state = {"code": self.code, "phases": self.phases, "curve": self.curve, "seconds": self.seconds}
         torch.save(state, buffer)
         write_sealed(self.resume_path, buffer.getvalue())
         self._write_curve()
+
+    def _count_seconds(self) -> None:
+        now = time.monotonic()
+        self.seconds, self._clock = self.seconds + now - self._clock, now
 
     def _write_curve(self) -> None:
         write_bytes(self.folder / "curve.jsonl", "".join(json.dumps(point) + "\n" for point in self.curve).encode())
@@ -155,17 +146,16 @@ class Session:
 
         if not self.resume_path.exists():
             return
+        problem = ""
         try:
             state = torch.load(io.BytesIO(read_sealed(self.resume_path)), map_location="cpu", weights_only=True)
+            if state["code"] != self.code:
+                problem = f"{self.resume_path} was left by other code, libraries or device"
         except CorruptFileError as error:
-            self.progress({"warning": f"{error}; this run starts again"})
-            return
+            problem = str(error)
         except Exception as error:
-            self.progress({"warning": f"{self.resume_path} cannot be read ({error}); this run starts again"})
-            return
-        if state["code"] != self.code:
-            self.progress(
-                {"warning": f"{self.resume_path} was left by other code, libraries or device; this run starts again"}
-            )
+            problem = f"{self.resume_path} cannot be read ({error})"
+        if problem:
+            self.progress({"warning": f"{problem}; this run starts again"})
             return
         self.phases, self.curve, self.seconds = state["phases"], state["curve"], state["seconds"]

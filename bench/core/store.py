@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
 import shutil
 import time
 from collections.abc import Iterator, Mapping
@@ -28,13 +27,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from bench.components.digests import Stage, difference
+from bench.components.digests import difference
 from bench.core.fields import content_hash
 from bench.core.spec import SCHEMA_VERSION, RunSpec
 from bench.core.task import Task
 from bench.files import sha256_file, write_bytes, write_json
 
-__all__ = ["Found", "RunFolder", "Store", "StoreError", "unfinished"]
+__all__ = ["Lookup", "RunFolder", "Store", "StoreError", "unfinished"]
 
 State = Literal["hit", "stale", "partial", "missing", "failed", "corrupt"]
 
@@ -44,7 +43,7 @@ class StoreError(RuntimeError):
 
 
 @dataclass(frozen=True)
-class Found:
+class Lookup:
     """What the store has of a run, and why it is not more; `stale` says in what way its training is of other code, if it is kept."""
 
     state: State
@@ -108,24 +107,18 @@ class RunFolder:
 
     def training(self) -> dict[str, Any] | None:
         """What `training.json` says of a sound training, finished or not; None if there is none."""
-        try:
-            training = self.read_json("training.json")
-        except StoreError:
-            return None
-        return None if not training or self.damaged(training["files"]) else training
+        return self._sound("training.json")
 
     def evaluation(self, identity: str) -> dict[str, Any] | None:
         """A sound evaluation of that identity, by whatever code; None if there is none."""
+        return self._sound(f"evals/{identity}.json")
+
+    def _sound(self, name: str) -> dict[str, Any] | None:
         try:
-            found = self.read_json(f"evals/{identity}.json")
+            found = self.read_json(name)
         except StoreError:
             return None
         return None if not found or self.damaged(found["files"]) else found
-
-    def current_evaluation(self, identity: str, code: Stage) -> dict[str, Any] | None:
-        """A sound evaluation by the present code; None if there is none."""
-        found = self.evaluation(identity)
-        return found if found and not difference(found["stage"], code) else None
 
 
 class Store:
@@ -184,71 +177,52 @@ class Store:
         folder.write_json("spec.json", spec.model_dump(mode="json"))
         return folder
 
-    def lookup(self, task: Task) -> Found:
+    def lookup(self, task: Task) -> Lookup:
         """What there is of a run with its readouts.
 
-        Hit: done and sound; `Found.stale` says if it was trained by other code, or on another device than the one asked for.
+        Hit: done and sound; `Lookup.stale` says if it was trained by other code, or on another device than the one asked for.
         Stale: likewise, and the task asks to train such runs again. Partial: some of it is there and will be continued.
         """
         folder = self.folder(task.spec)
         try:
             status, training = folder.read_json("status.json"), folder.read_json("training.json")
         except StoreError as error:
-            return Found("corrupt", str(error))
+            return Lookup("corrupt", str(error))
+        failed = status if status and status["state"] == "failed" else None
         if training is None:
-            return self._untrained(folder, status, task)
+            if failed and not difference(failed["stage"], task.training):
+                return Lookup("failed", failed["reason"])
+            if (folder / "resume.pt").exists():
+                return Lookup("partial", "training unfinished")
+            return Lookup("missing", f"failed with other code: {status['reason']}" if status else "")
         if damage := folder.damaged(status["files"] if status else training["files"]):
-            return Found("corrupt", damage)
+            return Lookup("corrupt", damage)
         if unfinished(training):
-            return Found("partial", f"{progress_words(training)}{'; scored' if status else ''}")
+            return Lookup("partial", f"{progress_words(training)}{'; scored' if status else ''}")
         stale = stale_training(training, task)
         if stale and task.retrain:
-            return Found("stale", f"training: {stale}")
-        old, absent = self._readouts(folder, training["checkpoint"], task)
-        if status and status["state"] == "failed" and (old or absent):  # else a readout of another suite failed
-            return Found("failed", status["reason"], stale)
+            return Lookup("stale", f"training: {stale}")
+        old, absent = outdated_readouts(folder, training["checkpoint"], task)
+        if failed and (old or absent):  # else a readout of another suite failed
+            return Lookup("failed", failed["reason"], stale)
         words = [f"training is stale ({stale}) and kept; --retrain redoes it"] if stale else []
         words += [f"{len(absent)} evaluations to do"] if absent else []
-        words += [f"{len(old)} evaluations are stale ({next(iter(old))})"] if old else []
+        words += [f"{len(old)} evaluations are stale ({old[0]})"] if old else []
         state: State = "partial" if absent or old or not status else "hit"
-        return Found(state, "; ".join(words) or ("" if state == "hit" else "trained; evaluations to do"), stale)
-
-    @staticmethod
-    def _untrained(folder: RunFolder, status: dict[str, Any] | None, task: Task) -> Found:
-        if status and status["state"] == "failed" and not difference(status["stage"], task.training):
-            return Found("failed", status["reason"])
-        if (folder / "resume.pt").exists():
-            return Found("partial", "training unfinished")
-        return Found("missing", f"failed with other code: {status['reason']}" if status else "")
-
-    @staticmethod
-    def _readouts(folder: RunFolder, checkpoint: str, task: Task) -> tuple[list[str], list[str]]:
-        """What changed under each stale readout, and the identities of those that are absent."""
-        old, absent = [], []
-        for readout, code in zip(task.readouts, task.reading, strict=True):
-            identity = readout.identity(checkpoint)
-            try:
-                found = folder.read_json(f"evals/{identity}.json")
-            except StoreError:
-                found = None
-            if found is None:
-                absent.append(identity)
-            elif words := difference(found["stage"], code):
-                old.append(words)
-        return old, absent
+        return Lookup(state, "; ".join(words) or ("" if status else "trained; evaluations to do"), stale)
 
     def set_aside(self, spec: RunSpec) -> None:
         """Move what there is of a run out of the way."""
         folder = self.folder(spec).path
         if folder.exists():
-            shutil.move(folder, self.root / "aside" / f"{spec.run_id.replace('/', '_')}-{time.time_ns()}")
+            shutil.move(folder, self.root / "aside" / f"{flat(spec)}-{time.time_ns()}")
 
     def finish(
         self, task: Task, state: Literal["done", "failed", "unfinished"], reason: str, seconds: Mapping[str, float]
     ) -> None:
         """Write the status, last of all files, with the hashes of those that are sound."""
         folder = self.folder(task.spec)
-        training = folder.training() or {"files": {}, "device": "", "checkpoint": "", "steps_done": 0, "steps_asked": 0}
+        training = folder.training() or {"files": {}, "device": "", "steps_done": 0, "steps_asked": 0}
         names = [name for name in ("spec.json", "env.json", "training.json") if (folder / name).is_file()]
         names += training["files"]
         for path in sorted((folder / "evals").glob("*.json")):
@@ -261,13 +235,13 @@ class Store:
             "reason": reason,
             "identity": task.spec.identity,
             "seed": task.spec.seed,
-            "device": training["device"],
             "seconds": dict(seconds),
             "stage": task.training.to_json(),
-            "steps_done": training["steps_done"],
-            "steps_asked": training["steps_asked"],
+            "files": folder.hashes(*names),
         }
-        folder.write_json("status.json", status | {"files": folder.hashes(*names)})
+        folder.write_json(
+            "status.json", status | {key: training[key] for key in ("device", "steps_done", "steps_asked")}
+        )
 
     def fail(self, task: Task, reason: str, details: str) -> None:
         """Make a failed run a row with its reason; what was finished stays finished."""
@@ -286,17 +260,34 @@ class Store:
     @contextmanager
     def lock(self, spec: RunSpec) -> Iterator[bool]:
         """Hold the run for this process; yields False if another process does. Released by the system if this one dies."""
-        path = self.root / "locks" / f"{spec.run_id.replace('/', '_')}.lock"
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-        try:
+        with (self.root / "locks" / f"{flat(spec)}.lock").open("w") as file:
             try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                mine = True
             except BlockingIOError:
-                yield False
-            else:
-                yield True
-        finally:
-            os.close(handle)
+                mine = False
+            yield mine
+
+
+def flat(spec: RunSpec) -> str:
+    """A run's id as the name of a single file or folder."""
+    return spec.run_id.replace("/", "_")
+
+
+def outdated_readouts(folder: RunFolder, checkpoint: str, task: Task) -> tuple[list[str], list[str]]:
+    """What changed under each stale readout of a checkpoint, and the identities of those that are absent."""
+    old, absent = [], []
+    for readout, code in zip(task.readouts, task.reading, strict=True):
+        identity = readout.identity(checkpoint)
+        try:
+            found = folder.read_json(f"evals/{identity}.json")
+        except StoreError:
+            found = None
+        if found is None:
+            absent.append(identity)
+        elif words := difference(found["stage"], code):
+            old.append(words)
+    return old, absent
 
 
 def stale_training(training: Mapping[str, Any], task: Task) -> str:

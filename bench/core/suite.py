@@ -96,15 +96,14 @@ def find_suite(name: str) -> Path:
     Raises:
         SuiteError: if there is none, with the nearest name.
     """
-    shipped = registry.suite_files()
+    shipped, path = registry.suite_files(), Path(name)
     if name in shipped:
         return shipped[name]
-    path = Path(name)
-    if path.suffix == ".toml" or "/" in name:
-        if path.is_file():
-            return path
+    if path.suffix != ".toml" and "/" not in name:
+        raise SuiteError(f"no suite '{name}'; {registry.closest(name, shipped)}")
+    if not path.is_file():
         raise SuiteError(f"no suite file '{name}'")
-    raise SuiteError(f"no suite '{name}'; {registry.closest(name, shipped)}")
+    return path
 
 
 def load_suite(name: str) -> Suite[Any]:
@@ -121,9 +120,8 @@ def load_suite(name: str) -> Suite[Any]:
         if kind not in KINDS:
             raise SuiteError(f"{path}: kind: no kind of suite '{kind}'; {registry.closest(kind, KINDS)}")
         model = Suite[kind_of(kind).PROFILE]  # type: ignore[misc]
-        suite = model.model_validate_json(
-            json.dumps(content, default=str), strict=True
-        )  # strict JSON: a list may be a tuple
+        text = json.dumps(content, default=str)
+        suite = model.model_validate_json(text, strict=True)  # in JSON a list may be a tuple
     except (OSError, UnicodeDecodeError) as error:
         raise SuiteError(f"{path}: cannot be read: {error}") from error
     except tomllib.TOMLDecodeError as error:

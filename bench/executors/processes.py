@@ -116,15 +116,13 @@ def ask_to_stop(running: Sequence[Worker]) -> None:
 
 def listen(worker: Worker) -> Iterator[JobEvent]:
     """Yield everything a worker has sent but its outcome, which is kept."""
-    try:
+    with contextlib.suppress(EOFError, OSError):
         while worker.connection.poll():
             kind, value = worker.connection.recv()
             if kind == "outcome":
                 worker.outcome = value
             else:
                 yield JobEvent(worker.job, kind, value)
-    except (EOFError, OSError):
-        return
 
 
 def settle(worker: Worker) -> JobEvent:
@@ -134,12 +132,10 @@ def settle(worker: Worker) -> JobEvent:
     if worker.outcome is not None:
         return JobEvent(worker.job, "done", worker.outcome)
     code = worker.process.exitcode or 0
-    how = (
-        f"killed by {signal.Signals(-code).name}"
-        if code < 0
-        else f"its process ended with code {code} and said nothing"
-    )
-    return JobEvent(worker.job, "killed", how + " (out of memory?)" * (code == -signal.SIGKILL))
+    if code >= 0:
+        return JobEvent(worker.job, "killed", f"its process ended with code {code} and said nothing")
+    likely = " (out of memory?)" if code == -signal.SIGKILL else ""
+    return JobEvent(worker.job, "killed", f"killed by {signal.Signals(-code).name}{likely}")
 
 
 def work(connection: Connection, job: Job) -> None:

@@ -34,15 +34,15 @@ generator_widths = [16]
 discriminator_widths = [16]
 
 [profiles.quick.training]
-base_steps = 120
+base_steps = 60
 batch_size = 16
 ema = 0.9
 penalty_every = 4
 
 [profiles.quick.refit]
-steps = 40
+steps = 20
 batch_size = 16
-check_every = 20
+check_every = 10
 partition_samples = 64
 
 [profiles.quick.evaluation]
@@ -75,18 +75,21 @@ def tiny_path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def tiny(tiny_path: Path) -> Suite:
-    """The tiny suite."""
-    return load_suite(str(tiny_path))
+    """The tiny suite, scored by one metric."""
+    return changed(load_suite(str(tiny_path)), "evaluation", metrics=("fid",))
 
 
 @pytest.fixture(scope="session")
 def extractor_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cache with the digits' extractor, trained once for all tests."""
+    """A cache with an extractor of the digits that was trained in 200 steps."""
     from bench.data import load_dataset
+    from bench.metrics import classifier
     from bench.metrics.extractors import load_extractor
 
     cache = tmp_path_factory.mktemp("cache")
-    load_extractor("digits-cnn", load_dataset("digits", None), cache, None)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(classifier, "default_steps", lambda size: 200)
+        load_extractor("digits-cnn", load_dataset("digits", None), cache, None)
     return cache
 
 
@@ -134,7 +137,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory, extractor_cache: Path) ->
     """A store with a GEBM and a GAN of the tiny suite, done: only to be read or copied."""
     folder = tmp_path_factory.mktemp("finished")
     (folder / "tiny.toml").write_text(TINY)
-    store, suite = Store(folder / "store").create(), load_suite(str(folder / "tiny.toml"))
+    suite = changed(load_suite(str(folder / "tiny.toml")), "evaluation", metrics=("fid",))
+    store = Store(folder / "store").create()
     shutil.copytree(extractor_cache, store.cache, dirs_exist_ok=True)
     for model in ("gebm", "gan-ns"):
         assert do(plan_one(suite, store, model)).state == "done"

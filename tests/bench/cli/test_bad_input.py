@@ -18,7 +18,7 @@ from ..conftest import TINY
 
 SUITES = {
     "types": ("seeds = [0, 1]", 'seeds = "zero"'),
-    "negative": ("base_steps = 120", "base_steps = -3"),
+    "negative": ("base_steps = 60", "base_steps = -3"),
     "unknown": ("penalty_every = 4", "penaltyevery = 4"),
     "step": ("step_size = 1e-2", "step_size = 1e9"),
     "draws": ("partition_samples = 200", "partition_samples = 1000000000000"),

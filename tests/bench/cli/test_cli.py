@@ -54,7 +54,7 @@ def slow(folder: Path, models: str = '["gebm"]') -> Path:
     """Write a suite of one seed whose runs take some seconds each."""
     return suite_file(
         folder,
-        ("base_steps = 120", "base_steps = 2000"),
+        ("base_steps = 60", "base_steps = 2000"),
         ("seeds = [0, 1]", "seeds = [0]"),
         ('["gebm", "gan-hinge", "gan-ns", "data"]', models),
     )
@@ -302,7 +302,7 @@ def victims(parent: int) -> list[int]:
 
 
 def test_max_minutes_stops_cleanly_and_continues(tmp_path: Path, store: Store) -> None:
-    endless = suite_file(tmp_path, ("base_steps = 120", "base_steps = 1000000"))
+    endless = suite_file(tmp_path, ("base_steps = 60", "base_steps = 1000000"))
     where = ("--suite", endless, "--store", store.root, "--model", "gan-ns", "--seeds", 0)
 
     def steps_done() -> int:
@@ -317,7 +317,7 @@ def test_max_minutes_stops_cleanly_and_continues(tmp_path: Path, store: Store) -
 
 def test_a_diverging_suite_exits_with_1_and_shows_the_rows(tmp_path: Path, store: Store) -> None:
     hot = suite_file(
-        tmp_path, ("base_steps = 120", "base_steps = 120\nlearning_rate = 1000\nenergy_learning_rate = 1000")
+        tmp_path, ("base_steps = 60", "base_steps = 60\nlearning_rate = 1000\nenergy_learning_rate = 1000")
     )
     done = bench("run", "--suite", hot, "--store", store.root, "--seeds", "0", code=1)
     assert "diverged: " in done.stderr

@@ -17,6 +17,7 @@ from bench.core.runner import execute
 from bench.core.store import Store
 from bench.core.suite import load_suite
 from bench.core.task import Places
+from bench.metrics import classifier
 from gebm.base import Base, GaussianPrior
 from gebm.model import GEBM
 from gebm.samplers import chain
@@ -69,8 +70,9 @@ def test_guests_are_listed_without_being_imported() -> None:
 
 
 @pytest.mark.usefixtures("guests")
-def test_guests_join_a_comparison(tmp_path: Path, store: Store) -> None:
+def test_guests_join_a_comparison(tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """A foreign dataset, network family, objective, sampler and metric in one suite, beside a model without networks."""
+    monkeypatch.setattr(classifier, "default_steps", lambda size: 5)
     suite = TINY.replace('"digits"', '"stripes"').replace(
         '"gebm", "gan-hinge", "gan-ns"', '"gebm", "gan-ls", "pixel-gaussian"'
     )

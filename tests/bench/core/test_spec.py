@@ -31,18 +31,18 @@ def test_wgan_gp_has_its_own_penalty_and_everybodys_networks(tiny: Suite, tmp_pa
     assert (wgan.config["refit"], wgan.dataset_digest) == (None, other.dataset_digest)
 
 
-STEPS, FAMILY, ULA = "base_steps = 120", 'family = "mlp"', 'sampler = "ula"'
+STEPS, FAMILY, ULA = "base_steps = 60", 'family = "mlp"', 'sampler = "ula"'
 TRAINING, NETWORK, CHAIN = "profiles.quick.training", "profiles.quick.network", "profiles.quick.evaluation.chains.0"
 
 
 @pytest.mark.parametrize(
     ("before", "after", "expected"),
     [
-        (STEPS, "base_stepz = 120", [f"{TRAINING}.base_stepz: unknown key", "did you mean 'base_steps'?"]),
+        (STEPS, "base_stepz = 60", [f"{TRAINING}.base_stepz: unknown key", "did you mean 'base_steps'?"]),
         (STEPS, "base_steps = -1", [f"{TRAINING}", "base_steps must be a whole number from 1 to", "-1"]),
         (STEPS, "base_steps = 1e12", [f"{TRAINING}.base_steps", "integer"]),
         (STEPS, "base_steps = 'x'", [f"{TRAINING}.base_steps", "integer", "'x'"]),
-        (STEPS, "base_steps = '120'", [f"{TRAINING}.base_steps", "integer", "'120'"]),
+        (STEPS, "base_steps = '60'", [f"{TRAINING}.base_steps", "integer", "'60'"]),
         (STEPS, "base_steps = true", [f"{TRAINING}.base_steps", "integer", "True"]),
         (STEPS, "", [f"{TRAINING}.base_steps: required key is missing"]),
         (FAMILY, 'family = "cnn"', [f"{NETWORK}.family: no network 'cnn'", "mlp"]),

@@ -66,7 +66,7 @@ def test_a_damaged_file_is_named(tiny: Suite, spoilt: Store, name: str, truncate
     path.write_bytes(raw[: len(raw) // 2] if truncate else raw)
     planned = plan_one(tiny, spoilt)
     assert planned.found.state == "corrupt"
-    assert planned.wants_work
+    assert planned.pending
     assert path.name in planned.found.reason
     assert "\n" not in planned.found.reason
     path.write_bytes(whole)

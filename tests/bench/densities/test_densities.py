@@ -286,7 +286,7 @@ def test_an_optional_dataset_that_is_not_at_hand_is_left_out_aloud(tmp_path: Pat
     both = 'datasets = ["redwine", "known-density-8"]\noptional = ["redwine"]'
     suite = suite_of(tmp_path, SUITE.replace('datasets = ["known-density-8"]', both))
     places, said = Places(tmp_path / "none", tmp_path), []
-    found = make_plan(suite, Selection(models=["gmm"]), places, remark=said.append)
+    found = make_plan(suite, Selection(models=["gmm"]), places, warn=said.append)
     assert {each.task.spec.dataset for each in found} == {"known-density-8"}
     assert "redwine needs winequality-red.csv" in said[0]
     with pytest.raises(ValueError, match="redwine needs"):
