@@ -29,7 +29,7 @@ def list_() -> None:
     """List datasets: whether they are at hand, and whether their files are the official ones."""
     from bench.cli.list import summaries
     from bench.data.files import states
-    from bench.data.inception import INCEPTION
+    from bench.inception import INCEPTION
 
     root = data_root()
     click.echo(f"files are looked for in {root}")
@@ -57,7 +57,7 @@ def fetch(name: str, source: Path | None, accept_unverified: bool) -> None:
     from bench.cli.display import downloading
     from bench.data.downloads import copy_from, fetch
     from bench.data.files import needed_by
-    from bench.data.inception import INCEPTION
+    from bench.inception import INCEPTION
 
     if not needed_by(name):
         click.echo(f"{name}: at hand, nothing to fetch; it comes with the harness")

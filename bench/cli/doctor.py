@@ -76,7 +76,7 @@ def store_line(store: Path) -> str:
 
 def weights_line() -> str:
     """Say whether FID can be computed."""
-    from bench.data.inception import INCEPTION
+    from bench.inception import INCEPTION
     from bench.metrics.extractors import inception_weights
 
     if inception_weights(weights_root()):

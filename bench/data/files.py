@@ -17,8 +17,8 @@ from typing import Any, TypeVar
 
 from bench.components import registry
 from bench.data import DatasetError, NotAtHandError
-from bench.data.inception import INCEPTION, INCEPTION_FILES, INCEPTION_SHA256
 from bench.files import write_json
+from bench.inception import INCEPTION, INCEPTION_FILES, INCEPTION_SHA256
 
 __all__ = [
     "AT_HAND",

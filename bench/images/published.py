@@ -10,7 +10,7 @@ from collections.abc import Container, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.data.inception import INCEPTION
+from bench.inception import INCEPTION
 from bench.report.blocks import MISSING, Cell, Table, TextBlock, table_of
 from bench.report.certificate import networks
 from bench.report.comparisons import headline_metric, longest_sources

@@ -15,7 +15,7 @@ from bench.core.fields import Beta, Distinct, Frozen, Lengths, Positive, Rate
 from bench.core.spec import Readout
 from bench.core.suite import Component, Profile, Suite, SuiteError
 from bench.data import Dataset
-from bench.data.inception import INCEPTION, INCEPTION_FILES
+from bench.inception import INCEPTION, INCEPTION_FILES
 from bench.metrics import DEFAULT_METRICS, extractor_entry
 from gebm.settings import RefitSettings, TrainingSettings
 

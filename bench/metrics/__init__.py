@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from bench.components import registry
-from bench.data.inception import INCEPTION
+from bench.inception import INCEPTION
 
 __all__ = ["DEFAULT_METRICS", "METRICS", "Metric", "base_name", "extractor_entry", "metric", "qualified_name"]
 

@@ -19,8 +19,8 @@ from torch_fidelity import FeatureExtractorInceptionV3
 from bench.components.digests import stage
 from bench.data import Dataset
 from bench.data.images import PixelCodec
-from bench.data.inception import INCEPTION, INCEPTION_FILES, INCEPTION_SHA256
 from bench.files import CorruptFileError, sha256_file
+from bench.inception import INCEPTION, INCEPTION_FILES, INCEPTION_SHA256
 from bench.metrics import classifier, extractor_entry
 from bench.metrics.cache import content_digest, read_or_compute
 from gebm.components import component

@@ -22,8 +22,8 @@ from bench.components.registry import UnknownNameError
 from bench.data import DatasetError, downloads, files, load_dataset
 from bench.data.downloads import copy_from, download, fetch
 from bench.data.files import File, needed_by, states, write_receipt
-from bench.data.inception import INCEPTION, INCEPTION_FILES
 from bench.data.maf import ARCHIVE
+from bench.inception import INCEPTION, INCEPTION_FILES
 
 from .conftest import facts
 

@@ -10,8 +10,8 @@ import torch
 from torch_fidelity import FeatureExtractorInceptionV3
 
 from bench.components import registry
-from bench.data.inception import INCEPTION_FILES
 from bench.files import CorruptFileError
+from bench.inception import INCEPTION_FILES
 from bench.metrics import classifier, extractors
 from bench.metrics.cache import read_or_compute
 from bench.metrics.extractors import Extractor, in_domain, inception_weights, load_extractor, train_classifier
