@@ -72,7 +72,7 @@ def test_no_text_opens_anything(text: str) -> None:
         escaped,
     )
     commands = re.sub(
-        r"\$(\\(beta|gamma|kappa|times|neq|downarrow|uparrow|dagger|surd|infty|pm|rightarrow)|\\||-)\$", "", commands
+        r"\$(\\(beta|gamma|kappa|times|neq|downarrow|uparrow|dagger|surd|infty|pm|rightarrow)|\\\||-)\$", "", commands
     )
     commands = re.sub(r"\\textsuperscript\{2\}|\\[{}&%$#_]", "", commands)
     assert not set(commands.removeprefix("{}")) & set("\\{}&%$#_~^")
