@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["energy_verdict"]
 
 _QUESTION = "Does the energy help: over its own base, and over a GAN of the same complexity?"
+NO_BREAK = "\N{NO-BREAK SPACE}"
 _JOINED = {"no clear difference": "from", "no verdict": "against", "not comparable": "with"}
 _GAINS = {"no interval": "no verdict", "unclear": "no clear gain", "above": "gain", "below": "loss"}
 
@@ -42,7 +43,7 @@ def energy_verdict(section: Section) -> Verdict:
     for target in targets:
         colder = "" if target.beta in (None, 1.0) else ", not the trained density"
         where = f"{target.label}, {target.sampler}{step_text(target, targets)}, {target.steps} steps{colder}"
-        where += f"; difference in {arrow(metric)}".replace("] ", "]\N{NO-BREAK SPACE}")
+        where += f"; difference in {arrow(metric).replace(' ', NO_BREAK)}"
         answers = [_answer(each) for each in found if each.treatment == target]
         findings.append(Finding(_target_name(target), where, answers))
     if gains := [_gain(label, gain) for label, gain in likelihood_gains(section).items()]:

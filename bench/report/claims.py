@@ -21,7 +21,8 @@ def claims_block(judged: Sequence[Judgement], *, everything: bool = False) -> Ve
     for claim in dict.fromkeys(each.claim for each in shown):
         own = [each for each in shown if each.claim == claim]
         runs = _compact_runs(dict.fromkeys(run for each in own for run in each.runs))
-        findings.append(Finding(claim.sentence, claim.id, [*map(_answer, own)], [("runs", runs)] if runs else []))
+        facts = [("runs", runs)] if runs else []
+        findings.append(Finding(f"{claim.id}: {claim.sentence}", answers=[*map(_answer, own)], facts=facts))
     missing = dict.fromkeys(f"{each.claim.id} ({each.reason})" for each in judged if each not in shown)
     counts = Counter(each.verdict for each in judged)
     tested = sum(each.p_value is not None for each in judged)
