@@ -82,7 +82,7 @@ def _compact_runs(runs: Iterable[str]) -> str:
     seeds: dict[str, list[str]] = {}
     for run in runs:
         stem, dash, seed = run.rpartition("-s")
-        seeds.setdefault(stem + dash, []).append(seed)
+        seeds.setdefault(stem + dash if dash else run, []).append(seed if dash else "")
     return ", ".join(
         stem + (found[0] if len(found) == 1 else f"{{{','.join(found)}}}") for stem, found in seeds.items()
     )
