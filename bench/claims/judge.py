@@ -38,9 +38,7 @@ class Judgement:
     key: str = ""  # score key of both sides
     verdict: Outcome = "not run"
     reason: str = ""  # why it is not run, or why it is inconclusive where an interval alone does not say so
-    estimate: Estimate | None = (
-        None  # treatment − reference, or the change with a tenfold longer chain; in the metric's unit
-    )
+    estimate: Estimate | None = None  # in the metric's unit: treatment − reference, or change per tenfold length
     p_value: float | None = None  # Student-t, two-sided; at most 0.05 exactly where the interval decides
     sign_flip_p_value: float | None = None  # by random signs, where both sides are scores and no margin is asked for
     p_holm: float | None = None  # p_value corrected for all that was judged together
@@ -126,7 +124,7 @@ def _comparisons(
 
 
 def _trends(blank: Judgement, chosen: Sequence[SourceValues]) -> Iterator[Judgement]:
-    """Average over seeds each seed's least-squares slope against log10 of the length, for chains of one target at all their lengths."""
+    """Yield a judgement per chain: the mean over seeds of each seed's least-squares slope against log10 of the length."""
     for target in dict.fromkeys(each.source._replace(steps=0) for each in chosen):
         own = [each for each in chosen if each.source._replace(steps=0) == target]
         lengths = sorted(own, key=lambda each: each.source.steps)
@@ -153,7 +151,7 @@ def decide(judged: Judgement, effect: Estimate) -> Judgement:
     `Estimate.side` says where an interval lies, here as in the report's sentences.
 
     Arguments:
-        judged: of what claim.
+        judged: the judgement so far, with its claim.
         effect: treatment − reference in the metric's unit, or the change with a tenfold longer chain; a Student-t estimate.
     """
     claim = judged.claim

@@ -1,7 +1,7 @@
-"""What a claim is, a sentence, the rows that it speaks about and the rule by which numbers support or contradict it, and where claims are.
+"""Claims: a sentence, the scores that it is about, and the rule by which these support or contradict it.
 
-They come from TOML files: those that ship with the harness, those of installed packages, and the user's own. A package names its file under
-the entry point group `gebm_bench.claims`: `mine = "my_package:CLAIMS"`, where `CLAIMS` is the file's path.
+Claims come from TOML files: those that ship with the harness, those of installed packages, and the user's own. A package names its file
+under the entry point group `gebm_bench.claims`: `mine = "my_package:CLAIMS"`, where `CLAIMS` is the file's path.
 """
 
 from __future__ import annotations

@@ -34,6 +34,7 @@ from bench.report.text import (
     number,
     readout_name,
     short_names,
+    shortened_note,
     span,
 )
 from bench.results.sources import Source, records, source_of
@@ -170,6 +171,7 @@ def score_table(section: Section) -> Table | None:
     betas = sorted({line.first.beta for line in lines} - {None, 1.0})
     notes = [
         "Mean over seeds [95 % Student-t interval]; one seed has no interval. ↓ lower is better, ↑ higher is better.",
+        shortened_note(metrics),
         *(f"{beta_note(beta)}; no likelihood belongs to it." for beta in betas),
         "Real data scored like a model is the floor." * any(line.first.sampler == "data" for line in lines),
         stale_note(row for line in lines for row in line.rows),

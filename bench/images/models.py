@@ -39,17 +39,31 @@ AT_ONCE = 2000  # images that a network makes or sees together
     training={"penalty": 10.0, "penalty_norm": 1.0, "penalty_points": "interpolates"},
 )
 @component(
-    "models", "gan-ns", "non-saturating GAN, the GEBM's own networks", objective="non-saturating", has_energy=False
+    "models", "gan-ns", "non-saturating GAN on the GEBM's own networks", objective="non-saturating", has_energy=False
 )
-@component("models", "gan-hinge", "hinge GAN, the GEBM's own networks", objective="hinge", has_energy=False)
+@component("models", "gan-hinge", "hinge GAN on the GEBM's own networks", objective="hinge", has_energy=False)
 @component(
-    "models", "gebm-cd", "the GEBM by contrastive divergence", objective="contrastive-divergence", has_energy=True
+    "models",
+    "gebm-cd",
+    "GEBM by contrastive divergence, 10 ULA steps per energy step",
+    objective="contrastive-divergence",
+    has_energy=True,
 )
 @component(
-    "models", "gebm-dv-ma", "gebm-dv, moving average of Z", objective="moving-average-donsker-varadhan", has_energy=True
+    "models",
+    "gebm-dv-ma",
+    "gebm-dv with a moving average of Z in the gradient",
+    objective="moving-average-donsker-varadhan",
+    has_energy=True,
 )
-@component("models", "gebm-dv", "the GEBM by Donsker–Varadhan", objective="donsker-varadhan", has_energy=True)
-@component("models", "gebm", "GEBM on an implicit base by KALE, energy refitted", objective="kale", has_energy=True)
+@component("models", "gebm-dv", "GEBM by Donsker–Varadhan", objective="donsker-varadhan", has_energy=True)
+@component(
+    "models",
+    "gebm",
+    "GEBM by KALE on an implicit base; energy refitted on the frozen base",
+    objective="kale",
+    has_energy=True,
+)
 class LatentModel(Model):
     """A base and an energy (or discriminator) trained in alternation; a GEBM's energy is then refitted on the frozen base.
 
@@ -74,7 +88,7 @@ class LatentModel(Model):
 
     @property
     def gebm(self) -> GEBM:
-        """Base and energy together; an AttributeError, so that there is no such capability, where it is a discriminator instead."""
+        """Base and energy together; an AttributeError for a discriminator, so that such a model lacks this capability."""
         if not self.spec.config["has_energy"]:
             raise AttributeError(f"{self.spec.model} has a discriminator and no energy")
         return GEBM(self.base, self.energy)
@@ -117,7 +131,7 @@ class LatentModel(Model):
 
 @component("models", "data", "held-out real data: the floor of every score", has_energy=False, one_seed=True)
 class HeldOutData(Model):
-    """Real data that are not the reference, in a model's place: nothing is trained, and their scores are the floor of everybody's."""
+    """Held-out real data in a model's place, never the reference itself: nothing is trained, and the scores are every model's floor."""
 
     def fit(self, session: Session) -> None:
         """Nothing to train."""

@@ -146,7 +146,8 @@ def _differences(section: Section, cells: Mapping[str, Any], ours: Sequence[Any]
         yield "networks and training of ours are not recorded"
     if others := dict.fromkeys(_network(each["network"]) for each in configs if not _is_published(each["network"])):
         yield f"{listed([*others])} instead of {paper['networks']}"
-    if steps := {each["training"]["base_steps"] for each in configs if each.get("training")} - {paper["base_steps"]}:
+    trainings = [each["training"] for each in configs if (each.get("training") or {}).get("base_steps")]
+    if steps := {each["base_steps"] for each in trainings} - {paper["base_steps"]}:
         yield f"{span([*steps], ' to ')} base steps instead of {paper['base_steps']:,}"
     if lengths := {row.steps for row in ours if _is_papers(row) and row.steps is not None} - {paper["chain_steps"]}:
         yield f"chains of {span([*lengths], ' to ')} steps instead of {paper['chain_steps']:,}"
@@ -164,7 +165,11 @@ def _our_protocols(section: Section, labels: Container[str]) -> list[str]:
     for run in (run for label, runs in networks(section).items() if label in labels for run in runs):
         config = run.spec.get("config", {})
         training = config.get("training") or {}
-        steps = f"{training['base_steps']:,} base steps of batch {training['batch_size']}" if training else ""
+        steps = (
+            f"{training['base_steps']:,} base steps of batch {training['batch_size']}"
+            if training.get("base_steps")
+            else ""
+        )
         trained = ", ".join(filter(None, (_network(config.get("network") or {}), steps)))
         if words := "; ".join(filter(None, (trained, *scored.get(run.run, ())))):
             said.setdefault(words, {})[run.label] = None

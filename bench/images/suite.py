@@ -43,7 +43,7 @@ class Chain(Frozen):
 class Evaluation(Frozen):
     """How trained models of images are scored: by which metrics, in the features of which extractor.
 
-    "auto" is Inception where its weights are at hand, else the in-domain classifier.
+    "auto" is Inception where its weights are available, else the in-domain classifier.
     """
 
     samples: Annotated[int, Field(ge=10, le=10**7)]
@@ -134,7 +134,7 @@ class GainReadout(Readout):
 
 
 def resolve(suite: Suite[ImagesProfile], profile_name: str, dataset: Dataset, entry: registry.Entry) -> dict[str, Any]:
-    """The settings of one model of images: what it was registered with, and what of the profile it uses.
+    """Return the settings of one model of images: what it was registered with, and what of the profile it uses.
 
     A model with an `objective` is trained adversarially on the suite's networks; one with `has_energy` has its energy refitted.
 
@@ -169,7 +169,7 @@ def resolve(suite: Suite[ImagesProfile], profile_name: str, dataset: Dataset, en
 def readouts(
     profile: ImagesProfile, dataset: Dataset, entry: registry.Entry, weights: Path | None
 ) -> tuple[Readout, ...]:
-    """The base for all models; chains and likelihood gain where there is an energy."""
+    """Return the base readout of every model, and chains and the likelihood gain where there is an energy."""
     asked = profile.evaluation
     scored = asked.model_dump(include={"samples", "reference", "metrics"})
     scored["extractor"] = choose_extractor(dataset, weights, asked.extractor)
@@ -181,7 +181,7 @@ def readouts(
 
 
 def choose_extractor(dataset: Dataset, weights: Path | None, wanted: str) -> str:
-    """Return an extractor by name; for "auto" Inception where its weights are at hand, else the dataset's own classifier.
+    """Return an extractor by name; for "auto" Inception where its weights are available, else the dataset's own classifier.
 
     Raises:
         SuiteError: if what is wanted, or all there is, needs weights that are not at hand, or classes that the dataset does not have.

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["energy_verdict"]
 
 _QUESTION = "Does the energy help: over its own base, and over a GAN of the same complexity?"
+_NO_BREAK = "\N{NO-BREAK SPACE}"
 _JOINED = {"no clear difference": "from", "no verdict": "against", "not comparable": "with"}
 _GAINS = {"no interval": "no verdict", "unclear": "no clear gain", "above": "gain", "below": "loss"}
 
@@ -42,7 +43,7 @@ def energy_verdict(section: Section) -> Verdict:
     for target in targets:
         colder = "" if target.beta in (None, 1.0) else ", not the trained density"
         where = f"{target.label}, {target.sampler}{step_text(target, targets)}, {target.steps} steps{colder}"
-        where += f"; difference in {arrow(metric)}".replace("] ", "]\N{NO-BREAK SPACE}")
+        where += f"; difference in {arrow(metric).replace(' ', _NO_BREAK)}"
         answers = [_answer(each) for each in found if each.treatment == target]
         findings.append(Finding(_target_name(target), where, answers))
     if gains := [_gain(label, gain) for label, gain in likelihood_gains(section).items()]:
@@ -66,15 +67,15 @@ def _lead_sentence(role: str, comparisons: Sequence[Comparison], everything: Seq
     """Return what was read where, with the names of models and samplers only where there are several."""
     labels, samplers = ({getattr(each.treatment, name) for each in everything} for name in ("label", "sampler"))
     targets = list(dict.fromkeys(each.treatment for each in comparisons))
-    said: dict[str, list[str]] = {}
+    places: dict[str, list[str]] = {}
     for target in targets:
         names = [target.label] * (len(labels) > 1) + [target.sampler] * (len(samplers) > 1)
-        whose = f"for {' '.join(names)} " if names else ""
-        where = f"{whose}at {_target_name(target)}{step_text(target, targets)}"
+        chain = f"for {' '.join(names)} " if names else ""
+        where = f"{chain}at {_target_name(target)}{step_text(target, targets)}"
         readings = dict.fromkeys(each.reading for each in comparisons if each.treatment == target)
-        said.setdefault(" or ".join(readings), []).append(where)
+        places.setdefault(" or ".join(readings), []).append(where)
     rivals = listed(list(dict.fromkeys(each.reference.label for each in comparisons)))
-    readings_at = "; ".join(f"{reading} {' and '.join(at)}" for reading, at in said.items())
+    readings_at = "; ".join(f"{reading} {' and '.join(at)}" for reading, at in places.items())
     return f"Over {f'{rivals} ({role})' if role else 'its own base'}: {readings_at}."
 
 

@@ -168,7 +168,7 @@ class Figure(Block):
         text: for those who do not see it.
         draw: returns the chart, or None where there is nothing to draw; then the block is left out.
         raster: whether it is made of pixels, such as sheets of samples.
-        note: what is said below it.
+        note: text below it.
     """
 
     kind = "figure"
@@ -184,7 +184,7 @@ class Figure(Block):
 
 @dataclass(frozen=True)
 class Commands(Block):
-    """Lines for a shell, and what is said below them."""
+    """Shell commands, and a note below them."""
 
     kind = "commands"
     commands: Sequence[str]

@@ -113,5 +113,5 @@ def _match(question: str, runs: Sequence[Any], field: str) -> Match:
         found += [f"{network}: {' ≠ '.join(words)}"] if len(words) > 1 else []
     if not any(getattr(run, field) for run in runs):
         found.append("no digest was recorded")
-    said = f"NOT MATCHED — {'; '.join(found)}" if found else f"matched across {len(models)} models"
-    return Match(f"{question}: {said}", not found)
+    outcome = f"NOT MATCHED — {'; '.join(found)}" if found else f"matched across {len(models)} models"
+    return Match(f"{question}: {outcome}", not found)

@@ -21,7 +21,8 @@ def claims_block(judged: Sequence[Judgement], *, everything: bool = False) -> Ve
     for claim in dict.fromkeys(each.claim for each in shown):
         own = [each for each in shown if each.claim == claim]
         runs = _compact_runs(dict.fromkeys(run for each in own for run in each.runs))
-        findings.append(Finding(claim.sentence, claim.id, [*map(_answer, own)], [("runs", runs)] if runs else []))
+        facts = [("runs", runs)] if runs else []
+        findings.append(Finding(f"{claim.id}: {claim.sentence}", answers=[*map(_answer, own)], facts=facts))
     missing = dict.fromkeys(f"{each.claim.id} ({each.reason})" for each in judged if each not in shown)
     counts = Counter(each.verdict for each in judged)
     tested = sum(each.p_value is not None for each in judged)
@@ -81,7 +82,7 @@ def _compact_runs(runs: Iterable[str]) -> str:
     seeds: dict[str, list[str]] = {}
     for run in runs:
         stem, dash, seed = run.rpartition("-s")
-        seeds.setdefault(stem + dash, []).append(seed)
+        seeds.setdefault(stem + dash if dash else run, []).append(seed if dash else "")
     return ", ".join(
         stem + (found[0] if len(found) == 1 else f"{{{','.join(found)}}}") for stem, found in seeds.items()
     )

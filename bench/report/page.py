@@ -73,7 +73,7 @@ def run_commands(section: Section) -> list[str]:
     for model, seeds in section.runs.groupby("model", sort=False)["seed"]:
         groups.setdefault(tuple(sorted(set(seeds))), []).append(str(model))
     widest = max(groups, key=len)
-    if first := groups.get(widest[:1], []):
+    if len(widest) > 1 and (first := groups.get(widest[:1])):
         models = registry.entries("models")
         alone = [model for model in first if model in models and models[model].facts.get("one_seed")]
         groups[widest[:1]] = [model for model in first if model not in alone]

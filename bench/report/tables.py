@@ -47,7 +47,7 @@ def count_cell(value: int | None) -> Cell:
 
 
 def mean_cell(row: Any, missing: str = "—", *also: str) -> Cell:
-    """Return a summary row's mean as a cell, its interval and what else is said of it as the detail."""
+    """Return a summary row's mean as a cell, its interval and other remarks as the detail."""
     if row is None or row.mean is None:
         return Cell(missing)
     text, ends = interval_text(row.mean, row.ci_low, row.ci_high)

@@ -26,6 +26,7 @@ __all__ = [
     "readout_text",
     "short_count",
     "short_names",
+    "shortened_note",
     "span",
 ]
 
@@ -120,6 +121,13 @@ def short_names(names: Sequence[str]) -> dict[str, str]:
     return {name: base_name(name) if name in qualified[1:] else name for name in names}
 
 
+def shortened_note(names: Sequence[str]) -> str:
+    """Return what `short_names` left out, as a sentence; empty where it left out nothing."""
+    short = [base_name(name) for name, shown in short_names(names).items() if shown != name]
+    extractor = next((name for name in names if "[" in name), "").partition("[")[2].rstrip("]")
+    return f"{listed(short)} also use{'s' * (len(short) == 1)} the features of {extractor}." if short else ""
+
+
 def beta_name(beta: float) -> str:
     """Return the short name of a temperature: the model's own, the paper's, or neither."""
     return f"β={beta:g}" + {1.0: " (model)", PAPER_BETA: " (paper)"}.get(beta, "")
@@ -140,4 +148,5 @@ def readout_name(sampler: str | None, beta: float | None) -> str:
 def readout_text(row: Any) -> str:
     """Return a readout by its name, a chain also by its step size and length."""
     name = readout_name(row.sampler, row.beta)
-    return f"{name}, step {row.step_size:g}, {row.steps:,} steps" if row.steps and row.step_size else name
+    step = f", step {row.step_size:g}" if row.step_size else ""
+    return f"{name}{step}, {row.steps:,} steps" if row.steps else name

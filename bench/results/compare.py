@@ -106,13 +106,13 @@ def _differences(first: pd.DataFrame, second: pd.DataFrame) -> tuple[list[dict[s
         one, other = (dict(group.set_index("seed")[name].dropna()) for name in ("value", "value_second"))
         if one.keys() & other.keys():
             found.append((records(group[place].head(1))[0], paired_difference(one, other)))
-    told = [(row, difference) for row, difference in found if any(difference.differences)]
-    estimates = {index: difference.estimate for index, (_, difference) in enumerate(told)}
+    unequal = [(row, difference) for row, difference in found if any(difference.differences)]
+    estimates = {index: difference.estimate for index, (_, difference) in enumerate(unequal)}
     tested = {index: each for index, each in estimates.items() if each and each.standard_error is not None}
     p_values = [min(1.0, 2 * min(t_tail(e, 0.0, "above"), t_tail(e, 0.0, "below"))) for e in tested.values()]
     corrected = dict(zip(tested, holm(p_values), strict=True))
-    plain = [_plain(row, difference, corrected.get(index)) for index, (row, difference) in enumerate(told)]
-    return plain, len(found) - len(told)
+    plain = [_plain(row, difference, corrected.get(index)) for index, (row, difference) in enumerate(unequal)]
+    return plain, len(found) - len(unequal)
 
 
 def _plain(row: Any, difference: PairedDifference, p_holm: float | None) -> dict[str, Any]:
@@ -136,8 +136,8 @@ def _changes(first: Sequence[Mapping[Any, Any]], second: Sequence[Mapping[Any, A
     for path in dict.fromkeys(path for spec in (*first, *second) for path in spec):
         values = {}
         for side, specs in (("first", first), ("second", second)):
-            said = sorted(str(spec.get(path, "not set")) for spec in specs if spec.get(path) != "")
-            values[side] = [value for value, _ in Counter(said).most_common()]
+            given = sorted(str(spec.get(path, "not set")) for spec in specs if spec.get(path) != "")
+            values[side] = [value for value, _ in Counter(given).most_common()]
         if set(values["first"]) != set(values["second"]):
             found.append({"path": path, **values})
     return found

@@ -27,9 +27,8 @@ _MEAN = ("mean", "ci_low", "ci_high", "n", "planned", "status", "reason")
 _MODEL = ["suite", "profile", "dataset", "model", "identity"]
 _READOUT = [*_MODEL, "sampler", "beta", "step_size", "steps", "metric"]
 _Row = namedtuple("_Row", "at group readout apart model seed metric key value status reason")
-_Mean = tuple[
-    Any, list[float], int, str, str
-]  # a row of the frame that stands for all, values, planned, status, reason
+_Mean = tuple[Any, list[float], int, str, str]
+"""The first row of a group, the values to be averaged, how many were planned, status and reason."""
 
 
 def summarise(scores: pd.DataFrame) -> pd.DataFrame:
@@ -139,7 +138,7 @@ def _without_score(members: list[Any]) -> Iterator[_Mean]:
 
 
 def _data_means(members: list[Any]) -> Iterator[_Mean]:
-    """Held-out real data: the same images in every run, so equal values are one measurement, not n."""
+    """Yield a mean per metric and key of real data: the same images in every run, so equal values are one measurement, not n."""
     scored = [row for row in members if row.metric is not None and math.isfinite(row.value)]
     for group in _by(scored, "metric", "key").values():
         seeds = _by(group, "seed").values()

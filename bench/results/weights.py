@@ -1,7 +1,9 @@
 """A run's weights in files small enough to move: safetensors shards under a given size, and an index that vouches for them.
 
-OUT/weights-00001-of-00003.safetensors …      tensors by name
-OUT/weights.index.json                        which tensor is where, hashes of the shards, the run and its spec; written last
+    OUT/weights-00001-of-00003.safetensors …      tensors by name
+    OUT/weights.index.json                        which tensor is where, hashes of the shards, the run and its spec; written last
+
+`read_weights` reads the tensors back; a model's `load` takes them, in whatever precision they are.
 """
 
 from __future__ import annotations

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -18,6 +17,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_pre_hook
+from torch.utils.hooks import RemovableHandle
 
 from bench.core.model import Model, build_model
 from bench.core.readout import Context, Result
@@ -37,12 +37,10 @@ from gebm.objectives import likelihood_gain
 from ..conftest import TINY, plan_one
 from ..core.test_runner import built, ignore
 
-FEW = 60
-"""Images read out: all of them are kept for the eye."""
+FEW = 60  # images read out: all of them are kept for the eye
 
 
-@dataclasses.dataclass(frozen=True)
-class Trained:
+class Trained(NamedTuple):
     """A run of the tiny suite, trained once, and what reads it out; extractor and references are shared by all readouts."""
 
     task: Task
@@ -88,36 +86,27 @@ def pixels(dataset: Dataset, split: str) -> Tensor:
 
 def assert_same(state: dict[str, Tensor], other: dict[str, Tensor]) -> None:
     """Two models have the same weights, bit for bit."""
-    assert state.keys() == other.keys()
-    for name, value in state.items():
-        assert torch.equal(value, other[name]), name
+    torch.testing.assert_close(state, other, rtol=0, atol=0)
 
 
-@contextmanager
-def watching(see: Callable[[nn.Module], None]) -> Iterator[None]:
-    """Call `see` with every module, of whatever network, before each of its forward passes."""
-    handle = register_module_forward_pre_hook(lambda module, _inputs: see(module))
-    try:
-        yield
-    finally:
-        handle.remove()
+def watching(see: Callable[[nn.Module], None]) -> RemovableHandle:
+    """Call `see` with every module, of whatever network, before each of its forward passes, until the context ends."""
+    return register_module_forward_pre_hook(lambda module, _inputs: see(module))
 
 
 class WatchedSession(Session):
-    """A session that says which phase it drives."""
+    """A session in a new folder that says which phase it drives."""
 
     driving = "none"
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir()
+        super().__init__(folder, "", ignore, lambda: False)
 
     def drive(self, name: str, phase: Any) -> None:
         self.driving = name
         super().drive(name, phase)
         self.driving = "none"
-
-
-def session(folder: Path) -> WatchedSession:
-    """A session in a new folder."""
-    folder.mkdir()
-    return WatchedSession(folder, "", ignore, lambda: False)
 
 
 def gains_on_the_way(run: Session) -> list[float]:
@@ -136,8 +125,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, finished: Store) -> Traine
     return Trained(task, floor, state, Context(built(task), dataset, finished.cache, None, ignore, lambda: False))
 
 
-@dataclasses.dataclass(frozen=True)
-class Watched:
+class Watched(NamedTuple):
     """A training that was looked at: modes of the base by phase, splits that were prepared, held-out gains, the model."""
 
     modes: dict[str, set[bool]]
@@ -149,7 +137,7 @@ class Watched:
 @pytest.fixture(scope="module")
 def watched(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Watched:
     """The training of `trained`, once more."""
-    model, run = built(trained.task, trained.dataset), session(tmp_path_factory.mktemp("watched") / "run")
+    model, run = built(trained.task, trained.dataset), WatchedSession(tmp_path_factory.mktemp("watched") / "run")
     modes: dict[str, set[bool]] = {"training": set(), "refit": set(), "none": set()}
     splits: set[str] = set()
 
@@ -246,8 +234,8 @@ def test_early_stopping_looks_at_the_validation_split_only(trained: Trained, wat
     gains = {}
     for blank in ("test", "validation"):
         splits = {name: values * 0 if name == blank else values for name, values in trained.dataset.splits.items()}
-        model, run = built(trained.task, dataclasses.replace(trained.dataset, splits=splits)), session(tmp_path / blank)
-        model.fit(run)
+        model = built(trained.task, dataclasses.replace(trained.dataset, splits=splits))
+        model.fit(run := WatchedSession(tmp_path / blank))
         gains[blank] = gains_on_the_way(run)
         if blank == "test":
             assert_same(model.state(), trained.state)
@@ -263,9 +251,8 @@ def test_beta_weighs_the_energy(trained: Trained) -> None:
     """At β = 0 the energy has no say; then more with each β, under the same noise."""
     model, other = trained.model(), trained.model()
     generator = torch.Generator().manual_seed(7)
-    with torch.no_grad():
-        for parameter in other.energy.parameters():  # not by scaling, which a spectral norm would undo
-            parameter.add_(torch.randn(parameter.shape, generator=generator))
+    for parameter in other.energy.parameters():  # not by scaling, which a spectral norm would undo
+        parameter.add_(torch.randn(parameter.shape, generator=generator))
     seen = {}
     for beta in (0.0, 1.0, 100.0):
         result = trained.chain(model, (10,), beta=beta)
@@ -324,20 +311,17 @@ def test_the_energy_is_refitted_on_the_base_that_is_sampled(watched: Watched) ->
 def test_readouts_change_nothing_and_run_in_evaluation_mode(trained: Trained, watched: Watched, origin: str) -> None:
     """Every network that is called, the copies that chains follow included."""
     model = watched.model if origin == "fitted" else trained.model()
-    training: set[bool] = set()
-    asking: set[bool] = set()
+    seen: set[tuple[bool, bool]] = set()
 
     def see(module: nn.Module) -> None:
-        training.add(module.training)
-        asking.update(parameter.requires_grad for parameter in module.parameters())
+        seen.add((module.training, any(parameter.requires_grad for parameter in module.parameters())))
 
     def read(of: LatentModel) -> list[Result]:
         return [trained.base(of), trained.chain(of), trained.gain(of, 100)]
 
     with watching(see):
         results = read(model)
-    assert training == {False}
-    assert asking == {False}
+    assert seen == {(False, False)}
     assert_same(model.state(), trained.state)
     for one, other in zip(results, read(trained.model()), strict=True):
         assert one.values == other.values
@@ -354,9 +338,8 @@ def test_images_go_through_the_codec_and_not_through_their_own_range(trained: Tr
     for scale in (0.02, 1.0, 100.0):
         model = trained.model()
         last = [layer for layer in model.base.modules() if isinstance(layer, nn.Linear)][-1]
-        with torch.no_grad():
-            for parameter in last.parameters():
-                parameter.mul_(scale)
+        for parameter in last.parameters():
+            parameter.mul_(scale)
         (shown,) = images(trained.base(model) if kind == "base" else trained.chain(model, (2,)))
         assert set(np.unique(shown)) <= set(PixelCodec(17).to_bytes(torch.arange(17)).tolist())
         ranges[scale] = (int(shown.min()), int(shown.max()))

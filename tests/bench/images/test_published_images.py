@@ -125,6 +125,12 @@ def test_each_sides_protocol_is_told(made: Any) -> None:
     assert "SNGAN ConvNet, 150,000 base steps of batch 128; 50,000 images against the train split by Inception" in ours
 
 
+def test_a_model_that_takes_no_steps_has_a_protocol_too(made: Any) -> None:
+    """A model of another package may have training settings of its own."""
+    table = published_images_table(section_of(made, "cifar10", training={"epochs": 3}))
+    assert "Ours, gebm, gan-hinge and gan-ns: SNGAN ConvNet; 50,000 images" in table.legend[1]
+
+
 def test_stale_scores_and_runs_without_scores_are_not_set_beside_published_ones(made: Any) -> None:
     stale = [made.row(dataset="cifar10", metric="fid", stale="gebm.objectives changed")]
     failed = [made.unscored("gebm", 0, "failed", "diverged") | {"dataset": "cifar10"}]

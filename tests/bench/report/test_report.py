@@ -17,7 +17,7 @@ from matplotlib.image import imread
 
 from bench.report import render, write_report
 from bench.report.figures import read_curve
-from bench.report.text import estimate_text, number, short_names
+from bench.report.text import estimate_text, number, short_names, shortened_note
 from bench.results.frame import NothingToReportError
 from bench.stats import Estimate
 
@@ -210,6 +210,7 @@ def test_numbers_have_three_digits(value: float | None, text: str) -> None:
 )
 def test_an_extractor_that_all_share_is_named_once(names: list[str], shown: list[str]) -> None:
     assert list(short_names(names).values()) == shown
+    assert bool(shortened_note(names)) == (names != shown)
 
 
 def test_an_extractor_is_named_once_per_table(written: tuple[Path, str]) -> None:
@@ -270,6 +271,11 @@ def test_chains_that_differ_in_their_step_only_are_told_apart(made: Any) -> None
         assert "step 0.01, 10 steps" in text
         assert "step 0.001, 10 steps" in text
     assert "- β=1 (model): gebm, ula, step 0.001, 10 steps; " in render(results)
+
+
+def test_a_chain_whose_step_size_is_no_number_keeps_its_length(made: Any) -> None:
+    rows = [row | {"step_size": None} for row in made.study()]
+    assert "gebm ula β=1 (model), 300 steps − its own base" in render(made.results(rows))
 
 
 def test_the_terminal_shows_the_columns_that_fit_and_every_form_the_same_rows(made: Any) -> None:
