@@ -90,7 +90,7 @@ def test_the_command_on_an_empty_store(tmp_path: Path, mine: Path) -> None:
     runner = CliRunner()
     done = runner.invoke(main, ["claims", "--store", str(store.root), "--claims", str(mine)])
     assert done.exit_code == 0
-    assert "hinge beats non-saturating: mine" in done.output
+    assert "mine: hinge beats non-saturating" in done.output
     assert "0 supported, 0 contradicted, 0 inconclusive" in done.output
     listed = json.loads(runner.invoke(main, ["claims", "--store", str(store.root), "--json"]).output)
     assert {row["verdict"] for row in listed} == {"not run"}
