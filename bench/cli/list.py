@@ -47,9 +47,5 @@ def summary(kind: str, entry: registry.Entry) -> str:
     if entry.problem:
         return f"{entry.summary}; {entry.problem}"
     before = f"{entry.facts.get('kind', ''):<7}  " if kind == "datasets" else ""
-    return (
-        before
-        + entry.summary
-        + BETTER.get(entry.facts.get("direction", ""), "")
-        + f" [{entry.origin}]" * bool(entry.origin)
-    )
+    after = BETTER.get(entry.facts.get("direction", ""), "") + (f" [{entry.origin}]" if entry.origin else "")
+    return f"{before}{entry.summary}{after}"

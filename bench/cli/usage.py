@@ -48,7 +48,13 @@ class Failure(UsageProblem):
 
 LARGEST_SEED = 10**9
 FAILURES = {"StoreError", "TransferError", "NothingToReportError", "WeightsError"}
-MISUSE = {"SuiteError", "ClaimError", "UnknownNameError", "DatasetError", "ExportError"}  # a TransferError is a DatasetError, too
+MISUSE = {
+    "SuiteError",
+    "ClaimError",
+    "UnknownNameError",
+    "DatasetError",
+    "ExportError",
+}  # a TransferError is a DatasetError, too
 
 
 @contextlib.contextmanager

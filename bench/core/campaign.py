@@ -88,16 +88,14 @@ class Campaign:
         smallest = SMALLEST_SHARE * (deadline - time.monotonic())
 
         def stop() -> bool:
-            aborted = any(
-                outcome.state == "abort" for outcome in self.outcomes.values()
-            )  # such as when the store is full
+            aborted = "abort" in {outcome.state for outcome in self.outcomes.values()}  # such as when the store is full
             return aborted or should_stop() or time.monotonic() > deadline
 
         todo = self.pending
         for p in self.planned:
             if not p.pending:
-                state = p.found.state
-                self.outcomes[p.task.spec.run_id] = Outcome("hit" if state == "hit" else "failed", p.found.reason)
+                state: Any = "hit" if p.found.state == "hit" else "failed"
+                self.outcomes[p.task.spec.run_id] = Outcome(state, p.found.reason)
         first, runs = preparations(todo.values()), todo
         while runs and not stop():
             budget = TimeBudget({name: p.seconds for name, p in runs.items()}, self.workers, deadline)

@@ -141,10 +141,14 @@ def check_components(where: str, profile: Profile) -> None:
         try:
             if settings is not None:
                 make(kind, name, settings)
-            else:
-                sources.parse(name) if kind == "datasets" else registry.get(kind, name)
+            elif kind == "datasets":
+                sources.parse(name)
+            elif (entry := registry.get(kind, name)).origin and kind != "models":  # a model is loaded if it is selected
+                entry.load()
         except (registry.UnknownNameError, ValueError) as error:
-            at = key if isinstance(error, LookupError) else key.removesuffix(f".{key.rpartition('.')[2]}")
+            at = (
+                key if isinstance(error, LookupError) else key.rpartition(".")[0] or key
+            )  # settings stand around the key
             raise SuiteError(f"{where}.{at}: {error}") from error
 
 

@@ -107,6 +107,8 @@ def test_what_is_not_there_is_said_in_a_line(naps: Path, tmp_path: Path) -> None
         assert message in complaint(check(repository, naps, against))
     assert "does not hold the package gebm" in complaint(check(tmp_path / "empty", naps, "HEAD"))
     assert "did you mean 'nap'?" in complaint(check(repository, naps, "with", "--only", "napp"))
+    (tmp_path / "none.py").write_text("BENCHMARKS = ()\n")
+    assert "there are no benchmarks" in complaint(check(repository, tmp_path / "none.py", "with", "--full"))
 
 
 def test_without_git(naps: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
