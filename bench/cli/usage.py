@@ -48,13 +48,8 @@ class Failure(UsageProblem):
 
 LARGEST_SEED = 10**9
 FAILURES = {"StoreError", "TransferError", "NothingToReportError", "WeightsError"}
-MISUSE = {
-    "SuiteError",
-    "ClaimError",
-    "UnknownNameError",
-    "DatasetError",
-    "ExportError",
-}  # a TransferError is a DatasetError, too
+MISUSE = {"SuiteError", "ClaimError", "UnknownNameError", "DatasetError", "ExportError"}
+"""Errors by the name of their class or a base of it; what is a failure, too, such as a TransferError, is that first."""
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""Components made from settings, as a suite gives them; what is wrong with settings is said in one line."""
+"""Components made from settings, as a suite gives them; errors in settings are reported in one line."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ class TimeBudget:
         self.waiting, self.workers, self.deadline = dict(seconds), workers, deadline
 
     def assign(self, job: Job) -> Job:
-        """A job that is about to start, told when to leave off if it is a run."""
+        """Return a job that is about to start, with a deadline if it is a run."""
         if job.name not in self.waiting or self.deadline == math.inf:
             return job
         now = time.monotonic()
@@ -134,7 +134,7 @@ class Campaign:
                 write_tag(self.store, self.tag, {**place, "runs": [listed(p) for p in self.planned]})
 
     def still_planned(self, runs: Sequence[Mapping[str, Any]]) -> list[Planned]:
-        """Runs of an earlier manifest that the suite, as it is now, would do just so."""
+        """Return the runs of an earlier manifest that the suite, as it is now, resolves to unchanged."""
         kept, places = [], self.planned[0].task.places
         load = functools.cache(lambda source: load_dataset(source, places.data, places.cache))
         for run in runs:

@@ -215,10 +215,6 @@ def select(processes: Processes, checkout: Checkout, patterns: Sequence[str], fu
         return {name: known[name] for name in known if any(fnmatch.fnmatch(name, pattern) for pattern in patterns)}
     chosen = {name: facts for name, facts in known.items() if full or facts["quick"]}
     if not chosen:
-        hint = (
-            "none of these benchmarks is quick; add --full, or name some with --only"
-            if known
-            else "there are no benchmarks"
-        )
-        raise UnknownNameError(hint)
+        quick = "none of these benchmarks is quick; add --full, or name some with --only"
+        raise UnknownNameError(quick if known else "there are no benchmarks")
     return chosen
