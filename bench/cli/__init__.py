@@ -1,7 +1,8 @@
 """The command line, `bench`: one module per command or family of commands, imported when the command is asked for.
 
 Everything that depends on the terminal or the environment ends here. Commands import torch, pandas and the like inside their functions, so
-that `bench --help` and `bench list` answer at once. Exit codes: 0 done, 1 a run failed or is unfinished, 2 wrong usage.
+that `bench --help` and `bench list` answer at once. Exit codes: 0 done; 1 a run, a download or a file failed,
+or a run is unfinished; 2 wrong usage, which a suite, dataset or plug-in that cannot be used is.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ def summaries(kind: str) -> dict[str, str]:
         return {name: tomllib.loads(path.read_text())["summary"] for name, path in registry.suite_files().items()}
     found = next(registry.entries(each) for each in registry.KINDS if each == kind)
     lines = {name: summary(kind, entry) for name, entry in found.items()}
-    if kind == "metrics":  # those of densities and chains cannot be asked for, but stand in reports and claims
+    if kind == "metrics":  # those of densities and chains cannot be asked for, but appear in reports and claims
         from bench.metrics import METRICS
 
         others = (each for name, each in METRICS.items() if name not in found)
@@ -47,9 +47,5 @@ def summary(kind: str, entry: registry.Entry) -> str:
     if entry.problem:
         return f"{entry.summary}; {entry.problem}"
     before = f"{entry.facts.get('kind', ''):<7}  " if kind == "datasets" else ""
-    return (
-        before
-        + entry.summary
-        + BETTER.get(entry.facts.get("direction", ""), "")
-        + f" [{entry.origin}]" * bool(entry.origin)
-    )
+    after = BETTER.get(entry.facts.get("direction", ""), "") + (f" [{entry.origin}]" if entry.origin else "")
+    return f"{before}{entry.summary}{after}"

@@ -30,6 +30,7 @@ from bench.cli.usage import (
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from bench.components.registry import Entry
     from bench.core.campaign import Campaign
     from bench.core.plan import Planned
 
@@ -146,10 +147,28 @@ def make_campaign(suite: str, store: Path, device: str, jobs: int | None, tag: s
         load = functools.partial(load_dataset, root=places.data, cache=places.cache, tell=tell)
         plans = make_plan(loaded, selection, places, load, functools.partial(click.echo, err=True))
     for name in {p.task.spec.model for p in plans}:
-        if (model := registry.get("models", name)).origin:
-            model.load()  # of another package: better now than in every worker
+        check_model(registry.get("models", name))
     workers = jobs or max(1, cores() // plans[0].task.spec.threads)
     return Campaign(loaded, selection.profile, plans, where, workers, tag)
+
+
+def check_model(entry: Entry) -> None:
+    """Check a model of another package: better now than in every worker.
+
+    Raises:
+        PluginError: if it cannot be imported, or is no complete model.
+    """
+    if entry.origin:
+        from bench.components.registry import PluginError
+        from bench.core.model import Model
+
+        model = entry.load()
+        if not (isinstance(model, type) and issubclass(model, Model)):
+            raise PluginError(
+                f"'{entry.name}' of package {entry.origin} must be a class derived from bench.core.model.Model"
+            )
+        if missing := ", ".join(sorted(model.__abstractmethods__)):
+            raise PluginError(f"'{entry.name}' of package {entry.origin} has no {missing}; a model must have them")
 
 
 def notice(planned: Planned) -> str:

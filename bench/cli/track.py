@@ -80,7 +80,7 @@ measuring_options = together(
         show_default=True,
         envvar="BENCH_THREADS",
         show_envvar=True,
-        help="Of torch.",
+        help="Threads of torch.",
     ),
     click.option(
         "--repo",

@@ -47,8 +47,9 @@ class Failure(UsageProblem):
 
 
 LARGEST_SEED = 10**9
-MISUSE = {"SuiteError", "ClaimError", "UnknownNameError", "ExportError"}
-FAILURES = {"StoreError", "DatasetError", "NothingToReportError", "WeightsError"}
+FAILURES = {"StoreError", "TransferError", "NothingToReportError", "WeightsError"}
+MISUSE = {"SuiteError", "ClaimError", "UnknownNameError", "DatasetError", "ExportError"}
+"""Errors by the name of their class or a base of it; what is a failure, too, such as a TransferError, is that first."""
 
 
 @contextlib.contextmanager
@@ -64,10 +65,10 @@ def in_one_line() -> Iterator[None]:
         if isinstance(error, click.UsageError) and "NoArgsIsHelpError" not in names:
             where = f"; see {error.ctx.command_path} --help" if error.ctx else ""
             raise UsageProblem(error.format_message().rstrip(".") + where) from error
-        if names & MISUSE:
-            raise UsageProblem(str(error.args[0])) from error
         if names & FAILURES:
             raise Failure(str(error)) from error
+        if names & MISUSE:
+            raise UsageProblem(str(error.args[0])) from error
         if isinstance(error, OSError) and error.errno != errno.EPIPE and error.filename is not None:
             raise Failure(f"{error.filename}: {error.strerror}") from error
         raise

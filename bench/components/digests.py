@@ -164,7 +164,8 @@ class Source:
                 self.definitions[name].append(node)
         if isinstance(node, ast.ClassDef):
             for each in node.body:
-                self.definitions |= {f"{node.name}.{name}": [each] for name in bound_names(each) if name}
+                for name in filter(None, bound_names(each)):
+                    self.definitions[f"{node.name}.{name}"].append(each)
 
     def imported(self, node: ast.Import | ast.ImportFrom) -> dict[str, Definition]:
         """What an import statement binds: name → where it is defined, as far as this statement tells."""

@@ -28,6 +28,7 @@ __all__ = [
     "closest",
     "entries",
     "get",
+    "in_one_line",
     "source_file",
     "suite_files",
 ]
@@ -72,16 +73,19 @@ class Entry:
         """Import and return what the entry names.
 
         Raises:
-            PluginError: if another package's component cannot be imported.
+            PluginError: if another package's component cannot be imported, or is neither a class nor a function.
         """
         module, _, attribute = self.target.partition(":")
         try:
-            return getattr(importlib.import_module(module), attribute)
+            found = getattr(importlib.import_module(module), attribute)
         except Exception as error:
             if not self.origin:
                 raise
             message = f"'{self.name}' of package {self.origin} cannot be imported: {in_one_line(error)}"
             raise PluginError(message) from error
+        if self.origin and not callable(found):
+            raise PluginError(f"'{self.name}' of package {self.origin} is {found!r}; it must be a class or a function")
+        return found
 
 
 @cache

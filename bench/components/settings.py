@@ -1,4 +1,4 @@
-"""Components made from settings, as a suite gives them; what is wrong with settings is said in one line."""
+"""Components made from settings, as a suite gives them; errors in settings are reported in one line."""
 
 from __future__ import annotations
 
@@ -17,31 +17,44 @@ __all__ = ["make", "problem", "settings_of"]
 
 T = TypeVar("T")
 
+CONTRACTS = {"samplers": "gebm.samplers:Sampler", "networks": "gebm.networks.family:EnergyFamily"}
+"""What components made from settings are, by kind."""
+
 
 def make(kind: ComponentKind, name: str, settings: Mapping[str, Any]) -> Any:
     """Construct a component from its settings, as JSON has them.
 
     Raises:
         UnknownNameError: if there is no such component.
-        ValueError: for settings that it does not take, in one line.
+        ValueError: for settings that it does not take, or another package's component that is no such thing, in one line.
     """
-    entry = registry.get(kind, name)
+    entry, what = registry.get(kind, name), f"{kind.removesuffix('s')} '{name}'"
     target = entry.load()
     known = inspect.signature(target).parameters
     if unknown := next((key for key in settings if key not in known), None):
         hint = registry.closest(unknown, known) if known else "it has none"
-        raise ValueError(f"{kind.removesuffix('s')} '{name}' has no setting '{unknown}'; {hint}")
+        raise ValueError(f"{what} has no setting '{unknown}'; {hint}")
     resolved = {key: tuple(value) if isinstance(value, list) else value for key, value in settings.items()}
     try:
         if dataclasses.is_dataclass(target) and isinstance(target, type):
-            return TypeAdapter(target).validate_json(json.dumps(resolved), strict=True)
-        return target(**resolved)
+            made = TypeAdapter(target).validate_json(json.dumps(resolved), strict=True)
+        else:
+            made = target(**resolved)
     except ValidationError as error:
         keys, message = problem(error, target)
-        where = [f"{kind.removesuffix('s')} '{name}'", *([".".join(keys)] if keys else [])]
+        where = [what, *([".".join(keys)] if keys else [])]
         raise ValueError(": ".join([*where, message])) from error
     except TypeError as error:
-        raise ValueError(f"{kind.removesuffix('s')} '{name}': {error}") from error
+        raise ValueError(f"{what}: {error}") from error
+    except Exception as error:
+        if not entry.origin:
+            raise
+        raise ValueError(f"{what} of package {entry.origin}: {registry.in_one_line(error)}") from error
+    if kind in CONTRACTS and not isinstance(made, contract := registry.Entry(kind, "", CONTRACTS[kind]).load()):
+        raise ValueError(
+            f"{what} makes a {type(made).__name__}; it must make a {contract.__module__}.{contract.__name__}"
+        )
+    return made
 
 
 def settings_of(cls: type[T], values: Mapping[str, Any]) -> T:

@@ -36,7 +36,7 @@ class TimeBudget:
         self.waiting, self.workers, self.deadline = dict(seconds), workers, deadline
 
     def assign(self, job: Job) -> Job:
-        """A job that is about to start, told when to leave off if it is a run."""
+        """Return a job that is about to start, with a deadline if it is a run."""
         if job.name not in self.waiting or self.deadline == math.inf:
             return job
         now = time.monotonic()
@@ -88,16 +88,14 @@ class Campaign:
         smallest = SMALLEST_SHARE * (deadline - time.monotonic())
 
         def stop() -> bool:
-            aborted = any(
-                outcome.state == "abort" for outcome in self.outcomes.values()
-            )  # such as when the store is full
+            aborted = "abort" in {outcome.state for outcome in self.outcomes.values()}  # such as when the store is full
             return aborted or should_stop() or time.monotonic() > deadline
 
         todo = self.pending
         for p in self.planned:
             if not p.pending:
-                state = p.found.state
-                self.outcomes[p.task.spec.run_id] = Outcome("hit" if state == "hit" else "failed", p.found.reason)
+                state: Any = "hit" if p.found.state == "hit" else "failed"
+                self.outcomes[p.task.spec.run_id] = Outcome(state, p.found.reason)
         first, runs = preparations(todo.values()), todo
         while runs and not stop():
             budget = TimeBudget({name: p.seconds for name, p in runs.items()}, self.workers, deadline)
@@ -136,7 +134,7 @@ class Campaign:
                 write_tag(self.store, self.tag, {**place, "runs": [listed(p) for p in self.planned]})
 
     def still_planned(self, runs: Sequence[Mapping[str, Any]]) -> list[Planned]:
-        """Runs of an earlier manifest that the suite, as it is now, would do just so."""
+        """Return the runs of an earlier manifest that the suite, as it is now, resolves to unchanged."""
         kept, places = [], self.planned[0].task.places
         load = functools.cache(lambda source: load_dataset(source, places.data, places.cache))
         for run in runs:

@@ -69,12 +69,12 @@ def make_plan(
         selection: what of it.
         places: where results, data and weights are, and where to compute.
         load: how a dataset is loaded by its source; by default from `places`.
-        warn: told, in a sentence, of an optional dataset that is not at hand.
+        warn: called with a sentence for each optional dataset that is not at hand.
 
     Raises:
         SuiteError: for a profile the suite does not have, or where no model can be fitted to a dataset of the selection.
         UnknownNameError: for a dataset or model that does not exist.
-        DatasetError: for a dataset that is not at hand.
+        DatasetError: for a dataset that is not at hand or cannot be used.
     """
     profile, store = suite.profile(selection.profile), Store(places.store)
     kind, seeds = kind_of(suite.kind), selection.seeds or profile.seeds
@@ -137,7 +137,7 @@ def resolve(suite: Suite[Any], profile_name: str, dataset: Dataset, entry: regis
     """The full specification of one run; what another suite trains (`trained_as`) is that suite's run.
 
     Raises:
-        SuiteError: if the suite does not say what the run needs.
+        SuiteError: if the suite lacks what the run needs.
     """
     profile: Profile = suite.profile(profile_name)
     trainer = getattr(profile, "trained_as", None)

@@ -44,7 +44,7 @@ class Context:
         dataset: real data.
         cache: folder of extractors and reference statistics.
         weights: folder of published extractors' weights, or None.
-        progress: told what is being done.
+        progress: called with what is being done.
         should_stop: asked now and then; a readout that is asked to stop raises `InterruptedRunError` and starts anew later.
     """
 

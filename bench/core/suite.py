@@ -26,7 +26,7 @@ KINDS = {"images": "bench.images.suite", "chains": "bench.chains.suite", "densit
 
 
 class SuiteError(ValueError):
-    """A suite that cannot be found or does not say what a suite must say."""
+    """A suite that cannot be found, or lacks what it needs or has what it cannot use."""
 
 
 class Component(NamedTuple):
@@ -41,7 +41,7 @@ class Component(NamedTuple):
 class Profile(Frozen):
     """One size of a suite: what every kind of suite says.
 
-    Datasets that are `optional` are left out, with a word, where their files are not at hand.
+    Datasets that are `optional` are left out, with a warning, where their files are not at hand.
     """
 
     datasets: Annotated[tuple[str, ...], Field(min_length=1), Distinct]
@@ -141,11 +141,13 @@ def check_components(where: str, profile: Profile) -> None:
         try:
             if settings is not None:
                 make(kind, name, settings)
-            else:
-                sources.parse(name) if kind == "datasets" else registry.get(kind, name)
+            elif kind == "datasets":
+                sources.parse(name)
+            elif (entry := registry.get(kind, name)).origin and kind != "models":  # a model is loaded if it is selected
+                entry.load()
         except (registry.UnknownNameError, ValueError) as error:
-            at = key if isinstance(error, LookupError) else key.removesuffix(f".{key.rpartition('.')[2]}")
-            raise SuiteError(f"{where}.{at}: {error}") from error
+            table = key.rpartition(".")[0] or key  # settings are in the table around the key
+            raise SuiteError(f"{where}.{key if isinstance(error, LookupError) else table}: {error}") from error
 
 
 def explain(path: Path, error: ValidationError, model: type[BaseModel]) -> str:

@@ -28,6 +28,7 @@ __all__ = [
     "Inputs",
     "NotAtHandError",
     "TableFacts",
+    "TransferError",
     "content_digest",
     "known_digest",
     "load_dataset",
@@ -42,6 +43,10 @@ class DatasetError(ValueError):
 
 class NotAtHandError(DatasetError):
     """A dataset whose files are missing."""
+
+
+class TransferError(DatasetError):
+    """Files that cannot be downloaded or written, though the dataset may be sound."""
 
 
 class Duplicates(NamedTuple):

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.data import Array, Dataset, DatasetError, content_digest
+from bench.data import Array, Dataset, TransferError, content_digest
 from bench.data.files import file_digest, read_json, writing_to
 from bench.data.reading import readable
 from bench.files import write_json
@@ -61,7 +61,7 @@ class DecodedCache:
             protocol, provenance: as in `Dataset`.
 
         Raises:
-            DatasetError: from `build`, or if the folder cannot be written.
+            DatasetError: from `build`; TransferError, one of them, if the folder cannot be written.
         """
         if self.folder:
             canonical = json.dumps({"version": "decoded-1", "levels": LEVELS} | dict(key), sort_keys=True)
@@ -138,7 +138,7 @@ def _found_or_made(entry: Path, build: Build) -> tuple[str, str | None, dict[str
                 _make(entry, build)
     if found := _read(entry):
         return found
-    raise DatasetError(f"{entry} was written but cannot be read; is its disk sound?")
+    raise TransferError(f"{entry} was written but cannot be read; is its disk sound?")
 
 
 def _read(entry: Path) -> tuple[str, str | None, dict[str, Array]] | None:

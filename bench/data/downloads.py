@@ -18,7 +18,7 @@ import requests
 from requests.exceptions import ChunkedEncodingError
 
 from bench.components import registry
-from bench.data import DatasetError
+from bench.data import DatasetError, TransferError
 from bench.data.decoded import Tell
 from bench.data.files import (
     VERIFIED,
@@ -45,7 +45,8 @@ def fetch(dataset: str, root: Path, progress: Tell) -> list[str]:
 
     Raises:
         UnknownNameError: if there is no such dataset.
-        DatasetError: if a file has no official address, cannot be had whole, or is not what it should be.
+        DatasetError: if a file has no official address.
+        TransferError: if it cannot be had whole, or is not what it should be.
     """
     wanted = [file for file in needed_by(dataset) if state_of(file, root / file.name) != VERIFIED]
     for origin in dict.fromkeys(file.archive or file for file in wanted):
@@ -71,7 +72,7 @@ def download(file: File, root: Path, progress: Tell) -> None:
     """Download one file under its name, or leave nothing under that name.
 
     Raises:
-        DatasetError: if it cannot be had whole, its checksum is another, or another process is downloading it.
+        TransferError: if it cannot be had whole, its checksum is another, or another process is downloading it.
     """
     target = root / file.name
     part = target.with_name(f".{target.name}.part")
@@ -81,7 +82,7 @@ def download(file: File, root: Path, progress: Tell) -> None:
             try:
                 fcntl.flock(unfinished, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
-                raise DatasetError(f"another process is downloading {file.address}") from error
+                raise TransferError(f"another process is downloading {file.address}") from error
             try:
                 _receive_all(file, unfinished, progress)
             finally:
@@ -89,7 +90,7 @@ def download(file: File, root: Path, progress: Tell) -> None:
                     part.unlink()
             if not checksum_matches(part, file):
                 part.unlink()
-                raise DatasetError(f"{file.address} is not the file it should be (another checksum); nothing was kept")
+                raise TransferError(f"{file.address} is not the file it should be (another checksum); nothing was kept")
             receipt_of(target).unlink(missing_ok=True)
             part.replace(target)
 
@@ -102,12 +103,12 @@ def _receive_all(file: File, unfinished: IO[bytes], progress: Tell) -> None:
         try:
             _receive(file, unfinished, progress)
         except requests.HTTPError as error:
-            raise DatasetError(f"{file.address}: {error}") from error
+            raise TransferError(f"{file.address}: {error}") from error
         except requests.RequestException as error:
             idle = 0 if unfinished.tell() > before else idle + 1
             broken = isinstance(error, requests.ConnectionError | requests.Timeout | ChunkedEncodingError)
             if idle >= ATTEMPTS or not broken:
-                raise DatasetError(
+                raise TransferError(
                     f"{file.address} cannot be reached ({type(error).__name__}); what came is kept, the same command continues"
                 ) from error
             time.sleep(PAUSE * 2**idle)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from bench.components import registry
-from bench.data import DatasetError, NotAtHandError
+from bench.data import DatasetError, NotAtHandError, TransferError
 from bench.files import write_json
 from bench.inception import INCEPTION, INCEPTION_FILES, INCEPTION_SHA256
 
@@ -182,10 +182,10 @@ def read_json(path: Path) -> dict[str, Any] | None:
 
 @contextlib.contextmanager
 def writing_to(folder: Path, setting: str = "BENCH_DATA") -> Iterator[None]:
-    """Turn a full disk, or a folder that cannot be written, into a `DatasetError` of one line."""
+    """Turn a full disk, or a folder that cannot be written, into a `TransferError` of one line."""
     try:
         yield
     except OSError as error:
-        raise DatasetError(
+        raise TransferError(
             f"cannot write to {folder}: {error.strerror or error}; make room or set {setting}"
         ) from error

@@ -80,7 +80,7 @@ def run_jobs(
             else:
                 time.sleep(POLL)
             for worker in list(running):
-                ended = not worker.process.is_alive()  # asked first: what it said last is read below
+                ended = not worker.process.is_alive()  # asked first: its last messages are read below
                 yield from listen(worker)
                 if ended or worker.outcome is not None:
                     running.remove(worker)
@@ -133,7 +133,7 @@ def settle(worker: Worker) -> JobEvent:
         return JobEvent(worker.job, "done", worker.outcome)
     code = worker.process.exitcode or 0
     if code >= 0:
-        return JobEvent(worker.job, "killed", f"its process ended with code {code} and said nothing")
+        return JobEvent(worker.job, "killed", f"its process ended with code {code} and without a result")
     likely = " (out of memory?)" if code == -signal.SIGKILL else ""
     return JobEvent(worker.job, "killed", f"killed by {signal.Signals(-code).name}{likely}")
 

@@ -211,10 +211,10 @@ def select(processes: Processes, checkout: Checkout, patterns: Sequence[str], fu
     for pattern in patterns:
         if not fnmatch.filter(known, pattern):
             raise UnknownNameError(f"no benchmark '{pattern}'; {closest(pattern, known)}")
-    if not (patterns or full or any(facts["quick"] for facts in known.values())):
-        raise UnknownNameError("none of these benchmarks is quick; add --full, or name some with --only")
-    return {
-        name: facts
-        for name, facts in known.items()
-        if any(fnmatch.fnmatch(name, pattern) for pattern in patterns) or (not patterns and (full or facts["quick"]))
-    }
+    if patterns:
+        return {name: known[name] for name in known if any(fnmatch.fnmatch(name, pattern) for pattern in patterns)}
+    chosen = {name: facts for name, facts in known.items() if full or facts["quick"]}
+    if not chosen:
+        quick = "none of these benchmarks is quick; add --full, or name some with --only"
+        raise UnknownNameError(quick if known else "there are no benchmarks")
+    return chosen

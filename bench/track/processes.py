@@ -166,7 +166,7 @@ class Worker:
         if code is not None and code < 0:
             return f"killed by {signal.Signals(-code).name}"
         if not code:
-            return "its process ended without a word"
+            return "its process ended without an answer"
         self.errors.seek(0)
         lines = self.errors.read().decode(errors="replace").split("\n")
         last = next((line.strip() for line in reversed(lines) if line.strip()), "no reason given")

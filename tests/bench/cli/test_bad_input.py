@@ -1,4 +1,4 @@
-"""What a user can get wrong ends in one line that says what and where: exit code 2 for wrong usage, 1 for what is not there or broken."""
+"""What a user can get wrong ends in one line that says what and where: exit code 2 for wrong usage, 1 for a store that cannot be used."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from pathlib import Path
 from textwrap import dedent
 
 import pytest
+import requests
 from click.testing import CliRunner
 
 from bench.cli import main
 from bench.components import registry
+from bench.data import downloads
 
 from ..conftest import TINY
 
@@ -27,6 +29,8 @@ SUITES = {
     "family": ('"mlp"', '"mpl"'),
     "kind": ("summary", 'kind = "image"\nsummary'),
     "ghost": ('"ula"', '"ghost-sampler"'),
+    "nothing": ('"ula"', '"no-sampler"'),
+    "number": ("samples = 100", 'metrics = ["number"]\nsamples = 100'),
 }
 """Suites that are the tiny one but for one thing."""
 
@@ -43,8 +47,33 @@ PLUGINS = {
         [gebm_bench.models]
         brittle-model = brittle:Model
     """,
+    "strange": """
+        [gebm_bench.datasets]
+        array = strange:array
+        [gebm_bench.models]
+        no-model = strange:Nothing
+        half-model = strange:Half
+        [gebm_bench.samplers]
+        no-sampler = strange:nothing
+        [gebm_bench.metrics]
+        number = strange:number
+    """,
 }
-"""Entry points of packages whose module is missing or cannot be imported."""
+"""Entry points of packages whose module is missing or cannot be imported, or whose components are not what they should be."""
+
+STRANGE = """
+from bench.core.model import Model
+
+number = 3
+array = lambda inputs: [0.0]
+nothing = lambda step_size: None
+
+
+class Nothing: ...
+
+
+class Half(Model): ...
+"""
 
 CASES = [
     ("nosuch", 2, "No such command 'nosuch'"),
@@ -69,10 +98,10 @@ CASES = [
     ("plan --model gemb", 2, "did you mean 'gebm'?"),
     ("plan --suite density --dataset redwine@x", 2, "a split is a whole number"),
     ("plan --suite density --dataset excel:table.xls", 2, "no kind of file 'excel'"),
-    ("plan --suite density --dataset csv:nowhere.csv", 1, "no file"),
-    ("plan --suite density --dataset csv:words.csv", 1, "is not a number"),
-    ("plan --suite density --dataset csv:nothing.csv", 1, "nothing.csv is empty"),
-    ("plan --suite density --dataset npy:words.csv", 1, "is not a .npy file"),
+    ("plan --suite density --dataset csv:nowhere.csv", 2, "no file"),
+    ("plan --suite density --dataset csv:words.csv", 2, "is not a number"),
+    ("plan --suite density --dataset csv:nothing.csv", 2, "nothing.csv is empty"),
+    ("plan --suite density --dataset npy:words.csv", 2, "is not a .npy file"),
     ("plan --seeds 0,x", 2, "write whole numbers from 0"),
     ("plan --seeds -1", 2, "write whole numbers from 0"),
     ("plan --seeds 99999999999999", 2, "write whole numbers from 0 to 1,000,000,000"),
@@ -101,13 +130,18 @@ CASES = [
     ("list model", 2, "'models'"),
     ("data verify digts", 2, "did you mean 'digits'?"),
     ("data fetch digts", 2, "did you mean 'digits'?"),
-    ("data fetch redwine --from nowhere", 1, "there is no nowhere"),
+    ("data fetch redwine --from nowhere", 2, "there is no nowhere"),
     ("data fetch redwine --accept-unverified", 2, "name them with --from PATH"),
     ("completion tcsh", 2, "'bash', 'zsh', 'fish'"),
     ("plan --suite ghost.toml", 2, "'ghost-sampler' of package ghost cannot be found: there is no module ghost.missing"),
     ("data verify ghost-data", 2, "'ghost-data' of package ghost cannot be found: there is no module ghost.missing"),
     ("plan --dataset brittle-data", 2, "'brittle-data' of package brittle cannot be imported: ModuleNotFoundError"),
     ("plan --model brittle-model", 2, "'brittle-model' of package brittle cannot be imported: ModuleNotFoundError"),
+    ("plan --dataset array", 2, "dataset 'array' of package strange: its loader returned list, not a bench.data.Dataset"),
+    ("plan --model no-model", 2, "'no-model' of package strange must be a class derived from bench.core.model.Model"),
+    ("plan --model half-model", 2, "'half-model' of package strange has no fit, modules"),
+    ("plan --suite nothing.toml", 2, "sampler 'no-sampler' makes a NoneType; it must make a gebm.samplers.kernel.Sampler"),
+    ("plan --suite number.toml", 2, "evaluation.metrics: 'number' of package strange is 3; it must be a class or a function"),
 ]  # fmt: skip
 
 
@@ -132,7 +166,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "binary.toml").write_bytes(b"\xff\xfe\x00")
     for name, entry_points in PLUGINS.items():
         install(folder / "site", name, entry_points)
-    (folder / "site" / "brittle.py").write_text("import no_such_library\n")
+    for name, text in {"brittle": "import no_such_library\n", "strange": STRANGE}.items():
+        (folder / "site" / f"{name}.py").write_text(text)
     return folder
 
 
@@ -174,3 +209,24 @@ def test_a_plugin_with_the_name_of_a_built_in_component_is_refused(tmp_path: Pat
         code, line = one_line("list models")
     assert code == 2
     assert "package shadow registers 'gebm' among models, a name that the harness has" in line
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (requests.ConnectionError("no route"), "cannot be reached"),
+        (OSError(28, "No space left on device"), "make room"),
+    ],
+)
+def test_a_failed_download_and_a_full_disk_are_failures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: OSError, message: str
+) -> None:
+    def broken(*_arguments: object, **_options: object) -> None:
+        raise error
+
+    monkeypatch.setenv("BENCH_DATA", str(tmp_path))
+    monkeypatch.setattr(downloads, "ATTEMPTS", 1)
+    monkeypatch.setattr(requests, "get", broken)
+    code, line = one_line("data fetch redwine")
+    assert code == 1
+    assert message in line

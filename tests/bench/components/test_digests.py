@@ -162,8 +162,9 @@ def test_a_foreign_loss_is_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 MODELS = {
-    "base": "class Base:\n    size = 2\n    def sample(self):\n        return self.draw() * self.size\n"
-    "    def draw(self):\n        return 1\n    def density(self):\n        return 3\n",
+    "base": "class Base:\n    size = 2\n    def sample(self):\n        return self.draw() * self.size * self.unit\n"
+    "    def draw(self):\n        return 1\n    def density(self):\n        return 3\n"
+    "    @property\n    def unit(self):\n        return 8\n    @unit.setter\n    def unit(self, value):\n        self.set = 9\n",
     "sub": "from host.base import Base\nclass Sub(Base):\n    def draw(self):\n        return self.scale\n"
     "    scale = 5\n    def other(self):\n        return 6\n",
 }
@@ -175,6 +176,8 @@ MODELS = {
         ("base", "return 3", "return 4", {"density"}),
         ("base", "return 1", "return 0", {"base", "sub"}),  # overridden, but `super` may ask for it
         ("base", "size = 2", "size = 3", {"base", "sub"}),
+        ("base", "return 8", "return 9", {"base", "sub"}),  # of two definitions under one name, both count
+        ("base", "self.set = 9", "self.set = 8", {"base", "sub"}),
         ("base", "self.draw() *", "2 * self.draw() *", {"base", "sub"}),
         ("sub", "return self.scale", "return -self.scale", {"sub"}),
         ("sub", "scale = 5", "scale = 6", {"sub"}),

@@ -31,7 +31,7 @@ from gebm.base import recompute_normalisation
 from gebm.training import DivergedError
 
 from ..conftest import changed, do, plan_one
-from ..images.test_image_networks import folder, quick_extractor, suite_path  # noqa: F401
+from ..images.test_image_networks import both_families, folder, quick_extractor, suite_path  # noqa: F401
 from .test_runner import built, ignore, numbers
 
 
@@ -47,14 +47,14 @@ def record(store: Store, task: Task, name: str = "training.json") -> dict[str, A
     return found
 
 
-@pytest.mark.parametrize("suite_path", ["sngan"], indirect=True)
+@both_families
 def test_a_run_that_leaves_off_is_scored_and_ends_with_the_same_bits(suite_path: Path, tmp_path: Path) -> None:  # noqa: F811
     """Scored after a step, stopped without a score two steps on, and so forth."""
     suite = changed(load_suite(str(suite_path)), "evaluation", metrics=("fid",))
     whole, pieces = Store(tmp_path / "whole").create(), Store(tmp_path / "pieces").create()
-    expected = plan_one(suite, whole, "gebm").task
+    expected = plan_one(suite, whole).task
     assert execute(expected, ignore, lambda: False).state == "done"
-    task = plan_one(suite, pieces, "gebm").task
+    task = plan_one(suite, pieces).task
     run = pieces.folder(task.spec)
     done = []
     while True:
@@ -74,7 +74,7 @@ def test_a_run_that_leaves_off_is_scored_and_ends_with_the_same_bits(suite_path:
         done.append((training["steps_done"], training["phase"]))
         looks = iter(range(10))
         assert execute(task, ignore, lambda looks=looks: next(looks) >= 1).state == "stopped"  # type: ignore[misc]
-    assert plan_one(suite, pieces, "gebm").pending
+    assert plan_one(suite, pieces).pending
     assert execute(task, ignore, lambda: False).state == "done"
     assert done == [(1, "training"), (4, "training"), (8, "refit")]
     assert numbers(pieces, task) == numbers(whole, expected)

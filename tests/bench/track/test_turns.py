@@ -86,7 +86,7 @@ assert lent() == first
 
 @pytest.mark.parametrize(
     ("end", "reason"),
-    [("os.kill(os.getpid(), 9)", "killed by SIGKILL"), ("os._exit(0)", "its process ended without a word")],
+    [("os.kill(os.getpid(), 9)", "killed by SIGKILL"), ("os._exit(0)", "its process ended without an answer")],
 )
 def test_a_process_that_dies_takes_with_it_only_the_benchmark_it_was_at(
     end: str, reason: str, processes: Processes, tmp_path: Path
