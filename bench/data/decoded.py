@@ -85,7 +85,7 @@ class DecodedCache:
             DatasetError: if it cannot be read.
         """
         note = self.folder and self.folder / f"seen-{_short(f'{algorithm} {path.resolve()}')}.json"
-        with readable(path, "a file or folder that can be read"):
+        with readable(path, "a readable file or folder"):
             stamp = _stamp_of(path)
             if note and (known := read_json(note)) and known.get("stamp") == stamp:
                 return str(known["digest"])
