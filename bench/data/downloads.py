@@ -216,7 +216,7 @@ def _unpack(archive: Path, files: Sequence[File], root: Path, verified: bool) ->
 
 
 def _write(content: IO[bytes], target: Path) -> None:
-    """Write a stream under a name, whole or not at all; a receipt of earlier content goes."""
+    """Write a stream under a name, whole or not at all; the receipt of earlier content is removed."""
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:

@@ -93,7 +93,7 @@ def _read_csv(path: Path) -> tuple[list[str], Array]:
 
 
 def _is_number(cell: str) -> bool:
-    """Return whether a cell holds a number, or says that there is none."""
+    """Return whether a cell holds a number or marks a missing one."""
     try:
         float(cell)
     except ValueError:
