@@ -161,9 +161,9 @@ def evaluation_mode(*modules: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def seeded_dropout(generator: torch.Generator, *modules: nn.Module) -> Iterator[None]:
-    """Let dropout in modules, which takes no generator, follow from `generator`: torch's global ones are seeded from it, then restored.
+    """Make dropout follow `generator` inside the block: it draws from torch's global generators, which are seeded, then restored.
 
-    Without dropout in training mode nothing is drawn.
+    Unless one of the modules has dropout in training mode, nothing is drawn from `generator`.
     """
     parts = (part for module in modules for part in module.modules())
     if not any(isinstance(part, _DropoutNd) and part.training and part.p > 0 for part in parts):

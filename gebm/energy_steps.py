@@ -17,7 +17,7 @@ from gebm.precision import mixed_precision, widened
 from gebm.settings import EnergySettings
 from gebm.stream import DataStream
 
-__all__ = ["EnergySteps", "Losses", "energies", "energy_optimizer"]
+__all__ = ["EnergySteps", "Losses", "energy_optimizer"]
 
 Losses = dict[str, Tensor]
 

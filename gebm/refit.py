@@ -15,7 +15,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from gebm.base import Base, seeded_dropout
-from gebm.energy_steps import EnergySteps, Losses, energies, energy_optimizer
+from gebm.energy_steps import EnergySteps, Losses, energy_optimizer
+from gebm.model import energies
 from gebm.objectives import Objective, likelihood_gain, log_mean_exp
 from gebm.optimisation import learning_rate_factor, scale_learning_rate
 from gebm.settings import RefitSettings

@@ -15,7 +15,8 @@ import torch
 from torch import nn
 
 from gebm.base import Base, frozen, recompute_normalisation, seeded_dropout
-from gebm.energy_steps import EnergySteps, Losses, energies, energy_optimizer
+from gebm.energy_steps import EnergySteps, Losses, energy_optimizer
+from gebm.model import energies
 from gebm.objectives import Objective
 from gebm.optimisation import adam, descend, learning_rate_factor, moving_average, scale_learning_rate
 from gebm.precision import mixed_precision, widened

@@ -49,7 +49,7 @@ def list_() -> None:
     type=click.Path(path_type=Path),
     help="Take the file, the official archive, or a folder of files from disk.",
 )
-@click.option("--accept-unverified", is_flag=True, help="Take files of another checksum; results are marked.")
+@click.option("--accept-unverified", is_flag=True, help="Accept files with another checksum; results are marked.")
 def fetch(name: str, source: Path | None, accept_unverified: bool) -> None:
     """Fetch the files of a dataset, or an extractor's weights (inception-v3-compat), by download or from disk."""
     if accept_unverified and source is None:

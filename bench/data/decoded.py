@@ -27,7 +27,7 @@ from bench.files import write_json
 __all__ = ["SPLITS", "Allocate", "Build", "DecodedCache", "Tell", "files_below", "put", "put_held_out"]
 
 Tell = Callable[[str, int, int], None]
-"""Told what is being done, how much of it is done, and how much there is (0 where that is not known)."""
+"""Progress callback: what is being done, the amount done, and the total (0 if unknown)."""
 
 Allocate = Callable[[str, Sequence[int], str], Array]
 """Return a zeroed array of that name, shape and type, to be filled in place; the same name again replaces the first."""
@@ -41,11 +41,11 @@ SPLITS = ("train", "validation", "test")
 
 @dataclass(frozen=True)
 class DecodedCache:
-    """A folder of decoded arrays, made when it is needed; without one everything is made in memory, each time.
+    """A folder of decoded arrays, created on demand; without one, arrays are made in memory every time.
 
     Arguments:
         folder: where the arrays are kept.
-        tell: told how the making goes.
+        tell: progress callback.
     """
 
     folder: Path | None = None
@@ -85,7 +85,7 @@ class DecodedCache:
             DatasetError: if it cannot be read.
         """
         note = self.folder and self.folder / f"seen-{_short(f'{algorithm} {path.resolve()}')}.json"
-        with readable(path, "a file or folder that can be read"):
+        with readable(path, "a readable file or folder"):
             stamp = _stamp_of(path)
             if note and (known := read_json(note)) and known.get("stamp") == stamp:
                 return str(known["digest"])

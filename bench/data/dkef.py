@@ -52,7 +52,7 @@ def whitewine(inputs: Inputs) -> Dataset:
 def parkinsons(inputs: Inputs) -> Dataset:
     """Load the columns from the fourth on, without one of each pair that correlates above 0.98.
 
-    As `maf.uncorrelated_columns`, but the first column to go goes by |correlation|, as in the public code.
+    As in the public code, the first column is dropped by |correlation|, the others as in `maf.uncorrelated_columns`.
     """
     rows = numbers(inputs.paths[0], 22, ",")[:, 3:]
     partners = (np.abs(np.corrcoef(rows, rowvar=False)) > maf.MOST_CORRELATION).sum(axis=1)

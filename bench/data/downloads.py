@@ -41,7 +41,7 @@ TIMEOUT = 30.0  # seconds without a byte
 
 
 def fetch(dataset: str, root: Path, progress: Tell) -> list[str]:
-    """Download the files of a dataset that are missing or not official; return their names. Progress is in bytes.
+    """Download the files of a dataset that are missing or not official; return their names. Progress is reported in bytes.
 
     Raises:
         UnknownNameError: if there is no such dataset.
@@ -55,7 +55,10 @@ def fetch(dataset: str, root: Path, progress: Tell) -> list[str]:
                 f"{origin.name} has no official address to download from: bench data fetch {dataset} --from FOLDER takes "
                 "your copy"
             )
-        download(origin, root, progress)
+        if (
+            state_of(origin, root / origin.name) != VERIFIED
+        ):  # an archive that could not be unpacked is not fetched twice
+            download(origin, root, progress)
         if held := _files_in(origin):
             _unpack(root / origin.name, held, root, verified=True)
             (root / origin.name).unlink()  # the receipts vouch for its files
@@ -85,12 +88,12 @@ def download(file: File, root: Path, progress: Tell) -> None:
                 raise TransferError(f"another process is downloading {file.address}") from error
             try:
                 _receive_all(file, unfinished, progress)
+                if not checksum_matches(part, file):
+                    unfinished.truncate(0)
+                    raise TransferError(f"{file.address} is not the official file (another checksum); nothing was kept")
             finally:
                 if unfinished.seek(0, os.SEEK_END) == 0:
                     part.unlink()
-            if not checksum_matches(part, file):
-                part.unlink()
-                raise TransferError(f"{file.address} is not the file it should be (another checksum); nothing was kept")
             receipt_of(target).unlink(missing_ok=True)
             part.replace(target)
 
@@ -214,7 +217,7 @@ def _unpack(archive: Path, files: Sequence[File], root: Path, verified: bool) ->
 
 
 def _write(content: IO[bytes], target: Path) -> None:
-    """Write a stream under a name, whole or not at all; a receipt of earlier content goes."""
+    """Write a stream under a name, whole or not at all; the receipt of earlier content is removed."""
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:

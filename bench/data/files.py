@@ -99,10 +99,11 @@ def needed_by(name: str) -> tuple[File, ...]:
 
 
 def find(dataset: str, files: Sequence[File], root: Path | None, digest: Digest) -> dict[Path, bool]:
-    """Return where the files of a dataset are, in their order, and whether each is official or else accepted.
+    """Return the paths of a dataset's files, in their order, each with whether it is official (else it was accepted).
 
     Raises:
-        DatasetError: if one is neither, or is missing (then a `NotAtHandError`).
+        NotAtHandError: if one is missing.
+        DatasetError: if one is neither official nor accepted.
     """
     places = {file: file.locate(root) for file in files}
     if missing := [file.name for file, path in places.items() if path is None]:
@@ -144,13 +145,13 @@ def file_digest(path: Path, algorithm: str = "sha256") -> str:
 
 
 def state_of(file: File, path: Path | None, digest: Digest = file_digest) -> str:
-    """Return whether what is at a path is the file: VERIFIED, ACCEPTED though it is another, REFUSED or ABSENT."""
+    """Return the state of the file at a path: VERIFIED (official), ACCEPTED (another, accepted by the user), REFUSED or ABSENT."""
     if path is None or not path.is_file():
         return ABSENT
     if checksum_matches(path, file, digest):
         return VERIFIED
-    receipt = read_json(receipt_of(path)) or {}
-    if receipt.get("sha256") != digest(path, "sha256"):
+    receipt = read_json(receipt_of(path))
+    if not receipt or receipt.get("sha256") != digest(path, "sha256"):
         return REFUSED
     return VERIFIED if receipt.get("verified") and not file.checksum else ACCEPTED
 

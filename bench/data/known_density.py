@@ -27,7 +27,7 @@ __all__ = ["DIMENSIONS", "Banana", "Block", "Bumps", "KnownDensity", "Ring", "da
 
 SIZES = {"train": 100_000, "validation": 2_000, "test": 10_000}
 LOG_TAU = math.log(2 * math.pi)
-SHEAR = 0.3  # how far it bends
+SHEAR = 0.3  # its amplitude
 
 
 @dataclass(frozen=True)
@@ -181,7 +181,7 @@ class KnownDensity:
 
 @functools.cache
 def known_density(name: str) -> KnownDensity:
-    """Return the law of the dataset of that name (its split makes no difference), or of a `Dataset.table.truth`; or a KeyError."""
+    """Return the law behind a dataset's name, whatever its split, or behind a `Dataset.table.truth`; a KeyError if there is none."""
     return KnownDensity(DIMENSIONS[name.partition("@")[0]])
 
 

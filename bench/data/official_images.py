@@ -128,7 +128,7 @@ def fashion_mnist(inputs: Inputs) -> Dataset:
 
 
 def read_idx(path: Path, axes: int) -> Array:
-    """Return the bytes of a compressed idx file of so many axes; a `DatasetError` if it is none."""
+    """Return the bytes of a compressed idx file with that many axes; raise a `DatasetError` for any other file."""
     with readable(path, f"an idx file of {'images' if axes == 3 else 'labels'}"):
         content = gzip.decompress(path.read_bytes())
         if content[:4] != bytes([0, 0, 8, axes]):
@@ -173,7 +173,7 @@ def npz_members(archive: Path) -> list[str]:
 
 
 def read_npz(archive: Path, member: str, array: str) -> Array:
-    """Return one array of an npz file in a zip archive; a `DatasetError` if it is missing or would have to be unpickled."""
+    """Return one array of an npz file in a zip archive; raise a `DatasetError` if it is missing or pickled."""
     with (
         readable(archive, f"an archive whose {member} has an array '{array}' that can be read"),
         zipfile.ZipFile(archive) as content,

@@ -19,7 +19,7 @@ __all__ = ["read_frame"]
 
 
 class Record:
-    """Stands for an object of pandas: what it was made from, and its state, as data."""
+    """Placeholder for a pandas object: its arguments and its state, as plain data."""
 
     arguments: tuple[Any, ...] = ()
     state: Any = None

@@ -93,7 +93,7 @@ def _read_csv(path: Path) -> tuple[list[str], Array]:
 
 
 def _is_number(cell: str) -> bool:
-    """Return whether a cell holds a number, or says that there is none."""
+    """Return whether a cell holds a number or marks a missing one."""
     try:
         float(cell)
     except ValueError:
@@ -107,11 +107,12 @@ def _refuse_words(path: Path, names: Sequence[str], options: dict[str, Any]) -> 
 
     frame = pd.read_csv(path, dtype=str, keep_default_na=False, **options)
     for name, (_, cells) in zip(names, frame.items(), strict=False):
-        wrong = [(row, cell) for row, cell in enumerate(map(str.strip, cells), start=1) if not _is_number(cell)]
-        if wrong:
-            row, cell = wrong[0]
+        cells = cells.fillna("").str.strip()
+        wrong = pd.to_numeric(cells, errors="coerce").isna() & ~cells.str.lower().isin(MISSING)
+        if wrong.any():
+            row = int(wrong.to_numpy().argmax())
             raise DatasetError(
-                f"{path}: '{cell}' in column '{name}', row {row}, is not a number; drop the column or encode it"
+                f"{path}: '{cells.iloc[row]}' in column '{name}', row {row + 1}, is not a number; drop the column or encode it"
             )
 
 
@@ -140,7 +141,7 @@ def _check_table(path: Path, names: Sequence[str], rows: Array) -> None:
     if twins := [name for i, name in enumerate(names) if name in names[:i]]:
         raise DatasetError(f"{path}: two columns are called '{twins[0]}'; names must differ")
     if len(names) < 2:
-        raise DatasetError(f"{path} has {len(names)} column; at least 2 are needed")
+        raise DatasetError(f"{path} has {len(names)} column{'' if names else 's'}; at least 2 are needed")
     needed = max(LEAST_ROWS, ROWS_PER_COLUMN * len(names))
     if len(rows) < needed:
         raise DatasetError(f"{path} has {len(rows)} rows; {needed} are needed for {len(names)} columns")

@@ -51,7 +51,7 @@ def read_images(where: Path) -> Images:
     if where.is_dir():
         for path in files_below(where):
             if _is_image(name := path.relative_to(where).as_posix()):
-                with readable(path, "a file that can be read"):
+                with readable(path, "a readable file"):
                     content = path.read_bytes()
                 yield name, content
         return

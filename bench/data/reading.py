@@ -1,4 +1,4 @@
-"""Reading files of others: archives in one pass; a line that says what is damaged, of another form, or needs a library."""
+"""Reading files made by others: archives in one pass, and one-line errors for damaged files, other formats and missing libraries."""
 
 from __future__ import annotations
 
@@ -22,13 +22,14 @@ DAMAGED = (OSError, EOFError, ValueError, LookupError, ArithmeticError, RuntimeE
 
 @contextlib.contextmanager
 def readable(path: Path, form: str) -> Iterator[None]:
-    """Turn what the block raises on a file that is not of a form, such as 'a table of numbers', into a `DatasetError` of one line."""
+    """Turn an error in the block into a one-line `DatasetError`: the file is not of that form, such as 'a table of numbers'."""
     try:
         yield
     except DatasetError:
         raise
     except (*DAMAGED, lzma.LZMAError, zlib.error, tarfile.TarError, zipfile.BadZipFile, csv.Error) as error:
-        raise DatasetError(f"{path} is not {form}: {str(error).strip().partition(chr(10))[0]}") from error
+        reason = getattr(error, "strerror", None) or str(error).strip().partition("\n")[0]
+        raise DatasetError(f"{path} is not {form}: {reason}") from error
 
 
 def optional(library: str, extra: str, path: Path) -> Any:
@@ -52,7 +53,7 @@ def members(archive: Path) -> Iterator[Iterator[tuple[str, IO[bytes]]]]:
     Nothing is extracted; links and special files are skipped.
 
     Raises:
-        DatasetError: where the block reads on in an archive that is damaged, or none.
+        DatasetError: if the file is not an archive, or the block meets damage in it.
     """
     with readable(archive, "an archive that can be read"):
         if zipfile.is_zipfile(archive):

@@ -26,9 +26,9 @@ class Toy:
     frame: Array
     """(coordinates, ambient): where coordinate axes point in data space."""
     offset: Array | float = 0.0
-    """(ambient,): how far the data stand beside the support."""
+    """(ambient,): offset of the data from the support."""
     radius: float = 1.0
-    """Of the data, in units of the support's."""
+    """Radius of the data relative to the support's."""
 
     @property
     def latent(self) -> int:
@@ -90,7 +90,7 @@ class Mixture(Toy):
 
 @dataclass(frozen=True)
 class Spherical(Toy):
-    """The base is uniform on a unit circle or sphere, x = z/‖z‖·frame; data stand on one of another radius, von Mises(–Fisher) distributed
+    """The base is uniform on a unit circle or sphere, x = z/‖z‖·frame; the data on one of another radius, von Mises(–Fisher) distributed
     around the first axis: density ∝ exp(concentration · u₁).
     """
 

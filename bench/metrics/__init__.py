@@ -53,7 +53,7 @@ _DECLARED = (
 
 
 class _Catalogue(Mapping[str, Metric]):
-    """All metrics by name, those of samples first, read from the registry at each look."""
+    """All metrics by name, those of samples first, read from the registry on every access."""
 
     def _all(self) -> dict[str, Metric]:
         found = {}

@@ -85,7 +85,7 @@ class Extractor:
 
 
 def load_extractor(name: str, dataset: Dataset, cache: Path, weights: Path | None) -> Extractor:
-    """Return the extractor of a name, for images of a dataset, with folders for trained and of published weights.
+    """Return the extractor of that name for a dataset's images; `cache` holds trained weights, `weights` published ones.
 
     Raises:
         UnknownNameError: if there is none of this name.
@@ -96,7 +96,7 @@ def load_extractor(name: str, dataset: Dataset, cache: Path, weights: Path | Non
 
 @component("extractors", "in-domain", "a small classifier trained on the dataset's own labelled images")
 def in_domain(dataset: Dataset, cache: Path, _weights: Path | None) -> Extractor:
-    """Return the extractor "<dataset>-cnn", from the cache if this very training code has seen this very content before.
+    """Return the extractor "<dataset>-cnn", from the cache if the same code was trained on the same content before.
 
     Raises:
         ValueError: if there is nothing to learn.

@@ -39,7 +39,7 @@ class Moments:
 def frechet_distance(first: Moments, second: Moments) -> float:
     """‖μ₁ − μ₂‖² + tr(Σ₁ + Σ₂ − 2(Σ₁Σ₂)^½), the squared 2-Wasserstein distance of two Gaussians (Heusel et al. 2017).
 
-    Biased upwards by about a constant/N for N images, so compare at equal N; rounding can make that of equal sets slightly negative.
+    Biased upwards by about a constant/N for N images, so compare at equal N; rounding can make it slightly negative for equal sets.
     """
     squared = (first.mean - second.mean).square().sum() + first.covariance.trace() + second.covariance.trace()
     try:
@@ -56,7 +56,7 @@ def frechet_curve(generated: Float[Tensor, "n d"], real: Moments) -> tuple[tuple
     """Return (m, Fréchet distance of the first m generated images, shuffled), for up to 10 sizes m in equal steps up to all.
 
     The smallest is a tenth of all, but twice the width of the features if half of all is that many: with fewer images the bias is not yet
-    proportional to 1/m. The sets are nested, so one pass does.
+    proportional to 1/m. The sets are nested, so one pass suffices.
     """
     count, width = generated.shape
     least = max(2, count // 10, min(2 * width, count // 2))

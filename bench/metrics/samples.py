@@ -64,7 +64,7 @@ def recall(sets: FeatureSets) -> float:
     return share_within(real, generated, ball_radii(generated))
 
 
-@component("metrics", "classes", "Real images' classes that generated ones cover", direction="higher", unit="classes")
+@component("metrics", "classes", "Real classes that generated images cover", direction="higher", unit="classes")
 def classes(sets: FeatureSets) -> float:
     """Return the number of classes covered, as `FeatureSets.coverage` counts them."""
     return float(sets.coverage[0])

@@ -33,7 +33,7 @@ _REFERENCE_VERSION = "reference-2"
 
 @dataclass(frozen=True, eq=False)
 class Reference:
-    """Real images of a dataset's split as an extractor sees them; `digest`, the sha256 of their content, identifies them."""
+    """Real images of a dataset's split as an extractor sees them; `digest` is the sha256 of their content."""
 
     dataset: str
     split: str
@@ -82,7 +82,7 @@ class FeatureSets:
 
     @cached_property
     def coverage(self) -> tuple[int, int]:
-        """How many predicted classes of the real images have at least a fifth of their share among the generated ones; and of how many.
+        """(covered, real): predicted classes of real images with at least a fifth of their share among generated ones, and all of them.
 
         With Inception, whose 1008 classes are not the dataset's, rare predictions make this coarse: an alarm only.
         """
@@ -94,7 +94,7 @@ class FeatureSets:
 
     @property
     def collapse(self) -> str:
-        """What to warn of where fewer than half of the real classes are covered, else nothing."""
+        """A warning if fewer than half of the real classes are covered, else ''."""
         covered, real = self.coverage
         return f"{covered} of {real} classes (collapsed)" if 2 * covered < real else ""
 

@@ -162,7 +162,7 @@ class _WeightShare(Function):
 class _Gradient(Function):
     """g, f ↦ the gradient of ⟨g, x ∗ w⟩ in x, where f is w, or in w, where f is x.
 
-    Of what it is the gradient in, `like`, only the shape and layout matter.
+    `like` is what the gradient is taken in; only its shape and layout matter.
     """
 
     @staticmethod

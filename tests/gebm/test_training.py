@@ -25,7 +25,6 @@ from gebm.objectives import (
     MovingAverageDonskerVaradhan,
     Objective,
     kale,
-    likelihood_gain,
     log_mean_exp,
 )
 from gebm.samplers import HMC, MALA, ULA
@@ -79,16 +78,9 @@ def refit(
     return phase
 
 
-@pytest.mark.parametrize(
-    ("objective", "mean", "curved"),
-    [
-        (Kale, -0.8, True),
-        (Kale, 0.5, False),
-        (DonskerVaradhan, 1.0, True),
-        (MovingAverageDonskerVaradhan, -0.8, True),
-    ],
-)
-def test_energy_of_two_normals(objective: type[Objective], mean: float, curved: bool) -> None:
+@pytest.mark.parametrize(("mean", "curved"), [(-0.8, True), (0.5, False), (1.0, True)])
+@pytest.mark.parametrize("objective", [Kale, DonskerVaradhan, MovingAverageDonskerVaradhan])
+def test_energy_of_two_normals(mean: float, curved: bool, objective: type[Objective]) -> None:
     """P = N(μ, 1), G = N(0, 1): E = −μx, A = μ²/2 = KALE = KL (METHOD: fact 2).
 
     Over nine fresh seeds the largest errors were 0.010 (slope), 0.024 (curvature), 0.013 (c) and 0.0004 nats (value):
@@ -274,97 +266,6 @@ def test_finish_leaves_the_training_alone() -> None:
     assert not any(parameter.requires_grad for parameter in base.parameters())
     torch.testing.assert_close(training.base.state_dict(), before, rtol=0, atol=0)
     assert training.base.training
-
-
-def refit_parts(objective: Objective | None = None, held_out: Tensor | None = None, **options: object) -> EnergyRefit:
-    torch.manual_seed(0)
-    base = Base(MLPGenerator(3, (2,), [8]), GaussianPrior(3)).eval()
-    settings = RefitSettings(**{"steps": 40, "batch_size": 8, "check_every": 4, "learning_rate": 1e-2} | options)
-    data = torch.randn(50, 2, generator=seeded(1))
-    if held_out is None:
-        held_out = torch.randn(30, 2, generator=seeded(5))
-    stream = DataStream(data, 8, seeded(2))
-    return EnergyRefit(base, MLPDiscriminator((2,), [8]), objective or Kale(), stream, held_out, seeded(3), settings)
-
-
-def test_refit_keeps_the_best_held_out_energy() -> None:
-    phase, gains, energies = refit_parts(learning_rate=5e-2), [], []
-    gains.append(phase.best_gain)
-    energies.append(copy.deepcopy(phase.energy.state_dict()))
-    while phase.done < phase.total:
-        losses = phase.step()
-        if "held_out_gain" in losses:
-            gains.append(losses["held_out_gain"].item())
-            energies.append(copy.deepcopy(phase.energy.state_dict()))
-    assert len(gains) == 11
-    best = max(range(11), key=gains.__getitem__)
-    assert 0 < best < 10  # else keeping the last would do
-    assert (phase.best_gain, phase.best_step) == (gains[best], 4 * best)
-    kept = phase.finish()
-    torch.testing.assert_close(kept.state_dict(), energies[best], rtol=0, atol=0)
-    assert not any(module.training for module in kept.modules())
-    with torch.no_grad():
-        gain = likelihood_gain(kept(phase.held_out), log_mean_exp(-kept(phase.pool)))
-    assert gain.item() == phase.best_gain
-
-
-def test_early_stopping_looks_at_held_out_data_only() -> None:
-    """Other held-out data change what is kept but nothing of the training; other training data leave the first look as it is."""
-    far = refit_parts(held_out=torch.full((30, 2), 9.0))
-    near = refit_parts()
-    first = near.best_gain
-    for phase in (far, near):
-        while phase.done < phase.total:
-            phase.step()
-    torch.testing.assert_close(far.energy.state_dict(), near.energy.state_dict(), rtol=0, atol=0)
-    assert torch.equal(far.data.order, near.data.order)
-    assert near.done * 8 % 50 == (-len(near.data.order)) % 50  # looks took no row of the stream
-    other = refit_parts()
-    other.data.data.fill_(7.0)
-    other.look()
-    assert other.best_gain == first
-
-
-def test_patience() -> None:
-    """Held-out data where the energy rises: no look is better than the first, so the refit ends after `patience` of them."""
-    phase = refit_parts(held_out=torch.full((30, 2), 9.0), patience=3)
-    assert phase.total == 40
-    while phase.done < phase.total:
-        phase.step()
-    assert (phase.done, phase.total, phase.best_step) == (12, 12, 0)
-    patient = refit_parts(held_out=torch.full((30, 2), 9.0))
-    while patient.done < patient.total:
-        patient.step()
-    assert patient.done == 40
-
-
-def test_refit_leaves_the_base_alone() -> None:
-    phase = refit_parts(ContrastiveDivergence(ULA(0.1), 2))
-    before = copy.deepcopy(phase.base.state_dict())
-    for _ in range(3):
-        phase.step()
-    torch.testing.assert_close(phase.base.state_dict(), before, rtol=0, atol=0)
-    assert all(parameter.grad is None for parameter in phase.base.parameters())
-
-
-def test_no_refit_at_all() -> None:
-    phase = refit_parts(steps=0)
-    assert phase.done == phase.total
-    assert not phase.finish().training
-
-
-def test_refit_refuses_a_training_mode_base() -> None:
-    phase = refit_parts()
-    phase.base.network.body[1].train()  # one batch norm is enough
-    with pytest.raises(ValueError, match=re.escape("base in evaluation mode; call base.eval() first")):
-        EnergyRefit(
-            phase.base, phase.energy, phase.objective, phase.data, phase.held_out, phase.generator, phase.settings
-        )
-
-
-def test_refit_needs_held_out_data() -> None:
-    with pytest.raises(ValueError, match="held_out must have at least one row"):
-        refit_parts(held_out=torch.zeros(0, 2))
 
 
 def test_stream_and_settings_agree_about_the_batch_size() -> None:

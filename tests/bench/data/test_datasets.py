@@ -66,7 +66,7 @@ def test_generated_values_outside_the_range_are_clamped_not_rescaled() -> None:
 
 def test_every_dataset_is_registered_beside_its_loader() -> None:
     for name, entry in registry.entries("datasets").items():
-        assert entry.kind in ("image", "tabular", "toy")
+        assert entry.facts["kind"] in ("image", "tabular", "toy")
         assert callable(entry.load())
         for file in needed_by(name):
             algorithm, _, digest = (file.archive or file).checksum.partition(":")

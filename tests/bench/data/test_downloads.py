@@ -54,7 +54,7 @@ def server() -> Iterator[Server]:
             if state.status != 200:
                 self.send_error(state.status)
                 return
-            self.send_response(206 if start and body else 200 if body else 416)
+            self.send_response(206 if start and body else 416 if start else 200)
             if not body:
                 self.send_header("Content-Range", f"bytes */{len(state.content)}")
             self.send_header("Content-Length", str(len(body)))
@@ -157,6 +157,7 @@ def test_what_cannot_be_had_is_said_in_a_line_and_leaves_nothing(
         (404, server.address, CONTENT, "404"),
         (200, "http://127.0.0.1:9/file.csv", CONTENT, "cannot be reached"),
         (200, server.address, CONTENT[::-1], "another checksum.*nothing was kept"),
+        (200, server.address, b"", "another checksum.*nothing was kept"),
     ):
         server.status, server.content = status, content
         with pytest.raises(DatasetError, match=message) as caught:
@@ -231,6 +232,10 @@ def test_an_official_archive_is_unpacked_with_receipts_and_vouches_for_its_files
     assert not (root / ARCHIVE.name).exists()
     assert not (tmp_path / "outside").exists()
     assert fetch("miniboone", root, silent) == []
+    (root / "maf/miniboone/data.npy").unlink()
+    (root / ARCHIVE.name).write_bytes(server.content)
+    assert fetch("miniboone", root, silent) == ["maf/miniboone/data.npy"]
+    assert len(server.asked) == 1, "an archive that is there already is not downloaded again"
     (root / "maf/miniboone/data.npy").write_bytes(b"changed")
     with pytest.raises(DatasetError, match=r"not the official file .*no valid receipt"):
         load_dataset("miniboone", root)

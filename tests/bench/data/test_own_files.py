@@ -102,6 +102,7 @@ def with_columns(*columns: np.ndarray, header: str) -> Callable[[Path], None]:
     ("make", "message"),
     [
         (with_cell("red"), "'red' in column 'b', row 7, is not a number"),
+        (with_cell("1_000"), "'1_000' in column 'b', row 7, is not a number"),
         (with_cell("1,5"), "not a table"),
         (with_cell(""), "column 'b' has a value that is missing, in row 7;"),
         (with_cell("?"), "column 'b' has a value that is missing, in row 7;"),
