@@ -1,4 +1,4 @@
-"""The example scripts do what they say, run as their readers would run them (`bench run` in this process), and every example in a docstring of the library is right."""
+"""The example scripts do what they say, run as their readers would run them, and every example in a docstring of the library is right."""
 
 from __future__ import annotations
 

@@ -250,7 +250,7 @@ def test_a_chain_that_diverges_is_a_row_beside_the_others(chains_path: Path, sto
     assert "diverged: ula" in render(results)
 
 
-def test_a_budget_that_is_too_small_is_said_with_the_least_one(chains_path: Path, store: Store) -> None:
+def test_a_budget_that_is_too_small_fails_and_names_the_least(chains_path: Path, store: Store) -> None:
     chains_path.write_text(chains_path.read_text().replace("budgets = [40, 60]", "budgets = [7, 60]"))
     (plan,) = plans_of(load_suite(str(chains_path)), store.root, models=["toy-known"])
     outcome = do(plan)
