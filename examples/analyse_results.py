@@ -25,7 +25,7 @@ models = ["toy-known", "toy-kale"]
 seeds = [0, 1, 2]
 minutes_per_run = 0.02
 network = { widths = [32, 32] }
-refit = { steps = 400, batch_size = 128, learning_rate = 5e-3, penalty = 0.003 }
+refit = { steps = 200, batch_size = 128, learning_rate = 5e-3, penalty = 0.003, penalty_every = 4 }
 
 [profiles.quick.evaluation]
 chains = 8
@@ -37,7 +37,7 @@ samplers = [{ sampler = "mala" }]
 
 
 def small_store(folder: Path) -> Path:
-    """What `bench run --suite example.toml --store runs` makes, in seconds."""
+    """Return the store that `bench run --suite example.toml --store runs` makes."""
     suite = folder / "example.toml"
     suite.write_text(SUITE, encoding="utf-8")
     command = [sys.executable, "-m", "bench", "run", "--suite", str(suite), "--store", str(folder / "runs")]
@@ -52,7 +52,7 @@ frame = bench.load(store)
 done = frame[frame["status"] == "done"]
 print(f"{len(frame)} rows, {len(done)} of them usable, from {frame['run'].nunique()} runs")
 
-# %% A table: mean over seeds, a line a model and sampler, a column a metric
+# %% A table: mean over seeds, a row per model and sampler, a column per metric
 METRIC = "sliced-wasserstein"
 shown = done[done["metric"].isin([METRIC, "mean-error[E]", "rhat"])]
 table = shown.pivot_table(index=["dataset", "model", "sampler"], columns="metric", values="value")

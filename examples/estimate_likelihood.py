@@ -56,7 +56,7 @@ def train(data: Tensor, held_out: Tensor) -> GEBM:
 
 @torch.no_grad()
 def quadrature(model: GEBM) -> float:
-    """A = log ∫ exp(−E(x)) g(x) dx by the trapezoid rule."""
+    """Return log Z = log ∫ exp(−E(x)) g(x) dx by the trapezoid rule."""
     x = torch.linspace(-12, 12, 20_001)
     return math.log(torch.trapezoid(model.log_prob(x[:, None], 0.0).double().exp(), x.double()).item())
 

@@ -2,7 +2,7 @@
 
 An affine base x = Wz + b and a quadratic energy make the latent posterior ν(z) ∝ η(z) exp(−E(Wz + b)) a Gaussian whose mean and
 variances are known in closed form, whatever training found. A thousand chains run side by side. ULA has a bias that more steps do not
-remove; MALA and HMC have none. Cost is in gradient evaluations a chain.
+remove; MALA and HMC have none. Cost is in gradient evaluations per chain.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Quadratic(nn.Module):
 
 
 def train() -> GEBM:
-    """An energy that narrows and tilts the base to shifted, correlated data; the base stays as it is."""
+    """Train an energy that narrows and tilts the base to shifted, correlated data; the base stays as it is."""
     generator = torch.Generator().manual_seed(0)
     layer = nn.Linear(2, 2)
     layer.weight.data = torch.tensor([[1.2, 0.0], [0.3, 1.0]])
@@ -57,7 +57,7 @@ def train() -> GEBM:
 
 
 def posterior(model: GEBM) -> tuple[Tensor, Tensor]:
-    """Mean and variances of ν: precision I + WᵀRᵀRW, mean −precision⁻¹ Wᵀ(RᵀRb + k)."""
+    """Return mean and variances of ν: precision I + WᵀRᵀRW, mean −precision⁻¹ Wᵀ(RᵀRb + k)."""
     layer, energy = model.base.network, model.energy
     assert isinstance(layer, nn.Linear)
     assert isinstance(energy, Quadratic)

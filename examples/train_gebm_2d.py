@@ -58,7 +58,7 @@ def summary(x: Tensor) -> dict[str, float]:
 
 @torch.no_grad()
 def gains(model: GEBM, generator: torch.Generator) -> tuple[float, float]:
-    """The energy's likelihood gain over the base on fresh data, and KL(P‖G)."""
+    """Return the energy's likelihood gain over the base on fresh data, and KL(P‖G)."""
     x = TRUTH.sample((20_000,))
     layer = model.base.network
     assert isinstance(layer, nn.Linear)

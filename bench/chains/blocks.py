@@ -1,6 +1,6 @@
 """What a report says about chains judged against the truth: the answers in sentences, and grids of numbers.
 
-One model: a line per sampler, at the largest budget. Several (objectives): a line per model, a column per sampler, a grid per metric.
+One model: a row per sampler, at the largest budget. Several (objectives): a grid per metric, a row per model, a column per sampler.
 """
 
 from __future__ import annotations

@@ -7,9 +7,9 @@ from typing import Any
 __all__ = ["FORWARD_COST", "gradient_equivalents"]
 
 FORWARD_COST = 0.5
-"""A forward evaluation in gradient evaluations: with frozen weights the way back to z costs about as much as the way there."""
+"""A forward evaluation in gradient evaluations: with frozen weights the backward pass to z costs about as much as the forward pass."""
 
 
 def gradient_equivalents(cost: Any) -> float:
-    """Return the cost of a chain, a `gebm.samplers.Cost` or a row that has its fields, in gradient evaluations."""
+    """Return the cost of a chain, a `gebm.samplers.Cost` or a row with its fields, in gradient evaluations."""
     return float(cost.gradient_evaluations + FORWARD_COST * cost.forward_evaluations)

@@ -1,7 +1,7 @@
 """Latent chains judged against the truth: error, R-hat, effective samples for what they cost; and the law that an energy learned.
 
-Every sampler of a readout aims at one β and gets one budget, in gradient evaluations a chain (`FORWARD_COST` says what
-a forward evaluation counts), after a warm-up of its own budget, from the same starts. Budgets are judged as prefixes of one trace.
+Every sampler of a readout has the same target (one β), the same starts, warm-up and budgets, in gradient evaluations per chain
+(`FORWARD_COST` says what a forward evaluation counts). Smaller budgets are judged as prefixes of the trace of the largest.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from gebm.samplers import Cost, ParallelTempering, Sampler, StepSizeAdaptation, 
 
 __all__ = ["read_law", "read_trace", "sliced_wasserstein"]
 
-MOST_DRAWS = 1000  # kept a chain; longer traces are thinned
+MOST_DRAWS = 1000  # kept per chain; longer traces are thinned
 FEWEST_DRAWS = 8
 COORDINATES = 6  # the first latents, whose R-hat and ESS are judged; errors are of all
 PROJECTIONS = 64
@@ -53,8 +53,8 @@ def read_trace(readout: TraceReadout, context: Context) -> Result:
     price = gradient_equivalents(step)
     fewest, most = (int(budget / price) for budget in (min(readout.budgets), max(readout.budgets)))
     if fewest < FEWEST_DRAWS:
-        least = f"under {FEWEST_DRAWS} steps of {readout.sampler}, at {price:g} each"
-        raise ValueError(f"a budget of {min(readout.budgets)} is {least}")
+        least = f"{math.ceil(FEWEST_DRAWS * price)}, {FEWEST_DRAWS} steps of {readout.sampler} at {price:g} each"
+        raise ValueError(f"a budget of {min(readout.budgets)} is too small; the least is {least}")
     thin = min(math.ceil(max(readout.budgets) / price / MOST_DRAWS), fewest // FEWEST_DRAWS)
     noise, tuned, spent = context.model.random_stream("chain-noise"), None, Cost()
     if readout.adapt:
@@ -122,7 +122,7 @@ def read_law(readout: LawReadout, context: Context) -> Result:
 
 
 def truth_at(beta: float, samples: int, context: Context) -> Truth:
-    """Return the truth at β, found once: in closed form, by quadrature, or by importance sampling with so many samples."""
+    """Return the truth at β, found once: in closed form, by quadrature, or by importance sampling with that many samples."""
     model: Any = context.model
 
     def find() -> Truth:
@@ -199,7 +199,7 @@ def distance(z: Tensor, count: int, context: Context) -> float:
 def tune(
     sampler: Sampler, potential: LatentPotential, z: Tensor, budget: float, noise: torch.Generator
 ) -> tuple[Sampler, Tensor, float | None, Cost]:
-    """Return the sampler with its step size tuned and frozen, where the warm-up ends, the step size, and what it took.
+    """Return the sampler with its step size tuned and frozen, the latents after tuning, the step size, and the cost.
 
     A sampler without a target acceptance stays as it is. Parallel tempering has its moves tuned, at the coldest level, on half of the
     budget; the rest is for its hotter levels.
@@ -219,7 +219,7 @@ def tune(
 
 
 def cost_of_a_step(sampler: Sampler, potential: LatentPotential, z: Tensor) -> Cost:
-    """Return what one step costs a chain, from a step of two chains."""
+    """Return the cost of one step per chain, measured on two chains."""
     generator = torch.Generator(z.device).manual_seed(0)
     _, info = sampler.step(potential, sampler.init(potential, z[:2]), generator)
     return Cost().after(info)

@@ -31,7 +31,12 @@ __all__ = ["ToyModel"]
     fits=("toy",),
 )
 @component(
-    "models", "toy-dv", "the toy's base, energy by DV", objective="donsker-varadhan", has_energy=True, fits=("toy",)
+    "models",
+    "toy-dv",
+    "the toy's base, energy by Donsker–Varadhan",
+    objective="donsker-varadhan",
+    has_energy=True,
+    fits=("toy",),
 )
 @component("models", "toy-kale", "the toy's base, energy by KALE", objective="kale", has_energy=True, fits=("toy",))
 @component("models", "toy-known", "the toy's base with the energy that is right for it", has_energy=True, fits=("toy",))

@@ -113,7 +113,7 @@ class LawReadout(Readout):
 
 
 def resolve(suite: Suite[ChainsProfile], profile_name: str, dataset: Dataset, entry: registry.Entry) -> dict[str, Any]:
-    """The settings of one model on a toy's base: the known energy, or one that is learned.
+    """Return the settings of one model on a toy's base: the known energy, or one that is learned.
 
     Raises:
         SuiteError: if the suite does not say how the energy is trained.
@@ -133,7 +133,7 @@ def resolve(suite: Suite[ChainsProfile], profile_name: str, dataset: Dataset, en
 def readouts(
     profile: ChainsProfile, dataset: Dataset, entry: registry.Entry, _weights: Path | None
 ) -> tuple[Readout, ...]:
-    """A trace for each sampler; on a toy its base and the learned density, elsewhere the reference's own error."""
+    """Return a trace per sampler and β; on a toy its base and the learned density, elsewhere the reference's own error."""
     if not entry.facts.get("has_energy"):
         return ()
     asked, known_base = profile.evaluation, dataset.kind == "toy"

@@ -20,7 +20,7 @@ from gebm.diagnostics import pareto_k
 from gebm.model import LatentPotential
 from gebm.partition.importance import ROWS_AT_ONCE, network_dtype
 
-__all__ = ["Quadrature", "Truth", "closed_form", "importance_truth", "known_model", "quadrature", "quadrature_truth"]
+__all__ = ["Truth", "closed_form", "energies_at", "importance_truth", "known_model", "quadrature", "quadrature_truth"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,13 +143,13 @@ def polar_nodes(dimension: int) -> Quadrature:
 
 @torch.no_grad()
 def energies_at(potential: LatentPotential, z: Tensor) -> Tensor:
-    """Return E(G(z)) in double precision, a part at a time; the networks see their own."""
+    """Return E(G(z)) in double precision, in batches; the networks compute in their own."""
     dtype = network_dtype(potential)
     return torch.cat([potential.at(part.to(dtype)).energy.double() for part in torch.split(z, ROWS_AT_ONCE)])
 
 
 def weighted_truth(energy: Tensor, z: Tensor, log_weights: Tensor, source: str) -> Truth:
-    """Return the moments of energies (n,) and latents (n, d) under unnormalised log weights (n,), whose sum log Z is the log of."""
+    """Return the moments of energies (n,) and latents (n, d) under unnormalised log weights (n,); their log-sum-exp is log Z."""
     weights = torch.softmax(log_weights, 0)
     mean, latent = (weights * energy).sum(), weights @ z
     energy_variance, latent_variance = (weights * (energy - mean).square()).sum(), weights @ (z - latent).square()

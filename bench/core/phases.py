@@ -25,7 +25,7 @@ def minibatches(model: Model, stream: str, batch_size: int, prepare: Prepare | N
 def alternating_training(
     model: Model, base: Base, energy: nn.Module, objective: Objective, prepare: Prepare | None = None
 ) -> AlternatingTraining:
-    """Return the alternating phase, by the settings `training` of the run."""
+    """Return the alternating phase, with the run's settings `training`."""
     settings = settings_of(TrainingSettings, model.spec.config["training"])
     data = minibatches(model, "data-order", settings.batch_size, prepare)
     return AlternatingTraining(base, energy, objective, data, model.random_stream("training"), settings)
@@ -40,7 +40,7 @@ def energy_refit(
     prepare: Prepare | None = None,
     streams: tuple[str, str] = ("refit-order", "refit"),
 ) -> EnergyRefit:
-    """Return the energy's refit, by the settings `refit` of the run; `streams` name the data's order, and latents and penalty points."""
+    """Return the energy's refit, with the run's settings `refit`; `streams` names the random streams of data order and of latents."""
     settings = settings_of(RefitSettings, model.spec.config["refit"])
     data = minibatches(model, streams[0], settings.batch_size, prepare)
     return EnergyRefit(base, energy, objective, data, held_out, model.random_stream(streams[1]), settings)

@@ -100,7 +100,7 @@ def _calibration(found: Likelihoods) -> list[str]:
 
 
 def likelihood_table(found: Likelihoods) -> Table | None:
-    """Return a line per model: its log-likelihood with its type, and everything that the number rests on; None without one."""
+    """Return a row per model: its log-likelihood, exact or estimated, and everything that the number rests on; None without a model."""
     notes = [
         "Mean over seeds [95 % Student-t interval]. A GEBM's value is LL_IS, the upper end of its bracket, optimistic on "
         "average; the lower end is LL_c. ± are standard errors: of the mean over test rows, of log Z, of the mean over seeds. "
@@ -139,7 +139,7 @@ def _line(found: Likelihoods, label: str) -> dict[str, Cell]:
         "± log Z": number_cell(found.log_partition_error(label) if partitions else None),
         "± seeds": number_cell(seeds_error and float(seeds_error / t_quantile(0.95, main.n - 1))),
         "M": Cell(span(draws), max(draws, default=None)),
-        "ESS/M": number_cell(min(shares, default=None)),
+        "ESS/M": number_cell(min(shares) if partitions else None),
         "Pareto k̂": replace(worst, tone="bad") if worst.value is not None and worst.value >= 0.7 else worst,
         "n": count_cell(main.n if main else 0),
         "status": _status_cell(found, label),
@@ -199,7 +199,7 @@ def _table(
     legend: Sequence[str] = (),
     terminal: Literal["never", "untitled"] = "never",
 ) -> Table | None:
-    """Return lines of cells by heading as a table; None without a line."""
+    """Return rows of cells by heading as a table; None without a row."""
     if not lines:
         return None
     columns = [Column(name, name not in _WORDS, "always" if name == "model" else "room") for name in lines[0]]

@@ -80,7 +80,7 @@ def read_likelihood(readout: LikelihoodReadout, context: Context) -> Result:
 
 
 def about_the_data(dataset: Dataset) -> dict[str, Any]:
-    """Return what must stand beside every likelihood on these data."""
+    """Return what is reported beside every likelihood on these data."""
     table = dataset.table
     if table is None:
         return {"log_det": 0.0, "features": [f"x{i}" for i in range(dataset.shape[0])], "remarks": []}
@@ -151,5 +151,5 @@ def batched(function: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:
 
 
 def standard_error(values: Tensor) -> float:
-    """Return that of the mean of independent values."""
+    """Return the standard error of the mean of independent values."""
     return float(values.std()) / math.sqrt(len(values))

@@ -29,7 +29,9 @@ from gebm.networks.flow_critic import FlowCritic
 __all__ = ["CriticGEBM", "EstimatedDensity", "FlowGEBM", "FlowModel"]
 
 
-@component("models", "gmm", "mixture of Gaussians, their number by validation", density="mixture", fits=("tabular",))
+@component(
+    "models", "gmm", "full-covariance Gaussian mixture, size by validation", density="mixture", fits=("tabular",)
+)
 @component("models", "kde", "Gaussian kernels, bandwidth by validation", density="kernel", fits=("tabular",))
 class EstimatedDensity(Model):
     """A kernel density or a mixture of Gaussians, chosen by validation rows: what no learned flow should lose to."""

@@ -56,7 +56,7 @@ class DensityProfile(Profile):
         yield Component("energy.family", "networks", ENERGY, self.energy)
 
     def on(self, dataset: str) -> DensityProfile:
-        """The profile as it is for a dataset."""
+        """Return the profile with the dataset's overrides."""
         changes = self.overrides.get(dataset.partition("@")[0])
         if not changes:
             return self
@@ -86,7 +86,7 @@ class LikelihoodReadout(Readout):
 
 
 def resolve(suite: Suite[DensityProfile], profile_name: str, dataset: Dataset, entry: registry.Entry) -> dict[str, Any]:
-    """Networks and phases of a model of tables: what its settings name, and no more, so that no other change makes another run of it.
+    """Return the networks and phases that a model's settings name, and no more, so that no other change makes another run of it.
 
     Raises:
         SuiteError: for a flow that the profile does not say how to build.
@@ -115,7 +115,7 @@ def resolve(suite: Suite[DensityProfile], profile_name: str, dataset: Dataset, e
 def readouts(
     profile: DensityProfile, dataset: Dataset, entry: registry.Entry, _weights: Path | None
 ) -> tuple[Readout, ...]:
-    """One likelihood; without an energy it is exact and takes no draws."""
+    """Return one readout of the likelihood; without an energy it is exact and takes no draws."""
     asked = profile.on(dataset.name).evaluation
     draws = asked.partition_samples if entry.facts.get("has_energy") else 0
     return (LikelihoodReadout(partition_samples=draws, shown_samples=asked.shown_samples),)

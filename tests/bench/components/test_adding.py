@@ -1,4 +1,4 @@
-"""The blocks of docs/adding.md, run just as they stand, as a package of somebody else's."""
+"""The blocks of docs/adding.md, run as they are, as somebody else's package."""
 
 from __future__ import annotations
 
