@@ -135,14 +135,14 @@ def test_completion_knows_files(table: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["plan", "--dataset", "csv:nowhere.csv"], 1, "no file"),
+        (["plan", "--dataset", "csv:nowhere.csv"], 2, "no file"),
         (["plan", "--dataset", "digits@1"], 2, "one fixed split"),
-        (["plan", "--dataset", "redwine"], 1, "redwine needs winequality-red.csv: bench data fetch redwine"),
+        (["plan", "--dataset", "redwine"], 2, "redwine needs winequality-red.csv: bench data fetch redwine"),
         (["plan", "--dataset", "known-density-8"], 2, "can be fitted to known-density-8"),
         (["data", "fetch", "redwin"], 2, "did you mean 'redwine'?"),
         (["data", "fetch", "redwine", "--accept-unverified"], 2, "--from PATH"),
-        (["data", "fetch", "redwine", "--from", "nowhere"], 1, "there is no nowhere"),
-        (["data", "fetch", "miniboone-small"], 1, "--from FOLDER"),
+        (["data", "fetch", "redwine", "--from", "nowhere"], 2, "there is no nowhere"),
+        (["data", "fetch", "miniboone-small"], 2, "--from FOLDER"),
         (["data", "fetch", "hepmass-sim"], 0, "nothing to fetch"),
         (["data", "list"], 0, "absent"),
     ],
@@ -163,7 +163,7 @@ def test_files_from_disk_are_taken_and_marked(tmp_path: Path, monkeypatch: pytes
     np.savetxt(tmp_path / "w.csv", np.random.default_rng(0).random((200, 12)), "%.2f", ";", header="names", comments="")
     fetch = ["data", "fetch", "redwine", "--from", str(tmp_path / "w.csv")]
     for arguments, code, message in (
-        (fetch, 1, "not the official"),
+        (fetch, 2, "not the official"),
         ([*fetch, "--accept-unverified"], 0, "redwine: winequality-red.csv"),
         (["data", "list"], 0, "redwine +UNVERIFIED"),
         (["data", "verify", "redwine"], 0, "redwine: no digest on record"),
