@@ -7,6 +7,7 @@ paper's first figure), the truth on the support is the law of the data's coordin
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,7 +21,7 @@ __all__ = ["TOYS", "GaussianPosterior", "Mixture", "Spherical", "Toy", "dataset"
 SIZES = {"train": 4000, "validation": 1000, "test": 4000}
 
 
-class Toy:
+class Toy(ABC):
     """A law of data and the support of a base whose latent is N(0, I)."""
 
     frame: Array
@@ -35,9 +36,9 @@ class Toy:
         """Dimension of the base's latent."""
         return int(self.frame.shape[0])
 
+    @abstractmethod
     def coordinates(self, count: int, rng: np.random.Generator) -> Array:
         """Draw the data's coordinate, (count, coordinates)."""
-        raise NotImplementedError
 
     def on_support(self, coordinates: Array) -> Array:
         """Return points of the base's support, (count, ambient)."""
