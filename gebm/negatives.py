@@ -105,10 +105,10 @@ class Negatives:
         Raises:
             ValueError: if the sampler keeps more than latents and velocities, which would be lost.
         """
-        if state.replicas is not None or state.adaptation is not None:
+        if any(kept is not None for kept in (state.replicas, state.adaptation, state.memory)):
             raise ValueError(
                 "sampler of persistent chains must keep no more than latents and velocities: no tempering, no step-size "
-                "adaptation; use ULA, MALA, HMC or kinetic Langevin, or persistent=False"
+                "adaptation, no memory; use ULA, MALA, HMC or kinetic Langevin, or persistent=False"
             )
         self.latents, self.velocity = state.position.z, state.velocity
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import importlib.util
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
+import jaxtyping
 import pytest
 import torch
 from hypothesis import settings
@@ -42,3 +44,11 @@ def synthetic() -> ModuleType:
 def made() -> ModuleType:
     """Made-up frames and facts: tests/made_up_studies.py."""
     return beside("made_up_studies.py")
+
+
+@pytest.fixture
+def unchecked() -> Iterator[None]:
+    """The library as its users run it, without type checks at every call, which would speak before its own errors."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)

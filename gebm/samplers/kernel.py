@@ -16,7 +16,7 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
@@ -25,7 +25,21 @@ from torch import Tensor
 from gebm.checks import Settings
 from gebm.model import LatentPotential, Position
 
-__all__ = ["Cost", "DualAverages", "Info", "InvalidEnergyWarning", "Sampler", "State", "StepDecay", "chain", "start"]
+__all__ = [
+    "Calibration",
+    "Cost",
+    "DualAverages",
+    "Info",
+    "InvalidEnergyWarning",
+    "Sampler",
+    "State",
+    "StepDecay",
+    "chain",
+    "start",
+]
+
+Calibration = Literal["none", "isotonic", "logistic"]
+"""Of a discriminator's logit."""
 
 
 class InvalidEnergyWarning(RuntimeWarning):
@@ -45,13 +59,15 @@ class State(NamedTuple):
     """Where the chains are. Only `position` is everyone's.
 
     `velocity` is kept by samplers with persistent momentum, `replicas` (the hotter levels, hottest first,
-    level-major) by parallel tempering, `adaptation` by step-size adaptation.
+    level-major) by parallel tempering, `adaptation` by step-size adaptation. `memory` is whatever else a sampler has to
+    remember, a NamedTuple that only this sampler reads.
     """
 
     position: Position
     velocity: Float[Tensor, "batch latent"] | None = None
     replicas: Position | None = None
     adaptation: DualAverages | None = None
+    memory: tuple[Any, ...] | None = None
 
 
 class Info(NamedTuple):
@@ -76,13 +92,15 @@ class Sampler(Settings, ABC):
     Class attributes: `target_acceptance`, the acceptance that step-size adaptation aims at (None where acceptance
     says nothing about the step size); `largest_step`, above which a step size has no meaning; `temperable`, whether
     parallel tempering can run it on a batch with one β a row (it keeps nothing but the position, and proposes one
-    candidate per chain); `exact`, whether ν is its stationary law at any setting.
+    candidate per chain); `exact`, whether ν is its stationary law at any setting; `calibration`, how the logit of a
+    discriminator is to be calibrated before it guides this sampler ("none" for samplers of a GEBM's own energy).
     """
 
     target_acceptance: ClassVar[float | None] = None
     largest_step: ClassVar[float] = 100.0
     temperable: ClassVar[bool] = True
     exact: ClassVar[bool] = True
+    calibration: ClassVar[Calibration] = "none"
 
     @abstractmethod
     def init(self, potential: LatentPotential, z: Float[Tensor, "batch latent"]) -> State:
