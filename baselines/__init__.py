@@ -1,1 +1,3 @@
-"""What a GEBM is compared with: GANs of the same networks, flows trained by maximum likelihood, and two densities that are no flows."""
+"""What a GEBM is compared with: GANs of the same networks, flows trained by maximum likelihood, two densities that
+are no flows, and the samplers of the literature that a discriminator guides.
+"""

@@ -28,11 +28,11 @@ ROOT = Path(bench.__file__).parents[1]
 BY_NAME = {benchmark.name: benchmark for benchmark in BENCHMARKS}
 
 
-def test_every_sampler_is_timed_on_every_target() -> None:
+def test_every_sampler_of_the_library_is_timed_on_every_target() -> None:
     targets = {"sngan-w16-b64", "sngan-w16-b256", "sngan-w64-b64", "sngan-w64-b256", "flow-b256", "toy-b256"}
-    built_in = set(registry.entries("samplers"))
-    assert set(RULES) == built_in
-    assert {f"{sampler}-{on}" for sampler in built_in for on in targets} <= BY_NAME.keys()
+    ours = {name for name, entry in registry.entries("samplers").items() if entry.target.startswith("gebm.")}
+    assert set(RULES) == ours
+    assert {f"{sampler}-{on}" for sampler in ours for on in targets} <= BY_NAME.keys()
     others = {"training-sngan-w64-b128", "features-32x32", "frechet-2048", "log-z-importance-flow", "log-z-ais-flow"}
     assert others <= BY_NAME.keys()
     assert len(BY_NAME) == len(BENCHMARKS)
