@@ -140,6 +140,8 @@ def isotonic(energy_data: DataEnergies, energy_base: BaseEnergies) -> Isotonic:
     """Fit the probability of being data as a nondecreasing function of the logit (Zadrozny & Elkan, 2002).
 
     Probabilities are clipped to [1/(2n), 1 − 1/(2n)], n examples in all, so that no calibrated logit is infinite.
+    Beyond the most convincing sample of the base only data is left, and the clip gives it odds of 2n − 1, often far more than dP/dG: an
+    exact rule then overweights that tail (MH-GAN on N(1, 1) from N(0, 1), n = 10,000: means of 1.1 to 2.0 over three seeds).
 
     Arguments:
         energy_data: energies of held-out data.
