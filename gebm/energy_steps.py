@@ -23,12 +23,26 @@ Losses = dict[str, Tensor]
 
 
 def energy_optimizer(
-    energy: nn.Module, objective: Objective, learning_rate: float, settings: EnergySettings
+    energy: nn.Module,
+    objective: Objective,
+    learning_rate: float,
+    settings: EnergySettings,
+    scale_learning_rate: float | None = None,
 ) -> torch.optim.Adam:
-    """Return Adam over the energy's weights, and over the objective's own parameters at their learning rate."""
-    weights = {"params": list(energy.parameters()), "lr": learning_rate, "weight_decay": settings.weight_decay}
-    own = {"params": list(objective.parameters()), "lr": settings.log_partition_learning_rate}
-    return adam([weights, own], settings.betas)
+    """Return Adam over the energy's weights, and over the objective's own parameters at their learning rate.
+
+    The scale of a `ScaledEnergy` has a rate of its own where one is given, and no weight decay.
+    """
+    scale = [] if scale_learning_rate is None else [p for name, p in energy.named_parameters() if name == "log_scale"]
+    network = [parameter for parameter in energy.parameters() if all(parameter is not own for own in scale)]
+    return adam(
+        [
+            {"params": network, "lr": learning_rate, "weight_decay": settings.weight_decay},
+            {"params": list(objective.parameters()), "lr": settings.log_partition_learning_rate},
+            {"params": scale, "lr": scale_learning_rate},
+        ],
+        settings.betas,
+    )
 
 
 class EnergySteps:

@@ -21,6 +21,7 @@ from gebm.objectives import Objective, likelihood_gain, log_mean_exp
 from gebm.optimisation import learning_rate_factor, scale_learning_rate
 from gebm.settings import RefitSettings
 from gebm.stream import DataStream
+from gebm.temperature import ScaledEnergy, calibrate
 
 __all__ = ["EnergyRefit"]
 
@@ -30,7 +31,7 @@ class EnergyRefit:
 
     Arguments:
         base: frozen, in evaluation mode.
-        energy: trained in place, from its present weights.
+        energy: trained in place, from its present weights; with `settings.calibrated` it is a `ScaledEnergy`, or becomes one.
         objective: loss of the energy.
         data: prepared minibatches of the training split.
         held_out: (n, *shape), prepared validation data for early stopping.
@@ -56,9 +57,12 @@ class EnergyRefit:
             raise ValueError("the energy is refitted on a base in evaluation mode; call base.eval() first")
         if not held_out.shape[0]:
             raise ValueError("held_out must have at least one row: early stopping looks at it and at nothing else")
+        if settings.calibrated and not isinstance(energy, ScaledEnergy):
+            energy = ScaledEnergy(energy).to(held_out.device)
         self.base, self.energy, self.objective, self.data = base, energy, objective, data
         self.held_out, self.generator, self.settings = held_out, generator, settings
-        self.optimizer = energy_optimizer(energy, objective, settings.learning_rate, settings)
+        scale_rate = settings.scale_learning_rate if settings.calibrated else None
+        self.optimizer = energy_optimizer(energy, objective, settings.learning_rate, settings, scale_rate)
         self.energy_steps = EnergySteps(base, energy, objective, data, generator, self.optimizer, settings)
         with torch.no_grad():
             self.pool = base.sample(settings.partition_samples, generator)
@@ -101,10 +105,19 @@ class EnergyRefit:
             self.best = copy.deepcopy(self.energy.state_dict())
         return gain
 
+    @torch.no_grad()
     def finish(self) -> nn.Module:
-        """Return the best energy seen, in evaluation mode and frozen."""
+        """Return the best energy seen, in evaluation mode and frozen; a calibrated one at its best temperature on the held-out data.
+
+        Where the held-out gain still rises at the last temperature whose log Z can be estimated, it is left at that one.
+        """
         self.energy.load_state_dict(self.best)
-        return self.energy.eval().requires_grad_(False)
+        self.energy.eval().requires_grad_(False)
+        if self.settings.calibrated and isinstance(self.energy, ScaledEnergy):
+            found = calibrate(energies(self.energy, self.held_out), energies(self.energy, self.pool))
+            if found.beta:
+                self.energy.multiply(found.beta)
+        return self.energy
 
     def state_dict(self) -> dict[str, Any]:
         """Return a snapshot of tensors and plain values, which `torch.load(weights_only=True)` reads and training on does not change."""

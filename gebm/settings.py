@@ -84,10 +84,13 @@ class RefitSettings(EnergySettings):
     """Settings of the energy's refit on the frozen, evaluation-mode base, beside those of `EnergySettings`.
 
     Arguments:
-        steps: energy steps; 0 for no refit.
+        steps: energy steps at most; 0 for no refit.
         check_every: steps between two looks at the held-out likelihood gain; the best energy seen is kept.
         partition_samples: base samples for the log-partition of the held-out gain.
-        patience: looks without a better gain after which the refit ends; 0 to take all steps.
+        patience: looks without a better gain after which the refit ends: the gain has stopped rising; 0 to take all steps.
+        calibrated: learn a positive scale along with the energy, and end at the temperature that is best on the held-out data, so that
+            β = 1 is calibrated (`gebm.temperature`).
+        scale_learning_rate: Adam's, for the logarithm of that scale.
 
     Raises:
         ValueError: for a value out of range, naming the field, the range and the value.
@@ -99,4 +102,6 @@ class RefitSettings(EnergySettings):
     decay: Decay = "linear"
     check_every: Positive = 100
     partition_samples: Positive = 2048
-    patience: Count = 0
+    patience: Count = 10
+    calibrated: bool = False
+    scale_learning_rate: Rate = 1e-2

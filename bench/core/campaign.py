@@ -99,7 +99,7 @@ class Campaign:
         first, runs = preparations(todo.values()), todo
         while runs and not stop():
             budget = TimeBudget({name: p.seconds for name, p in runs.items()}, self.workers, deadline)
-            jobs = [Job(name, "bench.core.runner:execute", (p.task,)) for name, p in runs.items()]
+            jobs = [Job(name, "bench.core.runner:execute", (p.task,), bases(p.task)) for name, p in runs.items()]
             for event in run_jobs([*first, *jobs], self.workers, stop, budget.assign):
                 yield self.recorded(event, todo) if event.kind in ("done", "killed") else event
             late = {name for name in runs if name in self.outcomes and self.outcomes[name].state == "stopped"}
@@ -145,6 +145,11 @@ class Campaign:
                 continue
             kept += [p for p in found if p.task.spec.run_id == run["run"]]
         return kept
+
+
+def bases(task: Task) -> tuple[str, ...]:
+    """Return the ids of the runs that a run starts from."""
+    return () if task.base is None else (task.base.spec.run_id, *bases(task.base))
 
 
 def preparations(todo: Iterable[Planned]) -> list[Job]:

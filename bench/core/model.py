@@ -57,6 +57,14 @@ class Model(ABC):
     def fit(self, session: Session) -> None:
         """Train to the end, or raise InterruptedRunError with everything saved."""
 
+    def start_from(self, state: Mapping[str, Tensor]) -> None:
+        """Before `fit`: take the weights, as `state` gave them, of the trained model that `spec.base` names.
+
+        Raises:
+            TypeError: for a model that starts from nothing.
+        """
+        raise TypeError(f"{self.spec.model} starts from no other model, and cannot take {len(state)} weights")
+
     @abstractmethod
     def modules(self) -> Mapping[str, nn.Module]:
         """The trained parts, by the name under which their weights are kept."""

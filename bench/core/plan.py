@@ -90,7 +90,8 @@ def make_plan(
         readouts = kind.readouts(profile, dataset, entry, places.weights)
         spec = resolve(suite, selection.profile, dataset, entry, seed)
         training, reading = stages(spec, entry, readouts)
-        task = Task(spec, readouts, training, reading, places, source, selection.fresh, selection.retrain)
+        flags = {"fresh": selection.fresh, "retrain": selection.retrain}
+        task = Task(spec, readouts, training, reading, places, source, **flags, base=base_task(spec, places, source))
         found = Lookup("missing", "--fresh") if selection.fresh else store.lookup(task)
         seconds = 2.0 if once else expected_seconds(store, spec, profile.minutes_per_run * 60)
         planned.append(Planned(task, found, seconds))
@@ -99,15 +100,26 @@ def make_plan(
     return planned
 
 
+def base_task(spec: RunSpec, places: Places, source: str) -> Task | None:
+    """The training of the run that a run starts from, if it starts from one; what is there of it is never trained again for this."""
+    if spec.base is None:
+        return None
+    training, _ = stages(spec.base, registry.get("models", spec.base.model), ())
+    return Task(spec.base, (), training, (), places, source, base=base_task(spec.base, places, source))
+
+
 def stages(spec: RunSpec, entry: registry.Entry, readouts: Sequence[Readout]) -> tuple[Stage, tuple[Stage, ...]]:
-    """The code that trains a run, and the code behind each of its readouts."""
-    config = spec.config
+    """The code that trains a run, that of the run it starts from included, and the code behind each of its readouts."""
+    config, base = spec.config, []
+    if spec.base is not None:
+        base = [registry.get("models", spec.base.model).target]
+        base += [registry.get("objectives", spec.base.config["objective"]).target]
     network = [registry.get("networks", config["network"]["family"]).target] if "network" in config else []
     objective = [registry.get("objectives", config["objective"]).target] if "objective" in config else []
     backends = {each["backend"] for each in config.values() if isinstance(each, dict) and "backend" in each}
     network += [f"baselines.flows.{backend}_backend:{backend}_network" for backend in backends]
     reading = tuple(stage([*each.roots(entry.target), *network]) for each in readouts)
-    return stage([entry.target, *objective, *network]), reading
+    return stage([entry.target, *objective, *base, *network]), reading
 
 
 def load_datasets(

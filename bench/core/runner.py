@@ -15,6 +15,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -45,24 +46,12 @@ def execute(task: Task, progress: Progress, should_stop: Callable[[], bool]) -> 
     run = Run(task, progress, should_stop)
     with run.store.lock(task.spec) as mine, run.recorded():
         if mine and run.prepare():
-            model, training = run.build(), run.folder.training()
-            if training and not unfinished(training):
-                model.load(load_file(run.folder / "checkpoint.safetensors", device=str(run.device)))
-            else:
-                facts, session = model.facts(), run.session()
-                try:
-                    model.fit(session)
-                    session.finish()
-                    steps = model.steps()
-                except InterruptedRunError:
-                    if should_stop() or not model.leave_off():
-                        raise
-                    steps = session.done
-                training = run.record_training(model, facts, session, steps)
-                if not unfinished(training):
-                    session.forget()
-            run.read_out(model, training)
+            run.read_out(*run.trained())
     return run.outcome
+
+
+class BaseFailedError(RuntimeError):
+    """The run that another one starts from cannot be had."""
 
 
 class Run:
@@ -90,6 +79,8 @@ class Run:
             self.outcome = full or failure(task, f"error: {error}", traceback.format_exc())
         except DivergedError as error:
             self.outcome = failure(task, f"diverged: {error}")
+        except BaseFailedError as error:
+            self.outcome = failure(task, str(error))
         except (MemoryError, torch.OutOfMemoryError):
             self.outcome = failure(task, "out of memory")
         except Exception as error:
@@ -117,6 +108,60 @@ class Run:
         if dataset.digest != spec.dataset_digest:
             raise ValueError(f"dataset '{spec.dataset}' changed since the run was planned")
         return build_model(spec, dataset, self.device)
+
+    def trained(self) -> tuple[Model, dict[str, Any]]:
+        """The trained model with what is known of its training: from the store, or trained now as far as time allows.
+
+        Raises:
+            InterruptedRunError: if training was stopped before anything can be read out.
+            BaseFailedError: if the run that this one starts from cannot be had.
+        """
+        model, training = self.build(), self.folder.training()
+        if training and not unfinished(training):
+            model.load(load_file(self.folder / "checkpoint.safetensors", device=str(self.device)))
+            return model, training
+        facts, session = model.facts(), self.session()
+        if self.task.base is not None:
+            model.start_from(self.base(self.task.base))
+        try:
+            model.fit(session)
+            session.finish()
+            steps = model.steps()
+        except InterruptedRunError:
+            if self.should_stop() or not model.leave_off():
+                raise
+            steps = session.done
+        training = self.record_training(model, facts, session, steps)
+        if not unfinished(training):
+            session.forget()
+        return model, training
+
+    def base(self, task: Task) -> Mapping[str, torch.Tensor]:
+        """The weights of the run that this one starts from, trained now where the store does not have them.
+
+        Raises:
+            BaseFailedError: if it failed, or another process is at work on it.
+            InterruptedRunError: if its training was stopped.
+        """
+        run = Run(replace(task, deadline=self.task.deadline), self.progress, self.should_stop)
+        name = task.spec.model
+        with run.store.lock(task.spec) as mine:
+            if not mine:
+                raise BaseFailedError(
+                    f"another process works on {name}, which this run starts from; run it again later"
+                )
+            if (found := run.store.lookup(task)).diverged:
+                raise BaseFailedError(f"{name}, which this run starts from, {found.reason}")
+            if (known := run.folder.training()) is None or unfinished(known):
+                run.store.prepare(task.spec)
+            try:
+                model, training = run.trained()
+            except DivergedError as error:
+                run.store.fail(task, f"diverged: {error}", "")
+                raise BaseFailedError(f"{name}, which this run starts from, diverged: {error}") from error
+        if unfinished(training):
+            raise InterruptedRunError(f"{name}, which this run starts from, is unfinished")
+        return dict(model.state())
 
     def session(self) -> Session:
         """A training session, from wherever the last one was left; it stops in time for what is unfinished to be scored."""

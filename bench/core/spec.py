@@ -15,7 +15,7 @@ class RunSpec(Frozen):
     """One training run, resolved. `seed` stays outside the identity, so that repeats group.
 
     `config` holds what the model is built and trained by: its registered facts, networks and settings of each phase, as its kind of suite
-    resolves them.
+    resolves them. Under `base` it may hold another model's name and config: that model, trained once for all, is what this one starts from.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -37,6 +37,12 @@ class RunSpec(Frozen):
     def run_id(self) -> str:
         """A readable, unique name: dataset, model, identity, seed."""
         return f"{self.dataset}/{self.model}/{self.identity[:12]}-s{self.seed}"
+
+    @property
+    def base(self) -> RunSpec | None:
+        """The run whose trained model this one starts from, of the same seed; None if it starts from nothing."""
+        base = self.config.get("base")
+        return base and self.model_copy(update={"model": base["model"], "config": base["config"]})
 
 
 class Readout(Frozen):

@@ -44,6 +44,7 @@ class Task:
         source: what `bench.data.load_dataset` takes.
         fresh: set aside what is there and start again.
         retrain: train again what other code or another device trained.
+        base: the training, without readouts, of the run that this one starts from, if it starts from one.
         deadline: when the run is to leave off, on the clock `time.monotonic`, or None; what is unfinished by then is scored as it stands.
     """
 
@@ -55,6 +56,7 @@ class Task:
     source: str
     fresh: bool = False
     retrain: bool = False
+    base: Task | None = None
     deadline: float | None = None
 
 

@@ -24,11 +24,15 @@ POLL = 0.25  # seconds between looks at the clock and at busy runs
 
 @dataclass(frozen=True)
 class Job:
-    """A function `module:name`, called in a worker with the arguments, a progress callback and a `should_stop`."""
+    """A function `module:name`, called in a worker with the arguments, a progress callback and a `should_stop`.
+
+    It is not started before the jobs named in `after`, where they are among those to be run, have ended in whatever way.
+    """
 
     name: str
     function: str
     arguments: tuple[Any, ...]
+    after: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -71,7 +75,7 @@ def run_jobs(
                 waiting.clear()
                 ask_to_stop(running)
             for not_before, job in list(waiting):
-                if len(running) < workers and not_before <= time.monotonic():
+                if len(running) < workers and not_before <= time.monotonic() and not awaited(job, waiting, running):
                     waiting.remove((not_before, job))
                     running.append(start(context, assign(job)))
                     yield JobEvent(job, "started")
@@ -96,6 +100,12 @@ def run_jobs(
             worker.process.join(timeout=30)
             if worker.process.is_alive():
                 worker.process.kill()
+
+
+def awaited(job: Job, waiting: Sequence[tuple[float, Job]], running: Sequence[Worker]) -> bool:
+    """Whether a job that must come before this one has not ended."""
+    unended = {other.name for _, other in waiting} | {worker.job.name for worker in running}
+    return not unended.isdisjoint(job.after)
 
 
 def start(context: Any, job: Job) -> Worker:

@@ -22,7 +22,9 @@ from bench.data.images import PixelCodec
 from gebm.base import Base, GaussianPrior
 from gebm.components import component
 from gebm.model import GEBM
+from gebm.objectives import Objective
 from gebm.refit import EnergyRefit
+from gebm.temperature import ScaledEnergy
 from gebm.training import AlternatingTraining
 
 __all__ = ["AT_ONCE", "HeldOutData", "LatentModel", "prepared"]
@@ -81,9 +83,11 @@ class LatentModel(Model):
         with seeded(streams.seed("discriminator-init")):
             discriminator = family.discriminator(dataset.shape)
         self.base = Base(generator, GaussianPrior(self.latent)).to(device)
-        self.energy = discriminator.to(device)
-        for module in (self.base, self.energy):
+        self.discriminator = discriminator.to(device)
+        for module in (self.base, self.discriminator):
             module.to(memory_format=torch.channels_last)  # activations follow the convolutions' weights
+        scaled = bool(spec.config["refit"] and spec.config["refit"]["calibrated"])
+        self.energy: nn.Module = ScaledEnergy(self.discriminator).to(device) if scaled else self.discriminator
         self.phase: AlternatingTraining | EnergyRefit | None = None
 
     @property
@@ -101,24 +105,33 @@ class LatentModel(Model):
         return {"base": self.base, "energy": self.energy}
 
     def certified(self) -> Mapping[str, tuple[nn.Module, tuple[int, ...] | None]]:
-        return {"generator": (self.base.network, (self.latent,)), "discriminator": (self.energy, self.dataset.shape)}
+        return {
+            "generator": (self.base.network, (self.latent,)),
+            "discriminator": (self.discriminator, self.dataset.shape),
+        }
 
     def steps(self) -> int:
         refit = self.spec.config["refit"]
         return int(self.spec.config["training"]["base_steps"]) + (int(refit["steps"]) if refit else 0)
 
     def fit(self, session: Session) -> None:
-        config, dequantise = self.spec.config, self.codec.dequantise
-        objective = load_objective(config, self.device)
-        training = self.phase = alternating_training(self, self.base, self.energy, objective, dequantise)
+        objective = load_objective(self.spec.config, self.device)
+        training = self.phase = alternating_training(
+            self, self.base, self.discriminator, objective, self.codec.dequantise
+        )
         session.drive("training", training)
         self.base = training.finish()
-        if config["refit"]:
-            held_out = prepared(self, "validation")
-            refit = self.phase = energy_refit(self, self.base, self.energy, objective, held_out, dequantise)
-            session.drive("refit", refit)
-            refit.finish()
+        if self.spec.config["refit"]:
+            self.refit(session, objective)
         self.freeze()
+
+    def refit(self, session: Session, objective: Objective) -> None:
+        """Fit the energy, from its present weights, on the base as it is."""
+        refit = self.phase = energy_refit(
+            self, self.base, self.energy, objective, prepared(self, "validation"), self.codec.dequantise
+        )
+        session.drive("refit", refit)
+        refit.finish()
 
     def leave_off(self) -> bool:
         if isinstance(self.phase, AlternatingTraining):

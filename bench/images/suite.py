@@ -11,7 +11,7 @@ from pydantic import Field, field_validator, model_validator
 
 from bench.components import registry
 from bench.components.settings import make
-from bench.core.fields import Beta, Distinct, Frozen, Lengths, Positive, Rate
+from bench.core.fields import Beta, Count, Distinct, Frozen, Lengths, Positive, Rate
 from bench.core.spec import Readout
 from bench.core.suite import Component, Profile, Suite, SuiteError
 from bench.data import Dataset
@@ -19,14 +19,32 @@ from bench.inception import INCEPTION, INCEPTION_FILES
 from bench.metrics import DEFAULT_METRICS, extractor_entry
 from gebm.settings import RefitSettings, TrainingSettings
 
-__all__ = ["PROFILE", "BaseReadout", "Chain", "ChainReadout", "GainReadout", "ScoredReadout", "readouts", "resolve"]
+__all__ = [
+    "CALIBRATED",
+    "PROFILE",
+    "BaseReadout",
+    "Chain",
+    "ChainReadout",
+    "EnergyReadout",
+    "ExactReadout",
+    "ScoredReadout",
+    "TemperatureReadout",
+    "readouts",
+    "resolve",
+]
+
+
+CALIBRATED = "calibrated"
+"""In the place of a β: the one at which the energy gains most likelihood on the validation split."""
+Temperature = Beta | Literal["calibrated"]
+GRID = (0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 20.0, 50.0, 100.0)
 
 
 class Chain(Frozen):
     """One latent chain at one inverse temperature, scored at several lengths; settings left out are the sampler's own."""
 
     sampler: str
-    beta: Beta
+    beta: Temperature
     step_size: Rate
     settings: dict[str, int | float | tuple[float, ...]] = Field(default={})
     lengths: Lengths
@@ -43,7 +61,9 @@ class Chain(Frozen):
 class Evaluation(Frozen):
     """How trained models of images are scored: by which metrics, in the features of which extractor.
 
-    "auto" is Inception where its weights are available, else the in-domain classifier.
+    "auto" is Inception where its weights are available, else the in-domain classifier. Temperatures of chains and of `exact` samples are
+    numbers or "calibrated". Exact samples are resampled from at most `pool` base draws, or are `annealing` particles in each of 32
+    populations (0: never). `betas` is the grid on which the likelihood gain is read out, from `partition_samples` base draws.
     """
 
     samples: Annotated[int, Field(ge=10, le=10**7)]
@@ -51,6 +71,10 @@ class Evaluation(Frozen):
     extractor: str = "auto"
     metrics: Annotated[tuple[str, ...], Field(min_length=1), Distinct] = DEFAULT_METRICS
     chains: tuple[Chain, ...] = ()
+    exact: Annotated[tuple[Temperature, ...], Distinct] = ()
+    pool: Annotated[int, Field(ge=4, le=10**8)] = 1_000_000
+    betas: Annotated[tuple[Beta, ...], Field(min_length=1), Distinct] = GRID
+    annealing: Annotated[int, Field(ge=0, le=10**6)] = 128
     partition_samples: Annotated[int, Field(ge=4, le=10**9)] = 20000
 
     @model_validator(mode="after")
@@ -61,12 +85,18 @@ class Evaluation(Frozen):
 
 
 class ImagesProfile(Profile):
-    """Models of images of one architecture, scored by their samples; `precision` is of training, see `gebm.precision`."""
+    """Models of images of one architecture, scored by their samples; `precision` is of training, see `gebm.precision`.
+
+    `refit` is of the energies that were trained with their base, `post_hoc` of those fitted afterwards (by default the same);
+    `longer_base_steps` are the base steps of a GAN that gets the seconds of an energy instead.
+    """
 
     precision: Literal["float32", "bf16"] = "float32"
     network: dict[str, Any]
     training: TrainingSettings
     refit: RefitSettings
+    post_hoc: RefitSettings | None = None
+    longer_base_steps: Positive | None = None
     evaluation: Evaluation
 
     @field_validator("network")
@@ -111,8 +141,17 @@ class BaseReadout(ScoredReadout):
     kind: Literal["base"] = "base"
 
 
-class ChainReadout(ScoredReadout):
-    """A latent chain's images, scored at several lengths."""
+class EnergyReadout(Readout):
+    """What rests on a trained energy's values: base draws for log Z, particles per annealed population, the β of interest."""
+
+    methods: ClassVar[tuple[str, ...]] = ("gebm",)
+    partition_samples: Positive
+    annealing: Count
+    betas: tuple[Beta, ...]
+
+
+class ChainReadout(ScoredReadout, EnergyReadout):
+    """A latent chain's images, scored at several lengths, and whether it has reached its target."""
 
     reader: ClassVar[str] = "bench.images.evaluation:read_chain"
     methods: ClassVar[tuple[str, ...]] = ("gebm",)
@@ -124,19 +163,28 @@ class ChainReadout(ScoredReadout):
         return [*super().roots(model), registry.get("samplers", self.chain.sampler).target]
 
 
-class GainReadout(Readout):
-    """What the energy adds to the base on held-out images, in nats; `samples` are draws for log Z."""
+class ExactReadout(ScoredReadout, EnergyReadout):
+    """Samples of the density at one β itself, scored: resampled from at most `pool` base draws, or annealed."""
 
-    reader: ClassVar[str] = "bench.images.evaluation:read_gain"
+    reader: ClassVar[str] = "bench.images.evaluation:read_exact"
     methods: ClassVar[tuple[str, ...]] = ("gebm",)
-    kind: Literal["likelihood"] = "likelihood"
-    samples: Positive
+    kind: Literal["exact"] = "exact"
+    beta: Temperature
+    pool: Positive
+
+
+class TemperatureReadout(EnergyReadout):
+    """What the energy adds to the base on held-out images, in nats, at every β of the grid and at the calibrated one."""
+
+    reader: ClassVar[str] = "bench.images.evaluation:read_temperature"
+    kind: Literal["temperature"] = "temperature"
 
 
 def resolve(suite: Suite[ImagesProfile], profile_name: str, dataset: Dataset, entry: registry.Entry) -> dict[str, Any]:
     """Return the settings of one model of images: what it was registered with, and what of the profile it uses.
 
-    A model with an `objective` is trained adversarially on the suite's networks; one with `has_energy` has its energy refitted.
+    A model with an `objective` is trained adversarially on the suite's networks; one with `has_energy` has its energy refitted; one with a
+    `base` starts from that model's run, whose settings are part of its own.
 
     Raises:
         SuiteError: if the dataset is too small for the batches, or of a shape that the networks do not take.
@@ -144,7 +192,11 @@ def resolve(suite: Suite[ImagesProfile], profile_name: str, dataset: Dataset, en
     profile, config = suite.profile(profile_name), dict(entry.settings)
     if "objective" not in config:
         return config
-    refit = profile.refit if config.get("has_energy") and profile.refit.steps else None
+    base, energy = config.get("base"), config.get("energy")
+    if base is not None:
+        config["base"] = {"model": base, "config": resolve(suite, profile_name, dataset, registry.get("models", base))}
+    settings = profile.refit if base is None else profile.post_hoc or profile.refit
+    refit = settings if config.get("has_energy") and settings.steps and energy != "own" else None
     rows, largest = len(dataset.splits["train"]), max(profile.training.batch_size, profile.refit.batch_size)
     if largest > rows:
         raise SuiteError(f"suite '{suite.name}': batch_size {largest} is more than the {rows} images of {dataset.name}")
@@ -159,9 +211,15 @@ def resolve(suite: Suite[ImagesProfile], profile_name: str, dataset: Dataset, en
         why = f"{dataset.name} has no validation split, which picks the energy of {entry.name}"
         raise SuiteError(f"{why}; leave that model out")
     training = asdict(profile.training) | {"precision": profile.precision} | config.pop("training", {})
+    if config.pop("longer", False):
+        if profile.longer_base_steps is None:
+            raise SuiteError(
+                f"suite '{suite.name}': {entry.name} needs longer_base_steps in the profile {profile_name}"
+            )
+        training["base_steps"] = profile.longer_base_steps
     return config | {
         "network": {"family": profile.network["family"]} | asdict(family),
-        "training": asdict(TrainingSettings(**training)),
+        "training": asdict(TrainingSettings(**training)) if base is None else None,
         "refit": refit and asdict(refit) | {"precision": profile.precision},
     }
 
@@ -169,14 +227,16 @@ def resolve(suite: Suite[ImagesProfile], profile_name: str, dataset: Dataset, en
 def readouts(
     profile: ImagesProfile, dataset: Dataset, entry: registry.Entry, weights: Path | None
 ) -> tuple[Readout, ...]:
-    """Return the base readout of every model, and chains and the likelihood gain where there is an energy."""
+    """Return the base readout of every model; temperature, exact samples and chains where there is an energy."""
     asked = profile.evaluation
     scored = asked.model_dump(include={"samples", "reference", "metrics"})
     scored["extractor"] = choose_extractor(dataset, weights, asked.extractor)
     found: list[Readout] = [BaseReadout(**scored)]
     if entry.facts.get("has_energy"):
-        found += [ChainReadout(chain=chain, **scored) for chain in asked.chains]
-        found.append(GainReadout(samples=asked.partition_samples))
+        energy = asked.model_dump(include={"partition_samples", "annealing", "betas"})
+        found.append(TemperatureReadout(**energy))
+        found += [ExactReadout(beta=beta, pool=asked.pool, **scored, **energy) for beta in asked.exact]
+        found += [ChainReadout(chain=chain, **scored, **energy) for chain in asked.chains]
     return tuple(found)
 
 

@@ -10,22 +10,25 @@ computed with it is high.
 """
 
 from gebm.partition.annealing import (
-    Schedule,
-    adaptive_schedule,
+    AnnealedLevel,
     annealed_importance_sampling,
+    annealed_path,
     sequential_monte_carlo,
 )
 from gebm.partition.bracket import LikelihoodBracket, likelihood_bracket
 from gebm.partition.bridge import bridge_sampling
 from gebm.partition.estimate import LogPartition, log_partition_from_weights
 from gebm.partition.importance import importance_sampling
+from gebm.partition.schedule import Schedule, adaptive_schedule
 
 __all__ = [
+    "AnnealedLevel",
     "LikelihoodBracket",
     "LogPartition",
     "Schedule",
     "adaptive_schedule",
     "annealed_importance_sampling",
+    "annealed_path",
     "bridge_sampling",
     "importance_sampling",
     "likelihood_bracket",

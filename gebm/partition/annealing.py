@@ -1,157 +1,65 @@
-"""log Z along a path of temperatures: annealed importance sampling and sequential Monte Carlo, and the schedule
-they follow.
+"""log Z along a path of temperatures: annealed importance sampling and sequential Monte Carlo, and the samples that the latter leaves.
+
+The schedule that they follow is in `gebm.partition.schedule`.
 """
 
 from __future__ import annotations
 
-import itertools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
-from gebm.diagnostics import pareto_k, usable_log_weights, weight_ess
-from gebm.model import LatentPotential, Position
+from gebm.diagnostics import pareto_k, rhat, usable_log_weights, weight_ess
+from gebm.model import LatentPotential
 from gebm.partition.estimate import LogPartition, at_least, doubts_about, log_partition_from_weights
-from gebm.partition.importance import network_dtype
-from gebm.samplers.kernel import Cost, Sampler, State
-from gebm.samplers.tempering import retemper, tempered
+from gebm.partition.schedule import Population, Schedule, pilot, stepping, systematic
+from gebm.samplers.kernel import Sampler
+from gebm.samplers.tempering import tempered
 
-__all__ = ["Schedule", "adaptive_schedule", "annealed_importance_sampling", "sequential_monte_carlo"]
+__all__ = ["AnnealedLevel", "annealed_importance_sampling", "annealed_path", "sequential_monte_carlo"]
+
+ISLANDS_AGREE = 1.05
+"""R-hat over independent populations below which they are taken to have found the same law."""
 
 
 @dataclass(frozen=True)
-class Schedule:
-    """Fractions of the potential's β from 0 to 1, and what finding them cost in all (nothing if they were chosen).
-
-    Raises:
-        ValueError: if the fractions do not increase from exactly 0 to exactly 1.
-    """
-
-    fractions: tuple[float, ...]
-    gradient_evaluations: int = 0
-    forward_evaluations: int = 0
-
-    def __post_init__(self) -> None:
-        ordered = all(low < high for low, high in itertools.pairwise(self.fractions))
-        if len(self.fractions) < 2 or not ordered or self.fractions[0] != 0 or self.fractions[-1] != 1:
-            raise ValueError(f"fractions must increase from exactly 0 to exactly 1, got {self.fractions}")
-
-
-class _Population:
-    """Particles that follow the path π_b ∝ η exp(−bE) from b = 0 on, with their cost; AIS, SMC and the pilot share
-    it.
-    """
-
-    def __init__(self, potential: LatentPotential, sampler: Sampler, count: int, generator: torch.Generator) -> None:
-        if not (sampler.temperable and sampler.exact):
-            raise ValueError(
-                f"sampler must leave each π_b as it is and keep no memory, {type(sampler).__name__} does not; use MALA or HMC"
-            )
-        self.potential, self.sampler, self.generator = potential, sampler, generator
-        z = potential.prior.sample(count, generator, network_dtype(potential))
-        self.state = sampler.init(tempered(potential, 1.0), z)
-        self.cost = Cost(0, 1) if self.state.position.gradient is None else Cost(1, 0)
-        self.beta, self.seen_at = 0.0, 1.0  # where the particles are, and at which β their gradient was last seen
-
-    def increment(self, beta: float) -> Float[Tensor, " batch"]:
-        """Return the log weights of going from the present b to `beta`: −(b′ − b)E."""
-        energy = self.state.position.energy.double()
-        return -(beta - self.beta) * energy if beta > self.beta else torch.zeros_like(energy)
-
-    def move(self, beta: float, steps: int) -> None:
-        """Go to `beta` and take `steps` steps of the sampler there; at β = 0 the particles are exact already."""
-        if beta == 0:
-            return
-        target = tempered(self.potential, beta)
-        self.state = State(retemper(self.potential.prior, self.state.position, self.seen_at, beta))
-        self.beta = self.seen_at = beta
-        for _ in range(steps):
-            self.state, info = self.sampler.step(target, self.state, self.generator)
-            self.cost = self.cost.after(info)
-
-    def choose(self, rows: Int[Tensor, " batch"]) -> None:
-        """Keep the particles at `rows`, as often as they occur there."""
-        z, energy, potential, gradient = self.state.position
-        kept = None if gradient is None else gradient[rows]
-        self.state = State(Position(z[rows], energy[rows], potential[rows], kept))
-
-
-def adaptive_schedule(
-    potential: LatentPotential,
-    sampler: Sampler,
-    particles: int,
-    generator: torch.Generator,
-    *,
-    ess_fraction: float = 0.9,
-    moves: int = 1,
-    most_levels: int = 1000,
-) -> Schedule:
-    """Find a schedule by a pilot run of SMC: each level goes as far as the ESS of its weights stays at `ess_fraction`.
-
-    The schedule is a plain value; used in a run with fresh draws it keeps Ẑ unbiased, which one adapted on the fly
-    would not.
+class AnnealedLevel:
+    """Particles at one inverse temperature of a path, from populations that know nothing of each other.
 
     Arguments:
-        potential: whose β the schedule reaches.
-        sampler: moves the particles.
-        particles: of the pilot.
-        generator: of the pilot, other than that of the run to come.
-        ess_fraction: in (0, 1), of each level's weights; nearer to 1 means more levels. 0.9 suits AIS, 0.5 SMC.
-        moves: steps of the sampler a level.
-        most_levels: where to give up.
-
-    Raises:
-        ValueError: if `ess_fraction` is out of range, or `most_levels` do not reach β.
+        beta: β.
+        z: (islands · particles, latent), island by island.
+        energy: E(G(z)), without β.
+        log_partition: log Ẑ at β.
+        islands: how many populations.
+        ancestors: prior draws that still have a descendant, over all islands.
+        rhat: R-hat of the energy over islands, each taken as a chain of its particles: near 1 where they agree.
     """
-    if not 0 < ess_fraction < 1:
-        raise ValueError(f"ess_fraction must be in (0, 1), got {ess_fraction}")
-    population, fractions = _Population(potential, sampler, particles, generator), [0.0]
-    while fractions[-1] < 1:
-        if len(fractions) > most_levels:
-            raise ValueError(
-                f"most_levels = {most_levels} levels reach only {fractions[-1]:.2g} of "
-                f"β = {potential.inverse_temperature}; allow more levels, a smaller ess_fraction, or more moves"
-            )
-        fractions.append(_next_fraction(population, fractions[-1], ess_fraction))
-        weights = usable_log_weights(population.increment(fractions[-1] * potential.inverse_temperature))
-        population.choose(_systematic(weights[None], generator))
-        if fractions[-1] < 1:
-            population.move(fractions[-1] * potential.inverse_temperature, moves)
-    gradients, forwards = population.cost
-    return Schedule(tuple(fractions), gradients * particles, forwards * particles)
 
+    beta: float
+    z: Float[Tensor, "batch latent"]
+    energy: Float[Tensor, " batch"]
+    log_partition: LogPartition
+    islands: int
+    ancestors: int
+    rhat: float
 
-def _next_fraction(population: _Population, low: float, ess_fraction: float) -> float:
-    """Return the largest fraction whose weights keep the ESS, by bisection; at least a little further than `low`."""
-    beta, wanted = population.potential.inverse_temperature, ess_fraction * population.state.position.z.shape[0]
-    if weight_ess(population.increment(beta)) >= wanted:
-        return 1.0
-    enough, too_far = low, 1.0
-    for _ in range(30):
-        middle = 0.5 * (enough + too_far)
-        if weight_ess(population.increment(middle * beta)) >= wanted:
-            enough = middle
-        else:
-            too_far = middle
-    return too_far
+    @property
+    def trustworthy(self) -> bool:
+        """Whether the particles may stand for the density: log Ẑ is reportable, islands agree (R-hat < 1.05), and the particles of
+        an island have two ancestors or more, on average.
+        """
+        many = self.ancestors >= 2 * self.islands
+        return self.log_partition.reportable and self.rhat < ISLANDS_AGREE and many
 
-
-def _systematic(log_weights: Float[Tensor, "islands particles"], generator: torch.Generator) -> Int[Tensor, " rows"]:
-    """Choose rows to keep by systematic resampling within each island (Carpenter, Clifford & Fearnhead, 1999).
-
-    An island without a usable weight keeps its particles.
-    """
-    islands, particles = log_weights.shape
-    shifted = log_weights - log_weights.amax(1, keepdim=True)
-    weights = torch.where(shifted.isnan(), torch.zeros_like(shifted), shifted).exp()
-    edges = (weights / weights.sum(1, keepdim=True)).cumsum(1)
-    offset = torch.rand(islands, 1, generator=generator, device=log_weights.device, dtype=log_weights.dtype)
-    points = (torch.arange(particles, device=log_weights.device) + offset) / particles
-    chosen = torch.searchsorted(edges, points).clamp(max=particles - 1)
-    return (chosen + particles * torch.arange(islands, device=log_weights.device)[:, None]).reshape(-1)
+    def mean_energy(self) -> tuple[float, float]:
+        """Return the mean of E and its standard error, from the spread of the islands' means."""
+        means = self.energy.double().reshape(self.islands, -1).mean(1)
+        return float(means.mean()), float(means.std()) / math.sqrt(self.islands)
 
 
 def annealed_importance_sampling(
@@ -177,12 +85,12 @@ def annealed_importance_sampling(
         moves: steps of the sampler a level, >= 1.
     """
     at_least("moves", moves, 1)
-    population, beta = _Population(potential, sampler, chains, generator), potential.inverse_temperature
+    population, beta = Population(potential, sampler, chains, generator), potential.inverse_temperature
     weights = torch.zeros_like(population.increment(0.0))
-    for fraction in schedule.fractions[1:]:
-        weights = weights + population.increment(fraction * beta)
-        if fraction < 1:
-            population.move(fraction * beta, moves)
+    for level, mover in schedule.levels(beta, sampler):
+        weights = weights + population.increment(level)
+        if level < beta:
+            population.move(level, moves, mover)
     gradients, forwards = population.cost
     return log_partition_from_weights(
         weights,
@@ -216,30 +124,117 @@ def sequential_monte_carlo(
         islands: populations, >= 16, lest their spread be unknown.
         moves: steps of the sampler a level, >= 1.
     """
-    for name, value, least in (("moves", moves, 1), ("particles", particles, 4), ("islands", islands, 16)):
-        at_least(name, value, least)
-    count, beta = islands * particles, potential.inverse_temperature
-    population = _Population(potential, sampler, count, generator)
-    log_z = torch.zeros_like(population.increment(0.0)[:islands])
-    fraction_left, shape, unusable = 1.0, -math.inf, 0
-    for fraction in schedule.fractions[1:]:
-        increment = population.increment(fraction * beta)
+    populations = _Populations(potential, sampler, particles, islands, generator)
+    beta = potential.inverse_temperature
+    at_least("moves", moves, 1)
+    for level, mover in schedule.levels(beta, sampler):
+        populations.advance(level, moves if level < beta else 0, mover)
+    return populations.log_partition(schedule)
+
+
+def annealed_path(
+    potential: LatentPotential,
+    sampler: Sampler,
+    betas: Sequence[float],
+    particles: int,
+    generator: torch.Generator,
+    *,
+    islands: int = 32,
+    moves: int = 5,
+    ess_fraction: float = 0.5,
+    most_levels: int = 100,
+) -> list[AnnealedLevel]:
+    """Draw from exp(−βE)η at several β by one run of SMC from the prior, for energies too steep to resample base draws.
+
+    A pilot with an eighth of the particles finds levels and step sizes, which the run, with fresh draws, takes as they are. Particles are
+    resampled and moved at every level, the wanted ones included, so that copies part. As any SMC it is right as populations grow;
+    `AnnealedLevel.trustworthy` says whether they are large enough.
+
+    Arguments:
+        potential: whose β does not matter.
+        sampler: a Metropolis-corrected one without memory, with a step size.
+        betas: the β wanted, > 0, in any order.
+        particles: a population, >= 4.
+        generator: source of all draws.
+        islands: populations, >= 16.
+        moves: steps of the sampler a level, >= 1.
+        ess_fraction: of each level's weights in the pilot.
+        most_levels: where to give up; what lies beyond is left out.
+
+    Returns:
+        A level for each β that was reached, in rising order.
+    """
+    at_least("moves", moves, 1)
+    wanted = sorted(set(betas))
+    if not wanted or wanted[0] <= 0:
+        raise ValueError(f"betas must be positive, got {list(betas)}")
+    coldest = tempered(potential, wanted[-1])
+    pilots = max(32, islands * particles // 8)
+    levels, cost = pilot(coldest, sampler, pilots, generator, ess_fraction, moves, most_levels, True, wanted)
+    spent = Schedule((0.0, 1.0), cost.gradient_evaluations * pilots, cost.forward_evaluations * pilots)
+    populations, found = _Populations(coldest, sampler, particles, islands, generator), []
+    for beta, step in levels:
+        populations.advance(beta, moves, stepping(sampler, step))
+        if beta in wanted:
+            found.append(populations.at(beta, spent))
+    return found
+
+
+class _Populations:
+    """Independent populations on the same path, with what their weights have said of log Z so far."""
+
+    def __init__(
+        self, potential: LatentPotential, sampler: Sampler, particles: int, islands: int, generator: torch.Generator
+    ) -> None:
+        for name, value, least in (("particles", particles, 4), ("islands", islands, 16)):
+            at_least(name, value, least)
+        self.particles, self.islands = particles, islands
+        self.population = Population(potential, sampler, islands * particles, generator)
+        self.log_z = torch.zeros_like(self.population.increment(0.0)[:islands])
+        self.fraction_left, self.shape, self.unusable, self.levels = 1.0, -math.inf, 0, 0
+
+    @property
+    def count(self) -> int:
+        """Particles in all."""
+        return self.islands * self.particles
+
+    def advance(self, beta: float, moves: int, sampler: Sampler) -> None:
+        """Weigh the particles for `beta`; then, unless `moves` is 0, resample them and move them there."""
+        increment = self.population.increment(beta)
         weights = usable_log_weights(increment)
-        unusable += int((increment.isnan() | (increment == math.inf)).sum())
-        fraction_left, shape = min(fraction_left, weight_ess(weights) / count), max(shape, pareto_k(weights))
-        weights = weights.reshape(islands, particles)
-        log_z = log_z + weights.logsumexp(1) - math.log(particles)
-        if fraction < 1:
-            population.choose(_systematic(weights, generator))
-            population.move(fraction * beta, moves)
-    gradients, forwards = population.cost
-    spread = log_partition_from_weights(
-        log_z,
-        f"sequential Monte Carlo ({len(schedule.fractions) - 1} levels, {islands} islands)",
-        gradients * count + schedule.gradient_evaluations,
-        forwards * count + schedule.forward_evaluations,
-    )
-    doubts = doubts_about(shape, fraction_left * count, unusable, count)
-    return replace(
-        spread, draws=count, effective_fraction=fraction_left, pareto_k=shape, unusable=unusable, warnings=doubts
-    )
+        self.unusable += int((increment.isnan() | (increment == math.inf)).sum())
+        self.fraction_left = min(self.fraction_left, weight_ess(weights) / self.count)
+        self.shape = max(self.shape, pareto_k(weights))
+        weights = weights.reshape(self.islands, self.particles)
+        self.log_z = self.log_z + weights.logsumexp(1) - math.log(self.particles)
+        self.levels += 1
+        if moves:
+            self.population.choose(systematic(weights, self.population.generator))
+            self.population.move(beta, moves, sampler)
+
+    def log_partition(self, spent: Schedule) -> LogPartition:
+        """Return log Ẑ at the present level; its cost includes what the schedule has spent."""
+        gradients, forwards = self.population.cost
+        spread = log_partition_from_weights(
+            self.log_z,
+            f"sequential Monte Carlo ({self.levels} levels, {self.islands} islands)",
+            gradients * self.count + spent.gradient_evaluations,
+            forwards * self.count + spent.forward_evaluations,
+        )
+        return replace(
+            spread,
+            draws=self.count,
+            effective_fraction=self.fraction_left,
+            pareto_k=self.shape,
+            unusable=self.unusable,
+            warnings=doubts_about(self.shape, self.fraction_left * self.count, self.unusable, self.count),
+        )
+
+    def at(self, beta: float, spent: Schedule) -> AnnealedLevel:
+        """Return a snapshot."""
+        position = self.population.state.position
+        energy = position.energy.reshape(self.islands, self.particles).T
+        order = torch.randperm(self.particles, generator=self.population.generator, device=energy.device)
+        ancestors = int(torch.unique(self.population.ancestors).numel())
+        found = self.log_partition(spent)
+        return AnnealedLevel(beta, position.z, position.energy, found, self.islands, ancestors, rhat(energy[order]))
