@@ -17,6 +17,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, mo
 from bench.core.fields import Frozen
 from bench.core.suite import explain
 from bench.metrics import metric
+from bench.results.sources import CALIBRATED_BETA
 
 __all__ = ["Claim", "ClaimError", "Reference", "Selector", "load_claims"]
 
@@ -37,8 +38,14 @@ def _known(name: str) -> str:
     return name
 
 
+def _temperature(value: Any) -> Any:
+    """Return an inverse temperature; "calibrated" is that of each run."""
+    return CALIBRATED_BETA if value == "calibrated" else value
+
+
 Patterns = Annotated[tuple[str, ...], BeforeValidator(_listed), Field(min_length=1)]
-Betas = Annotated[tuple[Annotated[float, Field(ge=0)], ...], BeforeValidator(_listed), Field(min_length=1)]
+Beta = Annotated[float, BeforeValidator(_temperature), Field(ge=0)]
+Betas = Annotated[tuple[Beta, ...], BeforeValidator(_listed), Field(min_length=1)]
 MetricName = Annotated[str, AfterValidator(_known)]
 MetricNames = Annotated[tuple[MetricName, ...], BeforeValidator(_listed), Field(min_length=1)]
 Steps = Literal["longest", "all"] | Annotated[int, Field(ge=0, strict=True)]
@@ -50,7 +57,7 @@ class Selector(Frozen):
     Attributes:
         model: names of models.
         sampler: names of samplers, or of what is no chain: `base`, `data`, `likelihood`, `resampled`. Only a chain's matches a pattern.
-        beta: inverse temperatures, or none for any.
+        beta: inverse temperatures, "calibrated" for each run's own, or none for any.
         steps: a length, or the longest that the suite has for this sampler and β, whichever model it is of.
     """
 
@@ -65,7 +72,7 @@ class Reference(Frozen):
 
     model: Patterns | None = None
     sampler: Patterns | None = None
-    beta: Annotated[float, Field(ge=0)] | None = None
+    beta: Beta | None = None
     steps: Literal["longest"] | Annotated[int, Field(ge=0, strict=True)] = "longest"
     value: float | None = None
 

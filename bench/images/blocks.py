@@ -37,7 +37,7 @@ from bench.report.text import (
     shortened_note,
     span,
 )
-from bench.results.sources import Source, records, source_of
+from bench.results.sources import CALIBRATED_BETA, Source, records, source_of
 
 if TYPE_CHECKING:
     from bench.results.frame import Section
@@ -134,17 +134,19 @@ def _score_lines(scores: Iterable[Any]) -> list[_Line]:
     densities: dict[tuple[Any, ...], list[Any]] = {}
     for row in scores:
         whose = (row.label, row.stale, row.reason if row.status == "unfinished" else "")
+        if about_density(row.metric) and row.beta not in (1.0, CALIBRATED_BETA):
+            continue  # the curve over β has a table of its own
         if about_density(row.metric):
-            densities.setdefault(whose, []).append(row)
+            densities.setdefault((*whose, row.beta), []).append(row)
         else:
             lines.setdefault((*whose, *source_of(row)), _Line(row)).rows.append(row)
-    for whose, stated in densities.items():
-        hosts = [line for place, line in lines.items() if place[:3] == whose and line.first.beta == 1.0]
+    for place, stated in densities.items():
+        hosts = [line for where, line in lines.items() if where[:3] == place[:3] and line.first.beta == place[3]]
         for line in hosts:
             line.densities = stated
         if not hosts:
             nothing = {"step_size": None, "steps": None, "gradient_evaluations": None}
-            lines[whose] = _Line(stated[0]._replace(sampler="energy", beta=1.0, **nothing), stated)
+            lines[place] = _Line(stated[0]._replace(sampler="energy", **nothing), stated)
     return reading_order(lines.values(), lambda line: line.first)
 
 
@@ -172,7 +174,7 @@ def score_table(section: Section) -> Table | None:
     notes = [
         "Mean over seeds [95 % Student-t interval]; one seed has no interval. ↓ lower is better, ↑ higher is better.",
         shortened_note(metrics),
-        *(f"{beta_note(beta)}; no likelihood belongs to it." for beta in betas),
+        *(beta_note(beta) + "; no likelihood belongs to it" * (beta != CALIBRATED_BETA) + "." for beta in betas),
         "Real data scored like a model is the floor." * any(line.first.sampler == "data" for line in lines),
         stale_note(row for line in lines for row in line.rows),
     ]

@@ -10,21 +10,24 @@ import itertools
 import math
 import time
 import warnings
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from baselines.guided import DRS, accepted
 from bench.components.settings import make
 from bench.core.model import Samples
 from bench.core.readout import Context, Result, log_partition_facts, result_row
 from bench.core.session import InterruptedRunError
 from bench.data.images import PixelCodec
 from bench.images.energies import Energies, beta_rule, energies_of, judge_target
+from bench.images.guided import SPARE, Aim, aim
 from bench.images.models import AT_ONCE, HeldOutData
 from bench.images.scoring import as_bytes, result, scored_row
 from bench.images.suite import CALIBRATED, BaseReadout, ChainReadout, ExactReadout, TemperatureReadout
-from gebm.samplers import Cost, InvalidEnergyWarning, StepDecay, chain
+from gebm.samplers import Cost, Info, InvalidEnergyWarning, Sampler, StepDecay, chain
 from gebm.temperature import gain
 
 __all__ = ["read_base", "read_chain", "read_exact", "read_temperature"]
@@ -58,64 +61,111 @@ def read_base(readout: BaseReadout, context: Context) -> Result:
 def read_chain(readout: ChainReadout, context: Context) -> Result:
     """Score images along one latent chain, which starts at the evaluation latents, and say whether it has reached its target.
 
+    A length at which a sampler that rejects has not accepted enough has a row without scores, with the reason; so have all lengths of one
+    whose calibration failed.
+
     Raises:
         TypeError: for a model without an energy.
         InterruptedRunError: if asked to stop.
     """
-    model, asked = context.model, readout.chain
-    energies = energies_of(context, readout)
-    beta, start = energies.beta(asked.beta), time.monotonic()  # what the energies took is not the chain's
-    latents = energies.gebm.base.prior.sample(readout.samples, model.random_stream("evaluation-latents"))
-    pictures, traces, costs, invalid = run_chains(readout, context, energies, beta, latents)
-    sampled = time.monotonic()
-    rows = []
-    for length, images in pictures.items():
-        found = judge_target(
-            traces[length], energies.energy[: energies.first], energies.mean_energy(beta), invalid[length]
-        )
-        facts = {"beta": beta, "beta_rule": beta_rule(asked.beta), "target": found.verdict, "chain": found.facts}
-        rows.append(scored_row(images, readout, context, length, costs[length], **facts))
-    return result(asked.sampler, beta, asked.step_size, rows, [*pictures.values()], start, sampled)
+    asked, energies, start = readout.chain, energies_of(context, readout), time.monotonic()
+    sampler = make("samplers", asked.sampler, asked.all_settings)
+    about: dict[str, Any] = {"beta_rule": beta_rule(asked.beta)}
+    try:
+        found = aim(sampler, energies, asked.beta)
+    except ValueError as error:
+        rows = [result_row(n, {}, "", why_not=f"not calibrated: {error}", beta=None, **about) for n in asked.lengths]
+        return result(asked.sampler, None, asked.step_size, rows, [], start, time.monotonic())
+    looks = run_chains(readout, context, energies, sampler, found)
+    sampled, rows, pictures = time.monotonic(), [], []
+    for length, look in looks.items():
+        here = about | found.facts | {"beta": found.beta, "target": None}
+        if sampler.calibration == "none" and found.beta is not None:
+            target = energies.mean_energy(found.beta)
+            verdict = judge_target(look.trace, energies.energy[: energies.first], target, look.invalid)
+            here |= {"target": verdict.verdict, "chain": verdict.facts}
+        cost = Cost(*(math.ceil(each * look.lanes / max(len(look.images), 1)) for each in look.cost))
+        if len(look.images) < readout.samples:
+            why = f"{len(look.images):,} of {look.lanes:,} lanes had accepted a draw, {readout.samples:,} wanted"
+            rows.append(result_row(length, {}, "", cost, why_not=why, **here))
+        else:
+            rows.append(scored_row(look.images[: readout.samples], readout, context, length, cost, **here))
+            pictures.append(look.images)
+    return result(asked.sampler, found.beta, asked.step_size, rows, pictures, start, sampled)
+
+
+@dataclass
+class Look:
+    """Chains at one length.
+
+    Arguments:
+        images: of all chains that have something to show, as bytes.
+        trace: energies of all chains along the second half of their length, (draws, chains).
+        cost: per chain.
+        invalid: moves refused so far because an energy was not a number.
+        lanes: chains in all.
+    """
+
+    images: Tensor
+    trace: Tensor
+    cost: Cost
+    invalid: int
+    lanes: int
 
 
 def run_chains(
-    readout: ChainReadout, context: Context, energies: Energies, beta: float, latents: Tensor
-) -> tuple[dict[int, Tensor], dict[int, Tensor], dict[int, Cost], dict[int, int]]:
-    """Return, by length: images of all chains, energies along the second half of some, the cost per chain, and invalid moves so far."""
-    asked, fast = readout.chain, energies.gebm
-    potential, decay = fast.potential(beta), StepDecay(asked.decay_factor, asked.decay_every)
-    noise, batches = context.model.random_stream("chain-noise"), torch.split(latents, AT_ONCE)
+    readout: ChainReadout, context: Context, energies: Energies, sampler: Sampler, found: Aim
+) -> dict[int, Look]:
+    """Run the chains batch by batch, and return what there is at each length asked for."""
+    asked, prior = readout.chain, energies.gebm.base.prior
+    lanes = math.ceil(readout.samples * (SPARE if isinstance(sampler, DRS) else 1))
+    latents = prior.sample(lanes, context.model.random_stream("evaluation-latents"))
+    noise, decay = context.model.random_stream("chain-noise"), StepDecay(asked.decay_factor, asked.decay_every)
     halves = {length: traced_lengths(length) for length in asked.lengths}
-    looks = sorted({*itertools.chain.from_iterable(halves.values())})
-    pictures: dict[int, list[Tensor]] = {length: [] for length in asked.lengths}
-    traces: dict[int, list[Tensor]] = {look: [] for look in looks}
-    costs: dict[int, Cost] = {}
-    refused = dict.fromkeys(asked.lengths, 0)
-    done, total = itertools.count(1), len(batches) * max(asked.lengths)
-    counted = torch.zeros((), dtype=torch.int64, device=latents.device)
-
-    def on_step(_step: int, info: Any) -> None:
-        nonlocal counted
-        counted = counted + info.invalid.sum()
-        if (step := next(done)) % 10 == 0:
-            context.progress({"phase": f"{asked.sampler} β={beta:.3g}", "step": step, "total": total})
-        if context.should_stop():
-            raise InterruptedRunError("stopped while sampling")
-
+    places = sorted({*itertools.chain.from_iterable(halves.values())})
+    images: dict[int, list[Tensor]] = {length: [] for length in asked.lengths}
+    traces: dict[int, list[Tensor]] = {place: [] for place in places}
+    costs, refused = dict.fromkeys(asked.lengths, Cost()), dict.fromkeys(asked.lengths, 0)
+    batches = torch.split(latents, AT_ONCE)
+    steps = Steps(context, f"{asked.sampler} β={'calibrated' if found.beta is None else f'{found.beta:.3g}'}")
+    steps.total = len(batches) * max(asked.lengths)
     for z in batches:
-        sampler = make("samplers", asked.sampler, asked.settings | {"step_size": asked.step_size})
-        counted = torch.zeros_like(counted)
+        steps.invalid = 0
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", InvalidEnergyWarning)  # counted in the row
-            for look, state, cost in chain(sampler, potential, z, looks, noise, decay, on_step):
-                traces[look].append(state.position.energy)
-                if look in pictures:
-                    costs[look], refused[look] = cost, refused[look] + int(counted)
+            for place, state, cost in chain(sampler, found.potential, z, places, noise, decay, steps, found.begin):
+                traces[place].append(state.position.energy)
+                if place in images:
+                    costs[place], refused[place] = cost, refused[place] + int(steps.invalid)
                     with torch.no_grad():
-                        pictures[look].append(as_bytes(fast.base(state.position.z), context))
-    energy = {look: torch.cat(found) for look, found in traces.items()}
-    trace = {length: torch.stack([energy[look] for look in half]) for length, half in halves.items()}
-    return {length: torch.cat(found) for length, found in pictures.items()}, trace, costs, refused
+                        images[place].append(as_bytes(energies.gebm.base(state.position.z[accepted(state)]), context))
+    energy = {place: torch.cat(each) for place, each in traces.items()}
+    return {
+        length: Look(
+            torch.cat(images[length]),
+            torch.stack([energy[place] for place in half]),
+            costs[length],
+            refused[length],
+            lanes,
+        )
+        for length, half in halves.items()
+    }
+
+
+class Steps:
+    """What is done after each step of a chain: invalid moves counted, progress told, and an order to stop obeyed."""
+
+    def __init__(self, context: Context, phase: str) -> None:
+        self.context, self.phase, self.total, self.done = context, phase, 0, 0
+        self.invalid: Tensor | int = 0
+
+    def __call__(self, _step: int, info: Info) -> None:
+        self.done += 1
+        self.invalid = self.invalid + info.invalid.sum()
+        if self.done % 10 == 0:
+            self.context.progress({"phase": self.phase, "step": self.done, "total": self.total})
+        if self.context.should_stop():
+            raise InterruptedRunError("stopped while sampling")
 
 
 def traced_lengths(length: int) -> list[int]:
@@ -136,11 +186,11 @@ def read_exact(readout: ExactReadout, context: Context) -> Result:
     beta = energies.beta(readout.beta)
     found = energies.draw(beta, readout.samples, readout.pool, model.random_stream("exact"))
     about: dict[str, Any] = {"beta": beta, "beta_rule": beta_rule(readout.beta)}
-    about["exact"] = {name: value for name, value in found._asdict().items() if name != "z"}
+    about["exact"] = {name: getattr(found, name) for name in ("method", "pool", "ess", "distinct")}
     about["target"] = None if found.z is None else "at its target"
     sampled, cost = time.monotonic(), Cost(0, math.ceil(found.pool / readout.samples))
     if found.z is None:
-        row = result_row(0, {}, f"no exact samples: {found.why_not}", (0, cost.forward_evaluations), **about)
+        row = result_row(0, {}, "", (0, cost.forward_evaluations), why_not=found.why_not, **about)
         return result("exact", beta, None, [row], [], start, sampled)
     images = torch.cat([as_bytes(energies.gebm.base(z), context) for z in torch.split(found.z, AT_ONCE)])
     row = scored_row(images, readout, context, 0, cost, **about)
@@ -171,7 +221,6 @@ def gain_row(energies: Energies, beta: float, rule: str) -> dict[str, Any]:
     if not sure and (level := energies.annealed(beta)) is not None:
         sure, log_z = True, level.log_partition
         value = -beta * float(test.mean()) - log_z.estimate
-    method = log_z.method.partition(" (")[0]
     facts: dict[str, Any] = {"train_gain": -beta * float(energies.of_data("train").mean()) - log_z.estimate}
     if rule == CALIBRATED:
         chosen = energies.temperature
@@ -181,10 +230,10 @@ def gain_row(energies: Energies, beta: float, rule: str) -> dict[str, Any]:
     return result_row(
         0,
         ({"likelihood-gain": value} if sure else {}) | {"ess-fraction": log_z.effective_fraction},
-        f"test split, n={len(test)}; log Z: {method}, M={log_z.draws}",
+        f"test split, n={len(test)}",
         beta=beta,
         beta_rule=rule,
         gain_error=math.hypot(read.points_error, log_z.standard_error),
-        log_partition=log_partition_facts(log_z),
+        log_partition=log_partition_facts(log_z) | {"method": log_z.method, "draws": log_z.draws},
         **facts,
     )

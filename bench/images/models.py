@@ -41,6 +41,14 @@ AT_ONCE = 2000  # images that a network makes or sees together
     training={"penalty": 10.0, "penalty_norm": 1.0, "penalty_points": "interpolates"},
 )
 @component(
+    "models",
+    "gan-ns+time",
+    "gan-ns trained longer, by about the seconds of an energy fitted afterwards",
+    objective="non-saturating",
+    has_energy=False,
+    longer=True,
+)
+@component(
     "models", "gan-ns", "non-saturating GAN on the GEBM's own networks", objective="non-saturating", has_energy=False
 )
 @component("models", "gan-hinge", "hinge GAN on the GEBM's own networks", objective="hinge", has_energy=False)

@@ -15,7 +15,7 @@ from bench.report.blocks import MISSING, Cell, Table, TextBlock, table_of
 from bench.report.certificate import networks
 from bench.report.comparisons import headline_metric, longest_sources
 from bench.report.tables import marked_scores, mean_cell, said_apart
-from bench.report.text import arrow, listed, readout_text, span
+from bench.report.text import arrow, beta_name, listed, readout_text, span
 from bench.results.sources import records, source_of
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def _ours(section: Section) -> list[tuple[str, Any]]:
     bases = sorted((row for row in rows if row.sampler == "base"), key=lambda row: row.label not in labels)
     return [
         *(
-            (_AS_THE_PAPER if _is_papers(row) else f"GEBM, β={row.beta:g}", row)
+            (_AS_THE_PAPER if _is_papers(row) else f"GEBM, {beta_name(row.beta)}", row)
             for row in sorted(chains, key=lambda row: (row.label, not _is_papers(row)))
         ),
         *(("base of the GEBM, alone" if row.label in labels else "model without a chain", row) for row in bases),

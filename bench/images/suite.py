@@ -41,15 +41,23 @@ GRID = (0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 20.0, 50.0, 100.0)
 
 
 class Chain(Frozen):
-    """One latent chain at one inverse temperature, scored at several lengths; settings left out are the sampler's own."""
+    """One latent chain at one inverse temperature, scored at several lengths; settings left out are the sampler's own.
+
+    A guided sampler with a calibration of its own is aimed at the calibrated logit, so its `beta` is "calibrated".
+    """
 
     sampler: str
     beta: Temperature
-    step_size: Rate
+    step_size: Rate | None = None
     settings: dict[str, int | float | tuple[float, ...]] = Field(default={})
     lengths: Lengths
     decay_factor: Annotated[float, Field(gt=0, le=1)] = 1.0
     decay_every: Positive = 200
+
+    @property
+    def all_settings(self) -> dict[str, Any]:
+        """The sampler's settings, its step size among them."""
+        return self.settings | ({} if self.step_size is None else {"step_size": self.step_size})
 
     @model_validator(mode="after")
     def _step_size_stands_alone(self) -> Chain:
@@ -111,8 +119,7 @@ class ImagesProfile(Profile):
         yield Component("network.family", "networks", str(network.pop("family")), network)
         yield from (Component("evaluation.metrics", "metrics", name) for name in asked.metrics)
         for i, chain in enumerate(asked.chains):
-            settings = {"step_size": chain.step_size} | chain.settings
-            yield Component(f"evaluation.chains.{i}.sampler", "samplers", chain.sampler, settings)
+            yield Component(f"evaluation.chains.{i}.sampler", "samplers", chain.sampler, chain.all_settings)
         if asked.extractor != "auto":
             yield Component("evaluation.extractor", "extractors", asked.extractor)
 
@@ -236,8 +243,16 @@ def readouts(
         energy = asked.model_dump(include={"partition_samples", "annealing", "betas"})
         found.append(TemperatureReadout(**energy))
         found += [ExactReadout(beta=beta, pool=asked.pool, **scored, **energy) for beta in asked.exact]
-        found += [ChainReadout(chain=chain, **scored, **energy) for chain in asked.chains]
+        found += [ChainReadout(chain=_aimed(chain), **scored, **energy) for chain in asked.chains]
     return tuple(found)
+
+
+def _aimed(chain: Chain) -> Chain:
+    """Return the chain, or raise a SuiteError where a sampler that calibrates the logit itself is given a β."""
+    own = getattr(registry.get("samplers", chain.sampler).load(), "calibration", "none")
+    if own != "none" and chain.beta != CALIBRATED:
+        raise SuiteError(f'{chain.sampler} calibrates the logit by itself ({own}); write beta = "calibrated" for it')
+    return chain
 
 
 def choose_extractor(dataset: Dataset, weights: Path | None, wanted: str) -> str:

@@ -10,7 +10,7 @@ from bench.report.certificate import kinship, networks
 from bench.report.comparisons import Comparison, compare, headline_metric, likelihood_gains, step_text
 from bench.report.tables import mean_seconds
 from bench.report.text import arrow, beta_name, direction, estimate_text, listed, number, span
-from bench.results.sources import Source
+from bench.results.sources import CALIBRATED_BETA, Source
 from bench.stats import Estimate
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def energy_verdict(section: Section) -> Verdict:
     targets = list(dict.fromkeys(each.treatment for each in found))
     findings = []
     for target in targets:
-        colder = "" if target.beta in (None, 1.0) else ", not the trained density"
+        colder = "" if target.beta in (None, 1.0, CALIBRATED_BETA) else ", not the trained density"
         where = f"{target.label}, {target.sampler}{step_text(target, targets)}, {target.steps} steps{colder}"
         where += f"; difference in {arrow(metric).replace(' ', _NO_BREAK)}"
         answers = [_answer(each) for each in found if each.treatment == target]

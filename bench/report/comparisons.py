@@ -100,7 +100,8 @@ def headline_metric(section: Section) -> str | None:
 def longest_sources(section: Section) -> list[Source]:
     """Return, of every model, sampler and target, the longest chain that the section holds for this target."""
     scores = section.counted
-    chains = scores[(scores["steps"].fillna(0) > 0) & ~scores["sampler"].isin(["base", "data"])]
+    samples = (scores["steps"].fillna(0) > 0) | (scores["sampler"] == "exact")
+    chains = scores[samples & ~scores["sampler"].isin(["base", "data"])]
     chains = chains[~chains["metric"].map(about_density).astype(bool)]
     longest = chains.groupby(["sampler", "beta"], dropna=False)["steps"].transform("max")
     sources = map(Source._make, records(chains.loc[chains["steps"] == longest, list(Source._fields)].drop_duplicates()))
@@ -123,11 +124,12 @@ def compare(section: Section, metrics: Sequence[str]) -> list[Comparison]:
     return found
 
 
-def likelihood_gains(section: Section) -> dict[str, Estimate]:
-    """Return the mean gain of the energy over its base on held-out data, by model, where each run states one value."""
+def likelihood_gains(section: Section, beta: float = 1.0) -> dict[str, Estimate]:
+    """Return the mean gain of the energy at β over its base on held-out data, by model, where each run states one value."""
     scores = section.counted
     gains: dict[str, Estimate] = {}
-    for label, own in scores[scores["metric"] == "likelihood-gain"].groupby("label", sort=False):
+    gained = scores[(scores["metric"] == "likelihood-gain") & (scores["beta"] == beta)]
+    for label, own in gained.groupby("label", sort=False):
         if own["key"].nunique() == 1 and (own.groupby("seed")["value"].nunique() == 1).all():
             gains[str(label)] = mean_interval(own.drop_duplicates("seed")["value"].tolist())
     return gains

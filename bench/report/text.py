@@ -8,6 +8,7 @@ from functools import cache
 from typing import Any
 
 from bench.metrics import METRICS, base_name
+from bench.results.sources import CALIBRATED_BETA
 from bench.stats import Estimate
 
 __all__ = [
@@ -129,12 +130,16 @@ def shortened_note(names: Sequence[str]) -> str:
 
 
 def beta_name(beta: float) -> str:
-    """Return the short name of a temperature: the model's own, the paper's, or neither."""
+    """Return the short name of a temperature: the model's own, the paper's, each run's calibrated one, or none of these."""
+    if beta == CALIBRATED_BETA:
+        return "β̂ (calibrated)"
     return f"β={beta:g}" + {1.0: " (model)", PAPER_BETA: " (paper)"}.get(beta, "")
 
 
 def beta_note(beta: float) -> str:
     """Return the full name, which tells the reader of β ≠ 1 that this is not the trained density."""
+    if beta == CALIBRATED_BETA:
+        return f"{beta_name(beta)}: each run at the β of its highest likelihood on the validation split"
     colder = "" if beta == 1.0 else f": a {'colder' if beta > 1 else 'hotter'} target than the trained density"
     return beta_name(beta) + colder + (", the paper's protocol" if beta == PAPER_BETA else "")
 

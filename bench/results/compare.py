@@ -16,8 +16,8 @@ import pandas as pd
 
 from bench.core.store import Store, StoreError
 from bench.metrics import metric
-from bench.results.frame import Results, scan
-from bench.results.sources import Source, reading, records
+from bench.results.frame import Results, one_temperature, scan
+from bench.results.sources import CALIBRATED_BETA, Source, reading, records
 from bench.stats import PairedDifference, holm, paired_difference, t_tail
 
 __all__ = ["compare_stores"]
@@ -53,6 +53,7 @@ def compare_stores(first: str, second: str) -> dict[str, Any]:
     sides = (one, other)
     pairs = one.runs[["identity", "seed"]].merge(other.runs[["identity", "seed"]])
     scores = [side.scores.merge(pairs) for side in sides]
+    scores = [one_temperature(own) for own in scores]
     values = [own[own["value"].notna() & (own["status"] != "unfinished")] for own in scores]
     differences, equal = _differences(*values)
     return {
@@ -122,7 +123,8 @@ def _plain(row: Any, difference: PairedDifference, p_holm: float | None) -> dict
         **{name: getattr(row, name) for name in ("dataset", "model", "identity", "metric", "key")},
         "reading": _READINGS.get(words, words),
         "p_holm": p_holm,
-        "readout": Source(row.model, row.sampler, row.beta, row.step_size, row.steps or 0)._asdict(),
+        "readout": Source(row.model, row.sampler, row.beta, row.step_size, row.steps or 0)._asdict()
+        | ({"beta": "calibrated"} if row.beta == CALIBRATED_BETA else {}),
         "estimate": asdict(difference.estimate) if difference.estimate else None,
         "sign_flip_p_value": difference.p_value,
         "seeds": difference.seeds,

@@ -24,7 +24,7 @@ from bench.core.store import Store
 from bench.machine import no_collection
 from bench.metrics import METRICS, base_name
 from bench.results.reading import RunFiles, cached_reader
-from bench.results.sources import Source, SourceValues, by_source
+from bench.results.sources import CALIBRATED_BETA, Source, SourceValues, by_source
 from bench.results.summary import COSTS, DATA, summarise
 
 __all__ = ["RUN_COLUMNS", "SCHEMA", "SCORE_COLUMNS", "NothingToReportError", "Results", "Section", "build", "scan"]
@@ -32,12 +32,14 @@ __all__ = ["RUN_COLUMNS", "SCHEMA", "SCORE_COLUMNS", "NothingToReportError", "Re
 SCHEMA: Mapping[str, Mapping[str, str]] = tomllib.loads(Path(__file__).with_name("schema.toml").read_text("utf-8"))
 """Type, unit and meaning of every column of scores."""
 HEAD = ("suite", "profile", "kind", "dataset", "dataset_digest", "model", "label", "seed", "run", "identity")
-CHAIN = ("sampler", "beta", "step_size", "steps")
+CHAIN = ("sampler", "beta", "beta_rule", "step_size", "steps", "target")
 STATE = ("status", "reason", "stale", "steps_done", "steps_asked")
 FACTS = ("parameters", "flops", "architecture", "initial_weights")
 SECONDS = ("seconds_training", "seconds_sampling", "seconds_scoring")
 SCORE_COLUMNS = tuple(SCHEMA)
 READOUT_COLUMNS = (*HEAD, *CHAIN, *STATE, "readout", "row", "arrays")
+ANY_BETA = ("likelihood-gain", "ess-fraction")
+"""Metrics of a density that are read out at any temperature."""
 _RECORDED = ("folder", "device", "versions", "code", *FACTS, "capabilities", *SECONDS, "peak_memory", "spec")
 RUN_COLUMNS = (*HEAD, *STATE, *_RECORDED)
 SOUND = ("done", "collapsed")
@@ -122,8 +124,9 @@ class Results:
             raise NothingToReportError("nothing to report yet: the store holds no run; `bench run` makes some")
         check(self.scores)
         known = self.scores[self.scores["dataset_digest"] != ""]
+        frames = (one_temperature(self.scores), self.runs, one_temperature(self.readouts))
         digests = known.groupby(_PLACE)["dataset_digest"].unique().to_dict()
-        scores, runs, readouts = (_split(frame, digests) for frame in (self.scores, self.runs, self.readouts))
+        scores, runs, readouts = (_split(frame, digests) for frame in frames)
         nothing = self.readouts.iloc[:0]
         parts = ((*place, own, runs[place], readouts.get(place, nothing)) for place, own in scores.items())
         return [Section(*part) for part in parts]
@@ -150,6 +153,12 @@ def scan(store: Store, suite: str | None = None, profile: str | None = None, tag
         return build(runs, rows)
 
 
+def one_temperature(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the frame with one β for all rows at a calibrated temperature, and the β of each run as `beta_used`."""
+    own = frame["beta_rule"] == "calibrated"
+    return frame.assign(beta_used=frame["beta"], beta=frame["beta"].mask(own, CALIBRATED_BETA))
+
+
 def check(scores: pd.DataFrame) -> None:
     """Refuse scores that contradict themselves.
 
@@ -158,7 +167,7 @@ def check(scores: pd.DataFrame) -> None:
     """
     scored = scores[scores["metric"].notna() & (scores["sampler"] != DATA)]
     known = {name: METRICS.get(base_name(name)) for name in scored["metric"].unique()}
-    densities = [name for name, metric in known.items() if metric and metric.about == "density"]
+    densities = [name for name, each in known.items() if each and each.about == "density" and name not in ANY_BETA]
     wrong = scored[scored["metric"].isin(densities) & scored["beta"].notna() & (scored["beta"] != 1)]
     for row in wrong.head(1).itertuples():
         raise ValueError(
@@ -236,8 +245,14 @@ def _readout_rows(
             own["reason"] = "; ".join(filter(None, (state["reason"], row["collapsed"])))
         elif row["collapsed"]:
             own |= {"status": "collapsed", "reason": row["collapsed"]}
-        own |= {name: result[name] for name in ("sampler", "beta", "step_size")}
+        own |= {"sampler": result["sampler"], "step_size": result["step_size"], "beta": row.get("beta", result["beta"])}
+        own |= {
+            "beta_rule": row.get("beta_rule", None if own["beta"] is None else "fixed"),
+            "target": row.get("target"),
+        }
         own |= {name: row[name] for name in ("steps", *COSTS, "key", "scores")}
+        if row.get("why_not"):  # this row, and no more of the run, could not be had
+            own |= {"scores": {None: None}, "status": "partial", "reason": row["why_not"]}
         samples = {"samples": files[pictures]} if pictures in files else {}
         yield own | {"readout": readout, "row": row, "arrays": arrays | samples}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -10,13 +11,18 @@ import pandas as pd
 
 from bench.stats import Estimate, PairedDifference, paired_difference
 
-__all__ = ["Source", "SourceValues", "by_source", "pair", "reading", "records", "source_of"]
+__all__ = ["CALIBRATED_BETA", "Source", "SourceValues", "by_source", "pair", "reading", "records", "source_of"]
 
+CALIBRATED_BETA = math.inf
+"""In a section's frames, the β of rows at each run's own calibrated temperature: one readout, though its value differs from run to run."""
 _COLUMNS = ["model", "label", "sampler", "beta", "step_size", "steps", "metric", "key", "seed", "run", "value"]
 
 
 class Source(NamedTuple):
-    """Where samples or densities come from: a model's base, its latent chain with a target and a length, or real data."""
+    """Where samples or densities come from: a model's base, its latent chain with a target and a length, or real data.
+
+    `beta` is `CALIBRATED_BETA` where every run has its own.
+    """
 
     label: str
     sampler: str

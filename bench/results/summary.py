@@ -21,7 +21,19 @@ __all__ = ["COSTS", "DATA", "render_csv", "render_json", "summarise"]
 DATA = "data"
 """Sampler and model name of held-out real data, the floor of every score."""
 COSTS = ("gradient_evaluations", "forward_evaluations")
-_PLACE = ("suite", "profile", "dataset", "model", "label", "identity", "sampler", "beta", "step_size", "steps")
+_PLACE = (
+    "suite",
+    "profile",
+    "dataset",
+    "model",
+    "label",
+    "identity",
+    "sampler",
+    "beta",
+    "beta_rule",
+    "step_size",
+    "steps",
+)
 _LIKE = (*_PLACE, *COSTS, "metric", "key", "stale", "steps_done", "steps_asked")
 _MEAN = ("mean", "ci_low", "ci_high", "n", "planned", "status", "reason")
 _MODEL = ["suite", "profile", "dataset", "model", "identity"]
@@ -54,12 +66,19 @@ def summarise(scores: pd.DataFrame) -> pd.DataFrame:
         found += _without_score(members)
     like = frame.loc[[row.at for row, *_ in found], list(_LIKE)].reset_index(drop=True)
     estimates = [mean_interval(values) if values else Estimate(math.nan, None, None, 0) for _, values, *_ in found]
+    used = (
+        frame.groupby("readout")["beta_used"].mean()
+        if "beta_used" in frame
+        else frame.groupby("readout")["beta"].first()
+    )
+    like["beta_used"] = used.reindex(frame.loc[[row.at for row, *_ in found], "readout"]).to_numpy()
+    like["target"] = _targets(frame).reindex(frame.loc[[row.at for row, *_ in found], "group"]).to_numpy()
     numbers = [(each.mean, each.ci_low, each.ci_high, each.n) for each in estimates]
     means = pd.DataFrame([(*each, *row[2:]) for each, row in zip(numbers, found, strict=True)], columns=list(_MEAN))
     dtypes = dict.fromkeys(("mean", "ci_low", "ci_high"), float) | dict.fromkeys(("status", "reason"), object)
     summary = pd.concat([like, means.astype(dtypes)], axis=1)
     summary["key"] = summary["key"].where(summary["metric"].notna(), None)
-    return summary[[*_LIKE[:-3], *_MEAN, *_LIKE[-3:]]]
+    return summary[[*_LIKE[:-3], *_MEAN, *_LIKE[-3:], "beta_used", "target"]]
 
 
 def render_json(summaries: Iterable[pd.DataFrame]) -> str:
@@ -73,7 +92,18 @@ def render_csv(summaries: Sequence[pd.DataFrame]) -> str:
     return str(pd.concat([_plain(each) for each in summaries]).to_csv(index=False, lineterminator="\n"))
 
 
+def _targets(frame: pd.DataFrame) -> pd.Series:
+    """Return by group what its rows say of the chain's target, if they all say the same; else that one cannot tell."""
+
+    def common(said: pd.Series) -> Any:
+        words = said.dropna().unique()
+        return (words[0] if len(words) == 1 else "cannot tell") if len(words) else None
+
+    return frame.groupby("group")["target"].agg(common)
+
+
 def _plain(summary: pd.DataFrame) -> pd.DataFrame:
+    summary = summary.assign(beta=summary["beta_used"]).drop(columns="beta_used")
     plain = summary.astype(object).replace([math.inf, -math.inf], None)
     return plain.where(plain.notna(), None)
 

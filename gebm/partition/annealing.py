@@ -140,8 +140,8 @@ def annealed_path(
     generator: torch.Generator,
     *,
     islands: int = 32,
-    moves: int = 5,
-    ess_fraction: float = 0.5,
+    moves: int = 10,
+    ess_fraction: float = 0.7,
     most_levels: int = 100,
 ) -> list[AnnealedLevel]:
     """Draw from exp(−βE)η at several β by one run of SMC from the prior, for energies too steep to resample base draws.

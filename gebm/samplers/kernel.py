@@ -164,6 +164,7 @@ def chain(
     generator: torch.Generator,
     decay: StepDecay = StepDecay(),
     on_step: Callable[[int, Info], None] | None = None,
+    begin: Callable[[LatentPotential, Tensor], State] | None = None,
 ) -> Iterator[tuple[int, State, Cost]]:
     """Run one chain from z and yield (steps done, state, cost so far) at each length in `record_at` (0 is the start).
 
@@ -178,6 +179,7 @@ def chain(
         generator: source of all randomness, on the device of z.
         decay: a schedule of the step size.
         on_step: called after each step with the number of steps done and its Info.
+        begin: makes the first state of the potential and z; by default the sampler's own `init`.
 
     Raises:
         ValueError: if `record_at` is empty or has a negative length, or `decay` is asked of a sampler without a
@@ -199,7 +201,7 @@ def chain(
         raise ValueError(f"record_at needs chain lengths >= 0, got {list(record_at)}")
     if decay.factor != 1.0 and not hasattr(sampler, "step_size"):
         raise ValueError(f"decay needs a sampler with a step_size, {type(sampler).__name__} has none; use factor=1")
-    state, cost = sampler.init(potential, z), Cost()
+    state, cost = (begin or sampler.init)(potential, z), Cost()
     invalid = torch.zeros(z.shape[0], dtype=torch.int64, device=z.device)
     current: Any = sampler
     last = max(wanted)
