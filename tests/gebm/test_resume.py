@@ -45,6 +45,14 @@ TRAININGS = {
     "burst-ema-cosine": {"burst": 5, "burst_every": 4, "ema": 0.9, "decay": "cosine", "penalty_points": "both"},
     "weight-decay": {"weight_decay": 0.1, "penalty": 0.0, "ema": 0.5},
     "bf16": {"precision": "bf16", "n_critic": 2, "ema": 0.9},
+    "evaluation-exponential": {
+        "energy_base_mode": "evaluation",
+        "initialise_log_partition": True,
+        "decay": "exponential",
+        "decay_factor": 0.5,
+        "decay_every": 3,
+    },
+    "frozen-base": {"train_base": False, "initialise_log_partition": True, "ema": 0.9},
 }
 REFITS = {
     "plain": {},

@@ -9,6 +9,7 @@ import sys
 from typing import Any
 
 import pytest
+import torch
 from pydantic import TypeAdapter, ValidationError
 
 from baselines.flows import FlowSettings, MaximumLikelihoodSettings
@@ -38,7 +39,12 @@ IMPOSSIBLE: dict[str, list[Any]] = {
     "clip_norm": [-1.0, math.inf],
     "penalty": [math.inf, 1e7],
     "ema": [1.0, -0.1],
-    "decay": ["linaer"],
+    "decay_factor": [0.0, 1.1, math.nan],
+    "decay_every": [0, 2.5],
+    "initialise_log_partition": [1],
+    "energy_base_mode": ["eval"],
+    "train_base": [0],
+    "decay": ["linaer", "Exponential"],
     "precision": ["fp16"],
     "noise": [-1.0],
     "family": ["glow"],
@@ -105,6 +111,18 @@ def test_edges_that_mean_something_are_allowed() -> None:
     RefitSettings(steps=0, patience=0)
 
 
+@pytest.mark.parametrize("setting", [{"decay_factor": 0.5}, {"decay_every": 100}])
+def test_a_factor_without_the_decay_that_reads_it_is_refused(setting: dict[str, Any]) -> None:
+    TrainingSettings(10, decay="exponential", **setting)
+    with pytest.raises(ValueError, match=f"^{next(iter(setting))} is for decay 'exponential', got it with decay 'linear'"):
+        TrainingSettings(10, decay="linear", **setting)
+
+
+def test_the_refit_has_no_exponential_decay() -> None:
+    with pytest.raises(ValueError, match="decay must be one of 'constant', 'linear', 'cosine', got 'exponential'"):
+        RefitSettings(10, decay="exponential")  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("lacking", [{"residual": True}, {"normalisation": "act"}, {"family": "gaussian"}])
 def test_what_zuko_lacks_is_named(lacking: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="is not there with backend='zuko'"):
@@ -119,3 +137,15 @@ def test_schedules_start_whole_and_never_rise_or_vanish(decay: Decay) -> None:
     assert factors[-1] > 0
     area = sum((a + b) / 2 for a, b in zip(factors, [*factors[1:], learning_rate_factor(decay, 40, 40)], strict=True))
     assert area == pytest.approx(40 if decay == "constant" else 20)
+
+
+def test_exponential_decay_is_torch_s_stepped_every_so_often() -> None:
+    weight = torch.nn.Parameter(torch.zeros(()))
+    optimizer = torch.optim.SGD([weight], lr=1.0)
+    schedule = torch.optim.lr_scheduler.ExponentialLR(optimizer, gamma=0.8)
+    for done in range(30):
+        factor = learning_rate_factor("exponential", done, 30, decay_factor=0.8, decay_every=7)
+        assert factor == pytest.approx(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        if (done + 1) % 7 == 0:
+            schedule.step()
