@@ -114,7 +114,9 @@ def test_edges_that_mean_something_are_allowed() -> None:
 @pytest.mark.parametrize("setting", [{"decay_factor": 0.5}, {"decay_every": 100}])
 def test_a_factor_without_the_decay_that_reads_it_is_refused(setting: dict[str, Any]) -> None:
     TrainingSettings(10, decay="exponential", **setting)
-    with pytest.raises(ValueError, match=f"^{next(iter(setting))} is for decay 'exponential', got it with decay 'linear'"):
+    with pytest.raises(
+        ValueError, match=f"^{next(iter(setting))} is for decay 'exponential', got it with decay 'linear'"
+    ):
         TrainingSettings(10, decay="linear", **setting)
 
 
