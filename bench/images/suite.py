@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from baselines.settings import ShortRunSettings
 from bench.components import registry
 from bench.components.settings import make
 from bench.core.fields import Beta, Distinct, Frozen, Lengths, Positive, Rate
@@ -67,6 +68,7 @@ class ImagesProfile(Profile):
     network: dict[str, Any]
     training: TrainingSettings
     refit: RefitSettings
+    short_run: ShortRunSettings | None = None
     evaluation: Evaluation
 
     @field_validator("network")
@@ -136,16 +138,23 @@ class GainReadout(Readout):
 def resolve(suite: Suite[ImagesProfile], profile_name: str, dataset: Dataset, entry: registry.Entry) -> dict[str, Any]:
     """Return the settings of one model of images: what it was registered with, and what of the profile it uses.
 
-    A model with an `objective` is trained adversarially on the suite's networks; one with `has_energy` has its energy refitted.
+    A model with an `objective` is trained adversarially on the suite's networks; one with `has_energy` has its energy refitted; one that
+    is `trained_by` short-run chains has the discriminator alone.
 
     Raises:
-        SuiteError: if the dataset is too small for the batches, or of a shape that the networks do not take.
+        SuiteError: if the dataset is too small for the batches, or of a shape that the networks do not take, or the profile lacks the
+            settings that the model is trained by.
     """
     profile, config = suite.profile(profile_name), dict(entry.settings)
-    if "objective" not in config:
+    by_chains = config.get("trained_by") == "short-run"
+    short_run = profile.short_run if by_chains else None
+    if "objective" not in config and not by_chains:
         return config
+    if by_chains and short_run is None:
+        raise SuiteError(f"suite '{suite.name}': {entry.name} needs [profiles.{profile_name}.short_run]")
     refit = profile.refit if config.get("has_energy") and profile.refit.steps else None
-    rows, largest = len(dataset.splits["train"]), max(profile.training.batch_size, profile.refit.batch_size)
+    phases = [profile.training, profile.refit] if short_run is None else [short_run]
+    rows, largest = len(dataset.splits["train"]), max(phase.batch_size for phase in phases)
     if largest > rows:
         raise SuiteError(f"suite '{suite.name}': batch_size {largest} is more than the {rows} images of {dataset.name}")
     try:
@@ -158,9 +167,12 @@ def resolve(suite: Suite[ImagesProfile], profile_name: str, dataset: Dataset, en
     if refit is not None and "validation" not in dataset.splits:
         why = f"{dataset.name} has no validation split, which picks the energy of {entry.name}"
         raise SuiteError(f"{why}; leave that model out")
+    network = {"family": profile.network["family"]} | asdict(family)
+    if short_run is not None:
+        return config | {"network": network, "short_run": asdict(short_run)}
     training = asdict(profile.training) | {"precision": profile.precision} | config.pop("training", {})
     return config | {
-        "network": {"family": profile.network["family"]} | asdict(family),
+        "network": network,
         "training": asdict(TrainingSettings(**training)),
         "refit": refit and asdict(refit) | {"precision": profile.precision},
     }

@@ -13,6 +13,7 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 
 from baselines.flows import FlowSettings, MaximumLikelihoodSettings
+from baselines.settings import ShortRunSettings
 from gebm.optimisation import learning_rate_factor
 from gebm.settings import Decay, RefitSettings, TrainingSettings
 
@@ -22,6 +23,7 @@ FIRST: dict[Any, dict[str, Any]] = {
     TrainingSettings: {"base_steps": 10},
     RefitSettings: {"steps": 10},
     MaximumLikelihoodSettings: {"steps": 10},
+    ShortRunSettings: {"steps": 10},
     FlowSettings: {"family": "realnvp"},
 }
 IMPOSSIBLE: dict[str, list[Any]] = {
@@ -47,6 +49,9 @@ IMPOSSIBLE: dict[str, list[Any]] = {
     "decay": ["linaer", "Exponential"],
     "precision": ["fp16"],
     "noise": [-1.0],
+    "data_noise": [-0.1, math.inf],
+    "langevin_steps": [0, 2.5],
+    "scale": [0.0, 101.0],
     "family": ["glow"],
     "hidden": [0, 10**6],
     "bins": [1],
@@ -101,7 +106,7 @@ def test_the_dataclasses_are_a_schema_for_pydantic(kind: Any) -> None:
 
 
 def test_settings_need_no_torch() -> None:
-    script = "import sys, gebm.settings, baselines.flows.settings; print('torch' in sys.modules)"
+    script = "import sys, gebm.settings, baselines.flows.settings, baselines.settings; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
 
