@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gebm.base import Base
+from gebm.base import Base, evaluation_mode
 from gebm.model import energies
 from gebm.negatives import Negatives
-from gebm.objectives import Objective
+from gebm.objectives import Objective, log_mean_exp
 from gebm.optimisation import adam, descend
 from gebm.penalties import gradient_penalty, penalty_points
 from gebm.precision import mixed_precision, widened
@@ -20,6 +20,8 @@ from gebm.stream import DataStream
 __all__ = ["EnergySteps", "Losses", "energy_optimizer"]
 
 Losses = dict[str, Tensor]
+LOG_PARTITION_BATCHES = 100
+"""Batches of base samples behind an initial log-partition, as in the authors' code."""
 
 
 def energy_optimizer(
@@ -46,7 +48,7 @@ def energy_optimizer(
 
 
 class EnergySteps:
-    """Energy steps on data against the negatives that the objective wants, the base in whatever mode it is in.
+    """Energy steps on data against the negatives that the objective wants.
 
     Arguments:
         base: not changed.
@@ -56,6 +58,7 @@ class EnergySteps:
         generator: latents and penalty points.
         optimizer: of the energy and of the objective's parameters.
         settings: penalties and clipping.
+        evaluation: take base samples in evaluation mode instead of in the mode the base is in.
 
     Raises:
         ValueError: if stream and settings disagree about the batch size.
@@ -70,6 +73,7 @@ class EnergySteps:
         generator: torch.Generator,
         optimizer: torch.optim.Optimizer,
         settings: EnergySettings,
+        evaluation: bool = False,
     ) -> None:
         if data.batch_size != settings.batch_size:
             raise ValueError(
@@ -77,8 +81,18 @@ class EnergySteps:
             )
         self.energy, self.objective, self.data = energy, objective, data
         self.generator, self.optimizer, self.settings = generator, optimizer, settings
-        self.negatives = Negatives(base, energy, objective.negatives, generator)
+        self.negatives = Negatives(base, energy, objective.negatives, generator, evaluation)
         self.count = 0
+
+    @torch.no_grad()
+    def initialise_log_partition(self) -> None:
+        """Give the objective log-mean-exp(−E) over `LOG_PARTITION_BATCHES` batches of base samples, the energy in evaluation mode."""
+        with evaluation_mode(self.energy):
+            values = [
+                energies(self.energy, self.negatives.base_samples(self.settings.batch_size))
+                for _ in range(LOG_PARTITION_BATCHES)
+            ]
+        self.objective.initialise_log_partition(log_mean_exp(-torch.cat(values)))
 
     def step(self) -> Losses:
         """Take one energy step; the losses stay on the device."""

@@ -7,6 +7,7 @@ persistent ones.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,12 +59,21 @@ class Negatives:
     Arguments:
         base: the base, as it is trained.
         energy: the energy, as it is trained.
-        chains: which chains; None for base samples, drawn in the mode the base is in.
+        chains: which chains; None for base samples.
         generator: source of all randomness.
+        evaluation: draw base samples with the base in evaluation mode instead of in the mode it is in.
     """
 
-    def __init__(self, base: Base, energy: nn.Module, chains: LatentChains | None, generator: torch.Generator) -> None:
+    def __init__(
+        self,
+        base: Base,
+        energy: nn.Module,
+        chains: LatentChains | None,
+        generator: torch.Generator,
+        evaluation: bool = False,
+    ) -> None:
         self.base, self.energy, self.chains, self.generator = base, energy, chains, generator
+        self.evaluation = evaluation
         self.latents: Tensor | None = None
         self.velocity: Tensor | None = None
 
@@ -71,13 +81,19 @@ class Negatives:
     def draw(self, count: int) -> Float[Tensor, "batch ..."]:
         """Return `count` negatives, detached."""
         if self.chains is None:
-            return self.base.sample(count, self.generator)
+            return self.base_samples(count)
         with evaluation_mode(self.base, self.energy):
             state = self.run(self.chains, count)
             if self.chains.persistent:
                 self.keep(state)
             x: Tensor = self.base(state.position.z)
         return x
+
+    @torch.no_grad()
+    def base_samples(self, count: int) -> Float[Tensor, "batch ..."]:
+        """Return `count` samples of the base, in the mode that energy steps see."""
+        with evaluation_mode(self.base) if self.evaluation else nullcontext():
+            return self.base.sample(count, self.generator)
 
     def run(self, chains: LatentChains, count: int) -> State:
         """Return the chains' state after their steps; the energy has changed, so their start is evaluated anew."""

@@ -85,6 +85,9 @@ class Objective(nn.Module, ABC):
 
     negatives: LatentChains | None = None
 
+    def initialise_log_partition(self, log_partition: Scalar) -> None:
+        """Start at an estimate of log E_G[exp(−E)] under the initial networks; an objective that learns no log-partition ignores it."""
+
     @abstractmethod
     def energy_loss(self, energy_data: DataEnergies, energy_base: BaseEnergies) -> Scalar:
         """Return the loss of the energy network (and of this objective's own parameters); `energy_base` are energies of the negatives."""
@@ -111,6 +114,10 @@ class Kale(Objective):
         super().__init__()
         self.weighting: Weighting = _known(weighting)
         self.log_partition = nn.Parameter(torch.zeros(()))
+
+    @torch.no_grad()
+    def initialise_log_partition(self, log_partition: Scalar) -> None:
+        self.log_partition.copy_(log_partition)
 
     def energy_loss(self, energy_data: DataEnergies, energy_base: BaseEnergies) -> Scalar:
         return -kale(energy_data, energy_base, self.log_partition)
@@ -158,6 +165,11 @@ class MovingAverageDonskerVaradhan(Objective):
         self.average, self.weighting = average, _known(weighting)
         self.register_buffer("log_partition", torch.zeros(()))
         self.register_buffer("started", torch.zeros((), dtype=torch.bool))
+
+    def initialise_log_partition(self, log_partition: Scalar) -> None:
+        """Start the average at this estimate, so that the first batch moves it instead of replacing it."""
+        self.log_partition.copy_(log_partition)
+        self.started.fill_(True)
 
     def energy_loss(self, energy_data: DataEnergies, energy_base: BaseEnergies) -> Scalar:
         if self.training:

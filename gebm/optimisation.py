@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from gebm.settings import Decay
+from gebm.settings import SteppedDecay
 
 __all__ = ["adam", "descend", "descend_if_finite", "learning_rate_factor", "moving_average", "scale_learning_rate"]
 
@@ -25,15 +25,22 @@ def adam(
     return torch.optim.Adam(groups, betas=betas, decoupled_weight_decay=decoupled_weight_decay, fused=True)
 
 
-def learning_rate_factor(decay: Decay, done: int, total: int) -> float:
+def learning_rate_factor(
+    decay: SteppedDecay, done: int, total: int, decay_factor: float = 1.0, decay_every: int = 1
+) -> float:
     """Return the factor of the learning rate at step `done` (from 0) of `total`: 1 at the first step, near 0 at the last.
 
-    `cosine` is ½(1 + cos(π done/total)) (Loshchilov & Hutter, 2017, without restarts).
+    `cosine` is ½(1 + cos(π done/total)) (Loshchilov & Hutter, 2017, without restarts). `exponential` is
+    `decay_factor` to the power ⌊done/`decay_every`⌋, whatever `total`; the other schedules read neither.
 
     Example:
         >>> learning_rate_factor("linear", 3, 4), round(learning_rate_factor("cosine", 2, 4), 12)
         (0.25, 0.5)
+        >>> learning_rate_factor("exponential", 11, 20, decay_factor=0.5, decay_every=5)
+        0.25
     """
+    if decay == "exponential":
+        return decay_factor ** (done // decay_every)
     if decay == "linear":
         return 1 - done / total
     if decay == "cosine":

@@ -5,12 +5,25 @@ from __future__ import annotations
 from dataclasses import KW_ONLY, dataclass
 from typing import Annotated, Literal
 
-from gebm.checks import Count, Moment, Positive, Range, Rate, Settings, Weight
+from gebm.checks import Count, Flag, Moment, Positive, Range, Rate, Settings, Weight
 
-__all__ = ["BatchSize", "Decay", "EnergySettings", "PenaltyPoints", "Precision", "RefitSettings", "TrainingSettings"]
+__all__ = [
+    "BatchSize",
+    "Decay",
+    "EnergySettings",
+    "Mode",
+    "PenaltyPoints",
+    "Precision",
+    "RefitSettings",
+    "SteppedDecay",
+    "TrainingSettings",
+]
 
 BatchSize = Annotated[int, Range(2, 10**6)]
 Decay = Literal["constant", "linear", "cosine"]
+SteppedDecay = Literal["constant", "linear", "cosine", "exponential"]
+Factor = Annotated[float, Range(0, 1, "low")]
+Mode = Literal["training", "evaluation"]
 PenaltyPoints = Literal["interpolates", "data", "both"]
 Precision = Literal["float32", "bf16"]
 
@@ -24,7 +37,8 @@ class EnergySettings(Settings):
         learning_rate: Adam's, for the base in the alternating phase, for the energy in the refit.
         log_partition_learning_rate: Adam's, for the objective's own parameters (the c of KALE).
         betas: Adam's.
-        decay: whether learning rates stay constant or decay to 0, linearly or along a half cosine.
+        decay: whether learning rates stay constant, decay to 0, linearly or along a half cosine, or, in the alternating phase only,
+            shrink by a factor at regular intervals (`exponential`).
         clip_norm: largest gradient norm of a network; 0 for no clipping.
         penalty: weight of the gradient penalty; 0 for none.
         penalty_every: apply the penalty at every k-th energy step, with k times its weight.
@@ -38,7 +52,7 @@ class EnergySettings(Settings):
     learning_rate: Rate = 1e-4
     log_partition_learning_rate: Rate = 1e-2
     betas: tuple[Moment, Moment] = (0.5, 0.999)
-    decay: Decay = "constant"
+    decay: SteppedDecay = "constant"
     clip_norm: Weight = 0.0
     penalty: Weight = 1.0
     penalty_every: Positive = 1
@@ -59,9 +73,19 @@ class TrainingSettings(EnergySettings):
         burst_every: see `burst`.
         energy_learning_rate: Adam's, for the energy.
         ema: decay of the moving average of the base's weights; 0 for none.
+        decay_factor: with `decay="exponential"`, what all learning rates are multiplied by after every `decay_every` base steps. The
+            authors' code has 0.8 and 5,000.
+        decay_every: see `decay_factor`.
+        initialise_log_partition: start the objective's own log-partition (the c of KALE) at its value for the initial networks
+            instead of at 0, as the authors' `initialize_log_partition`.
+        energy_base_mode: mode in which the base makes samples for energy steps; base steps are taken in training mode. Batch norm
+            then uses its running statistics, which base steps alone update. The authors' code has `evaluation`.
+        train_base: False leaves the base at its initial weights, the control that shows what the base contributes: base steps are
+            counted and not taken, the energy steps between them are.
 
     Raises:
-        ValueError: for a value out of range, naming the field, the range and the value.
+        ValueError: for a value out of range, naming the field, the range and the value; for a factor or an interval of a decay that
+            has none.
 
     Example:
         >>> TrainingSettings(base_steps=0)
@@ -77,6 +101,17 @@ class TrainingSettings(EnergySettings):
     burst_every: Positive = 500
     energy_learning_rate: Rate = 1e-4
     ema: Moment = 0.0
+    decay_factor: Factor = 0.8
+    decay_every: Positive = 5000
+    initialise_log_partition: Flag = False
+    energy_base_mode: Mode = "training"
+    train_base: Flag = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, default in (("decay_factor", 0.8), ("decay_every", 5000)):
+            if self.decay != "exponential" and getattr(self, name) != default:
+                raise ValueError(f"{name} is for decay 'exponential', got it with decay {self.decay!r}; leave it out")
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ class DivergedError(RuntimeError):
 
 
 class AlternatingTraining:
-    """Algorithm 1: `n_critic` energy steps, one base step, and so on; base in training mode throughout.
+    """Algorithm 1: `n_critic` energy steps, one base step, and so on; base in training mode unless the settings say otherwise.
 
     Arguments:
         base: trained in place.
@@ -80,7 +80,10 @@ class AlternatingTraining:
         self.generator, self.settings = generator, settings
         self.base_optimizer = adam([{"params": list(base.parameters()), "lr": settings.learning_rate}], settings.betas)
         self.energy_optimizer = energy_optimizer(energy, objective, settings.energy_learning_rate, settings)
-        self.energy_steps = EnergySteps(base, energy, objective, data, generator, self.energy_optimizer, settings)
+        evaluation = settings.energy_base_mode == "evaluation"
+        self.energy_steps = EnergySteps(
+            base, energy, objective, data, generator, self.energy_optimizer, settings, evaluation
+        )
         self.average = moving_average(base, settings.ema)
         self.done = 0
         base.train()
@@ -88,22 +91,26 @@ class AlternatingTraining:
 
     @property
     def total(self) -> int:
-        """Base steps in all."""
+        """Base steps in all, those of a base that is not trained included."""
         return self.settings.base_steps
 
     def step(self) -> Losses:
         """Take the energy steps of one round and its base step."""
         settings = self.settings
-        factor = learning_rate_factor(settings.decay, self.done, settings.base_steps)
+        factor = learning_rate_factor(
+            settings.decay, self.done, settings.base_steps, settings.decay_factor, settings.decay_every
+        )
         for optimizer in (self.base_optimizer, self.energy_optimizer):
             scale_learning_rate(optimizer, factor)
         burst = settings.burst and self.done % settings.burst_every == 0
         losses: Losses = {}
         with seeded_dropout(self.generator, self.base, self.energy):
+            if settings.initialise_log_partition and not self.done:
+                self.energy_steps.initialise_log_partition()
             for _ in range(settings.burst if burst else settings.n_critic):
                 losses = self.energy_steps.step()
             self.done += 1
-            return losses | self.base_step()
+            return losses | self.base_step() if settings.train_base else losses
 
     def base_step(self) -> Losses:
         """Take one step of the base through the fixed energy."""

@@ -29,7 +29,7 @@ __all__ = ["Display", "decoding", "downloading"]
 
 LINE_EVERY = 15.0  # seconds between lines where there is no terminal
 DESCRIPTION, BAR = TextColumn("{task.description}"), BarColumn(bar_width=24)
-LOSSES = ("energy_loss", "base_loss", "held_out_gain")
+LOSSES = ("energy_loss", "base_loss", "held_out_gain", "energy_gap")
 
 
 Tell = Callable[[str, int, int], None]

@@ -19,6 +19,7 @@ from bench.core.spec import RunSpec
 from bench.data import Dataset
 from gebm.model import GEBM
 from gebm.objectives import Objective
+from gebm.samplers import Cost
 
 __all__ = [
     "LatentChains",
@@ -76,6 +77,10 @@ class Model(ABC):
     def steps(self) -> int:
         """Training steps asked for, over all phases that the `Session` drives."""
         return 0
+
+    def sampling_cost(self) -> Cost:
+        """What one of its own samples costs in evaluations of the energy, where it makes them by chains."""
+        return Cost()
 
     def leave_off(self) -> bool:
         """After an interrupted `fit`: become what training has made so far, ready to be read out.

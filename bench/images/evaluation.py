@@ -54,7 +54,7 @@ def read_base(readout: BaseReadout, context: Context) -> Result:
     else:
         raise TypeError(f"{model.spec.model} cannot be sampled")
     sampled = time.monotonic()
-    row = scored_row(images, readout, context, 0, Cost())
+    row = scored_row(images, readout, context, 0, model.sampling_cost())
     return result(name, None, None, [row], [images], start, sampled)
 
 

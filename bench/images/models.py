@@ -69,6 +69,14 @@ AT_ONCE = 2000  # images that a network makes or sees together
 @component("models", "gebm-dv", "GEBM by Donsker–Varadhan", objective="donsker-varadhan", has_energy=True)
 @component(
     "models",
+    "gebm-frozen-base",
+    "gebm with the base left at its initial weights: the control that shows what the base contributes",
+    objective="kale",
+    has_energy=True,
+    training={"train_base": False},
+)
+@component(
+    "models",
     "gebm",
     "GEBM by KALE on an implicit base; energy refitted on the frozen base",
     objective="kale",

@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from baselines.settings import ShortRunSettings
 from bench.components import registry
 from bench.components.settings import make
 from bench.core.fields import Beta, Count, Distinct, Frozen, Lengths, Positive, Rate
@@ -105,6 +106,7 @@ class ImagesProfile(Profile):
     refit: RefitSettings
     post_hoc: RefitSettings | None = None
     longer_base_steps: Positive | None = None
+    short_run: ShortRunSettings | None = None
     evaluation: Evaluation
 
     @field_validator("network")
@@ -191,22 +193,44 @@ def resolve(suite: Suite[ImagesProfile], profile_name: str, dataset: Dataset, en
     """Return the settings of one model of images: what it was registered with, and what of the profile it uses.
 
     A model with an `objective` is trained adversarially on the suite's networks; one with `has_energy` has its energy refitted; one with a
-    `base` starts from that model's run, whose settings are part of its own.
+    `base` starts from that model's run, whose settings are part of its own; one that is `trained_by` short-run chains has the
+    discriminator alone.
 
     Raises:
-        SuiteError: if the dataset is too small for the batches, or of a shape that the networks do not take.
+        SuiteError: if the dataset is too small for the batches, or of a shape that the networks do not take, or the profile lacks the
+            settings that the model is trained by.
     """
     profile, config = suite.profile(profile_name), dict(entry.settings)
-    if "objective" not in config:
+    by_chains, base = config.get("trained_by") == "short-run", config.get("base")
+    if "objective" not in config and not by_chains:
         return config
-    base, energy = config.get("base"), config.get("energy")
+    lacking = "short_run" * (by_chains and profile.short_run is None)
+    longer = config.pop("longer", False)
+    if lacking or (longer and profile.longer_base_steps is None):
+        key = lacking or "longer_base_steps"
+        raise SuiteError(f"suite '{suite.name}': {entry.name} needs {key} in the profile {profile_name}")
+    network = _network(suite, profile, dataset)
+    if profile.short_run is not None and by_chains:
+        _check_batches(suite, dataset, profile.short_run.batch_size)
+        return config | {"network": network, "short_run": asdict(profile.short_run)}
+    refit = profile.refit if base is None else profile.post_hoc or profile.refit
+    refits = bool(config.get("has_energy") and refit.steps and config.get("energy") != "own")
+    _check_batches(suite, dataset, max(profile.training.batch_size, refit.batch_size))
+    if refits and "validation" not in dataset.splits:
+        why = f"{dataset.name} has no validation split, which picks the energy of {entry.name}"
+        raise SuiteError(f"{why}; leave that model out")
     if base is not None:
-        config["base"] = {"model": base, "config": resolve(suite, profile_name, dataset, registry.get("models", base))}
-    settings = profile.refit if base is None else profile.post_hoc or profile.refit
-    refit = settings if config.get("has_energy") and settings.steps and energy != "own" else None
-    rows, largest = len(dataset.splits["train"]), max(profile.training.batch_size, profile.refit.batch_size)
-    if largest > rows:
-        raise SuiteError(f"suite '{suite.name}': batch_size {largest} is more than the {rows} images of {dataset.name}")
+        own = resolve(suite, profile_name, dataset, registry.get("models", base))
+        config |= {"base": {"model": base, "config": own}, "training": None}
+    else:
+        training = asdict(profile.training) | {"precision": profile.precision} | config.pop("training", {})
+        training |= {"base_steps": profile.longer_base_steps} if longer else {}
+        config["training"] = asdict(TrainingSettings(**training))
+    return config | {"network": network, "refit": asdict(refit) | {"precision": profile.precision} if refits else None}
+
+
+def _network(suite: Suite[ImagesProfile], profile: ImagesProfile, dataset: Dataset) -> dict[str, Any]:
+    """Return the settings of the suite's networks, or raise a SuiteError where they do not take the dataset's shape."""
     try:
         network = dict(profile.network)
         family = make("networks", network.pop("family"), network)
@@ -214,21 +238,14 @@ def resolve(suite: Suite[ImagesProfile], profile_name: str, dataset: Dataset, en
     except ValueError as error:
         shape = "×".join(map(str, dataset.shape))
         raise SuiteError(f"suite '{suite.name}': {error}; {dataset.name} is {shape}") from error
-    if refit is not None and "validation" not in dataset.splits:
-        why = f"{dataset.name} has no validation split, which picks the energy of {entry.name}"
-        raise SuiteError(f"{why}; leave that model out")
-    training = asdict(profile.training) | {"precision": profile.precision} | config.pop("training", {})
-    if config.pop("longer", False):
-        if profile.longer_base_steps is None:
-            raise SuiteError(
-                f"suite '{suite.name}': {entry.name} needs longer_base_steps in the profile {profile_name}"
-            )
-        training["base_steps"] = profile.longer_base_steps
-    return config | {
-        "network": {"family": profile.network["family"]} | asdict(family),
-        "training": asdict(TrainingSettings(**training)) if base is None else None,
-        "refit": refit and asdict(refit) | {"precision": profile.precision},
-    }
+    return {"family": profile.network["family"]} | asdict(family)
+
+
+def _check_batches(suite: Suite[ImagesProfile], dataset: Dataset, largest: int) -> None:
+    """Raise a SuiteError where the dataset is smaller than a batch."""
+    rows = len(dataset.splits["train"])
+    if largest > rows:
+        raise SuiteError(f"suite '{suite.name}': batch_size {largest} is more than the {rows} images of {dataset.name}")
 
 
 def readouts(

@@ -18,13 +18,14 @@ from torch import Tensor, nn
 
 from baselines.flows import FlowSettings, MaximumLikelihood, MaximumLikelihoodSettings, build_flow
 from baselines.gan import Hinge
+from baselines.short_run import ShortRunSettings, ShortRunTraining
 from gebm.base import Base, GaussianPrior, UniformPrior
 from gebm.networks.mlp import MLPDiscriminator, MLPGenerator
 from gebm.objectives import ContrastiveDivergence, DonskerVaradhan, Kale, MovingAverageDonskerVaradhan
 from gebm.samplers import HMC, MALA, ULA, KineticLangevin
 from gebm.training import AlternatingTraining, DataStream, EnergyRefit, RefitSettings, TrainingSettings
 
-Phase = AlternatingTraining | EnergyRefit | MaximumLikelihood
+Phase = AlternatingTraining | EnergyRefit | MaximumLikelihood | ShortRunTraining
 STEPS = 8
 
 OBJECTIVES = {
@@ -45,6 +46,14 @@ TRAININGS = {
     "burst-ema-cosine": {"burst": 5, "burst_every": 4, "ema": 0.9, "decay": "cosine", "penalty_points": "both"},
     "weight-decay": {"weight_decay": 0.1, "penalty": 0.0, "ema": 0.5},
     "bf16": {"precision": "bf16", "n_critic": 2, "ema": 0.9},
+    "evaluation-exponential": {
+        "energy_base_mode": "evaluation",
+        "initialise_log_partition": True,
+        "decay": "exponential",
+        "decay_factor": 0.5,
+        "decay_every": 3,
+    },
+    "frozen-base": {"train_base": False, "initialise_log_partition": True, "ema": 0.9},
 }
 REFITS = {
     "plain": {},
@@ -64,7 +73,11 @@ LIKELIHOODS = {
     "noise": {"noise": 0.1, "weight_decay": 0.1},
     "ema-patient": {"ema": 0.5, "patience": 2, "decay": "constant", "learning_rate": 0.3},
 }
-OPTIONS = {"training": TRAININGS, "refit": REFITS, "likelihood": LIKELIHOODS}
+SHORT_RUNS = {
+    "plain": {},
+    "scaled-linear": {"scale": 3.0, "noise": 0.1, "data_noise": 0.2, "decay": "linear", "langevin_steps": 2},
+}
+OPTIONS = {"training": TRAININGS, "refit": REFITS, "likelihood": LIKELIHOODS, "short-run": SHORT_RUNS}
 
 
 def noisy(batch: Tensor, generator: torch.Generator) -> Tensor:
@@ -88,6 +101,9 @@ def build(kind: str, objective: str, options: dict[str, Any], seed: int) -> Phas
         base, energy = build_flow(FLOWS["dropout"], 2), nn.Sequential(nn.Dropout(0.3), energy)
     stream = DataStream(data, 8, torch.Generator().manual_seed(seed + 1), noisy)
     generator = torch.Generator().manual_seed(seed + 2)
+    if kind == "short-run":
+        defaults = {"steps": STEPS, "batch_size": 8, "langevin_steps": 4, "learning_rate": 1e-2}
+        return ShortRunTraining(energy, stream, generator, ShortRunSettings(**defaults | options))
     if kind == "training":
         settings = TrainingSettings(**{"base_steps": STEPS, "batch_size": 8, "learning_rate": 1e-2} | options)
         return AlternatingTraining(base, energy, OBJECTIVES[objective](), stream, generator, settings)
@@ -139,6 +155,7 @@ CASES = [  # two of the options with each objective, each option with several
 ]
 CASES += [("refit", objective, options) for objective in OBJECTIVES for options in REFITS]
 CASES += [("likelihood", flow, options) for flow in FLOWS for options in LIKELIHOODS]
+CASES += [("short-run", energy, options) for energy in ("plain", "dropout") for options in SHORT_RUNS]
 
 
 @pytest.mark.parametrize(("kind", "objective", "options"), CASES)
@@ -162,7 +179,12 @@ def test_a_restored_phase_goes_on_bit_for_bit(kind: str, objective: str, options
 
 @pytest.mark.parametrize(
     ("kind", "what", "options"),
-    [("training", "pcd-ula", {"ema": 0.9}), ("refit", "pcd-ula", {}), ("likelihood", "batch", {"ema": 0.5})],
+    [
+        ("training", "pcd-ula", {"ema": 0.9}),
+        ("refit", "pcd-ula", {}),
+        ("likelihood", "batch", {"ema": 0.5}),
+        ("short-run", "plain", {}),
+    ],
 )
 def test_a_snapshot_stays_as_it_was_and_restores_twice(kind: str, what: str, options: dict[str, Any]) -> None:
     phase = build(kind, what, options, seed=0)

@@ -9,9 +9,11 @@ import sys
 from typing import Any
 
 import pytest
+import torch
 from pydantic import TypeAdapter, ValidationError
 
 from baselines.flows import FlowSettings, MaximumLikelihoodSettings
+from baselines.settings import ShortRunSettings
 from gebm.optimisation import learning_rate_factor
 from gebm.settings import Decay, RefitSettings, TrainingSettings
 
@@ -21,6 +23,7 @@ FIRST: dict[Any, dict[str, Any]] = {
     TrainingSettings: {"base_steps": 10},
     RefitSettings: {"steps": 10},
     MaximumLikelihoodSettings: {"steps": 10},
+    ShortRunSettings: {"steps": 10},
     FlowSettings: {"family": "realnvp"},
 }
 IMPOSSIBLE: dict[str, list[Any]] = {
@@ -38,9 +41,17 @@ IMPOSSIBLE: dict[str, list[Any]] = {
     "clip_norm": [-1.0, math.inf],
     "penalty": [math.inf, 1e7],
     "ema": [1.0, -0.1],
-    "decay": ["linaer"],
+    "decay_factor": [0.0, 1.1, math.nan],
+    "decay_every": [0, 2.5],
+    "initialise_log_partition": [1],
+    "energy_base_mode": ["eval"],
+    "train_base": [0],
+    "decay": ["linaer", "Exponential"],
     "precision": ["fp16"],
     "noise": [-1.0],
+    "data_noise": [-0.1, math.inf],
+    "langevin_steps": [0, 2.5],
+    "scale": [0.0, 101.0],
     "family": ["glow"],
     "hidden": [0, 10**6],
     "bins": [1],
@@ -95,7 +106,7 @@ def test_the_dataclasses_are_a_schema_for_pydantic(kind: Any) -> None:
 
 
 def test_settings_need_no_torch() -> None:
-    script = "import sys, gebm.settings, baselines.flows.settings; print('torch' in sys.modules)"
+    script = "import sys, gebm.settings, baselines.flows.settings, baselines.settings; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
 
@@ -103,6 +114,20 @@ def test_settings_need_no_torch() -> None:
 def test_edges_that_mean_something_are_allowed() -> None:
     TrainingSettings(base_steps=1, burst=0, clip_norm=0.0, penalty=0.0, ema=0.0, betas=(0.0, 0.0))
     RefitSettings(steps=0, patience=0)
+
+
+@pytest.mark.parametrize("setting", [{"decay_factor": 0.5}, {"decay_every": 100}])
+def test_a_factor_without_the_decay_that_reads_it_is_refused(setting: dict[str, Any]) -> None:
+    TrainingSettings(10, decay="exponential", **setting)
+    with pytest.raises(
+        ValueError, match=f"^{next(iter(setting))} is for decay 'exponential', got it with decay 'linear'"
+    ):
+        TrainingSettings(10, decay="linear", **setting)
+
+
+def test_the_refit_has_no_exponential_decay() -> None:
+    with pytest.raises(ValueError, match="decay must be one of 'constant', 'linear', 'cosine', got 'exponential'"):
+        RefitSettings(10, decay="exponential")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("lacking", [{"residual": True}, {"normalisation": "act"}, {"family": "gaussian"}])
@@ -119,3 +144,15 @@ def test_schedules_start_whole_and_never_rise_or_vanish(decay: Decay) -> None:
     assert factors[-1] > 0
     area = sum((a + b) / 2 for a, b in zip(factors, [*factors[1:], learning_rate_factor(decay, 40, 40)], strict=True))
     assert area == pytest.approx(40 if decay == "constant" else 20)
+
+
+def test_exponential_decay_is_torch_s_stepped_every_so_often() -> None:
+    weight = torch.nn.Parameter(torch.zeros(()))
+    optimizer = torch.optim.SGD([weight], lr=1.0)
+    schedule = torch.optim.lr_scheduler.ExponentialLR(optimizer, gamma=0.8)
+    for done in range(30):
+        factor = learning_rate_factor("exponential", done, 30, decay_factor=0.8, decay_every=7)
+        assert factor == pytest.approx(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        if (done + 1) % 7 == 0:
+            schedule.step()

@@ -222,6 +222,99 @@ def test_learning_rates_follow_the_schedule_together(decay: str, factors: list[f
         assert rates == pytest.approx([factor * rate for rate in (1e-3, 2e-3, 1e-2)])
 
 
+def test_exponential_rates_shrink_together_at_intervals() -> None:
+    options = {"decay": "exponential", "decay_factor": 0.5, "decay_every": 2}
+    training = parts(base_steps=6, learning_rate=1e-3, energy_learning_rate=2e-3, **options)
+    for done in range(6):
+        training.step()
+        rates = [g["lr"] for o in (training.base_optimizer, training.energy_optimizer) for g in o.param_groups]
+        assert rates == pytest.approx([0.5 ** (done // 2) * rate for rate in (1e-3, 2e-3, 1e-2)])
+
+
+def statistics(training: AlternatingTraining) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in training.base.named_buffers()}
+
+
+@pytest.mark.parametrize("mode", ["training", "evaluation"])
+def test_negatives_are_of_the_mode_that_was_asked_for(mode: str) -> None:
+    """They are the base's own in that mode, from the same latents; in evaluation mode no statistics move, and training mode is restored."""
+    training = parts(energy_base_mode=mode)
+    training.step()  # running statistics that are no batch's
+    before, state = statistics(training), training.generator.get_state()
+    negatives = training.energy_steps.negatives.draw(8)
+    assert all(module.training for module in training.base.modules())
+    moved = any(not torch.equal(value, before[name]) for name, value in statistics(training).items())
+    assert moved == (mode == "training")
+    training.generator.set_state(state)
+    expected = training.base.train(mode == "training").sample(8, training.generator)
+    torch.testing.assert_close(negatives, expected.detach(), rtol=0, atol=0)
+    training.generator.set_state(state)
+    other = training.base.train(mode != "training").sample(8, training.generator)
+    assert not torch.allclose(negatives, other)
+
+
+def test_in_evaluation_mode_the_base_steps_alone_move_the_statistics() -> None:
+    training = parts(energy_base_mode="evaluation", n_critic=3)
+    for _ in range(4):
+        training.step()
+    counts = [value.item() for name, value in training.base.named_buffers() if name.endswith("num_batches_tracked")]
+    assert counts == [4]
+
+
+@pytest.mark.parametrize("mode", ["training", "evaluation"])
+@pytest.mark.parametrize("objective", [Kale, MovingAverageDonskerVaradhan])
+def test_the_initial_log_partition_is_the_log_mean_exp_over_base_samples(mode: str, objective: type[Objective]) -> None:
+    training = parts(objective(), energy_base_mode=mode)
+    training.energy.body[-1].bias.data.fill_(-3.0)  # far from the 0 that c starts at otherwise
+    twin, state = copy.deepcopy((training.base, training.energy)), training.generator.get_state()
+    training.energy_steps.initialise_log_partition()
+    base, energy = twin
+    training.generator.set_state(state)
+    base.train(mode == "training")
+    with torch.no_grad():
+        values = torch.cat([-energy.eval()(base.sample(8, training.generator)) for _ in range(100)])
+    found = training.objective.log_partition.detach()
+    torch.testing.assert_close(found, log_mean_exp(values))
+    assert found.item() > 2
+
+
+def test_the_log_partition_is_initialised_once_before_the_first_energy_step() -> None:
+    training = parts(initialise_log_partition=True, log_partition_learning_rate=1e-3)
+    training.energy.body[-1].bias.data.fill_(-3.0)
+    training.step()
+    assert training.objective.log_partition.item() > 2
+    with torch.no_grad():
+        training.objective.log_partition.fill_(-1.0)
+    training.step()
+    assert training.objective.log_partition.item() == pytest.approx(-1.0, abs=0.01)
+
+
+def test_a_moving_average_goes_on_from_its_initial_value() -> None:
+    objective = MovingAverageDonskerVaradhan(0.9)
+    objective.initialise_log_partition(torch.tensor(2.0))
+    objective.energy_loss(torch.zeros(2), torch.zeros(2))
+    assert objective.log_partition.item() == pytest.approx(math.log(0.9 * math.exp(2.0) + 0.1))
+
+
+def test_objectives_without_a_log_partition_ignore_an_initial_one() -> None:
+    training = parts(DonskerVaradhan(), initialise_log_partition=True)
+    training.step()
+    assert not training.objective.state_dict()
+
+
+@pytest.mark.parametrize("ema", [0.0, 0.9])
+def test_a_base_that_is_not_trained_keeps_its_weights_while_the_energy_learns(ema: float) -> None:
+    training = parts(train_base=False, n_critic=2, ema=ema)
+    weights = copy.deepcopy(list(training.base.parameters()))
+    energy = copy.deepcopy(list(training.energy.parameters()))
+    for _ in range(5):
+        assert sorted(training.step()) == ["energy_base", "energy_data", "energy_loss"]
+    assert (training.done, training.energy_steps.count) == (5, 10)
+    torch.testing.assert_close(list(training.base.parameters()), weights, rtol=0, atol=0)
+    torch.testing.assert_close([*training.finish().parameters()], [w.detach() for w in weights], rtol=0, atol=0)
+    assert any(not torch.equal(a, b) for a, b in zip(training.energy.parameters(), energy, strict=True))
+
+
 def test_gradients_are_clipped_by_the_norm_of_a_network() -> None:
     training = parts(clip_norm=1e-3)
     training.step()
