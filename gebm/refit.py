@@ -109,13 +109,14 @@ class EnergyRefit:
     def finish(self) -> nn.Module:
         """Return the best energy seen, in evaluation mode and frozen; a calibrated one at its best temperature on the held-out data.
 
-        Where the held-out gain still rises at the last temperature whose log Z can be estimated, it is left at that one.
+        Where the held-out gain still rises at the last temperature whose log Z can be estimated, there is no best one to be had, and the
+        scale stays as it was learned.
         """
         self.energy.load_state_dict(self.best)
         self.energy.eval().requires_grad_(False)
         if self.settings.calibrated and isinstance(self.energy, ScaledEnergy):
             found = calibrate(energies(self.energy, self.held_out), energies(self.energy, self.pool))
-            if found.beta:
+            if found.beta and not found.at_edge:
                 self.energy.multiply(found.beta)
         return self.energy
 

@@ -123,8 +123,8 @@ class RefitSettings(EnergySettings):
         check_every: steps between two looks at the held-out likelihood gain; the best energy seen is kept.
         partition_samples: base samples for the log-partition of the held-out gain.
         patience: looks without a better gain after which the refit ends: the gain has stopped rising; 0 to take all steps.
-        calibrated: learn a positive scale along with the energy, and end at the temperature that is best on the held-out data, so that
-            β = 1 is calibrated (`gebm.temperature`).
+        calibrated: learn a positive scale along with the energy, and end at the temperature that is best on the held-out data, where
+            it can be estimated, so that β = 1 is calibrated (`gebm.temperature`).
         scale_learning_rate: Adam's, for the logarithm of that scale.
 
     Raises:

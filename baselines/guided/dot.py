@@ -15,7 +15,7 @@ from gebm.base import GaussianPrior, Prior, UniformPrior
 from gebm.checks import Positive, Range, StepSize
 from gebm.components import component
 from gebm.model import LatentPotential
-from gebm.samplers.kernel import Info, Sampler, State, start
+from gebm.samplers.kernel import Calibration, Info, Sampler, State, start
 
 __all__ = ["DOT", "Transport"]
 
@@ -56,6 +56,7 @@ class DOT(Sampler):
     pairs: Positive = 100
     exact: ClassVar[bool] = False
     temperable: ClassVar[bool] = False
+    calibration: ClassVar[Calibration] = "invariant"
 
     def init(self, potential: LatentPotential, z: Float[Tensor, "batch latent"]) -> State:
         _confined(potential.prior, z[:0], z[:0])

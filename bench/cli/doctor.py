@@ -55,7 +55,7 @@ def device_line() -> str:
     """Name what there is to compute on."""
     import torch
 
-    from bench.core.runner import environment, resolve_device
+    from bench.core.surroundings import environment, resolve_device
 
     where = environment(resolve_device("auto"))
     cuda = "found" if torch.cuda.is_available() else "not found"

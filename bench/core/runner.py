@@ -9,14 +9,11 @@ from __future__ import annotations
 import errno
 import io
 import math
-import platform
-import resource
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +28,11 @@ from bench.core.readout import Context, Result
 from bench.core.session import InterruptedRunError, Progress, Session
 from bench.core.spec import Readout
 from bench.core.store import Store, progress_words, unfinished
+from bench.core.surroundings import environment, memory_words, peak_memory, resolve_device
 from bench.core.task import Outcome, Task
 from bench.data import load_dataset
 from bench.data.decoded import Tell
 from bench.files import write_bytes
-from bench.machine import cores, cpu_name
 from gebm.training import DivergedError
 
 __all__ = ["execute", "prepare_extractor", "record_death"]
@@ -318,39 +315,6 @@ def decoding(progress: Progress) -> Tell:
             progress({"phase": what, "step": done, "total": total or None})
 
     return tell
-
-
-def resolve_device(name: str) -> torch.device:
-    """'auto' is a CUDA device where there is one."""
-    return torch.device("cuda" if name == "auto" and torch.cuda.is_available() else name.replace("auto", "cpu"))
-
-
-def environment(device: torch.device) -> dict[str, Any]:
-    """What made the numbers: versions and the machine in words, no names or paths."""
-    libraries = ("torch", "numpy", "scipy", "torch-fidelity", "scikit-learn")
-    return {
-        "versions": {name: version(name) for name in libraries} | {"python": platform.python_version()},
-        "platform": f"{platform.system()} {platform.machine()}",
-        "device": torch.cuda.get_device_name() if device.type == "cuda" else cpu_name(),
-        "cores": cores(),
-        "threads": torch.get_num_threads(),
-        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
-    }
-
-
-def peak_memory(device: torch.device) -> dict[str, int]:
-    """The most memory, in bytes, that this process has had so far: resident, and of a CUDA device what tensors took there."""
-    unit = 1 if platform.system() == "Darwin" else 1024
-    found = {"resident": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit}
-    if device.type == "cuda":
-        found["device"] = torch.cuda.max_memory_allocated(device)
-    return found
-
-
-def memory_words(peak: Mapping[str, int]) -> str:
-    """Such as "peak memory 1,204 MiB on the device, 812 MiB resident"."""
-    places = {"device": "on the device", "resident": "resident"}
-    return "peak memory " + ", ".join(f"{peak[key] / 2**20:,.0f} MiB {at}" for key, at in places.items() if key in peak)
 
 
 def prepare_extractor(task: Task, extractor: str, progress: Progress, _stop: Any) -> Outcome:

@@ -66,7 +66,8 @@ class Energies:
         self.generator = self.model.random_stream("log-partition")
         self.z = torch.empty(0, self.gebm.base.prior.dimension, device=self.model.device)
         self.energy = torch.empty(0, dtype=torch.float64, device=self.model.device)
-        self.levels: dict[float, AnnealedLevel] | None = None
+        self.annealed_at: set[float] = set()
+        self.levels: dict[float, AnnealedLevel] = {}
         self.splits: dict[str, Tensor] = {}
         self.grow(self.first)
         self.temperature: Temperature = calibrate(self.of_data("validation"), self.energy)
@@ -98,22 +99,18 @@ class Energies:
         return gain(self.of_data("test"), self.energy[: self.first], beta).reportable
 
     def annealed(self, beta: float) -> AnnealedLevel | None:
-        """Return annealed particles at β, if they are to be trusted; one run serves every β that base draws cannot."""
-        if self.levels is None:
-            wanted = {each for each in (*self.betas, self.temperature.beta, beta) if each and not self.reliable(each)}
+        """Return annealed particles at β > 0, if they are to be trusted; one run serves every β of interest."""
+        if self.particles and beta not in self.annealed_at:
+            self.annealed_at |= {each for each in (*self.betas, self.temperature.beta, beta) if each}
             self.context.progress({"phase": "annealing"})
-            found = (
-                annealed_path(
-                    self.gebm.potential(),
-                    MALA(FIRST_STEP),
-                    sorted(wanted),
-                    self.particles,
-                    self.model.random_stream("annealing"),
-                    islands=ISLANDS,
-                    most_levels=PATH_LEVELS,
-                )
-                if wanted and self.particles
-                else []
+            found = annealed_path(
+                self.gebm.potential(),
+                MALA(FIRST_STEP),
+                sorted(self.annealed_at),
+                self.particles,
+                self.model.random_stream("annealing"),
+                islands=ISLANDS,
+                most_levels=PATH_LEVELS,
             )
             self.levels = {level.beta: level for level in found}
         level = self.levels.get(beta)

@@ -137,8 +137,9 @@ def run_chains(
                 traces[place].append(state.position.energy)
                 if place in images:
                     costs[place], refused[place] = cost, refused[place] + int(steps.invalid)
+                    latent = state.position.z[accepted(state)] if isinstance(sampler, DRS) else state.position.z
                     with torch.no_grad():
-                        images[place].append(as_bytes(energies.gebm.base(state.position.z[accepted(state)]), context))
+                        images[place].append(as_bytes(energies.gebm.base(latent), context))
     energy = {place: torch.cat(each) for place, each in traces.items()}
     return {
         length: Look(

@@ -44,7 +44,7 @@ def aim(sampler: Sampler, energies: Energies, asked: float | str) -> Aim:
     Raises:
         ValueError: if the energy cannot be calibrated: it is not finite, or separates validation data from base samples.
     """
-    if sampler.calibration == "none":
+    if sampler.calibration in ("none", "invariant"):
         beta = energies.beta(asked)
         return Aim(energies.gebm.potential(beta), beta)
     fit = {"isotonic": isotonic, "logistic": logistic}[sampler.calibration]

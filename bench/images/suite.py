@@ -267,7 +267,7 @@ def readouts(
 def _aimed(chain: Chain) -> Chain:
     """Return the chain, or raise a SuiteError where a sampler that calibrates the logit itself is given a β."""
     own = getattr(registry.get("samplers", chain.sampler).load(), "calibration", "none")
-    if own != "none" and chain.beta != CALIBRATED:
+    if own in ("isotonic", "logistic") and chain.beta != CALIBRATED:
         raise SuiteError(f'{chain.sampler} calibrates the logit by itself ({own}); write beta = "calibrated" for it')
     return chain
 

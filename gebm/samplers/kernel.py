@@ -38,7 +38,7 @@ __all__ = [
     "start",
 ]
 
-Calibration = Literal["none", "isotonic", "logistic"]
+Calibration = Literal["none", "isotonic", "logistic", "invariant"]
 """Of a discriminator's logit."""
 
 
@@ -93,7 +93,8 @@ class Sampler(Settings, ABC):
     says nothing about the step size); `largest_step`, above which a step size has no meaning; `temperable`, whether
     parallel tempering can run it on a batch with one β a row (it keeps nothing but the position, and proposes one
     candidate per chain); `exact`, whether ν is its stationary law at any setting; `calibration`, how the logit of a
-    discriminator is to be calibrated before it guides this sampler ("none" for samplers of a GEBM's own energy).
+    discriminator is to be calibrated before it guides this sampler ("none" for samplers of a GEBM's own energy,
+    "invariant" where the rule does not depend on the logit's slope and offset).
     """
 
     target_acceptance: ClassVar[float | None] = None
