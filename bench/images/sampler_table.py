@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["sampler_tables"]
 
+MOST_LINES = 20  # of a table that a terminal shows
 _COSTS = {
     "steps": "steps",
     "gradient evaluations per sample": "gradient_evaluations",
@@ -74,7 +75,8 @@ def _table(beta: float, found: _Found, headings: Sequence[str], settings: Mappin
         "Mean over seeds [95 % Student-t interval] of each sampler's longest chain, never the best one; — was not run. Every row aims "
         f"at one target, {beta_note(beta)}. Read down a column: each dataset has a scale of its own."
     ]
-    return table_of(f"Samplers at {beta_name(beta)}", rows, notes, never=_COSTS, terminal="titled")
+    short: Any = "titled" if len(rows) <= MOST_LINES else "never"
+    return table_of(f"Samplers at {beta_name(beta)}", rows, notes, never=_COSTS, terminal=short)
 
 
 def _settings(sections: Iterable[Section]) -> dict[Any, str]:

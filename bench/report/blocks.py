@@ -122,7 +122,8 @@ MISSING = Cell("—")
 class Table(Block):
     """Rows of as many cells as there are columns, then notes in one paragraph and a legend as a list.
 
-    `remarks` are what a terminal prints below it instead of the notes, each with its tone.
+    `remarks` are what a terminal prints below it instead of the notes, each with its tone; `brief` are the rows that it shows, by their
+    numbers, None for all.
     """
 
     kind = "table"
@@ -131,6 +132,7 @@ class Table(Block):
     notes: Sequence[str] = ()
     legend: Sequence[str] = ()
     remarks: Sequence[tuple[str, Tone]] = ()
+    brief: Sequence[int] | None = None
 
 
 def table_of(

@@ -42,7 +42,7 @@ def test_the_answer_comes_first(written: tuple[Path, str]) -> None:
     order = [
         "## What do these runs say about the paper's claims?",
         *(
-            "Does the energy help",
+            "What is the second network worth",
             "- β=1 (model)",
             "- β=100 (paper)",
             "### Samples along the chain",
