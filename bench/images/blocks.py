@@ -227,7 +227,8 @@ def _brief(section: Section, lines: Sequence[_Line]) -> list[int] | None:
     return [
         number
         for number, source in enumerate(sources)
-        if not source.steps or (source.sampler == main and source.steps == section.longest[source.sampler, source.beta])
+        if (not source.steps and source.sampler != "energy")
+        or (source.sampler == main and source.steps == section.longest[source.sampler, source.beta])
     ]
 
 

@@ -20,7 +20,7 @@ from bench.report.comparisons import counted, headline_metric, metrics_of, step_
 from bench.report.figures import DPI, INK, THOUSANDS, figure_of, legend_above, plain_axes
 from bench.report.tables import marked_scores
 from bench.report.text import direction, readout_name
-from bench.results.sources import records, source_of
+from bench.results.sources import beta_order, records, source_of
 
 if TYPE_CHECKING:
     from bench.results.frame import Section
@@ -217,7 +217,7 @@ def _is_chain(row: Any) -> bool:
 
 
 def _target(row: Any) -> tuple[float, str, float]:
-    return row.beta or 0.0, row.sampler, row.step_size or 0.0
+    return beta_order(row.beta), row.sampler, row.step_size or 0.0
 
 
 def sample_sheets(files: Sequence[Any]) -> list[Sheet]:

@@ -12,7 +12,7 @@ from bench.report.blocks import MISSING, Cell, Table, table_of
 from bench.report.comparisons import counted, headline_metric
 from bench.report.tables import marked_scores, mean_cell
 from bench.report.text import PAPER_BETA, arrow, beta_name, beta_note, span
-from bench.results.sources import records
+from bench.results.sources import beta_order, records
 
 if TYPE_CHECKING:
     from bench.results.frame import Section
@@ -49,7 +49,7 @@ def sampler_tables(sections: Sequence[Section]) -> list[Table]:
     if all(len({place[1:] for place in here if place[1] != "base"}) < 2 for here in found.values()):
         return []
     settings = _settings(sections)
-    betas = sorted(found, key=lambda beta: (beta != PAPER_BETA, beta))
+    betas = sorted(found, key=lambda beta: (beta != PAPER_BETA, beta_order(beta)))
     return [table for beta in betas if (table := _table(beta, found[beta], headings, settings))]
 
 

@@ -139,7 +139,8 @@ def _lead_sentence(
     role: str, comparisons: Sequence[Comparison], everything: Sequence[Comparison], ways: Mapping[Source, Reached]
 ) -> str:
     """Return what was read where, with the names of models and samplers only where there are several."""
-    labels, samplers = ({getattr(each.treatment, name) for each in everything} for name in ("label", "sampler"))
+    samplers = {each.treatment.sampler for each in everything}
+    labels = {each.treatment.label for each in everything} | {source.label for source in ways if source.steps}
     targets = list(dict.fromkeys(each.treatment for each in comparisons))
     places: dict[str, list[str]] = {}
     for target in targets:

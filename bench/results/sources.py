@@ -66,6 +66,11 @@ def beta_text(beta: float) -> str:
     return "β̂" if beta == CALIBRATED_BETA else f"β={beta:g}"
 
 
+def beta_order(beta: float | None) -> float:
+    """Return what sorts temperatures: rising, with the calibrated one right after the model's own."""
+    return math.nextafter(1.0, 2.0) if beta == CALIBRATED_BETA else beta or 0.0
+
+
 def records(frame: pd.DataFrame) -> list[Any]:
     """Return the rows as named tuples with None for whatever pandas uses for "missing"."""
     return list(frame.astype(object).where(frame.notna(), None).itertuples(index=False))
