@@ -13,7 +13,7 @@ from bench.images.published import orientation_table, published_images_table, pu
 from bench.images.sampler_table import sampler_tables
 from bench.images.targets import Reached, exact_table, fastest_table, reached, target_note, target_table
 from bench.images.temperature import temperature_figure, temperature_table
-from bench.images.verdict import energy_verdict, main_sampler
+from bench.images.verdict import energy_verdict, main_sampler, quoted
 from bench.report.blocks import MISSING, READING_TONES, Block, Cell, Table, TextBlock, Tone, table_of
 from bench.report.certificate import certificate, mismatches
 from bench.report.comparisons import Comparison, compare, headline_metric, metrics_of, reading_order, step_text
@@ -61,7 +61,7 @@ def blocks(section: Section) -> list[Block]:
         *_warnings(section),
         *sheet_figures(section),
         temperature_figure(section),
-        *score_figures(section),
+        *score_figures(section, quoted(section)),
         score_table(section),
         temperature_table(section),
         target_table(section),
@@ -153,7 +153,8 @@ def _score_lines(scores: Iterable[Any]) -> list[_Line]:
         else:
             lines.setdefault((*whose, *source_of(row)), _Line(row)).rows.append(row)
     for place, stated in densities.items():
-        hosts = [line for where, line in lines.items() if where[:3] == place[:3] and line.first.beta == place[3]]
+        beside = [line for where, line in lines.items() if where[:3] == place[:3] and line.first.beta == place[3]]
+        hosts = [line for line in beside if place[3] == 1 or line.first.sampler == "exact"]
         for line in hosts:
             line.densities = stated
         if not hosts:
@@ -210,8 +211,16 @@ def score_table(section: Section) -> Table | None:
         *(heads[name] for name in heads if name == headline),
     }
     never = {"gradient evaluations per sample", *(heads[name] for name in heads if about_density(name))}
-    about = {"legend": legend, "remarks": list(remarks), "terminal": "untitled", "brief": brief}
+    about = {"legend": legend, "remarks": remarks, "terminal": "untitled", "brief": brief}
     return table_of("Scores", rows, notes, always, never, **about)
+
+
+def _remarks(lines: Iterable[_Line]) -> list[tuple[str, Tone]]:
+    """Return what is wrong with lines, a sentence per reason with the models that it is said of."""
+    said: dict[tuple[str, Tone], dict[str, None]] = {}
+    for line in lines:
+        said.setdefault((line.status.text, line.tone), {})[line.first.label] = None
+    return [(f"{', '.join(labels)}: {text}", tone) for (text, tone), labels in said.items()]
 
 
 def _target_cell(found: Reached | None) -> Cell:

@@ -75,7 +75,7 @@ def _table(beta: float, found: _Found, headings: Sequence[str], settings: Mappin
         "Mean over seeds [95 % Student-t interval] of each sampler's longest chain, never the best one; — was not run. Every row aims "
         f"at one target, {beta_note(beta)}. Read down a column: each dataset has a scale of its own."
     ]
-    short: Any = "titled" if len(rows) <= MOST_LINES else "never"
+    short: Any = "titled" if len(columns) > 1 and len(rows) <= MOST_LINES else "never"
     return table_of(f"Samplers at {beta_name(beta)}", rows, notes, never=_COSTS, terminal=short)
 
 

@@ -24,8 +24,11 @@ if TYPE_CHECKING:
 __all__ = ["AT_TARGET", "Reached", "exact_table", "fastest_table", "reached", "target_note", "target_table"]
 
 AT_TARGET = "at its target"
+_CALIBRATION_NOTE = (
+    "A guided sampler is aimed at its own calibration of the logit, of which no mean energy is known here, so none is said to have "
+    "reached it; |Z| above 2 says that this logit is not calibrated on held-out data either."
+)
 _TONES: Mapping[str, Tone] = {AT_TARGET: "good", "on its way": "bad", "cannot tell": "open"}
-_NO_DENSITY = "drawn by a rule of its own from the calibrated logit, so no mean energy is its target"
 
 
 @dataclass(frozen=True)
@@ -132,7 +135,7 @@ def target_table(section: Section) -> Table | None:
 def _verdict_cell(each: Reached) -> Cell:
     if not each.said:
         method = next(_calibration_of(row)["method"] for row in each.rows if _calibration_of(row))
-        return Cell("none stated", detail=f"({method} calibration; {_NO_DENSITY})")
+        return Cell("none stated", detail=f"({method} calibration)")
     n = sum(each.said.values())
     why = dict.fromkeys(filter(None, (_chain_of(row).get("why") for row in each.rows)))
     words = [verdict if count == n else f"{verdict} in {count} of {n}" for verdict, count in each.said.most_common()]

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Drawn
 from matplotlib.lines import Line2D
 
+from bench.images.panels import wide_scale
 from bench.report.blocks import MISSING, Cell, Figure, Table, table_of
 from bench.report.comparisons import headline_metric
 from bench.report.figures import INK, figure_of, legend_above, plain_axes
@@ -114,10 +115,10 @@ def temperature_table(section: Section) -> Table | None:
             }
         )
     notes = [
-        "Gain over the base on held-out data, in nats: L(βE) = −β E_P[E] − log E_G[exp(−βE)], mean over seeds [95 % interval]. β̂ is chosen "
-        "on the validation split and read on the test split. At the edge the gain still rose where log Z could no longer be estimated "
-        "(k̂ of 0.7 or more, or an ESS under 100): β̂ is this or more, and the gain a lower bound. A gain is not stated where log Z is not "
-        "reportable, and annealing could not be trusted either.",
+        "Gain over the base on held-out data, in nats: L(βE) = −β E_P[E] − log E_G[exp(−βE)], mean over seeds [95 % interval]. β̂ is "
+        "chosen on the validation split and read on the test split. At the edge the gain still rose where log Z could no longer be "
+        "estimated (k̂ of 0.7 or more, or an ESS under 100): β̂ is this or more, and a colder energy may gain more. A gain is not "
+        "stated where log Z is not reportable, and annealing could not be trusted either.",
     ]
     return table_of("Temperature", rows, notes)
 
@@ -226,6 +227,7 @@ def _draw_scores(panel: Axes, section: Section, colours: Mapping[str, str]) -> d
         exact = sorted((row.beta_used, row.mean) for row in shown if row.sampler == "exact" and row.label == label)
         if exact:
             panel.plot(*zip(*exact, strict=True), color=colour, marker="o", markersize=5, linewidth=1.4)
+    wide_scale(panel, [row.mean for row in shown if row.sampler in ("base", "exact") or row in chains])
     for row in chains:
         look: dict[str, Any] = {"color": colours[row.label], "marker": markers[row.sampler], "markerfacecolor": "none"}
         panel.plot([row.beta_used], [row.mean], linestyle="", markersize=5.5, alpha=0.8, **look)

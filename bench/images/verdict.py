@@ -140,7 +140,8 @@ def _lead_sentence(
 ) -> str:
     """Return what was read where, with the names of models and samplers only where there are several."""
     samplers = {each.treatment.sampler for each in everything}
-    labels = {each.treatment.label for each in everything} | {source.label for source in ways if source.steps}
+    labels = {each.treatment.label for each in everything}
+    others = {source.label for source in ways if source.steps} - labels
     targets = list(dict.fromkeys(each.treatment for each in comparisons))
     places: dict[str, list[str]] = {}
     for target in targets:
@@ -152,7 +153,8 @@ def _lead_sentence(
         places.setdefault(" or ".join(readings), []).append(where)
     rivals = listed(list(dict.fromkeys(each.reference.label for each in comparisons)))
     readings_at = "; ".join(f"{reading} {' and '.join(at)}" for reading, at in places.items())
-    return f"Over {f'{rivals} ({role})' if role else 'its own base'}: {readings_at}."
+    whose = f", {listed(sorted(labels))}" if others else ""
+    return f"Over {f'{rivals} ({role})' if role else 'its own base'}{whose}: {readings_at}."
 
 
 def _target_name(target: Source) -> str:

@@ -40,7 +40,7 @@ def written(made: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, 
 
 def test_the_answer_comes_first(written: tuple[Path, str]) -> None:
     order = [
-        "## What do these runs say about the paper's claims?",
+        "## What do these runs say about the claims of the paper and of this benchmark?",
         *(
             "What is the second network worth",
             "- β=1 (model)",
