@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from bench.images.attribution import makings
 from bench.images.attribution_tables import attribution_table, post_hoc_table, seconds_table
 from bench.images.figures import score_figures, sheet_figures
 from bench.images.frechet_curves import frechet_table
@@ -59,7 +60,7 @@ def blocks(section: Section) -> list[Block]:
     found = [
         energy_verdict(section),
         *_warnings(section),
-        *sheet_figures(section),
+        *sheet_figures(section, quoted(section)),
         temperature_figure(section),
         *score_figures(section, quoted(section)),
         score_table(section),
@@ -228,15 +229,21 @@ def _target_cell(found: Reached | None) -> Cell:
 
 
 def _brief(section: Section, lines: Sequence[_Line]) -> list[int] | None:
-    """Return the lines of a long table that a terminal shows: of chains the longest, of the sampler with the most targets; None for all."""
+    """Return the lines of a long table that a terminal shows, None for all.
+
+    These are bases, exact samples and of the sampler with the most targets the longest chains; a base that several models share is
+    shown once.
+    """
     if len(lines) <= MOST_LINES:
         return None
     sources = [source_of(line.first) for line in lines]
+    labels = {source.label for source in sources}
     main = main_sampler(sources)
+    copies = {each.label for each in makings(section).values() if each.label != each.base and each.base in labels}
     return [
         number
         for number, source in enumerate(sources)
-        if (not source.steps and source.sampler != "energy")
+        if (not source.steps and source.sampler not in (("energy", "base") if source.label in copies else ("energy",)))
         or (source.sampler == main and source.steps == section.longest[source.sampler, source.beta])
     ]
 

@@ -82,7 +82,9 @@ def draw_scores(section: Section, metrics: Sequence[str], only: Collection[Sourc
     rows = records(counted(marked_scores(section)[0]))
     shown = [row for row in rows if row.metric in metrics and (not row.mark or row.sampler == "data")]
     if only is not None:
+        labels, with_chains = {source.label for source in only}, {row.label for row in shown if row.steps}
         shown = [row for row in shown if not row.steps or source_of(row)._replace(steps=0) in only]
+        shown = [row for row in shown if row.label in labels or row.label not in with_chains]
     if not any(row.steps for row in shown):
         return None
     across = min(2, len(metrics))
@@ -189,9 +191,12 @@ def _dress(panel: Axes, rows: Sequence[Any], metric: str) -> None:
     plain_axes(panel)
 
 
-def sheet_figures(section: Section) -> Iterator[Figure]:
-    """Yield the sheets of the first seed side by side, then the same latents along every chain; nothing without pictures."""
-    files = _kept(section)
+def sheet_figures(section: Section, quoted: Collection[Source] = ()) -> Iterator[Figure]:
+    """Yield the sheets of the first seed side by side, then the same latents along every chain; nothing without pictures.
+
+    Where there are many chains only those like `quoted` are shown, and of bases theirs and those of models without a chain.
+    """
+    files = _shown(_kept(section), quoted)
     if files:
         yield Figure(
             "Samples of the first seed, one latent in one place",
@@ -202,7 +207,7 @@ def sheet_figures(section: Section) -> Iterator[Figure]:
             note="First seed with pictures, nothing chosen. What is generated starts from the same latents in the same places; chains "
             "are the longest of the suite.",
         )
-    if any(source_of(row).is_chain for row in files):
+    if any(row.steps for row in files):
         yield Figure(
             "Samples along the chain",
             "along-chain",
@@ -218,6 +223,19 @@ def _kept(section: Section) -> list[Any]:
     found = [row for row in records(section.readouts) if row.arrays and "samples" in row.arrays]
     first = min((row.seed for row in found), default=None)
     return [row for row in found if row.seed == first]
+
+
+def _shown(files: Sequence[Any], quoted: Collection[Source]) -> list[Any]:
+    if len({source_of(row)._replace(steps=0) for row in files if row.steps}) <= MOST_CURVES:
+        return list(files)
+    only, own = {source._replace(steps=0) for source in quoted}, {source.label for source in quoted}
+    with_chains = {row.label for row in files if row.steps}
+    return [
+        row
+        for row in files
+        if source_of(row)._replace(steps=0) in only
+        or (not _is_chain(row) and (row.label in own or row.label not in with_chains))
+    ]
 
 
 def _by_model(files: Sequence[Any]) -> Iterator[tuple[list[Any], list[list[Any]]]]:
@@ -259,7 +277,7 @@ def chain_sheets(files: Sequence[Any]) -> list[Sheet]:
     sheets = []
     for others, chains in _by_model(files):
         base = [row for row in others if row.sampler == "base"][:1]
-        for rows in ([*base, *chain] for chain in chains):
+        for rows in ([*base, *chain] for chain in chains if chain[0].steps):
             loaded = [images for row in rows if (images := _load(row.arrays["samples"])) is not None]
             if 1 < len(rows) == len(loaded) and len({images.shape[1:] for images in loaded}) == 1:
                 latents = min(_LATENTS, *map(len, loaded))

@@ -89,15 +89,17 @@ def _got(chains: Sequence[Reached]) -> str:
     short = [each for each in chains if each.verdict != AT_TARGET]
     parts = [f"at the target for {listed(there)}"] if there else []
     if short:
-        who = [f"{each.source.label} ({_how_far(each)})" for each in short]
-        parts.append(f"short-run refinement, not samples of that density, for {listed(who)}")
+        unknown = [each.source.label for each in short if each.verdict == "cannot tell"]
+        who = [f"{each.source.label} ({_how_far(each)})" for each in short if each.verdict != "cannot tell"]
+        who += [f"{listed(unknown)} (where one cannot tell)"] if unknown else []
+        parts.append(f"short-run refinement, not samples of that density, for {', '.join(who)}")
     return "; ".join(parts)
 
 
 def _how_far(each: Reached) -> str:
-    if each.verdict == "on its way" and each.covered is not None:
+    if each.covered is not None:
         return f"{share(each.covered)} of the way"
-    return "on its way" if each.verdict == "on its way" else "cannot tell"
+    return "on its way"
 
 
 def post_hoc_sentences(section: Section) -> list[str]:
@@ -127,8 +129,8 @@ def seconds_sentence(section: Section) -> list[str]:
         if each.difference.spot.sampler == "exact" and each.difference.estimate is not None:
             longer, both = (number(seconds) if seconds is not None else "?" for seconds in each.seconds)
             said.append(
-                f"The same seconds on the base instead ({longer} s against {both} s): {each.longer} alone is "
-                f"{each.difference.reading}, {estimate_text(each.difference.estimate)}, against {each.post_hoc}'s "
-                f"{each.difference.spot.name}."
+                f"The same seconds on the base instead ({longer} s against {both} s): {each.longer} alone against "
+                f"{each.post_hoc}'s {each.difference.spot.name}: {each.difference.reading} "
+                f"({estimate_text(each.difference.estimate)})."
             )
     return said

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from bench.images.attribution import makings, post_hoc_contrasts
+from bench.images.attribution import makings, post_hoc_contrasts, same_seconds
 from bench.images.lead import (
     chain_sentences,
     exact_sentence,
@@ -49,7 +49,12 @@ def energy_verdict(section: Section) -> Verdict:
         "best one), with 95 % Student-t intervals, each interval by itself."
     )
     targets = quoted(section)
-    found = [each for each in compare(section, [metric]) if each.treatment in targets]
+    longer = {each.longer for each in same_seconds(section)}  # have a sentence of their own
+    found = [
+        each
+        for each in compare(section, [metric])
+        if each.treatment in targets and (each.own_base or each.reference.label not in longer)
+    ]
     likelihood = likelihood_sentences(section, list(dict.fromkeys(target.label for target in targets)))
     if not found:
         why = "No finished latent chain can be compared with a base yet, so there is no answer."
@@ -123,7 +128,8 @@ def _finding(
         title = short[:1].upper() + short[1:] if short else _target_name(target)
     where = ", ".join(about) + colder + (f"; {known[target].words}" if short else "")
     where += f"; difference in {arrow(metric).replace(' ', _NO_BREAK)}"
-    return Finding(title, where, [_answer(each) for each in found if each.treatment == target])
+    answers = [_answer(each) for each in found if each.treatment == target]
+    return Finding(title, where, answers, brief=target.sampler != "exact" or target.beta == CALIBRATED_BETA)
 
 
 def _lead(found: Sequence[Comparison], known: Mapping[str, Any], ways: Mapping[Source, Reached]) -> list[str]:
@@ -213,7 +219,7 @@ def _post_hoc(section: Section) -> list[Finding]:
                 )
             )
         if answers:
-            findings.append(Finding(f"Energy fitted afterwards on a GAN: {name}", "", answers))
+            findings.append(Finding(f"Energy fitted afterwards on a GAN: {name}", "", answers, brief=False))
     return findings
 
 

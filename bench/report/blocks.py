@@ -219,12 +219,13 @@ class Answer:
 
 @dataclass(frozen=True)
 class Finding:
-    """Answers that belong together, such as all about one temperature, and facts beside them."""
+    """Answers that belong together, such as all about one temperature, and facts beside them; a terminal shows those in `brief` only."""
 
     title: str
     subtitle: str = ""
     answers: Sequence[Answer] = ()
     facts: Sequence[tuple[str, str]] = ()
+    brief: bool = True
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
@@ -45,6 +46,7 @@ def print_block(block: Block, console: Console, *, soft_wrap: bool = False) -> N
             console.print(Text(text, style=style), soft_wrap=soft_wrap)
 
     if isinstance(block, Verdict):
+        block = replace(block, findings=[finding for finding in block.findings if finding.brief])
         say(block.question, "bold")
     elif block.terminal == "titled":
         say(block.title, "bold")
