@@ -205,7 +205,7 @@ def sheet_figures(section: Section, quoted: Collection[Source] = ()) -> Iterator
             lambda: draw_sheets(sample_sheets(files), factor=56, across=1),
             raster=True,
             note="First seed with pictures, nothing chosen. What is generated starts from the same latents in the same places; chains "
-            "are the longest of the suite.",
+            "are the longest of the suite, and exact samples have draws of their own.",
         )
     if any(row.steps for row in files):
         yield Figure(

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["energy_verdict", "quoted", "refinement"]
 
-MOST_QUOTED = 8
+MOST_QUOTED = 6
 _QUESTION = "What is the second network worth: in likelihood, over its own base, and over a GAN of the same complexity?"
 _NO_BREAK = "\N{NO-BREAK SPACE}"
 _JOINED = {"no clear difference": "from", "no verdict": "against", "not comparable": "with"}

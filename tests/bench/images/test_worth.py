@@ -7,16 +7,20 @@ import math
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from bench.claims import judge, load_claims, to_json
+from bench.claims.model import Selector
 from bench.images.attribution import makings, post_hoc_contrasts, same_seconds, two_by_two
 from bench.images.attribution_tables import attribution_table, post_hoc_table, seconds_table
 from bench.images.blocks import score_table
+from bench.images.figures import score_figures
 from bench.images.targets import exact_table, fastest_table, reached, target_table
 from bench.images.temperature import calibrated, draw_temperature, temperature_table
-from bench.images.verdict import energy_verdict
+from bench.images.verdict import energy_verdict, quoted
 from bench.report import render
 from bench.report.blocks import Table
+from bench.results.sources import CALIBRATED_BETA
 from bench.stats import holm
 
 ENERGY_OF = {
@@ -301,3 +305,35 @@ def test_every_form_shows_it_all_and_a_terminal_only_the_longest(made: Any) -> N
             assert title in text
         assert "inf" not in text.replace("infinit", "").replace("information", "").split()
     assert len(made.printed(results, 120).splitlines()) <= 80
+
+
+def test_many_chains_have_a_panel_per_model(made: Any) -> None:
+    rows, facts = guided(made)
+    for name in ("mala", "hmc", "drs", "ddls"):
+        rows += [row | {"sampler": name} for row in rows if row["sampler"] == "ula" and row["beta"] != 100]
+    found = made.section(rows, facts)
+    figures = {figure.name: figure for figure in score_figures(found, quoted(found))}
+    drawn = figures["score"].draw()
+    assert drawn is not None
+    titles = [panel.get_title(loc="left") for panel in drawn.axes if panel.get_visible()]
+    assert titles == ["gebm", "gebm+refit", "gan-ns+own", "gan-ns+refit"]
+    assert {source.sampler for source in quoted(found)} == {"ula", "exact"}
+    assert {source.label for source in quoted(found)} == {"gebm"}
+
+
+def test_a_terminal_shows_a_shared_base_once(made: Any) -> None:
+    table = score_table(section(made))
+    assert table is not None
+    assert table.brief is None  # few enough lines to be shown whole
+    rows, facts = guided(made)
+    rows += [row | {"sampler": "mala"} for row in rows if row["sampler"] == "ula" and row["beta"] != 100]
+    shown = made.printed(made.results(rows, facts), 120)
+    bases = [line.split()[0] for line in shown.splitlines() if "base alone" in line and "•" not in line]
+    assert bases == ["gebm", "gan-ns", "gan-ns+time"]
+    assert "mala" not in shown.partition("What is the second network worth")[0]
+
+
+def test_no_claim_names_an_infinite_temperature() -> None:
+    with pytest.raises(ValidationError, match='write "calibrated"'):
+        Selector.model_validate({"model": "gebm", "beta": math.inf})
+    assert Selector.model_validate({"model": "gebm", "beta": "calibrated"}).beta == (CALIBRATED_BETA,)
