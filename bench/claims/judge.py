@@ -16,7 +16,7 @@ from bench.claims.model import Claim, Reference
 from bench.claims.select import matches, metrics_of, missing, references, treatments
 from bench.metrics import metric
 from bench.results.frame import Section
-from bench.results.sources import Source, SourceValues, pair
+from bench.results.sources import CALIBRATED_BETA, Source, SourceValues, beta_text, pair
 from bench.stats import Estimate, holm, mean_interval, sign_flip_p_value, simultaneous_confidence, t_tail
 
 __all__ = ["Judgement", "Outcome", "decide", "judge", "to_json"]
@@ -65,10 +65,16 @@ def to_json(judged: Judgement) -> dict[str, Any]:
     """Return a judgement as plain values, its claim by id, sentence, source and rule."""
     claim = judged.claim.model_dump(include={"id", "sentence", "source", "rule", "margin", "sides"})
     values = {name: value for name, value in vars(judged).items() if name != "claim"}
-    for name in ("treatment", "reference", "estimate", "together"):
-        if values[name] is not None:
-            values[name] = asdict(values[name]) if isinstance(values[name], Estimate) else values[name]._asdict()
+    for name in ("estimate", "together"):
+        values[name] = asdict(values[name]) if values[name] else None
+    for name in ("treatment", "reference"):
+        values[name] = _plain_source(values[name]) if values[name] else None
     return {"claim": claim} | values
+
+
+def _plain_source(source: Source) -> dict[str, Any]:
+    """Return a source as plain values; JSON has no infinity, so each run's own β is a word."""
+    return source._asdict() | ({"beta": "calibrated"} if source.beta == CALIBRATED_BETA else {})
 
 
 def _judge_claim(claim: Claim, sections: Sequence[Section]) -> list[Judgement]:
@@ -109,7 +115,7 @@ def _comparisons(
         return
     if not others:
         model = " or ".join(wanted.model or (treatment.source.label,))
-        where = [*(wanted.sampler or ()), *([f"β={wanted.beta:g}"] if wanted.beta is not None else [])]
+        where = [*(wanted.sampler or ()), *([beta_text(wanted.beta)] if wanted.beta is not None else [])]
         yield replace(blank, reason=f"no score of {' '.join([model, *where])} to compare with")
     for other in others:
         difference, why, key = pair(treatment.values, other.values)

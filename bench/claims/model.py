@@ -6,13 +6,14 @@ under the entry point group `gebm_bench.claims`: `mine = "my_package:CLAIMS"`, w
 
 from __future__ import annotations
 
+import math
 import tomllib
 from collections.abc import Iterable
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
+from pydantic import AfterValidator, AllowInfNan, BeforeValidator, Field, ValidationError, model_validator
 
 from bench.core.fields import Frozen
 from bench.core.suite import explain
@@ -40,11 +41,13 @@ def _known(name: str) -> str:
 
 def _temperature(value: Any) -> Any:
     """Return an inverse temperature; "calibrated" is that of each run."""
+    if isinstance(value, float) and math.isinf(value):
+        raise ValueError('write "calibrated" for each run\'s own temperature; no other β is infinite')
     return CALIBRATED_BETA if value == "calibrated" else value
 
 
 Patterns = Annotated[tuple[str, ...], BeforeValidator(_listed), Field(min_length=1)]
-Beta = Annotated[float, BeforeValidator(_temperature), Field(ge=0)]
+Beta = Annotated[float, AllowInfNan(True), Field(ge=0), BeforeValidator(_temperature)]
 Betas = Annotated[tuple[Beta, ...], BeforeValidator(_listed), Field(min_length=1)]
 MetricName = Annotated[str, AfterValidator(_known)]
 MetricNames = Annotated[tuple[MetricName, ...], BeforeValidator(_listed), Field(min_length=1)]
@@ -56,7 +59,8 @@ class Selector(Frozen):
 
     Attributes:
         model: names of models.
-        sampler: names of samplers, or of what is no chain: `base`, `data`, `likelihood`, `resampled`. Only a chain's matches a pattern.
+        sampler: names of samplers, or of what is no chain: `base`, `data`, `exact`, `likelihood`, `resampled`. Only a
+            chain's matches a pattern.
         beta: inverse temperatures, "calibrated" for each run's own, or none for any.
         steps: a length, or the longest that the suite has for this sampler and β, whichever model it is of.
     """

@@ -8,11 +8,11 @@ from fnmatch import fnmatchcase
 from bench.claims.model import Claim, Reference, Steps
 from bench.metrics import base_name
 from bench.results.frame import Section
-from bench.results.sources import SourceValues
+from bench.results.sources import SourceValues, beta_text
 
 __all__ = ["matches", "metrics_of", "missing", "references", "treatments"]
 
-NO_CHAIN = frozenset({"base", "data", "likelihood", "resampled", "reference"})
+NO_CHAIN = frozenset({"base", "data", "likelihood", "resampled", "exact", "reference"})
 """Samplers that are no latent chain's: a pattern does not stand for them."""
 
 
@@ -74,7 +74,7 @@ def missing(claim: Claim, section: Section, judged: Sequence[SourceValues]) -> l
         wanted = claim.treatment.beta or (None,)
         lacking = [beta for beta in wanted if not betas or not ({beta, None} & betas or beta is None)]
         if lacking:
-            at = " or ".join(f"β={beta:g}" for beta in lacking if beta is not None)
+            at = " or ".join(beta_text(beta) for beta in lacking if beta is not None)
             found.append(f"{model}{' at ' * bool(at)}{at}: {_why_missing(model, claim, section)}")
     return found or ([] if models else [f"no run of {' or '.join(claim.treatment.model)}"])
 

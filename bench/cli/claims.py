@@ -1,4 +1,4 @@
-"""`bench claims`: what the runs of a store say about the paper's claims, and about the user's own."""
+"""`bench claims`: what the runs of a store say about claims: the paper's, this benchmark's and the user's own."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = ["claims"]
 )
 @click.option("--json", "as_json", is_flag=True, help="Everything as JSON.")
 def claims(store: Path, suite: str | None, profile: str | None, files: tuple[Path, ...], as_json: bool) -> None:
-    """Judge the paper's claims: supported, contradicted, inconclusive or not run."""
+    """Judge the claims of the paper and of this benchmark: supported, contradicted, inconclusive or not run."""
     from bench.claims import judge, load_claims, to_json
     from bench.core.store import Store
     from bench.results.frame import scan

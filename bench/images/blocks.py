@@ -6,11 +6,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from bench.images.attribution import makings
+from bench.images.attribution_tables import attribution_table, post_hoc_table, seconds_table
 from bench.images.figures import score_figures, sheet_figures
 from bench.images.frechet_curves import frechet_table
 from bench.images.published import orientation_table, published_images_table, published_sentence
 from bench.images.sampler_table import sampler_tables
-from bench.images.verdict import energy_verdict
+from bench.images.targets import Reached, exact_table, fastest_table, reached, target_note, target_table
+from bench.images.temperature import temperature_figure, temperature_table
+from bench.images.verdict import energy_verdict, main_sampler, quoted
 from bench.report.blocks import MISSING, READING_TONES, Block, Cell, Table, TextBlock, Tone, table_of
 from bench.report.certificate import certificate, mismatches
 from bench.report.comparisons import Comparison, compare, headline_metric, metrics_of, reading_order, step_text
@@ -44,6 +48,7 @@ if TYPE_CHECKING:
 
 __all__ = ["blocks", "blocks_across", "difference_table", "score_table"]
 
+MOST_LINES = 30  # of scores that a terminal shows; of more, the longest chains of one sampler
 _TIMES = (
     "Training an extractor belongs to no run and is not counted. The features of the real images are computed once per store and are "
     "in the scoring of whichever run came first; an estimate of log Z counts as scoring."
@@ -55,9 +60,17 @@ def blocks(section: Section) -> list[Block]:
     found = [
         energy_verdict(section),
         *_warnings(section),
-        *sheet_figures(section),
-        *score_figures(section),
+        *sheet_figures(section, quoted(section)),
+        temperature_figure(section),
+        *score_figures(section, quoted(section)),
         score_table(section),
+        temperature_table(section),
+        target_table(section),
+        exact_table(section),
+        fastest_table(section),
+        attribution_table(section),
+        post_hoc_table(section),
+        seconds_table(section),
         published_sentence(section),
         published_images_table(section),
         orientation_table(section),
@@ -141,7 +154,8 @@ def _score_lines(scores: Iterable[Any]) -> list[_Line]:
         else:
             lines.setdefault((*whose, *source_of(row)), _Line(row)).rows.append(row)
     for place, stated in densities.items():
-        hosts = [line for where, line in lines.items() if where[:3] == place[:3] and line.first.beta == place[3]]
+        beside = [line for where, line in lines.items() if where[:3] == place[:3] and line.first.beta == place[3]]
+        hosts = [line for line in beside if place[3] == 1 or line.first.sampler == "exact"]
         for line in hosts:
             line.densities = stated
         if not hosts:
@@ -155,7 +169,8 @@ def score_table(section: Section) -> Table | None:
     (scores, legend), headline = marked_scores(section), headline_metric(section)
     metrics, lines = sorted(scores["metric"].unique(), key=metric_order), _score_lines(records(scores))
     heads = {name: arrow(short) for name, short in short_names(metrics).items()}
-    rows, sources = [], [source_of(line.first) for line in lines]
+    rows, sources, known = [], [source_of(line.first) for line in lines], reached(section)
+    found = [known[source] for source in sources if source in known]
     for line, source in zip(lines, sources, strict=True):
         first, counts = line.first, [row.n for row in line.rows]
         steps = count_cell(first.steps)
@@ -164,6 +179,7 @@ def score_table(section: Section) -> Table | None:
                 "model": Cell(code=first.label),
                 "samples from": Cell(readout_name(first.sampler, first.beta) + step_text(source, sources)),
                 "steps": replace(steps, short=" " if first.steps is None else str(first.steps)),
+                **({"target": _target_cell(known.get(source))} if any(each.mark for each in found) else {}),
                 "gradient evaluations per sample": count_cell(first.gradient_evaluations),
                 **{heads[name]: line.cell(name, headline=name == headline) for name in metrics},
                 "n": Cell(span(counts), min(counts)),
@@ -175,15 +191,61 @@ def score_table(section: Section) -> Table | None:
         "Mean over seeds [95 % Student-t interval]; one seed has no interval. ↓ lower is better, ↑ higher is better.",
         shortened_note(metrics),
         *(beta_note(beta) + "; no likelihood belongs to it" * (beta != CALIBRATED_BETA) + "." for beta in betas),
+        target_note(found),
         "Real data scored like a model is the floor." * any(line.first.sampler == "data" for line in lines),
         stale_note(row for line in lines for row in line.rows),
     ]
-    wrong = [line for line in lines if line.status.text != "done"]
+    brief = _brief(section, lines)
+    wrong = [lines[number] for number in brief or range(len(lines)) if lines[number].status.text != "done"]
     remarks = dict.fromkeys((f"{line.first.label}: {line.status.text}", line.tone) for line in wrong)
-    always = {"model", "samples from", "steps", "n", "status", *(heads[name] for name in heads if name == headline)}
+    if brief is not None:
+        remarks |= {
+            (f"{target_note(found)} Shorter chains and other samplers are in the report.".strip(), "plain"): None
+        }
+    always = {
+        "model",
+        "samples from",
+        "steps",
+        "target",
+        "n",
+        "status",
+        *(heads[name] for name in heads if name == headline),
+    }
     never = {"gradient evaluations per sample", *(heads[name] for name in heads if about_density(name))}
-    about = {"legend": legend, "remarks": list(remarks), "terminal": "untitled"}
+    about = {"legend": legend, "remarks": remarks, "terminal": "untitled", "brief": brief}
     return table_of("Scores", rows, notes, always, never, **about)
+
+
+def _remarks(lines: Iterable[_Line]) -> list[tuple[str, Tone]]:
+    """Return what is wrong with lines, a sentence per reason with the models that it is said of."""
+    said: dict[tuple[str, Tone], dict[str, None]] = {}
+    for line in lines:
+        said.setdefault((line.status.text, line.tone), {})[line.first.label] = None
+    return [(f"{', '.join(labels)}: {text}", tone) for (text, tone), labels in said.items()]
+
+
+def _target_cell(found: Reached | None) -> Cell:
+    return Cell(found.mark, tone="open" if found.mark == "?" else "plain") if found and found.mark else MISSING
+
+
+def _brief(section: Section, lines: Sequence[_Line]) -> list[int] | None:
+    """Return the lines of a long table that a terminal shows, None for all.
+
+    These are bases, exact samples and of the sampler with the most targets the longest chains; a base that several models share is
+    shown once.
+    """
+    if len(lines) <= MOST_LINES:
+        return None
+    sources = [source_of(line.first) for line in lines]
+    labels = {source.label for source in sources}
+    main = main_sampler(sources)
+    copies = {each.label for each in makings(section).values() if each.label != each.base and each.base in labels}
+    return [
+        number
+        for number, source in enumerate(sources)
+        if (not source.steps and source.sampler not in (("energy", "base") if source.label in copies else ("energy",)))
+        or (source.sampler == main and source.steps == section.longest[source.sampler, source.beta])
+    ]
 
 
 def difference_table(section: Section) -> Table | None:

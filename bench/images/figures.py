@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
@@ -20,7 +20,7 @@ from bench.report.comparisons import counted, headline_metric, metrics_of, step_
 from bench.report.figures import DPI, INK, THOUSANDS, figure_of, legend_above, plain_axes
 from bench.report.tables import marked_scores
 from bench.report.text import direction, readout_name
-from bench.results.sources import records, source_of
+from bench.results.sources import Source, beta_order, records, source_of
 
 if TYPE_CHECKING:
     from bench.results.frame import Section
@@ -28,8 +28,17 @@ if TYPE_CHECKING:
 __all__ = ["chain_sheets", "draw_scores", "draw_sheets", "sample_sheets", "score_figures", "sheet_figures"]
 
 OTHER_PANELS = 6
-_CHAINS = ("#D55E00", "#0072B2", "#E69F00", "#56B4E9")
-_RIVALS = ("#009E73", "#CC79A7", "#8B6F00", "#5E3C99")
+MOST_CURVES = 10  # that one panel holds
+_NOTE = (
+    "Chains start at their own base, at 0 evaluations. Bands are 95 % intervals over seeds, clipped where few seeds make them "
+    "taller than everything else; one seed has none."
+)
+_PANELS_NOTE = (
+    "Means over seeds; intervals are in the table. Evaluations of the potential with and without gradient count alike. Stars are exact "
+    "samples at the work that they took; dotted, the base alone."
+)
+CHAIN_COLOURS = ("#D55E00", "#0072B2", "#E69F00", "#56B4E9")
+RIVAL_COLOURS = ("#009E73", "#CC79A7", "#8B6F00", "#5E3C99")
 _MARKERS, _CHAIN_DASHES = "osD^", ("-", "--", ":", "-.")  # dashes for every four chains, whose colours come round again
 _DASHES = ("--", "-.", (0, (6, 2, 1, 2, 1, 2)), (0, (3, 3)))
 _LATENTS, _COLUMNS, _ROWS = 6, 16, 2
@@ -44,29 +53,38 @@ class Sheet:
     heads: Sequence[str] = ()
 
 
-def score_figures(section: Section) -> Iterator[Figure]:
-    """Yield the headline metric against cost, then the others together."""
+def score_figures(section: Section, quoted: Collection[Source] = ()) -> Iterator[Figure]:
+    """Yield the headline metric against cost, a panel per model where there are many chains, then the other metrics together.
+
+    Where there are many chains the other metrics show those like `quoted` only, of whatever length.
+    """
+    from bench.images.panels import draw_panels
+
     headline = headline_metric(section)
     others = [name for name in metrics_of(section) if name != headline][:OTHER_PANELS]
-    note = (
-        "Chains start at their own base, at 0 evaluations. Bands are 95 % intervals over seeds, clipped where few seeds make them "
-        "taller than everything else; one seed has none."
-    )
+    chains = {source._replace(steps=0) for _, source in section.by_source if source.steps}
+    shown = {source._replace(steps=0) for source in quoted} if len(chains) > MOST_CURVES else None
+    note = _NOTE if shown is None else _PANELS_NOTE
     for title, name, metrics in (("Score", "score", [headline]), ("Other scores", "other-scores", others)):
-        shown = [metric for metric in metrics if metric is not None]
-        if shown:
-            text = f"{', '.join(shown)} against gradient evaluations per sample on {section.dataset}"
-            draw = partial(draw_scores, section, shown)
+        asked = [metric for metric in metrics if metric is not None]
+        if asked:
+            many = name == "score" and shown is not None
+            text = f"{', '.join(asked)} against {'all' if many else 'gradient'} evaluations per sample on {section.dataset}"
+            draw = partial(draw_panels, section, asked[0]) if many else partial(draw_scores, section, asked, shown)
             yield Figure(f"{title} against cost", name, text, draw, note=note if name == "score" else "")
 
 
-def draw_scores(section: Section, metrics: Sequence[str]) -> Drawn | None:
-    """Draw a panel per metric; None where no chain has a score.
+def draw_scores(section: Section, metrics: Sequence[str], only: Collection[Source] | None = None) -> Drawn | None:
+    """Draw a panel per metric; None where no chain has a score. Of chains `only` these, at all lengths, or all.
 
     Chains start at their own base (0 evaluations); bases, GANs and real data are horizontal.
     """
     rows = records(counted(marked_scores(section)[0]))
     shown = [row for row in rows if row.metric in metrics and (not row.mark or row.sampler == "data")]
+    if only is not None:
+        labels, with_chains = {source.label for source in only}, {row.label for row in shown if row.steps}
+        shown = [row for row in shown if not row.steps or source_of(row)._replace(steps=0) in only]
+        shown = [row for row in shown if row.label in labels or row.label not in with_chains]
     if not any(row.steps for row in shown):
         return None
     across = min(2, len(metrics))
@@ -105,7 +123,7 @@ def _chain_curves(rows: Sequence[Any]) -> dict[str, _Curve]:
         name = f"{chain.label}, {readout_name(chain.sampler, chain.beta)}{step_text(chain, chains)}"
         base = [row for row in rows if row.sampler == "base" and row.label == chain.label]
         own = [row for row in rows if row.steps and source_of(row)._replace(steps=0) == chain]
-        look = {"color": _CHAINS[i % 4], "linestyle": _CHAIN_DASHES[i // 4 % 4], "marker": _MARKERS[i % 4]}
+        look = {"color": CHAIN_COLOURS[i % 4], "linestyle": _CHAIN_DASHES[i // 4 % 4], "marker": _MARKERS[i % 4]}
         found[name] = _Curve([*base, *sorted(own, key=_cost)], look | {"zorder": 2.5}, 0.16 * min(1.0, 2 / len(chains)))
     return found
 
@@ -125,7 +143,7 @@ def _levels(rows: Sequence[Any]) -> dict[str, _Curve]:
             look = {"color": "#000000", "linestyle": (":", (0, (1, 4)))[own.index(row.label) % 2]}
         elif row.sampler == "base":
             name, place = row.label, rivals.index(row.label) % 4
-            look = {"color": _RIVALS[place], "linestyle": _DASHES[place]}
+            look = {"color": RIVAL_COLOURS[place], "linestyle": _DASHES[place]}
         else:
             continue
         found.setdefault(name, _Curve([], look, 0.06)).rows.append(row)
@@ -173,9 +191,12 @@ def _dress(panel: Axes, rows: Sequence[Any], metric: str) -> None:
     plain_axes(panel)
 
 
-def sheet_figures(section: Section) -> Iterator[Figure]:
-    """Yield the sheets of the first seed side by side, then the same latents along every chain; nothing without pictures."""
-    files = _kept(section)
+def sheet_figures(section: Section, quoted: Collection[Source] = ()) -> Iterator[Figure]:
+    """Yield the sheets of the first seed side by side, then the same latents along every chain; nothing without pictures.
+
+    Where there are many chains only those like `quoted` are shown, and of bases theirs and those of models without a chain.
+    """
+    files = _shown(_kept(section), quoted)
     if files:
         yield Figure(
             "Samples of the first seed, one latent in one place",
@@ -184,9 +205,9 @@ def sheet_figures(section: Section) -> Iterator[Figure]:
             lambda: draw_sheets(sample_sheets(files), factor=56, across=1),
             raster=True,
             note="First seed with pictures, nothing chosen. What is generated starts from the same latents in the same places; chains "
-            "are the longest of the suite.",
+            "are the longest of the suite, and exact samples have draws of their own.",
         )
-    if any(source_of(row).is_chain for row in files):
+    if any(row.steps for row in files):
         yield Figure(
             "Samples along the chain",
             "along-chain",
@@ -204,6 +225,19 @@ def _kept(section: Section) -> list[Any]:
     return [row for row in found if row.seed == first]
 
 
+def _shown(files: Sequence[Any], quoted: Collection[Source]) -> list[Any]:
+    if len({source_of(row)._replace(steps=0) for row in files if row.steps}) <= MOST_CURVES:
+        return list(files)
+    only, own = {source._replace(steps=0) for source in quoted}, {source.label for source in quoted}
+    with_chains = {row.label for row in files if row.steps}
+    return [
+        row
+        for row in files
+        if source_of(row)._replace(steps=0) in only
+        or (not _is_chain(row) and (row.label in own or row.label not in with_chains))
+    ]
+
+
 def _by_model(files: Sequence[Any]) -> Iterator[tuple[list[Any], list[list[Any]]]]:
     """Yield of each model what is no chain's, and its chains by β, sampler and step size, each by rising length."""
     for label in dict.fromkeys(row.label for row in files):
@@ -217,7 +251,7 @@ def _is_chain(row: Any) -> bool:
 
 
 def _target(row: Any) -> tuple[float, str, float]:
-    return row.beta or 0.0, row.sampler, row.step_size or 0.0
+    return beta_order(row.beta), row.sampler, row.step_size or 0.0
 
 
 def sample_sheets(files: Sequence[Any]) -> list[Sheet]:
@@ -243,7 +277,7 @@ def chain_sheets(files: Sequence[Any]) -> list[Sheet]:
     sheets = []
     for others, chains in _by_model(files):
         base = [row for row in others if row.sampler == "base"][:1]
-        for rows in ([*base, *chain] for chain in chains):
+        for rows in ([*base, *chain] for chain in chains if chain[0].steps):
             loaded = [images for row in rows if (images := _load(row.arrays["samples"])) is not None]
             if 1 < len(rows) == len(loaded) and len({images.shape[1:] for images in loaded}) == 1:
                 latents = min(_LATENTS, *map(len, loaded))

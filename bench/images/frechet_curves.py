@@ -67,9 +67,7 @@ def frechet_table(section: Section) -> Table | None:
 
 def _longest(section: Section) -> list[Any]:
     """Return readouts that count: of every chain of a run only the longest."""
-    readouts = section.readouts
-    readouts = readouts[(readouts["stale"] == "") & (readouts["status"] != "unfinished")]
-    longest = readouts.sort_values("steps", ascending=False, kind="stable")
+    longest = section.counted_readouts.sort_values("steps", ascending=False, kind="stable")
     return records(longest.drop_duplicates(["run", "sampler", "beta", "step_size"]).sort_index())
 
 

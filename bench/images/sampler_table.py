@@ -12,13 +12,14 @@ from bench.report.blocks import MISSING, Cell, Table, table_of
 from bench.report.comparisons import counted, headline_metric
 from bench.report.tables import marked_scores, mean_cell
 from bench.report.text import PAPER_BETA, arrow, beta_name, beta_note, span
-from bench.results.sources import records
+from bench.results.sources import beta_order, records
 
 if TYPE_CHECKING:
     from bench.results.frame import Section
 
 __all__ = ["sampler_tables"]
 
+MOST_LINES = 20  # of a table that a terminal shows
 _COSTS = {
     "steps": "steps",
     "gradient evaluations per sample": "gradient_evaluations",
@@ -48,7 +49,7 @@ def sampler_tables(sections: Sequence[Section]) -> list[Table]:
     if all(len({place[1:] for place in here if place[1] != "base"}) < 2 for here in found.values()):
         return []
     settings = _settings(sections)
-    betas = sorted(found, key=lambda beta: (beta != PAPER_BETA, beta))
+    betas = sorted(found, key=lambda beta: (beta != PAPER_BETA, beta_order(beta)))
     return [table for beta in betas if (table := _table(beta, found[beta], headings, settings))]
 
 
@@ -74,7 +75,8 @@ def _table(beta: float, found: _Found, headings: Sequence[str], settings: Mappin
         "Mean over seeds [95 % Student-t interval] of each sampler's longest chain, never the best one; — was not run. Every row aims "
         f"at one target, {beta_note(beta)}. Read down a column: each dataset has a scale of its own."
     ]
-    return table_of(f"Samplers at {beta_name(beta)}", rows, notes, never=_COSTS, terminal="titled")
+    short: Any = "titled" if len(columns) > 1 and len(rows) <= MOST_LINES else "never"
+    return table_of(f"Samplers at {beta_name(beta)}", rows, notes, never=_COSTS, terminal=short)
 
 
 def _settings(sections: Iterable[Section]) -> dict[Any, str]:

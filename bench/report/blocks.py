@@ -122,7 +122,8 @@ MISSING = Cell("—")
 class Table(Block):
     """Rows of as many cells as there are columns, then notes in one paragraph and a legend as a list.
 
-    `remarks` are what a terminal prints below it instead of the notes, each with its tone.
+    `remarks` are what a terminal prints below it instead of the notes, each with its tone; `brief` are the rows that it shows, by their
+    numbers, None for all.
     """
 
     kind = "table"
@@ -131,6 +132,7 @@ class Table(Block):
     notes: Sequence[str] = ()
     legend: Sequence[str] = ()
     remarks: Sequence[tuple[str, Tone]] = ()
+    brief: Sequence[int] | None = None
 
 
 def table_of(
@@ -217,12 +219,13 @@ class Answer:
 
 @dataclass(frozen=True)
 class Finding:
-    """Answers that belong together, such as all about one temperature, and facts beside them."""
+    """Answers that belong together, such as all about one temperature, and facts beside them; a terminal shows those in `brief` only."""
 
     title: str
     subtitle: str = ""
     answers: Sequence[Answer] = ()
     facts: Sequence[tuple[str, str]] = ()
+    brief: bool = True
 
 
 @dataclass(frozen=True)

@@ -27,8 +27,8 @@ def claims_block(judged: Sequence[Judgement], *, everything: bool = False) -> Ve
     counts = Counter(each.verdict for each in judged)
     tested = sum(each.p_value is not None for each in judged)
     return Verdict(
-        "The paper's claims",
-        "What do these runs say about the paper's claims?",
+        "Claims",
+        "What do these runs say about the claims of the paper and of this benchmark?",
         [", ".join(f"{counts[outcome]} {outcome}" for outcome in get_args(Outcome)) + "."],
         findings,
         [f"Not run: {'; '.join(missing)}."] if missing else [],

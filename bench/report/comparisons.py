@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bench.report.text import about_density, direction, metric_order
-from bench.results.sources import Source, pair, reading, records
+from bench.results.sources import Source, beta_order, pair, reading, records
 from bench.stats import Estimate, PairedDifference, mean_interval
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def reading_order(items: Iterable[Any], row_of: Callable[[Any], Any] = lambda it
 
     def place(item: Any) -> tuple[Any, ...]:
         row = row_of(item)
-        chain = (row.beta or 0.0, row.sampler or "", row.step_size or 0.0, row.steps or 0)
+        chain = (beta_order(row.beta), row.sampler or "", row.step_size or 0.0, row.steps or 0)
         return row.sampler == "data", models.index(row.label), row.sampler != "base", *chain
 
     return sorted(items, key=place)
@@ -105,7 +105,9 @@ def longest_sources(section: Section) -> list[Source]:
     chains = chains[~chains["metric"].map(about_density).astype(bool)]
     longest = chains.groupby(["sampler", "beta"], dropna=False)["steps"].transform("max")
     sources = map(Source._make, records(chains.loc[chains["steps"] == longest, list(Source._fields)].drop_duplicates()))
-    return sorted(sources, key=lambda chain: (chain.label, chain.beta or 0.0, chain.sampler, chain.step_size or 0.0))
+    return sorted(
+        sources, key=lambda chain: (chain.label, beta_order(chain.beta), chain.sampler, chain.step_size or 0.0)
+    )
 
 
 def compare(section: Section, metrics: Sequence[str]) -> list[Comparison]:

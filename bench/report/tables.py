@@ -33,6 +33,7 @@ __all__ = [
     "time_table",
 ]
 
+SHORT_REASON = 90
 _STATUS_TONES: Mapping[str, Tone] = {"missing": "plain", "partial": "open", "unfinished": "open"}
 
 
@@ -104,12 +105,17 @@ def failure_table(section: Section, *, apart: bool = False) -> Table | None:
         {
             "model": Cell(code=row.label),
             "status": Cell(f"{row.status}{'†' if row.stale else ''}", tone=_STATUS_TONES.get(row.status, "bad")),
-            "reason": Cell(row.reason if row.metric is None or not row.stale else f"{row.stale} since"),
+            "reason": _reason_cell(row.reason if row.metric is None or not row.stale else f"{row.stale} since"),
         }
         for row in found
     ]
     title = "Runs without scores that count" if apart and left_out.any() else "Runs without scores"
     return table_of(title, rows, [stale_note(found)], ("model", "status", "reason"), terminal="titled")
+
+
+def _reason_cell(reason: str) -> Cell:
+    """Return a reason in full, on a terminal its beginning."""
+    return Cell(reason, short=f"{reason[:SHORT_REASON].rstrip()} …" if len(reason) > SHORT_REASON + 2 else "")
 
 
 def mean_seconds(section: Section) -> dict[str, dict[str, float]]:

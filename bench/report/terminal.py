@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
@@ -45,6 +46,7 @@ def print_block(block: Block, console: Console, *, soft_wrap: bool = False) -> N
             console.print(Text(text, style=style), soft_wrap=soft_wrap)
 
     if isinstance(block, Verdict):
+        block = replace(block, findings=[finding for finding in block.findings if finding.brief])
         say(block.question, "bold")
     elif block.terminal == "titled":
         say(block.title, "bold")
@@ -61,9 +63,10 @@ def print_block(block: Block, console: Console, *, soft_wrap: bool = False) -> N
 
 def _grid(block: Table, width: int) -> Grid:
     """Return the columns that are always shown, and of the others from the left as many as fit."""
+    rows = block.rows if block.brief is None else [block.rows[number] for number in block.brief]
     grid = Grid(box=None, pad_edge=False, header_style="bold")
     widths = [
-        2 + max(cell_len(text) for text in (column.name, *(_text(row[index]) for row in block.rows)))
+        2 + max(cell_len(text) for text in (column.name, *(_text(row[index]) for row in rows)))
         for index, column in enumerate(block.columns)
     ]
     kept = {index for index, column in enumerate(block.columns) if column.terminal == "always"}
@@ -75,7 +78,7 @@ def _grid(block: Table, width: int) -> Grid:
     for index in sorted(kept):
         column = block.columns[index]
         grid.add_column(Text(column.name), justify="right" if column.numeric else "left", no_wrap=index > 0)
-    for row in block.rows:
+    for row in rows:
         grid.add_row(*(Text(_text(row[index]), style=_STYLES[row[index].tone]) for index in sorted(kept)))
     return grid
 

@@ -89,6 +89,11 @@ class Section:
         return self.scores[self.scores["value"].notna() & self.scores["status"].isin(SOUND)]
 
     @functools.cached_property
+    def counted_readouts(self) -> pd.DataFrame:
+        """The readouts of finished runs by the present code, those included that could not be had."""
+        return self.readouts[(self.readouts["stale"] == "") & (self.readouts["status"] != "unfinished")]
+
+    @functools.cached_property
     def by_source(self) -> dict[tuple[str, Source], SourceValues]:
         """The values that count, by metric and source."""
         return by_source(self.counted)

@@ -11,7 +11,17 @@ import pandas as pd
 
 from bench.stats import Estimate, PairedDifference, paired_difference
 
-__all__ = ["CALIBRATED_BETA", "Source", "SourceValues", "by_source", "pair", "reading", "records", "source_of"]
+__all__ = [
+    "CALIBRATED_BETA",
+    "Source",
+    "SourceValues",
+    "beta_text",
+    "by_source",
+    "pair",
+    "reading",
+    "records",
+    "source_of",
+]
 
 CALIBRATED_BETA = math.inf
 """In a section's frames, the β of rows at each run's own calibrated temperature: one readout, though its value differs from run to run."""
@@ -49,6 +59,16 @@ class SourceValues:
     def main_key(self) -> str:
         """The score key that most seeds have."""
         return max(self.values, key=lambda key: (len(self.values[key]), key))
+
+
+def beta_text(beta: float) -> str:
+    """Return an inverse temperature in a few characters: "β=100", or "β̂" for each run's calibrated one."""
+    return "β̂" if beta == CALIBRATED_BETA else f"β={beta:g}"
+
+
+def beta_order(beta: float | None) -> float:
+    """Return what sorts temperatures: rising, with the calibrated one right after the model's own."""
+    return math.nextafter(1.0, 2.0) if beta == CALIBRATED_BETA else beta or 0.0
 
 
 def records(frame: pd.DataFrame) -> list[Any]:

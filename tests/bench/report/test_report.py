@@ -40,9 +40,9 @@ def written(made: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, 
 
 def test_the_answer_comes_first(written: tuple[Path, str]) -> None:
     order = [
-        "## What do these runs say about the paper's claims?",
+        "## What do these runs say about the claims of the paper and of this benchmark?",
         *(
-            "Does the energy help",
+            "What is the second network worth",
             "- β=1 (model)",
             "- β=100 (paper)",
             "### Samples along the chain",

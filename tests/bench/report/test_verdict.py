@@ -96,7 +96,7 @@ def test_the_very_same_networks_are_called_the_same_architecture(made: Any) -> N
     matches = check(found)
     assert len(matches) == 3
     assert all(match.matched for match in matches)
-    assert sentences(found)[1].startswith("Over gan-hinge and gan-ns (GAN, same architecture): ")
+    assert sentences(found)[2].startswith("Over gan-hinge and gan-ns (GAN, same architecture): ")
 
 
 def test_other_or_unrecorded_networks_are_not_called_a_gan_of_the_same_architecture(made: Any) -> None:
@@ -106,7 +106,7 @@ def test_other_or_unrecorded_networks_are_not_called_a_gan_of_the_same_architect
         ({"gan_ns": {"architecture": {}}}, "no chain, architectures not recorded"),
     ):
         found = made.section(made.study(2), known(made, **changes))
-        _, same, other, *_ = sentences(found)
+        _, _, same, other, *_ = sentences(found)
         assert same.startswith("Over gan-hinge (GAN, same architecture): ")
         assert other.startswith(f"Over gan-ns ({words}): ")
         assert not mismatches(found)
@@ -122,7 +122,7 @@ def test_networks_of_one_name_that_differ_are_loud(made: Any) -> None:
     (said,) = mismatches(found)
     assert said.startswith("Architecture: NOT MATCHED — discriminator: ")
     assert "gan-ns seed 1" in said
-    assert sentences(found)[2].startswith("Over gan-ns (no chain, another architecture): ")
+    assert sentences(found)[3].startswith("Over gan-ns (no chain, another architecture): ")
 
 
 @pytest.mark.parametrize("weights", [{"generator": "cccc0", "discriminator": "x"}, {"generator": "cccc0"}, {}])
