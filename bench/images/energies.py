@@ -99,7 +99,7 @@ class Energies:
         return gain(self.of_data("test"), self.energy[: self.first], beta).reportable
 
     def annealed(self, beta: float) -> AnnealedLevel | None:
-        """Return annealed particles at β > 0, if they are to be trusted; one run serves every β of interest."""
+        """Return annealed particles at β > 0, if that β was reached; one run serves every β of interest."""
         if self.particles and beta not in self.annealed_at:
             self.annealed_at |= {each for each in (*self.betas, self.temperature.beta, beta) if each}
             self.context.progress({"phase": "annealing"})
@@ -113,8 +113,7 @@ class Energies:
                 most_levels=PATH_LEVELS,
             )
             self.levels = {level.beta: level for level in found}
-        level = self.levels.get(beta)
-        return level if level is not None and level.trustworthy else None
+        return self.levels.get(beta)
 
     def mean_energy(self, beta: float) -> tuple[float, float] | None:
         """Return the mean of E under the density at β and its standard error; None where nothing here can say."""
@@ -122,7 +121,7 @@ class Energies:
             mean, _, error = weighted_moments(self.energy[: self.first], beta)
             return mean, error
         level = self.annealed(beta)
-        return None if level is None else level.mean_energy()
+        return level.mean_energy() if level is not None and level.rough else None
 
     def draw(self, beta: float, count: int, limit: int, generator: torch.Generator) -> Draws:
         """Return `count` latents of the density at β: base draws resampled while an ESS of 2·count can be had, else annealed particles."""
@@ -135,7 +134,7 @@ class Energies:
             rows = _choose(weights, count, generator).to(self.z.device)
             return Draws(self.z[rows], "resampled", pool, ess, int(torch.unique(rows).numel()))
         level = self.annealed(beta)
-        if level is not None and len(level.z) >= count:
+        if level is not None and level.trustworthy and len(level.z) >= count:
             rows = torch.randperm(len(level.z), generator=generator, device=level.z.device)[:count]
             distinct = int(torch.unique(level.z[rows], dim=0).shape[0])
             return Draws(level.z[rows], "annealed", len(level.z), level.ancestors, distinct)

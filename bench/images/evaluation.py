@@ -219,7 +219,7 @@ def gain_row(energies: Energies, beta: float, rule: str) -> dict[str, Any]:
     test, pool = energies.of_data("test"), energies.energy[: energies.first]
     read = gain(test, pool, beta)
     sure, log_z, value = read.reportable, read.log_partition, read.value
-    if not sure and (level := energies.annealed(beta)) is not None:
+    if not sure and (level := energies.annealed(beta)) is not None and level.trustworthy:
         sure, log_z = True, level.log_partition
         value = -beta * float(test.mean()) - log_z.estimate
     facts: dict[str, Any] = {"train_gain": -beta * float(energies.of_data("train").mean()) - log_z.estimate}

@@ -22,8 +22,8 @@ from gebm.samplers.tempering import tempered
 
 __all__ = ["AnnealedLevel", "annealed_importance_sampling", "annealed_path", "sequential_monte_carlo"]
 
-ISLANDS_AGREE = 1.05
-"""R-hat over independent populations below which they are taken to have found the same law."""
+ISLANDS_AGREE, ROUGHLY = 1.05, 1.5
+"""R-hat over independent populations below which they are taken to have found the same law, and about the same mean energy."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,11 @@ class AnnealedLevel:
         """
         many = self.ancestors >= 2 * self.islands
         return self.log_partition.reportable and self.rhat < ISLANDS_AGREE and many
+
+    @property
+    def rough(self) -> bool:
+        """Whether the mean energy at least is about right: log Ẑ is reportable, and R-hat over islands is below 1.5."""
+        return self.log_partition.reportable and self.rhat < ROUGHLY
 
     def mean_energy(self) -> tuple[float, float]:
         """Return the mean of E and its standard error, from the spread of the islands' means."""
