@@ -111,7 +111,7 @@ def post_hoc_sentences(section: Section) -> list[str]:
         readings: dict[str, list[str]] = {}
         for each in (one for one in found if one.name == name):
             readings.setdefault(each.reading, []).append(_place(each))
-        words = "; ".join(f"{reading} by {listed(where)}" for reading, where in readings.items())
+        words = "; ".join(f"{reading} in {listed(where)}" for reading, where in readings.items())
         if set(readings) == {"not comparable"}:
             words = "not comparable, for one of them has no scores there"
         said.append(f"An energy fitted afterwards on a GAN, {rival} against {gebm}: {words}.")

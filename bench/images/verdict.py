@@ -65,9 +65,9 @@ def energy_verdict(section: Section) -> Verdict:
         *likelihood,
         *exact_sentence(section),
         *chain_sentences(section, targets),
-        *_lead(chains, networks(section), known),
         *post_hoc_sentences(section),
         *seconds_sentence(section),
+        *_lead(chains, networks(section), known),
     ]
     findings = [_finding(section, target, targets, found, known) for target in targets]
     if gains := _gains(section):
