@@ -15,6 +15,7 @@ from bench.images.lead import (
     likelihood_sentences,
     post_hoc_sentences,
     seconds_sentence,
+    some_of,
 )
 from bench.images.targets import AT_TARGET, Reached, reached
 from bench.images.temperature import calibrated, gain_at
@@ -187,7 +188,8 @@ def _gains(section: Section) -> list[Answer]:
         if label not in chosen or gain is None:
             answers += [] if one is None else [_gain(f"{subject} at β=1" if chosen else subject, one)]
             continue
-        beside = f"{estimate_text(one)} at β=1" if one else "log Z not known at β=1"
+        seeds = len(chosen[label].betas)
+        beside = f"{estimate_text(one)} at β=1{some_of(one, seeds)}" if one else "log Z not known at β=1"
         answers.append(_gain(f"{subject} at β̂ = {chosen[label].text}", gain, beside))
     return answers
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from typing import Any
 
 import pytest
@@ -257,6 +258,7 @@ def test_exact_samples_that_could_not_be_had_say_why(made: Any) -> None:
     assert column(table, "seeds")[0] == "2 of 3"
     assert column(table, "why not")[0] == "seed 2: an ESS of 12 from 1,000,000 base draws"
     assert column(table, "β")[0] == "β̂ = 14.0 [12.0, 16.0]"
+    assert re.search(r"gebm \(−3\.21 \[[^]]*\] in 2 of 3 seeds\)", energy_verdict(made.section(rows, facts)).lead[1])
 
 
 def test_the_fastest_sampler_is_the_shortest_chain_that_is_no_worse(made: Any) -> None:
