@@ -339,3 +339,16 @@ def test_no_claim_names_an_infinite_temperature() -> None:
     with pytest.raises(ValidationError, match='write "calibrated"'):
         Selector.model_validate({"model": "gebm", "beta": math.inf})
     assert Selector.model_validate({"model": "gebm", "beta": "calibrated"}).beta == (CALIBRATED_BETA,)
+
+
+def test_a_base_that_is_as_good_says_nothing_about_samplers(made: Any) -> None:
+    table = fastest_table(section(made))  # seeds differ by 5, so the interval is wide
+    assert column(table, "base alone")[0] == "1 (25.0)"
+    assert column(table, "ula")[0] == "base suffices"
+
+
+def test_cells_are_means_over_the_same_seeds(made: Any) -> None:
+    rows, facts = guided(made)
+    few = [row for row in rows if not (row["model"] == "gan-ns+refit" and row["seed"] == 2)]
+    (base, *_) = two_by_two(made.section(few, facts))
+    assert base.cells == (22.5, 22.5, 24.5, 24.5)
