@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["energy_verdict", "quoted", "refinement"]
 
 MOST_QUOTED = 6
+MOST_GAINS = 4  # that a terminal shows beside those of the first sentences
 _QUESTION = "What is the second network worth: in likelihood, over its own base, and over a GAN of the same complexity?"
 _NO_BREAK = "\N{NO-BREAK SPACE}"
 _JOINED = {"no clear difference": "from", "no verdict": "against", "not comparable": "with"}
@@ -72,9 +73,8 @@ def energy_verdict(section: Section) -> Verdict:
     ]
     findings = [_finding(section, target, targets, found, known) for target in targets]
     if gains := _gains(section):
-        findings.append(
-            Finding("Likelihood", "a different question, the gain over the own base on held-out data", gains)
-        )
+        about = "a different question, the gain over the own base on held-out data"
+        findings.append(Finding("Likelihood", about, gains, brief=len(gains) <= MOST_GAINS))
     findings += _post_hoc(section)
     if costs := _costs(section, targets):
         findings.append(Finding("Cost", "mean wall clock per run, all readouts included", facts=costs))
