@@ -203,10 +203,17 @@ def two_by_two(section: Section) -> list[Square]:
                 sides = [
                     section.by_source.get((spot.metric, spot.source(label))) if label else None for label in labels
                 ]
-                cells = tuple(None if side is None else fmean(side.values[side.main_key].values()) for side in sides)
+                cells = _means(sides)
                 squares.append(Square(gan, kale, labels, spot, cells, _effects(spot, sides)))
     effects = iter(corrected([effect for square in squares for effect in square.effects]))
     return [square._replace(effects=[next(effects) for _ in square.effects]) for square in squares]
+
+
+def _means(sides: Sequence[SourceValues | None]) -> tuple[float | None, ...]:
+    """Return the means over the seeds that all sides with scores share, so that they can be read beside each other."""
+    known = [None if side is None else side.values[side.main_key] for side in sides]
+    shared = set.intersection(*(set(each) for each in known if each)) if any(known) else set()
+    return tuple(fmean(each[seed] for seed in shared) if each and shared else None for each in known)
 
 
 def _effects(spot: Spot, sides: Sequence[SourceValues | None]) -> list[Contrast]:

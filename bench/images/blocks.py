@@ -186,15 +186,7 @@ def score_table(section: Section) -> Table | None:
                 "status": line.status,
             }
         )
-    betas = sorted({line.first.beta for line in lines} - {None, 1.0})
-    notes = [
-        "Mean over seeds [95 % Student-t interval]; one seed has no interval. ↓ lower is better, ↑ higher is better.",
-        shortened_note(metrics),
-        *(beta_note(beta) + "; no likelihood belongs to it" * (beta != CALIBRATED_BETA) + "." for beta in betas),
-        target_note(found),
-        "Real data scored like a model is the floor." * any(line.first.sampler == "data" for line in lines),
-        stale_note(row for line in lines for row in line.rows),
-    ]
+    notes = _score_notes(lines, metrics, found)
     brief = _brief(section, lines)
     wrong = [lines[number] for number in brief or range(len(lines)) if lines[number].status.text != "done"]
     remarks = dict.fromkeys((f"{line.first.label}: {line.status.text}", line.tone) for line in wrong)
@@ -214,6 +206,19 @@ def score_table(section: Section) -> Table | None:
     never = {"gradient evaluations per sample", *(heads[name] for name in heads if about_density(name))}
     about = {"legend": legend, "remarks": remarks, "terminal": "untitled", "brief": brief}
     return table_of("Scores", rows, notes, always, never, **about)
+
+
+def _score_notes(lines: Sequence[_Line], metrics: Sequence[str], found: Sequence[Reached]) -> list[str]:
+    """Return what is below the table of scores."""
+    betas = sorted({line.first.beta for line in lines} - {None, 1.0})
+    return [
+        "Mean over seeds [95 % Student-t interval]; one seed has no interval. ↓ lower is better, ↑ higher is better.",
+        shortened_note(metrics),
+        *(beta_note(beta) + "; no likelihood belongs to it" * (beta != CALIBRATED_BETA) + "." for beta in betas),
+        target_note(found),
+        "Real data scored like a model is the floor." * any(line.first.sampler == "data" for line in lines),
+        stale_note(row for line in lines for row in line.rows),
+    ]
 
 
 def _remarks(lines: Iterable[_Line]) -> list[tuple[str, Tone]]:

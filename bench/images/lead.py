@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from bench.images.attribution import Contrast, post_hoc_contrasts, same_seconds
 from bench.images.targets import AT_TARGET, Reached, reached, share
 from bench.images.temperature import calibrated, gain_at
-from bench.report.comparisons import compare, headline_metric, likelihood_gains, longest_sources
+from bench.report.comparisons import Comparison, compare, headline_metric, likelihood_gains, longest_sources
 from bench.report.text import beta_name, estimate_text, listed, number
 from bench.results.sources import CALIBRATED_BETA, Source
 from bench.stats import Estimate
@@ -16,7 +16,14 @@ from bench.stats import Estimate
 if TYPE_CHECKING:
     from bench.results.frame import Section
 
-__all__ = ["chain_sentences", "exact_sentence", "likelihood_sentences", "post_hoc_sentences", "seconds_sentence"]
+__all__ = [
+    "chain_sentences",
+    "exact_sentence",
+    "likelihood_sentences",
+    "post_hoc_sentences",
+    "seconds_sentence",
+    "some_of",
+]
 
 _SIDES = {"above": "a gain of", "below": "a loss:", "unclear": "no clear gain:", "no interval": "one seed:"}
 
@@ -25,11 +32,12 @@ def likelihood_sentences(section: Section, labels: Sequence[str]) -> list[str]:
     """Return for each of these models what its energy adds in likelihood at β=1 and at β̂, and β̂ itself."""
     at_one, chosen, said = likelihood_gains(section), calibrated(section), []
     for label in labels:
-        parts = [f"{_gain(at_one[label])} at β=1"] if label in at_one else []
+        seeds = len(chosen[label].betas) if label in chosen else 0
+        parts = [f"{_gain(at_one[label])} at β=1{some_of(at_one[label], seeds)}"] if label in at_one else []
         if label in chosen:
             found, gain = chosen[label], gain_at(section, label, CALIBRATED_BETA)
             where = f"at its calibrated β̂ = {' '.join(filter(None, (found.text, found.detail)))}"
-            parts.append(f"{_gain(gain)} {where}" if gain else f"log Z not known {where}")
+            parts.append(f"{_gain(gain)} {where}{some_of(gain, seeds)}" if gain else f"log Z not known {where}")
         if parts:
             said.append(f"Held-out likelihood, {label}'s energy over its base: {'; '.join(parts)}.")
     return said
@@ -37,6 +45,11 @@ def likelihood_sentences(section: Section, labels: Sequence[str]) -> list[str]:
 
 def _gain(gain: Estimate) -> str:
     return f"{_SIDES[gain.side()]} {estimate_text(gain)} nats"
+
+
+def some_of(estimate: Estimate | None, seeds: int) -> str:
+    """Return that an estimate lacks seeds, which are not missing by chance; empty for all of them."""
+    return f" in {estimate.n} of {seeds} seeds" if estimate is not None and estimate.n < seeds else ""
 
 
 def exact_sentence(section: Section) -> list[str]:
@@ -49,15 +62,20 @@ def exact_sentence(section: Section) -> list[str]:
         for each in compare(section, [metric])
         if each.own_base and (each.treatment.sampler, each.treatment.beta) == ("exact", CALIBRATED_BETA)
     ]
-    labels, readings = _labels(section), dict[str, list[str]]()
+    labels, known, readings = _labels(section), reached(section), dict[str, list[str]]()
     for each in sorted(found, key=lambda each: labels.index(each.treatment.label)):
-        readings.setdefault(each.reading, []).append(f"{each.treatment.label} ({estimate_text(each.estimate)})")
+        readings.setdefault(each.reading, []).append(f"{each.treatment.label} ({_with_seeds(each, known)})")
     had = {each.treatment.label for each in found}
-    asked = [source.label for source in reached(section) if (source.sampler, source.beta) == ("exact", CALIBRATED_BETA)]
+    asked = [source.label for source in known if (source.sampler, source.beta) == ("exact", CALIBRATED_BETA)]
     if without := [label for label in asked if label not in had]:
         readings["not to be had"] = without
     said = "; ".join(f"{reading} for {listed(who)}" for reading, who in readings.items())
     return [f"Exact samples of the calibrated density against their own base, in {metric}: {said}."] if said else []
+
+
+def _with_seeds(each: Comparison, known: Mapping[Source, Reached]) -> str:
+    asked = len(known[each.treatment].rows) if each.treatment in known else 0
+    return f"{estimate_text(each.estimate)}{some_of(each.estimate, asked)}"
 
 
 def _labels(section: Section) -> list[str]:
@@ -111,7 +129,7 @@ def post_hoc_sentences(section: Section) -> list[str]:
         readings: dict[str, list[str]] = {}
         for each in (one for one in found if one.name == name):
             readings.setdefault(each.reading, []).append(_place(each))
-        words = "; ".join(f"{reading} by {listed(where)}" for reading, where in readings.items())
+        words = "; ".join(f"{reading} in {listed(where)}" for reading, where in readings.items())
         if set(readings) == {"not comparable"}:
             words = "not comparable, for one of them has no scores there"
         said.append(f"An energy fitted afterwards on a GAN, {rival} against {gebm}: {words}.")

@@ -15,6 +15,7 @@ from bench.images.lead import (
     likelihood_sentences,
     post_hoc_sentences,
     seconds_sentence,
+    some_of,
 )
 from bench.images.targets import AT_TARGET, Reached, reached
 from bench.images.temperature import calibrated, gain_at
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["energy_verdict", "quoted", "refinement"]
 
 MOST_QUOTED = 6
+MOST_GAINS = 4  # that a terminal shows beside those of the first sentences
 _QUESTION = "What is the second network worth: in likelihood, over its own base, and over a GAN of the same complexity?"
 _NO_BREAK = "\N{NO-BREAK SPACE}"
 _JOINED = {"no clear difference": "from", "no verdict": "against", "not comparable": "with"}
@@ -65,15 +67,14 @@ def energy_verdict(section: Section) -> Verdict:
         *likelihood,
         *exact_sentence(section),
         *chain_sentences(section, targets),
-        *_lead(chains, networks(section), known),
         *post_hoc_sentences(section),
         *seconds_sentence(section),
+        *_lead(chains, networks(section), known),
     ]
     findings = [_finding(section, target, targets, found, known) for target in targets]
     if gains := _gains(section):
-        findings.append(
-            Finding("Likelihood", "a different question, the gain over the own base on held-out data", gains)
-        )
+        about = "a different question, the gain over the own base on held-out data"
+        findings.append(Finding("Likelihood", about, gains, brief=len(gains) <= MOST_GAINS))
     findings += _post_hoc(section)
     if costs := _costs(section, targets):
         findings.append(Finding("Cost", "mean wall clock per run, all readouts included", facts=costs))
@@ -187,7 +188,8 @@ def _gains(section: Section) -> list[Answer]:
         if label not in chosen or gain is None:
             answers += [] if one is None else [_gain(f"{subject} at β=1" if chosen else subject, one)]
             continue
-        beside = f"{estimate_text(one)} at β=1" if one else "log Z not known at β=1"
+        seeds = len(chosen[label].betas)
+        beside = f"{estimate_text(one)} at β=1{some_of(one, seeds)}" if one else "log Z not known at β=1"
         answers.append(_gain(f"{subject} at β̂ = {chosen[label].text}", gain, beside))
     return answers
 

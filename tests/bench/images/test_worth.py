@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from typing import Any
 
 import pytest
@@ -257,6 +258,7 @@ def test_exact_samples_that_could_not_be_had_say_why(made: Any) -> None:
     assert column(table, "seeds")[0] == "2 of 3"
     assert column(table, "why not")[0] == "seed 2: an ESS of 12 from 1,000,000 base draws"
     assert column(table, "β")[0] == "β̂ = 14.0 [12.0, 16.0]"
+    assert re.search(r"gebm \(−3\.21 \[[^]]*\] in 2 of 3 seeds\)", energy_verdict(made.section(rows, facts)).lead[1])
 
 
 def test_the_fastest_sampler_is_the_shortest_chain_that_is_no_worse(made: Any) -> None:
@@ -337,3 +339,16 @@ def test_no_claim_names_an_infinite_temperature() -> None:
     with pytest.raises(ValidationError, match='write "calibrated"'):
         Selector.model_validate({"model": "gebm", "beta": math.inf})
     assert Selector.model_validate({"model": "gebm", "beta": "calibrated"}).beta == (CALIBRATED_BETA,)
+
+
+def test_a_base_that_is_as_good_says_nothing_about_samplers(made: Any) -> None:
+    table = fastest_table(section(made))  # seeds differ by 5, so the interval is wide
+    assert column(table, "base alone")[0] == "1 (25.0)"
+    assert column(table, "ula")[0] == "base suffices"
+
+
+def test_cells_are_means_over_the_same_seeds(made: Any) -> None:
+    rows, facts = guided(made)
+    few = [row for row in rows if not (row["model"] == "gan-ns+refit" and row["seed"] == 2)]
+    (base, *_) = two_by_two(made.section(few, facts))
+    assert base.cells == (22.5, 22.5, 24.5, 24.5)

@@ -137,6 +137,6 @@ def test_contradictions_are_refused(made: Any) -> None:
     with pytest.raises(ValueError, match="there twice"):
         summary(made, [made.row(), made.row(value=3.0)])
     with pytest.raises(ValueError, match="β=100"):
-        summary(made, [made.row(**made.chain(100.0, 10), metric="likelihood-gain", value=1.0)])
+        summary(made, [made.row(**made.chain(100.0, 10), metric="log-likelihood", value=1.0)])
     with pytest.raises(NothingToReportError, match="nothing to report yet"):
         summary(made, [])
