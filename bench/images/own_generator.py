@@ -163,7 +163,7 @@ def checked(network: nn.Module, latent: int, shape: tuple[int, ...]) -> nn.Modul
         raise GeneratorError(f"the generator makes {str(x.dtype).removeprefix('torch.')} images; they must be float32")
     if not x.requires_grad:
         raise GeneratorError("no gradient flows through the generator to its latents, which chains need")
-    low, high = float(x.min()), float(x.max())
+    low, high = x.min().item(), x.max().item()
     if not (low >= -1 - ROUNDING and high <= 1 + ROUNDING):  # nor is NaN
         raise GeneratorError(f"the generator's values go from {low:.3g} to {high:.3g}; images are in [−1, 1]")
     if low >= 0:
