@@ -137,7 +137,7 @@ def _training_table(found: Mapping[str, Sequence[Any]]) -> Block | None:
         cells["seconds"] = _seconds(own, seconds)
         rows.append(cells)
     notes = [
-        "Steps of the energy (or discriminator) and of the base, with those of what a model starts from, unless that was trained elsewhere. "
+        "Steps of the energy (or discriminator) and of the base, and of what a model starts from, unless that was trained elsewhere. "
         "A refit may have ended before all of its steps."
     ]
     return table_of("Training", rows, notes)

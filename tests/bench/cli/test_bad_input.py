@@ -83,7 +83,6 @@ CASES = [
     ("refit no_such_module:make", 2, "No module named 'no_such_module'"),
     ("refit math:pi", 2, "math:pi: TypeError"),
     ("refit collections:Counter", 2, "makes a Counter; it must make a torch.nn.Module"),
-    ("refit nothing.safetensors --dataset csv:empty.csv", 2, "empty.csv"),
     ("refit digits/nothing --suite density", 2, "suite 'density' is of kind density"),
     ("run extra", 2, "unexpected extra argument"),
     ("plan --suite imges", 2, "did you mean 'images'?"),
