@@ -9,7 +9,7 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ from bench.cli.usage import (
     check_device,
     data_root,
     examples,
+    limit_option,
     parse_tag,
     selecting,
     store_option,
@@ -33,8 +34,9 @@ if TYPE_CHECKING:
     from bench.components.registry import Entry
     from bench.core.campaign import Campaign
     from bench.core.plan import Planned
+    from bench.core.task import Places
 
-__all__ = ["plan", "run", "status"]
+__all__ = ["carry_out", "find_places", "plan", "run", "status"]
 
 
 @click.command(epilog=examples("bench plan --suite images", "bench plan --seeds 0,1,2,3,4"))
@@ -60,19 +62,23 @@ def plan(**options: Any) -> None:
     )
 )
 @selecting
-@click.option(
-    "--max-minutes",
-    type=click.FloatRange(min=0, min_open=True),
-    help="Stop after so many minutes, shared by the runs; what is unfinished is scored as it stands. The same command continues.",
-)
+@limit_option
 @click.option(
     "--tag", default="", callback=parse_tag, help="Remember these runs under a name too, for `bench compare`."
 )
 def run(max_minutes: float | None, tag: str, **options: Any) -> None:
     """Train, sample, score and tabulate a suite; what is done already is kept."""
+    again = [f"--{name}" for name in ("fresh", "retrain") if options[name]]
+    carry_out(make_campaign(**options, tag=tag), max_minutes, again)
+
+
+def carry_out(campaign: Campaign, max_minutes: float | None, again: Sequence[str]) -> None:
+    """Do a campaign's runs on the screen, show the results, and exit with code 1 if something is wrong or unfinished.
+
+    `again` are the options that must be left out where the same command is to continue.
+    """
     start = time.monotonic()
     deadline = start + max_minutes * 60 if max_minutes else math.inf
-    campaign = make_campaign(**options, tag=tag)
     campaign.store.create()
     from rich.console import Console
 
@@ -94,7 +100,6 @@ def run(max_minutes: float | None, tag: str, **options: Any) -> None:
     problems += [f"{name}: {outcome.reason}" for name, outcome in ended if outcome.state in ("failed", "abort")]
     if counts["stopped"] and not counts["abort"]:
         why = "interrupted" if asked() else "--max-minutes reached"
-        again = [f"--{name}" for name in ("fresh", "retrain") if options[name]]
         same = f"the same command without {' and '.join(again)}" if again else "the same command"
         problems.append(f"{why}; nothing is lost, {same} continues")
     for problem in filter(None, problems):
@@ -131,25 +136,37 @@ def make_campaign(suite: str, store: Path, device: str, jobs: int | None, tag: s
     from bench.core.plan import Selection, make_plan
     from bench.core.store import Store
     from bench.core.suite import load_suite
-    from bench.core.task import Places
     from bench.data import load_dataset
     from bench.machine import cores
 
-    check_device(device)
-    loaded, where = load_suite(suite), Store(store)
-    if store.exists() and not store.is_dir():
-        raise Failure(f"the store {store} is not a folder")
-    if (store / "runs").is_dir():
-        where.require()
+    loaded, places = load_suite(suite), find_places(store, device)
     selection = Selection(**selected)
-    places = Places(store, data_root(), weights_root(), cache_root(), device)
     with decoding() as tell:
         load = functools.partial(load_dataset, root=places.data, cache=places.cache, tell=tell)
         plans = make_plan(loaded, selection, places, load, functools.partial(click.echo, err=True))
     for name in {p.task.spec.model for p in plans}:
         check_model(registry.get("models", name))
     workers = jobs or max(1, cores() // plans[0].task.spec.threads)
-    return Campaign(loaded, selection.profile, plans, where, workers, tag)
+    return Campaign(loaded, selection.profile, plans, Store(store), workers, tag)
+
+
+def find_places(store: Path, device: str) -> Places:
+    """Return where a command's runs find what they need, as its options and the environment say.
+
+    Raises:
+        UsageProblem: if CUDA is asked for and there is none.
+        Failure: if the store is not a folder.
+        StoreError: if it is of another version.
+    """
+    from bench.core.store import Store
+    from bench.core.task import Places
+
+    check_device(device)
+    if store.exists() and not store.is_dir():
+        raise Failure(f"the store {store} is not a folder")
+    if (store / "runs").is_dir():
+        Store(store).require()
+    return Places(store, data_root(), weights_root(), cache_root(), device)
 
 
 def check_model(entry: Entry) -> None:

@@ -16,17 +16,22 @@ import click
 from bench.cli.completion import complete
 
 __all__ = [
+    "LARGEST_SEED",
     "Failure",
     "UsageProblem",
     "cache_root",
     "check_device",
     "data_root",
+    "device_option",
     "examples",
+    "fresh_option",
     "in_one_line",
+    "limit_option",
     "print_json",
     "selecting",
     "store_option",
     "suite_filters",
+    "suite_option",
     "weights_root",
 ]
 
@@ -48,7 +53,7 @@ class Failure(UsageProblem):
 
 LARGEST_SEED = 10**9
 FAILURES = {"StoreError", "TransferError", "NothingToReportError", "WeightsError"}
-MISUSE = {"SuiteError", "ClaimError", "UnknownNameError", "DatasetError", "ExportError"}
+MISUSE = {"SuiteError", "ClaimError", "UnknownNameError", "DatasetError", "ExportError", "RefitError", "GeneratorError"}
 """Errors by the name of their class or a base of it; what is a failure, too, such as a TransferError, is that first."""
 
 
@@ -161,7 +166,7 @@ suite_filters = together(
     click.option("--suite", default=None, help="Only this suite.", shell_complete=complete("suites")),
     click.option("--profile", type=PROFILES, default=None, help="Only this profile."),
 )
-selecting = together(
+suite_option = together(
     click.option(
         "--suite",
         default="images",
@@ -176,6 +181,16 @@ selecting = together(
         show_default=True,
         help="quick: minutes on a laptop; paper: the paper's schedule.",
     ),
+)
+device_option = click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+fresh_option = click.option("--fresh", is_flag=True, help="Do everything again; what is there is set aside.")
+limit_option = click.option(
+    "--max-minutes",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Stop after so many minutes, shared by the runs; what is unfinished is scored as it stands. The same command continues.",
+)
+selecting = together(
+    suite_option,
     click.option(
         "--dataset",
         "datasets",
@@ -187,10 +202,10 @@ selecting = together(
         "--model", "models", multiple=True, help="Only this model; repeatable.", shell_complete=complete("models")
     ),
     click.option("--seeds", callback=parse_seeds, help="Such as 0,1,2; default: the suite's own."),
-    click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True),
+    device_option,
     store_option,
     click.option("--jobs", type=click.IntRange(min=1), help="Runs side by side; default: one per core."),
-    click.option("--fresh", is_flag=True, help="Do everything again; what is there is set aside."),
+    fresh_option,
     click.option(
         "--retrain",
         is_flag=True,

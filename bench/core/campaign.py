@@ -57,6 +57,7 @@ class Campaign:
         store: where runs are kept.
         workers: processes side by side.
         tag: a name under which these runs are remembered besides; none if empty.
+        keep: whether runs that were remembered earlier stay listed though the suite does not resolve to them.
     """
 
     suite: Suite[Any]
@@ -65,6 +66,7 @@ class Campaign:
     store: Store
     workers: int
     tag: str = ""
+    keep: bool = False
     outcomes: dict[str, Outcome] = field(default_factory=dict)
 
     @property
@@ -123,11 +125,12 @@ class Campaign:
         return JobEvent(event.job, "done", outcome)
 
     def remember(self) -> None:
-        """Tell the store which runs make up this suite: these, and earlier ones that it still resolves to."""
+        """Tell the store which runs make up this suite: these, and earlier ones that it still resolves to or that are to be kept."""
         place = {"suite": self.suite.name, "profile": self.profile, "kind": self.suite.kind}
         with self.store.lock_manifest():
             before = read_manifest(self.store, self.suite.name, self.profile)["runs"]
-            runs = {p.task.spec.run_id: listed(p) for p in [*self.still_planned(before), *self.planned]}
+            earlier = before if self.keep else [listed(p) for p in self.still_planned(before)]
+            runs = {run["run"]: run for run in [*earlier, *map(listed, self.planned)]}
             ordered = sorted(runs.values(), key=lambda run: (run["dataset"], run["seed"]))
             write_manifest(self.store, {**place, "runs": ordered})
             if self.tag:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +24,7 @@ from bench.core.suite import Profile, Suite, SuiteError, kind_of, load_suite
 from bench.core.task import Places, Task
 from bench.data import Dataset, NotAtHandError, load_dataset, sources
 
-__all__ = ["Planned", "Selection", "make_plan"]
+__all__ = ["Planned", "Selection", "expected_seconds", "make_plan", "make_task"]
 
 Loader = Callable[[str], Dataset]
 
@@ -89,9 +89,8 @@ def make_plan(
             continue
         readouts = kind.readouts(profile, dataset, entry, places.weights)
         spec = resolve(suite, selection.profile, dataset, entry, seed)
-        training, reading = stages(spec, entry, readouts)
         flags = {"fresh": selection.fresh, "retrain": selection.retrain}
-        task = Task(spec, readouts, training, reading, places, source, **flags, base=base_task(spec, places, source))
+        task = make_task(spec, readouts, places, source, **flags)
         found = Lookup("missing", "--fresh") if selection.fresh else store.lookup(task)
         seconds = 2.0 if once else expected_seconds(store, spec, profile.minutes_per_run * 60)
         planned.append(Planned(task, found, seconds))
@@ -100,26 +99,34 @@ def make_plan(
     return planned
 
 
-def base_task(spec: RunSpec, places: Places, source: str) -> Task | None:
-    """The training of the run that a run starts from, if it starts from one; what is there of it is never trained again for this."""
-    if spec.base is None:
-        return None
-    training, _ = stages(spec.base, registry.get("models", spec.base.model), ())
-    return Task(spec.base, (), training, (), places, source, base=base_task(spec.base, places, source))
+def make_task(spec: RunSpec, readouts: Sequence[Readout], places: Places, source: str, **flags: bool) -> Task:
+    """The task of a resolved run; of the run that it starts from the training alone, and what is there of that is never trained again."""
+    training, reading = stages(spec, registry.get("models", spec.model), readouts)
+    base = None if spec.base is None else make_task(spec.base, (), places, source)
+    return Task(spec, tuple(readouts), training, reading, places, source, **flags, base=base)
 
 
 def stages(spec: RunSpec, entry: registry.Entry, readouts: Sequence[Readout]) -> tuple[Stage, tuple[Stage, ...]]:
     """The code that trains a run, that of the run it starts from included, and the code behind each of its readouts."""
-    config, base = spec.config, []
-    if spec.base is not None:
-        base = [registry.get("models", spec.base.model).target]
-        base += [registry.get("objectives", spec.base.config["objective"]).target]
-    network = [registry.get("networks", config["network"]["family"]).target] if "network" in config else []
-    objective = [registry.get("objectives", config["objective"]).target] if "objective" in config else []
+    networks = _networks(spec.config)
+    reading = tuple(stage([*each.roots(entry.target), *networks]) for each in readouts)
+    return stage(_trainers(spec)), reading
+
+
+def _trainers(spec: RunSpec) -> list[str]:
+    """The roots of the code that trains a run and what it starts from."""
+    found = [registry.get("models", spec.model).target, *_networks(spec.config)]
+    if "objective" in spec.config:
+        found.append(registry.get("objectives", spec.config["objective"]).target)
+    return found if spec.base is None else [*found, *_trainers(spec.base)]
+
+
+def _networks(config: Mapping[str, Any]) -> list[str]:
+    """The roots of a run's networks; `generator` is one of the user's own, as `module:name`."""
+    found = [registry.get("networks", config["network"]["family"]).target] if "network" in config else []
+    found += [config["generator"]] if "generator" in config else []
     backends = {each["backend"] for each in config.values() if isinstance(each, dict) and "backend" in each}
-    network += [f"baselines.flows.{backend}_backend:{backend}_network" for backend in backends]
-    reading = tuple(stage([*each.roots(entry.target), *network]) for each in readouts)
-    return stage([entry.target, *objective, *base, *network]), reading
+    return found + [f"baselines.flows.{backend}_backend:{backend}_network" for backend in backends]
 
 
 def load_datasets(

@@ -22,12 +22,13 @@ from bench.data.images import PixelCodec
 from gebm.base import Base, GaussianPrior
 from gebm.components import component
 from gebm.model import GEBM
+from gebm.networks.plain import remove_spectral_norm
 from gebm.objectives import Objective
 from gebm.refit import EnergyRefit
 from gebm.temperature import ScaledEnergy
 from gebm.training import AlternatingTraining
 
-__all__ = ["AT_ONCE", "HeldOutData", "LatentModel", "prepared"]
+__all__ = ["AT_ONCE", "HeldOutData", "LatentModel", "PlainCriticModel", "prepared"]
 
 AT_ONCE = 2000  # images that a network makes or sees together
 
@@ -39,6 +40,15 @@ AT_ONCE = 2000  # images that a network makes or sees together
     objective="wasserstein",
     has_energy=False,
     training={"penalty": 10.0, "penalty_norm": 1.0, "penalty_points": "interpolates"},
+)
+@component(
+    "models",
+    "sngan",
+    "hinge GAN as published: spectral norm and no gradient penalty, 5 discriminator steps per generator step",
+    objective="hinge",
+    has_energy=False,
+    arm="own",
+    training={"penalty": 0.0, "n_critic": 5, "burst": 0},
 )
 @component(
     "models",
@@ -156,6 +166,34 @@ class LatentModel(Model):
             self.phase.finish()
         self.freeze()
         return self.phase is not None
+
+
+@component(
+    "models",
+    "wgan-gp-published",
+    "Wasserstein GAN with gradient penalty as published: no spectral norm, 5 critic steps per generator step, Adam's betas 0 and 0.9",
+    objective="wasserstein",
+    has_energy=False,
+    arm="own",
+    spectral_norm=False,
+    training={
+        "penalty": 10.0,
+        "penalty_norm": 1.0,
+        "penalty_every": 1,
+        "penalty_points": "interpolates",
+        "n_critic": 5,
+        "burst": 0,
+        "betas": (0.0, 0.9),
+    },
+)
+class PlainCriticModel(LatentModel):
+    """A base and a discriminator without spectral norm, from the same initial weights (Gulrajani et al., "Improved Training of
+    Wasserstein GANs", NeurIPS 2017).
+    """
+
+    def __init__(self, spec: RunSpec, dataset: Dataset, streams: Streams, device: torch.device) -> None:
+        super().__init__(spec, dataset, streams, device)
+        remove_spectral_norm(self.discriminator)
 
 
 @component("models", "data", "held-out real data: the floor of every score", has_energy=False, one_seed=True)

@@ -99,6 +99,87 @@ __all__ = ["PostHocModel"]
     objective="kale",
     has_energy=True,
 )
+@component(
+    "models",
+    "gan-ns+time+refit",
+    "a KALE energy fitted from scratch on the longer-trained non-saturating GAN's frozen base",
+    base="gan-ns+time",
+    energy="refit",
+    objective="kale",
+    has_energy=True,
+)
+@component(
+    "models",
+    "gebm-dv+refit",
+    "a KALE energy fitted from scratch on the frozen base of gebm-dv",
+    base="gebm-dv",
+    energy="refit",
+    objective="kale",
+    has_energy=True,
+)
+@component(
+    "models",
+    "gebm-dv-ma+refit",
+    "a KALE energy fitted from scratch on the frozen base of gebm-dv-ma",
+    base="gebm-dv-ma",
+    energy="refit",
+    objective="kale",
+    has_energy=True,
+)
+@component(
+    "models",
+    "gebm-cd+refit",
+    "a KALE energy fitted from scratch on the frozen base of gebm-cd",
+    base="gebm-cd",
+    energy="refit",
+    objective="kale",
+    has_energy=True,
+)
+@component(
+    "models",
+    "gebm-frozen-base+refit",
+    "a KALE energy fitted from scratch on the untrained base of gebm-frozen-base",
+    base="gebm-frozen-base",
+    energy="refit",
+    objective="kale",
+    has_energy=True,
+)
+@component(
+    "models",
+    "sngan+refit",
+    "a KALE energy fitted from scratch on the published SNGAN's frozen base",
+    base="sngan",
+    energy="refit",
+    objective="kale",
+    has_energy=True,
+)
+@component(
+    "models",
+    "wgan-gp-published+refit",
+    "a KALE energy fitted from scratch on the published Wasserstein GAN's frozen base",
+    base="wgan-gp-published",
+    energy="refit",
+    objective="kale",
+    has_energy=True,
+)
+@component(
+    "models",
+    "wgan-gp+warm",
+    "a KALE energy on the Wasserstein GAN's frozen base, fitted from its discriminator on",
+    base="wgan-gp",
+    energy="warm",
+    objective="kale",
+    has_energy=True,
+)
+@component(
+    "models",
+    "sngan+warm",
+    "a KALE energy on the published SNGAN's frozen base, fitted from its discriminator on",
+    base="sngan",
+    energy="warm",
+    objective="kale",
+    has_energy=True,
+)
 class PostHocModel(LatentModel):
     """The base of another model's run with an energy: the run's own second network (`own`), or one fitted by KALE on the frozen base, from
     fresh weights (`refit`) or from that network's (`warm`).

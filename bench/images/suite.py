@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -30,6 +30,8 @@ __all__ = [
     "ExactReadout",
     "ScoredReadout",
     "TemperatureReadout",
+    "network_settings",
+    "on_base",
     "readouts",
     "resolve",
 ]
@@ -201,36 +203,68 @@ def resolve(suite: Suite[ImagesProfile], profile_name: str, dataset: Dataset, en
             settings that the model is trained by.
     """
     profile, config = suite.profile(profile_name), dict(entry.settings)
-    by_chains, base = config.get("trained_by") == "short-run", config.get("base")
+    by_chains = config.get("trained_by") == "short-run"
+    if config.get("trained_by") == "elsewhere":
+        raise SuiteError(f"{entry.name} is trained elsewhere; `bench refit` takes such a generator, a suite cannot")
     if "objective" not in config and not by_chains:
         return config
+    if base := config.get("base"):
+        own = resolve(suite, profile_name, dataset, registry.get("models", base))
+        return on_base(suite, profile, dataset, entry, {"model": base, "config": own})
     lacking = "short_run" * (by_chains and profile.short_run is None)
     longer = config.pop("longer", False)
     if lacking or (longer and profile.longer_base_steps is None):
         key = lacking or "longer_base_steps"
         raise SuiteError(f"suite '{suite.name}': {entry.name} needs {key} in the profile {profile_name}")
-    network = _network(suite, profile, dataset)
+    network = network_settings(suite, profile, dataset)
     if profile.short_run is not None and by_chains:
         _check_batches(suite, dataset, profile.short_run.batch_size)
         return config | {"network": network, "short_run": asdict(profile.short_run)}
-    refit = profile.refit if base is None else profile.post_hoc or profile.refit
-    refits = bool(config.get("has_energy") and refit.steps and config.get("energy") != "own")
-    _check_batches(suite, dataset, max(profile.training.batch_size, refit.batch_size))
-    if refits and "validation" not in dataset.splits:
+    _check_batches(suite, dataset, profile.training.batch_size)
+    refit = _refit(suite, profile, dataset, entry, profile.refit)
+    training = asdict(profile.training) | {"precision": profile.precision} | config.pop("training", {})
+    training |= {"base_steps": profile.longer_base_steps} if longer else {}
+    return config | {"network": network, "training": asdict(TrainingSettings(**training)), "refit": refit}
+
+
+def on_base(
+    suite: Suite[ImagesProfile],
+    profile: ImagesProfile,
+    dataset: Dataset,
+    entry: registry.Entry,
+    base: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Return the settings of a model that starts from another one's run: of that run's networks, fitted as the profile's `post_hoc` says.
+
+    `base` is that other model, with its settings under `config`.
+
+    Raises:
+        SuiteError: if the dataset is too small for the batches, or has no validation split.
+    """
+    refit = _refit(suite, profile, dataset, entry, profile.post_hoc or profile.refit)
+    network = base["config"]["network"]
+    return entry.settings | {"base": dict(base), "training": None, "network": network, "refit": refit}
+
+
+def _refit(
+    suite: Suite[ImagesProfile], profile: ImagesProfile, dataset: Dataset, entry: registry.Entry, refit: RefitSettings
+) -> dict[str, Any] | None:
+    """Return the settings of a model's refit, None if it has none, or raise a SuiteError where the dataset does not allow it."""
+    _check_batches(suite, dataset, refit.batch_size)
+    if not (entry.facts.get("has_energy") and refit.steps) or entry.facts.get("energy") == "own":
+        return None
+    if "validation" not in dataset.splits:
         why = f"{dataset.name} has no validation split, which picks the energy of {entry.name}"
         raise SuiteError(f"{why}; leave that model out")
-    if base is not None:
-        own = resolve(suite, profile_name, dataset, registry.get("models", base))
-        config |= {"base": {"model": base, "config": own}, "training": None}
-    else:
-        training = asdict(profile.training) | {"precision": profile.precision} | config.pop("training", {})
-        training |= {"base_steps": profile.longer_base_steps} if longer else {}
-        config["training"] = asdict(TrainingSettings(**training))
-    return config | {"network": network, "refit": asdict(refit) | {"precision": profile.precision} if refits else None}
+    return asdict(refit) | {"precision": profile.precision}
 
 
-def _network(suite: Suite[ImagesProfile], profile: ImagesProfile, dataset: Dataset) -> dict[str, Any]:
-    """Return the settings of the suite's networks, or raise a SuiteError where they do not take the dataset's shape."""
+def network_settings(suite: Suite[ImagesProfile], profile: ImagesProfile, dataset: Dataset) -> dict[str, Any]:
+    """Return the settings of the suite's networks.
+
+    Raises:
+        SuiteError: if they do not take the dataset's shape.
+    """
     try:
         network = dict(profile.network)
         family = make("networks", network.pop("family"), network)

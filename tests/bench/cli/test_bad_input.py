@@ -77,6 +77,13 @@ class Half(Model): ...
 
 CASES = [
     ("nosuch", 2, "No such command 'nosuch'"),
+    ("refit nothing --steps 0", 2, "'--steps': 0 is not in the range"),
+    ("refit digits/nothing", 1, "no store at runs"),
+    ("refit nothing.safetensors", 2, "no file nothing.safetensors"),
+    ("refit no_such_module:make", 2, "No module named 'no_such_module'"),
+    ("refit math:pi", 2, "math:pi: TypeError"),
+    ("refit collections:Counter", 2, "makes a Counter; it must make a torch.nn.Module"),
+    ("refit digits/nothing --suite density", 2, "suite 'density' is of kind density"),
     ("run extra", 2, "unexpected extra argument"),
     ("plan --suite imges", 2, "did you mean 'images'?"),
     ("plan --suite nosuch.toml", 2, "no suite file 'nosuch.toml'"),
