@@ -251,11 +251,13 @@ def _refit(
 ) -> dict[str, Any] | None:
     """Return the settings of a model's refit, None if it has none, or raise a SuiteError where the dataset does not allow it."""
     _check_batches(suite, dataset, refit.batch_size)
-    if not (entry.facts.get("has_energy") and refit.steps) or entry.facts.get("energy") == "own":
+    if not entry.facts.get("has_energy"):
         return None
     if "validation" not in dataset.splits:
-        why = f"{dataset.name} has no validation split, which picks the energy of {entry.name}"
+        why = f"{dataset.name} has no validation split, which picks the energy of {entry.name} and its temperature"
         raise SuiteError(f"{why}; leave that model out")
+    if not refit.steps or entry.facts.get("energy") == "own":
+        return None
     return asdict(refit) | {"precision": profile.precision}
 
 
