@@ -115,8 +115,9 @@ def training_steps(config: Mapping[str, Any], done: float = math.inf) -> Steps:
     base = int(min(done, training.get("base_steps", 0)))
     energy = int(min(done - base, refit.get("steps", 0)))
     if base:
-        bursts = math.ceil(base / training["burst_every"]) if training["burst"] else 0
-        energy += (base - bursts) * training["n_critic"] + bursts * training["burst"]
+        burst, n_critic = training.get("burst", 0), training.get("n_critic", 1)
+        bursts = math.ceil(base / training.get("burst_every", 500)) if burst else 0
+        energy += (base - bursts) * n_critic + bursts * burst
     before = training_steps(config["base"]["config"]) if "base" in config else Steps(0, 0)
     return Steps(before.energy + energy, before.base + base * training.get("train_base", True))
 
