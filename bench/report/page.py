@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from bench.claims import judge, load_claims
 from bench.components import registry
+from bench.core.spec import RunSpec
 from bench.report.blocks import Commands, Page, PageSection
 from bench.report.claims import claims_block
 from bench.report.tables import environment
+from bench.results.sources import records
 
 if TYPE_CHECKING:
     from bench.results.frame import Results, Section
@@ -68,7 +70,12 @@ def _how_it_was_made(section: Section) -> Commands:
 
 
 def run_commands(section: Section) -> list[str]:
-    """Return one `bench run` for all models that share their seeds; the device is not part of a run's identity and is left out."""
+    """Return one `bench run` for all models that share their seeds, or the `bench refit` of each generator.
+
+    The device is not part of a run's identity and is left out.
+    """
+    if section.suite.endswith("-refit"):
+        return [_refit_command(section, run) for run in records(section.runs) if "base" in run.spec.get("config", {})]
     groups: dict[tuple[int, ...], list[str]] = {}
     for model, seeds in section.runs.groupby("model", sort=False)["seed"]:
         groups.setdefault(tuple(sorted(set(seeds))), []).append(str(model))
@@ -85,6 +92,14 @@ def _report_command(sections: Iterable[Section]) -> str:
     places = list(dict.fromkeys((section.suite, section.profile) for section in sections))
     chosen = ["--suite", places[0][0], "--profile", places[0][1]] if len(places) == 1 else []
     return shlex.join(["bench", "report", *chosen, "--store", "runs", "--format", "html"])
+
+
+def _refit_command(section: Section, run: Any) -> str:
+    spec = RunSpec(**{key: value for key, value in run.spec.items() if key in RunSpec.model_fields})
+    known = spec.base is not None and spec.base.model != "own-generator"
+    generator = spec.base.run_id if known and spec.base else "GENERATOR"
+    words = ["bench", "refit", generator, "--suite", section.suite.removesuffix("-refit"), "--profile", section.profile]
+    return shlex.join([*words, "--dataset", section.dataset_name, "--seed", str(run.seed), "--store", "runs"])
 
 
 def _run_command(section: Section, models: Sequence[str], seeds: Sequence[int]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import html
 import re
 import shlex
@@ -186,3 +187,16 @@ def test_chains_are_a_page_with_their_own_tables(made: Any) -> None:
     assert len(reader.tables) == len(values)
     assert ">1.300 !<" in page
     assert 'data-value="1.3"' in page
+
+
+def test_what_was_refitted_names_its_command(made: Any) -> None:
+    base = {"model": "gan-ns", "config": {}}
+    spec = {"kind": "images", "dataset": "digits", "dataset_digest": "ab", "model": "gan-ns+refit", "base_seed": 0}
+    spec |= {"threads": 1, "seed": 3, "config": {"base": base}}
+    section = made.section([made.row("gan-ns+refit", 3)])
+    runs = section.runs.assign(spec=[spec], suite="images-refit")
+    (command,) = run_commands(dataclasses.replace(section, suite="images-refit", runs=runs))
+    assert re.fullmatch(
+        r"bench refit digits/gan-ns/\w{12}-s3 --suite images --profile quick --dataset digits --seed 3 --store runs",
+        command,
+    )
