@@ -85,7 +85,7 @@ class Evaluation(Frozen):
     exact: Annotated[tuple[Temperature, ...], Distinct] = ()
     pool: Annotated[int, Field(ge=4, le=10**8)] = 1_000_000
     betas: Annotated[tuple[Beta, ...], Field(min_length=1), Distinct] = GRID
-    annealing: Annotated[int, Field(ge=0, le=10**6)] = 128
+    annealing: Annotated[int, Field(ge=0, le=10**6)] = 0
     partition_samples: Annotated[int, Field(ge=4, le=10**9)] = 20000
 
     @model_validator(mode="after")
