@@ -95,7 +95,7 @@ def _report_command(sections: Iterable[Section]) -> str:
 
 
 def _refit_command(section: Section, run: Any) -> str:
-    spec = RunSpec(**{key: value for key, value in run.spec.items() if key in RunSpec.model_fields})
+    spec = RunSpec.model_validate(run.spec)
     known = spec.base is not None and spec.base.model != "own-generator"
     generator = spec.base.run_id if known and spec.base else "GENERATOR"
     words = ["bench", "refit", generator, "--suite", section.suite.removesuffix("-refit"), "--profile", section.profile]

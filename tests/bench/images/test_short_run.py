@@ -96,7 +96,7 @@ def test_a_training_that_diverges_is_a_failed_run_with_its_reason(
 
 
 def test_a_profile_without_its_settings_is_refused_in_one_line(tiny: Suite, store: Store) -> None:
-    with pytest.raises(SuiteError, match=r"^suite 'tiny': ebm-short-run needs \[profiles.quick.short_run\]$"):
+    with pytest.raises(SuiteError, match=r"^suite .tiny.: ebm-short-run needs short_run in the profile quick$"):
         make_plan(tiny, Selection(models=[NAME]), Places(store.root))
 
 

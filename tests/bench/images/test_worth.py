@@ -38,6 +38,7 @@ INTERACTION = 0.8
 BETAS = {0: 12.0, 1: 14.0, 2: 16.0}
 SHORT = {"energy": 0.4, "base_energy": 1.0, "target_energy": 0.0, "covered": 0.6, "rhat": 1.02, "invalid": 0}
 THERE = SHORT | {"energy": 0.0, "covered": 1.0}
+SPEC = {"kind": "images", "dataset": "digits", "dataset_digest": "ab", "base_seed": 0, "threads": 1}
 
 
 def config(model: str) -> dict[str, Any]:
@@ -73,7 +74,7 @@ def guided(made: Any, seeds: int = 3, without: tuple[str, ...] = ()) -> tuple[li
         for seed in range(seeds):
             spent = 30.0 if energy in ("refit", "") and model != base else 100.0 if model != "gan-ns+time" else 129.0
             facts[f"digits-{model}-{seed}"] = made.facts(
-                seed, spec={"model": model, "config": config(model)}, seconds_training=spent
+                seed, spec=SPEC | {"model": model, "config": config(model), "seed": seed}, seconds_training=spent
             )
             rows.append(made.row(model, seed, value=BASES[base] + 5 * seed))
             rows += _energetic(made, model, seed) if energy else []
