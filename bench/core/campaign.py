@@ -101,7 +101,9 @@ class Campaign:
         first, runs = preparations(todo.values()), todo
         while runs and not stop():
             budget = TimeBudget({name: p.seconds for name, p in runs.items()}, self.workers, deadline)
-            jobs = [Job(name, "bench.core.runner:execute", (p.task,), bases(p.task)) for name, p in runs.items()]
+            jobs = [
+                Job(name, "bench.core.runner:execute", (p.task,), bases(p.task)) for name, p in ordered(runs).items()
+            ]
             for event in run_jobs([*first, *jobs], self.workers, stop, budget.assign):
                 yield self.recorded(event, todo) if event.kind in ("done", "killed") else event
             late = {name for name in runs if name in self.outcomes and self.outcomes[name].state == "stopped"}
@@ -148,6 +150,19 @@ class Campaign:
                 continue
             kept += [p for p in found if p.task.spec.run_id == run["run"]]
         return kept
+
+
+def ordered(runs: Mapping[str, Planned]) -> dict[str, Planned]:
+    """Return the runs of each dataset and seed together, first those that others start from, so that nobody waits for long."""
+    needed = {base for p in runs.values() for base in bases(p.task)}
+    groups = dict.fromkeys((p.task.spec.dataset, p.task.spec.seed) for p in runs.values())
+    places = {group: place for place, group in enumerate(groups)}
+
+    def place(item: tuple[str, Planned]) -> tuple[int, bool]:
+        spec = item[1].task.spec
+        return places[spec.dataset, spec.seed], item[0] not in needed
+
+    return dict(sorted(runs.items(), key=place))
 
 
 def bases(task: Task) -> tuple[str, ...]:

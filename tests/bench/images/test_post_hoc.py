@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from bench.core.campaign import bases
+from bench.core.campaign import bases, ordered
 from bench.core.model import capabilities
 from bench.core.runner import execute
 from bench.core.store import Store
@@ -157,6 +157,15 @@ def test_a_job_waits_for_the_run_it_starts_from(tiny: Suite, done: Store) -> Non
     assert awaited(own, [(0.0, gan), (0.0, own)], [])
     assert not awaited(own, [(0.0, own)], [])
     assert not awaited(gan, [(0.0, gan), (0.0, own)], [])
+
+
+def test_runs_that_others_start_from_come_first_within_their_seed(tiny: Suite, store: Store) -> None:
+    plan = [plan_one(tiny, store, name, seed) for seed in (1, 0) for name in ("gebm", "gan-ns", "gan-ns+refit")]
+    names = [(p.task.spec.model, p.task.spec.seed) for p in ordered({p.task.spec.run_id: p for p in plan}).values()]
+    assert names == [
+        *(("gan-ns", 1), ("gebm", 1), ("gan-ns+refit", 1)),
+        *(("gan-ns", 0), ("gebm", 0), ("gan-ns+refit", 0)),
+    ]
 
 
 def test_a_longer_gan_needs_to_know_how_long(tiny: Suite, done: Store) -> None:
