@@ -24,7 +24,7 @@ __all__ = ["refit"]
 
 @click.command(
     epilog=examples(
-        "bench refit digits/gan-ns/ae53b3f84a30-s0",
+        "bench refit digits/gan-ns/6b8dbebde97f-s0",
         "bench refit generator.safetensors --dataset digits --steps 2000",
         "bench refit my_package.networks:generator --latent 64 --suite cifar10",
     )
