@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, PlainValidator, field_validator, model_validator
 
 from baselines.settings import ShortRunSettings
 from bench.components import registry
@@ -39,7 +39,17 @@ __all__ = [
 
 CALIBRATED = "calibrated"
 """In the place of a β: the one at which the energy gains most likelihood on the validation split."""
-Temperature = Beta | Literal["calibrated"]
+
+
+def _temperature(value: Any) -> float | str:
+    if value == CALIBRATED:
+        return CALIBRATED
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 10**6:
+        raise ValueError(f'a temperature is a number from 0 to 1,000,000 or "{CALIBRATED}", got {value!r}')
+    return float(value)
+
+
+Temperature = Annotated[float | str, PlainValidator(_temperature)]
 GRID = (0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 20.0, 50.0, 100.0)
 
 

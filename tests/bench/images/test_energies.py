@@ -204,3 +204,9 @@ def test_rows_at_the_calibrated_temperature_are_one_readout_whatever_each_run_us
     rows = section.summary[(section.summary["beta_rule"] == "calibrated") & (section.summary["sampler"] == "ula")]
     assert set(rows["n"]) == {2}
     assert rows["beta_used"].iloc[0] == pytest.approx(own.drop_duplicates("run")["beta"].mean())
+
+
+@pytest.mark.parametrize("beta", ["hot", -1.0, True, 1e7])
+def test_a_temperature_is_a_number_or_calibrated(beta: Any) -> None:
+    with pytest.raises(ValueError, match='a temperature is a number from 0 to 1,000,000 or "calibrated"'):
+        Chain(sampler="ula", beta=beta, step_size=1e-2, lengths=(1,))
