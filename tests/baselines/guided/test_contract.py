@@ -46,7 +46,7 @@ def test_each_says_what_it_is(name: str, potential_of) -> None:
     sampler = made(name)
     assert sampler.exact == (name in ("mh-gan", "rep-gan"))
     follows_gradient = sampler.init(potential_of(PRIORS[0]), torch.zeros(2, 2)).position.gradient is not None
-    assert sampler.calibration in (("logistic", "none") if follows_gradient else ("isotonic",))
+    assert sampler.calibration in (("logistic", "invariant") if follows_gradient else ("isotonic",))
     assert "arXiv" in str(inspect.getdoc(type(sampler)))
     with pytest.raises(ValueError, match="must be exact and without memory"):
         ParallelTempering(sampler, (0.0, 1.0))
