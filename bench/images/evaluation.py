@@ -77,7 +77,7 @@ def read_chain(readout: ChainReadout, context: Context) -> Result:
         rows = [result_row(n, {}, "", why_not=f"not calibrated: {error}", beta=None, **about) for n in asked.lengths]
         return result(asked.sampler, None, asked.step_size, rows, [], start, time.monotonic())
     looks = run_chains(readout, context, energies, sampler, found)
-    sampled, rows, pictures = time.monotonic(), [], []
+    sampled, rows = time.monotonic(), []
     for length, look in looks.items():
         here = about | found.facts | {"beta": found.beta, "target": None}
         if sampler.calibration == "none" and found.beta is not None:
@@ -90,7 +90,7 @@ def read_chain(readout: ChainReadout, context: Context) -> Result:
             rows.append(result_row(length, {}, "", cost, why_not=why, **here))
         else:
             rows.append(scored_row(look.images[: readout.samples], readout, context, length, cost, **here))
-            pictures.append(look.images)
+    pictures = [look.images for look in looks.values()]
     return result(asked.sampler, found.beta, asked.step_size, rows, pictures, start, sampled)
 
 

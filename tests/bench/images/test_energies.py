@@ -168,6 +168,13 @@ def test_a_rejection_that_accepts_too_little_is_a_row_with_the_reason(model: Mod
     assert row["why_not"] == "0 of 75 lanes had accepted a draw, 60 wanted"
 
 
+def test_pictures_stand_with_their_own_length_where_a_shorter_one_has_no_score(model: Model, finished: Store) -> None:
+    chain = Chain(sampler="drs", beta="calibrated", lengths=(1, 20), settings={"burn_in": 75})
+    found = read_chain(ChainReadout(chain=chain, **SCORED, **ENERGY), context(model, finished))
+    assert [bool(row["scores"]) for row in found.values["rows"]] == [False, True]
+    assert {name: len(images) for name, images in found.arrays.items()} == {"000001": 0, "000020": FEW + 4}
+
+
 def test_logits_that_are_not_finite_are_a_row_with_the_reason(
     model: Model, finished: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
