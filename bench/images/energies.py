@@ -6,7 +6,6 @@ Everything is computed once per model and shared by its readouts. Draws come fro
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -39,7 +38,13 @@ Verdict = Literal["at its target", "on its way", "cannot tell"]
 class Draws(NamedTuple):
     """Latents that may stand for the density at some β, and how they were had; without latents, `why_not` says why.
 
-    `pool` base draws were looked at; `distinct` of the `ess`-many effective ones are different latents.
+    Arguments:
+        z: the latents, or None.
+        method: "resampled" from base draws, or "annealed".
+        pool: base draws looked at, or annealed particles.
+        ess: effective sample size of the weighted base draws; of annealed particles the prior draws that have descendants.
+        distinct: different latents among `z`.
+        why_not: why there are none.
     """
 
     z: Float[Tensor, "n latent"] | None
@@ -157,8 +162,8 @@ def energies_of(context: Context, readout: EnergyReadout) -> Energies:
     Raises:
         TypeError: for a model without an energy.
     """
-    make: Callable[[], Energies] = lambda: Energies(context, readout)  # noqa: E731
-    return context.once(("energies", readout.partition_samples, readout.annealing, readout.betas), make)
+    key = ("energies", readout.partition_samples, readout.annealing, readout.betas)
+    return context.once(key, lambda: Energies(context, readout))
 
 
 @dataclass(frozen=True)
