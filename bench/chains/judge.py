@@ -31,7 +31,6 @@ from gebm.samplers import Cost, ParallelTempering, Sampler, StepSizeAdaptation, 
 
 __all__ = ["read_law", "read_trace", "sliced_wasserstein"]
 
-MOST_DRAWS = 1000  # kept per chain; longer traces are thinned
 FEWEST_DRAWS = 8
 COORDINATES = 6  # the first latents, whose R-hat and ESS are judged; errors are of all
 PROJECTIONS = 64
@@ -55,14 +54,13 @@ def read_trace(readout: TraceReadout, context: Context) -> Result:
     if fewest < FEWEST_DRAWS:
         least = f"{math.ceil(FEWEST_DRAWS * price)}, {FEWEST_DRAWS} steps of {readout.sampler} at {price:g} each"
         raise ValueError(f"a budget of {min(readout.budgets)} is too small; the least is {least}")
-    thin = min(math.ceil(max(readout.budgets) / price / MOST_DRAWS), fewest // FEWEST_DRAWS)
     noise, tuned, spent = context.model.random_stream("chain-noise"), None, Cost()
     if readout.adapt:
         sampler, z, tuned, spent = tune(sampler, potential, z, readout.warmup, noise)
     warmup = max(0, math.ceil((readout.warmup - gradient_equivalents(spent)) / price))
     begun = time.monotonic()
-    trace = record(sampler, potential, z, most // thin, noise, warmup=warmup, thin=thin)
-    seconds = (time.monotonic() - begun) / (warmup + most // thin * thin)
+    trace = record(sampler, potential, z, most, noise, warmup=warmup)
+    seconds = (time.monotonic() - begun) / (warmup + most)
     before = [a + b for a, b in zip(spent, trace.warmup_cost, strict=True)]
     truth = truth_at(readout.beta, readout.reference_samples, context)
     key = (
@@ -71,13 +69,12 @@ def read_trace(readout: TraceReadout, context: Context) -> Result:
     )
     rows = []
     for budget in readout.budgets:
-        draws = int(budget / price) // thin
-        steps = draws * thin
-        scores = scores_of(trace, draws, truth, steps * price, steps * seconds)
+        steps = int(budget / price)
+        scores = scores_of(trace, steps, truth, steps * price, steps * seconds)
         if tuned is not None:
             scores["step-size"] = tuned
         if readout.law_samples and all(map(math.isfinite, scores.values())):
-            scores["sliced-wasserstein"] = distance(trace.z[:draws].flatten(0, 1), readout.law_samples, context)
+            scores["sliced-wasserstein"] = distance(trace.z[:steps].flatten(0, 1), readout.law_samples, context)
         kept = {name: value for name, value in scores.items() if math.isfinite(value)}
         lost = "diverged: energies or latents beyond all bounds" if len(kept) < len(scores) else ""
         gradients, forwards = (each * steps + first for each, first in zip(step, before, strict=True))
@@ -136,7 +133,10 @@ def truth_at(beta: float, samples: int, context: Context) -> Truth:
 
 
 def scores_of(trace: Trace, draws: int, truth: Truth, cost: float, seconds: float) -> dict[str, float]:
-    """Return what the first draws of a trace are worth: errors, R-hat, and effective samples for their cost and seconds."""
+    """Return what the first draws of a trace are worth: errors, R-hat, and effective samples for their cost and seconds.
+
+    Every step is a draw: in a thinned trace a chain that mixes within a step would be worth no more than its draws.
+    """
     energy, z = trace.energy[:draws].double(), trace.z[:draws].double()
     shift = (z.mean((0, 1)) - truth.latent_mean) / truth.latent_variance.sqrt()
     stretch = z.flatten(0, 1).var(0, correction=0) / truth.latent_variance - 1

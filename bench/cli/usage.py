@@ -141,6 +141,18 @@ def parse_seeds(_ctx: click.Context, _param: click.Parameter, value: str | None)
     return tuple(dict.fromkeys(map(int, parts)))
 
 
+def parse_concerns(_ctx: click.Context, _param: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the concerns about a table that are to be allowed."""
+    from bench.data.hygiene import check_concern
+
+    for name in value:
+        try:
+            check_concern(name)
+        except ValueError as error:
+            raise UsageProblem(f"--allow: {error}") from None
+    return value
+
+
 def parse_tag(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
     """Return a name that can be a folder's."""
     if value and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", value):
@@ -202,6 +214,13 @@ selecting = together(
         "--model", "models", multiple=True, help="Only this model; repeatable.", shell_complete=complete("models")
     ),
     click.option("--seeds", callback=parse_seeds, help="Such as 0,1,2; default: the suite's own."),
+    click.option(
+        "--allow",
+        multiple=True,
+        callback=parse_concerns,
+        help="Fit densities to your table in spite of what makes them meaningless: discrete, index, collinear or duplicates, or one "
+        "column's, such as discrete:quality; repeatable.",
+    ),
     device_option,
     store_option,
     click.option("--jobs", type=click.IntRange(min=1), help="Runs side by side; default: one per core."),

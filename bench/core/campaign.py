@@ -16,6 +16,7 @@ from bench.core.store import Store
 from bench.core.suite import Suite, SuiteError
 from bench.core.task import Outcome, Task
 from bench.data import DatasetError, load_dataset
+from bench.data.hygiene import CONCERNS
 from bench.executors.processes import Job, JobEvent, run_jobs
 
 __all__ = ["Campaign"]
@@ -143,7 +144,7 @@ class Campaign:
         kept, places = [], self.planned[0].task.places
         load = functools.cache(lambda source: load_dataset(source, places.data, places.cache))
         for run in runs:
-            selection = Selection(self.profile, [run["source"]], [run["model"]], [run["seed"]])
+            selection = Selection(self.profile, [run["source"]], [run["model"]], [run["seed"]], allow=CONCERNS)
             try:
                 found = make_plan(self.suite, selection, places, load)
             except (SuiteError, UnknownNameError, DatasetError):

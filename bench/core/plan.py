@@ -23,6 +23,7 @@ from bench.core.store import Lookup, Store
 from bench.core.suite import Profile, Suite, SuiteError, kind_of, load_suite
 from bench.core.task import Places, Task
 from bench.data import Dataset, NotAtHandError, load_dataset, sources
+from bench.data.hygiene import refuse_concerns
 
 __all__ = ["Planned", "Selection", "expected_seconds", "make_plan", "make_task"]
 
@@ -31,12 +32,15 @@ Loader = Callable[[str], Dataset]
 
 @dataclass(frozen=True)
 class Selection:
-    """What the user asked for; empty means all of the profile. `retrain`: train again what other code trained; `fresh`: everything."""
+    """What the user asked for; empty means all of the profile. `allow`: concerns about tables beside those that the profile allows;
+    `retrain`: train again what other code trained; `fresh`: everything.
+    """
 
     profile: str = "quick"
     datasets: Sequence[str] = ()
     models: Sequence[str] = ()
     seeds: Sequence[int] = ()
+    allow: Sequence[str] = ()
     fresh: bool = False
     retrain: bool = False
 
@@ -74,13 +78,15 @@ def make_plan(
     Raises:
         SuiteError: for a profile the suite does not have, or where no model can be fitted to a dataset of the selection.
         UnknownNameError: for a dataset or model that does not exist.
-        DatasetError: for a dataset that is not at hand or cannot be used.
+        DatasetError: for a dataset that is not at hand or cannot be used, or a table with a concern that is not allowed.
     """
     profile, store = suite.profile(selection.profile), Store(places.store)
     kind, seeds = kind_of(suite.kind), selection.seeds or profile.seeds
     optional = () if selection.datasets else profile.optional
     load = load or (lambda source: load_dataset(source, places.data, places.cache))
     datasets = load_datasets(selection.datasets or profile.datasets, optional, load, warn)
+    for dataset in datasets.values():
+        refuse_concerns(dataset, {*profile.allow, *selection.allow})
     models = [registry.get("models", name) for name in selection.models or profile.models]
     planned = []
     for (source, dataset), seed, entry in itertools.product(datasets.items(), seeds, models):

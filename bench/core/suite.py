@@ -11,12 +11,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Generic, NamedTuple, TypeVar
 
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, Field, ValidationError, model_validator
 
 from bench.components import registry
 from bench.components.settings import make, problem
 from bench.core.fields import Count, Distinct, Frozen, Rate
 from bench.data import sources
+from bench.data.hygiene import check_concern
 from gebm.components import ComponentKind
 
 __all__ = ["KINDS", "Component", "Profile", "Suite", "SuiteError", "explain", "find_suite", "kind_of", "load_suite"]
@@ -41,13 +42,15 @@ class Component(NamedTuple):
 class Profile(Frozen):
     """One size of a suite: what every kind of suite says.
 
-    Datasets that are `optional` are left out, with a warning, where their files are not at hand.
+    Datasets that are `optional` are left out, with a warning, where their files are not at hand. `allow` names concerns about users' own
+    tables, such as "discrete" or "discrete:quality", that are no reason to refuse them.
     """
 
     datasets: Annotated[tuple[str, ...], Field(min_length=1), Distinct]
     optional: tuple[str, ...] = ()
     models: Annotated[tuple[str, ...], Field(min_length=1), Distinct]
     seeds: Annotated[tuple[Count, ...], Field(min_length=1), Distinct]
+    allow: tuple[Annotated[str, AfterValidator(check_concern)], ...] = ()
     threads: Annotated[int, Field(ge=1, le=4096)] = 1
     minutes_per_run: Rate
 

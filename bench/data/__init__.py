@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from bench.data.decoded import DecodedCache
 
 __all__ = [
+    "Concern",
     "Dataset",
     "DatasetError",
     "Duplicates",
@@ -58,6 +59,15 @@ class Duplicates(NamedTuple):
     """'validation', 'test' → its rows that equal a training row."""
 
 
+class Concern(NamedTuple):
+    """Something about a table that makes a density meaningless, see `bench.data.hygiene`."""
+
+    kind: str
+    where: str
+    """The column, or the split, that it is about."""
+    text: str
+
+
 @dataclass(frozen=True)
 class TableFacts:
     """Facts reported beside the likelihoods of a tabular dataset.
@@ -69,6 +79,7 @@ class TableFacts:
         duplicates: equal rows.
         unverified: its files are not the official ones, and were accepted as they are.
         truth: name of the law that the rows were drawn from, for `bench.data.known_density.known_density`; '' where it is unknown.
+        concerns: what would make a density meaningless; looked for in users' own tables.
     """
 
     features: tuple[str, ...]
@@ -76,6 +87,7 @@ class TableFacts:
     duplicates: Duplicates
     unverified: bool = False
     truth: str = ""
+    concerns: tuple[Concern, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from bench.data import Array, Dataset, DatasetError, Duplicates, TableFacts
+from bench.data.hygiene import concerns_of
 from bench.data.reading import readable
 
 __all__ = [
@@ -117,16 +118,21 @@ def tabular(
     originals: Mapping[str, Array] | None = None,
     features: Sequence[str] = (),
     truth: str = "",
+    inspected: bool = False,
 ) -> Dataset:
     """Return a tabular dataset of float32 values: rows, split → (n, d), as they are or mapped.
 
-    Equal rows are counted among `originals`, the rows as in the file, where `rows` are something else.
+    Equal rows are counted among `originals`, the rows as in the file, where `rows` are something else. A table of unknown origin is
+    `inspected` for what makes a density meaningless.
     """
+    names = tuple(features) or tuple(f"x{i}" for i in range(rows["train"].shape[1]))
+    duplicates = count_duplicates(originals or rows)
     facts = TableFacts(
-        features=tuple(features) or tuple(f"x{i}" for i in range(rows["train"].shape[1])),
+        features=names,
         log_det=affine.log_det if affine else 0.0,
-        duplicates=count_duplicates(originals or rows),
+        duplicates=duplicates,
         truth=truth,
+        concerns=tuple(concerns_of(names, originals or rows, duplicates)) if inspected else (),
     )
     values = {split: affine(each) if affine else each for split, each in rows.items()}
     splits = {split: np.ascontiguousarray(each, dtype=np.float32) for split, each in values.items()}

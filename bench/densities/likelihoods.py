@@ -88,6 +88,7 @@ def about_the_data(dataset: Dataset) -> dict[str, Any]:
     if total := table.duplicates.total:
         shared = f"{table.duplicates.in_train.get('test', 0)} of {len(dataset.splits['test'])} test rows"
         remarks.append(f"{total} rows equal an earlier one; {shared} equal a training row.")
+    remarks += [f"Allowed, though a density means little there: {each.text}." for each in table.concerns]
     return {"log_det": table.log_det, "features": list(table.features), "remarks": remarks}
 
 

@@ -37,7 +37,7 @@ TRACE = 8  # draws of each chain's energy, from the second half of its length
 
 @torch.no_grad()
 def read_base(readout: BaseReadout, context: Context) -> Result:
-    """Score samples without a chain, from the evaluation latents; of real data in a model's place, held-out images.
+    """Score samples without a chain, from the evaluation latents; of real data in a model's place, as many held-out images.
 
     Raises:
         TypeError: for a model that cannot be sampled.
@@ -45,17 +45,18 @@ def read_base(readout: BaseReadout, context: Context) -> Result:
     start, model = time.monotonic(), context.model
     if isinstance(model, HeldOutData):
         images = PixelCodec(model.dataset.levels).to_bytes(model.real(readout.reference)[: readout.samples]).cpu()
-        name, start = "data", time.monotonic()
-    elif isinstance(model, Samples):
-        images, name = (
-            as_bytes(model.sample(readout.samples, model.random_stream("evaluation-latents")), context),
-            "base",
-        )
-    else:
+        sampled = time.monotonic()
+        if len(images) < readout.samples:  # the distance of fewer images is another score
+            row = result_row(0, {}, "", why_not=f"{len(images):,} held-out images, {readout.samples:,} are scored")
+        else:
+            row = scored_row(images, readout, context, 0, Cost())
+        return result("data", None, None, [row], [images], start, sampled)
+    if not isinstance(model, Samples):
         raise TypeError(f"{model.spec.model} cannot be sampled")
+    images = as_bytes(model.sample(readout.samples, model.random_stream("evaluation-latents")), context)
     sampled = time.monotonic()
     row = scored_row(images, readout, context, 0, model.sampling_cost())
-    return result(name, None, None, [row], [images], start, sampled)
+    return result("base", None, None, [row], [images], start, sampled)
 
 
 def read_chain(readout: ChainReadout, context: Context) -> Result:

@@ -54,7 +54,8 @@ def references(readout: ScoredReadout, context: Context) -> tuple[Extractor, Ref
         return load_extractor(name, dataset, context.cache, context.weights).to(context.model.device)
 
     def refer() -> Reference:
-        images = PixelCodec(dataset.levels).to_bytes(tensors(dataset, split, torch.device("cpu")))
+        seen = tensors(dataset, "train" if split == "half" else split, torch.device("cpu"))
+        images = PixelCodec(dataset.levels).to_bytes(seen[1::2] if split == "half" else seen)
         return reference(images, extractor, dataset.name, split, context.cache)
 
     extractor = context.once(name, load)

@@ -50,6 +50,8 @@ def _temperature(value: Any) -> float | str:
 
 
 Temperature = Annotated[float | str, PlainValidator(_temperature)]
+RealImages = Literal["train", "half", "test"]
+"""The real images that samples are compared with; `half`: every other training image, which the extractor in-domain-half has not seen."""
 GRID = (0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 20.0, 50.0, 100.0)
 
 
@@ -88,7 +90,7 @@ class Evaluation(Frozen):
     """
 
     samples: Annotated[int, Field(ge=10, le=10**7)]
-    reference: Literal["train", "test"] = "train"
+    reference: RealImages = "train"
     extractor: str = "auto"
     metrics: Annotated[tuple[str, ...], Field(min_length=1), Distinct] = DEFAULT_METRICS
     chains: tuple[Chain, ...] = ()
@@ -146,7 +148,7 @@ class ScoredReadout(Readout):
 
     extractor: str
     samples: Positive
-    reference: Literal["train", "test"]
+    reference: RealImages
     metrics: tuple[str, ...] = DEFAULT_METRICS
 
     def roots(self, model: str) -> list[str]:
@@ -330,9 +332,9 @@ def choose_extractor(dataset: Dataset, weights: Path | None, wanted: str) -> str
         return INCEPTION
     if wanted == INCEPTION and not at_hand:
         raise SuiteError(f"the weights of {INCEPTION} are not at hand; {fetch}")
-    if wanted not in ("auto", "in-domain"):
+    if wanted not in ("auto", "in-domain", "in-domain-half"):
         return wanted
     if dataset.kind == "image" and "train" not in dataset.labels:
-        remedy = "set extractor to auto; " if wanted == "in-domain" else ""
+        remedy = "set extractor to auto; " if wanted != "auto" else ""
         raise SuiteError(f"{dataset.name} has no classes to train an in-domain extractor on; {remedy}{fetch}")
-    return f"{dataset.name}-cnn"
+    return f"{dataset.name}-half-cnn" if wanted == "in-domain-half" else f"{dataset.name}-cnn"

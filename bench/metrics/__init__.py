@@ -104,6 +104,8 @@ def metric(name: str) -> Metric:
 
 
 def extractor_entry(name: str) -> registry.Entry:
-    """Return the component that makes an extractor (`<dataset>-cnn`: the in-domain classifier), or raise an UnknownNameError."""
+    """Return the component that makes an extractor (`<dataset>-cnn`, `<dataset>-half-cnn`: in-domain), or raise an UnknownNameError."""
     known = registry.entries("extractors")
-    return known["in-domain"] if name.endswith("-cnn") and name not in known else registry.get("extractors", name)
+    if name.endswith("-cnn") and name not in known:
+        return known["in-domain-half" if name.endswith("-half-cnn") else "in-domain"]
+    return registry.get("extractors", name)

@@ -19,7 +19,7 @@ from bench.components import registry
 from bench.metrics import DEFAULT_METRICS, qualified_name
 from bench.metrics.cache import content_digest, read_or_compute
 from bench.metrics.extractors import Extractor, Features
-from bench.metrics.frechet import Moments, frechet_curve, frechet_distance
+from bench.metrics.frechet import ORDERS, Moments, frechet_curve, frechet_distance
 
 __all__ = ["FeatureSets", "Moments", "Reference", "ball_radii", "frechet_distance", "reference", "share_within"]
 
@@ -28,7 +28,7 @@ ISC_SPLITS = 10
 RANDOM_SEED = 2020  # torch-fidelity's default
 NEIGHBOURS = 3
 _ROWS = 1000  # of a matrix of distances at a time: that of 50,000 images would take 10 GB
-_REFERENCE_VERSION = "reference-2"
+_REFERENCE_VERSION = "reference-3"
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,9 +99,12 @@ class FeatureSets:
         return f"{covered} of {real} classes (collapsed)" if 2 * covered < real else ""
 
     def embeddings_on_device(self) -> tuple[Tensor, Tensor]:
-        """Generated and real embeddings where the extractor computes, for matrices of distances."""
-        device = self.reference.extractor.device
-        return self.generated.embedding.to(device), self.real.embedding.to(device)
+        """Generated and real embeddings where the extractor computes, for matrices of distances: about the real mean, since float32
+        distances between points far from the origin are mostly rounding.
+        """
+        device, centre = self.reference.extractor.device, self.reference.moments.mean
+        generated, real = ((each.embedding - centre).float().to(device) for each in (self.generated, self.real))
+        return generated, real
 
     def scores(self, metrics: Iterable[str] = DEFAULT_METRICS) -> dict[str, float]:
         """Return the value of each metric by the name it is reported under, or raise an UnknownNameError."""
@@ -119,7 +122,8 @@ class FeatureSets:
         return (
             f"{len(self.generated):,} generated vs {len(self.real):,} real ({real.dataset}/{real.split} {real.digest[:8]}), "
             f"{seen.name} {seen.digest[:8]}{accuracy}, resize {seen.resizer}, {seen.dtype}, torch-fidelity {torch_fidelity.__version__}, "
-            f"∞ from {self.curve[0][0]:,} to {len(self.generated):,} in {len(self.curve)}, KID {KID_SUBSETS}×{self.kid_subset_size}, "
+            f"∞ from {self.curve[0][0]:,} to {len(self.generated):,} in {len(self.curve)}×{ORDERS}, "
+            f"KID {KID_SUBSETS}×{self.kid_subset_size}, "
             f"IS {ISC_SPLITS} splits, P/R k={NEIGHBOURS}, seed {RANDOM_SEED}"
         )
 
@@ -141,7 +145,8 @@ def reference(
 
     def compute() -> dict[str, Tensor]:
         seen = extractor.features(images)
-        moments, radii = Moments.of(seen.embedding), ball_radii(seen.embedding.to(extractor.device)).cpu()
+        moments = Moments.of(seen.embedding)
+        radii = ball_radii((seen.embedding - moments.mean).float().to(extractor.device)).cpu()
         tensors = {"embedding": seen.embedding, "logits": seen.logits, "radii": radii}
         return tensors | {"mean": moments.mean, "covariance": moments.covariance}
 

@@ -142,16 +142,16 @@ def test_every_sampler_of_the_registry_steps_at_a_cost(name: str) -> None:
 def test_identities_of_the_images_suite_have_not_moved() -> None:
     """Whoever changes them makes every store stale, and changes these numbers on purpose."""
     (plan,) = plans_of(load_suite("images"), models=["gebm"], seeds=[0])
-    assert plan.task.spec.run_id == "digits/gebm/164cf18feba7-s0"
+    assert plan.task.spec.run_id == "digits/gebm/08a2b3409b1c-s0"
     readouts = [readout.identity("0" * 64) for readout in plan.task.readouts]
     assert readouts == [
-        "b3fd1c4c19ce96de",
+        "96865a1195176d6b",
         "f07103b59e9354b0",
-        "a6b9fd27b73f0f8c",
-        "3581e8d34531bc10",
-        "5304586a1b91c39b",
-        "7aec61e7b2ce5e82",
-        "e178ec5f0d033264",
+        "89fa8869def906a8",
+        "b43cec06950cdd5d",
+        "74384fd20346798e",
+        "e51bb1d34877c945",
+        "784a9b1671691e24",
     ]
 
 
@@ -256,6 +256,17 @@ def test_a_chain_that_diverges_is_a_row_beside_the_others(chains_path: Path, sto
     assert set(frame[frame.sampler == "ula"].status) == {"collapsed"}
     assert set(frame[frame.sampler == "independent"].status) == {"done"}
     assert "diverged: ula" in render(results)
+
+
+def test_every_step_counts_as_a_draw(chains_path: Path, store: Store) -> None:
+    """At β = 0 independent MH draws anew with every step: one effective sample for one forward evaluation, half a gradient's."""
+    text = chains_path.read_text().replace("budgets = [40, 60]", "betas = [0]\nbudgets = [600]")
+    chains_path.write_text(text.replace('"line"', '"gaussian-posterior"'))
+    suite = load_suite(str(chains_path))
+    carry_out(suite, plans_of(suite, store.root, datasets=["gaussian-posterior"], models=["toy-known"]), store)
+    frame = scan(store).scores
+    (worth,) = frame[(frame.sampler == "independent") & (frame.metric == "ess-per-cost[E]")].value
+    assert worth == pytest.approx(2.0, rel=0.15)
 
 
 def test_a_budget_that_is_too_small_fails_and_names_the_least(chains_path: Path, store: Store) -> None:

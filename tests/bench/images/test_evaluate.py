@@ -225,6 +225,16 @@ def test_the_log_partition_is_that_of_the_model(trained: Trained) -> None:
     assert abs(estimate - row["log_partition"]["estimate"]) < 6 * error < 0.1 * max(abs(estimate), 1)
 
 
+def test_halves_keep_what_the_extractor_has_seen_out_of_the_reference(trained: Trained) -> None:
+    asked = BaseReadout(extractor="digits-half-cnn", samples=FEW, reference="half")
+    extractor, real = references(asked, trained.context)
+    whole, _ = references(asked.model_copy(update={"extractor": "digits-cnn"}), trained.context)
+    expected = pixels(trained.dataset, "train")[1::2]
+    assert real.digest == reference(expected, whole, "digits", "half").digest
+    assert extractor.digest != whole.digest
+    assert (extractor.accuracy or 0) > 0.9
+
+
 @pytest.mark.parametrize(("against", "split"), [("train", "test"), ("test", "validation")])
 def test_the_floor_is_of_data_that_it_is_not_compared_with(trained: Trained, against: str, split: str) -> None:
     """Real data is the held-out test split; where that is the reference, the validation split, never itself."""
@@ -232,12 +242,17 @@ def test_the_floor_is_of_data_that_it_is_not_compared_with(trained: Trained, aga
     (shown,) = images(trained.base(data, against=against))
     expected = pixels(trained.dataset, split)
     assert np.array_equal(shown, expected[:FEW].numpy())
-    (row,) = trained.base(data, 10 * len(expected), against).values["rows"]
+    (row,) = trained.base(data, len(expected), against).values["rows"]
     asked = BaseReadout(extractor="digits-cnn", samples=FEW, reference="train")
     extractor, _ = references(asked, trained.context)
     real = reference(pixels(trained.dataset, against), extractor, trained.dataset.name, against)
     assert row["scores"] == FeatureSets(extractor.features(expected), real).scores()
     assert row["scores"]["fd[digits-cnn]"] > 1e-3  # against itself it would be 0
+    (row,) = trained.base(data, len(expected) + 1, against).values["rows"]
+    assert (row["scores"], row["why_not"]) == (
+        {},
+        f"{len(expected):,} held-out images, {len(expected) + 1:,} are scored",
+    )
 
 
 def test_early_stopping_looks_at_the_validation_split_only(trained: Trained, watched: Watched, tmp_path: Path) -> None:

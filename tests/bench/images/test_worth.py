@@ -45,7 +45,7 @@ def config(model: str) -> dict[str, Any]:
     """The settings of a run as its spec has them."""
     base, energy = ENERGY_OF[model]
     joint = base == "gebm"
-    training = {"base_steps": 10000 if base.endswith("time") else 6000}
+    training = {"base_steps": 9000 if base.endswith("time") else 5000}
     own = {"objective": "kale" if joint else "non-saturating", "has_energy": joint, "training": training}
     if model == base:
         return own
