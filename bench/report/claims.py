@@ -77,7 +77,7 @@ def _losses(judged: Judgement) -> Iterator[Answer]:
         ways = {"refused": lost.refused, "collapsed": lost.collapsed, "diverged": lost.diverged}
         said = [f"{len(seeds)} {way}" for way, seeds in ways.items() if seeds]
         if said:
-            subject = f"{lost.label} {_place(judged)}: {listed(said)} of {len(lost.asked)} seeds"
+            subject = f"by {lost.label} {_place(judged)}: {listed(said)} of {len(lost.asked)} seeds"
             yield Answer("seeds lost", subject, firm=False)
 
 
@@ -108,7 +108,7 @@ def _effect(claim: Claim, compared: Comparison) -> str:
 def _sample(compared: Comparison) -> str:
     """Return how many seeds an estimate rests on, and of how many."""
     n = compared.estimate.n if compared.estimate else 0
-    rows = " and test rows" * (compared.interval_kind == "seeds and rows")
+    rows = ", over seeds and test rows" * (compared.interval_kind == "seeds and rows")
     unpaired = f" ({compared.dropped} unpaired)" if compared.dropped else ""
     return f"n = {n}{unpaired}{rows}"
 

@@ -82,6 +82,17 @@ def test_a_report_about_nothing_has_a_verdict_in_at_most_one_of_twenty(made: Any
     assert np.mean(alone) > 0.4
 
 
+def test_rows_drawn_anew_decide_no_more_often_than_they_may() -> None:
+    """No difference over new rows, 5 seeds of 80 rows, 400 draws: at most 0.05, standard deviation 0.011, band of 3."""
+    rng, by_rows, by_seeds = np.random.default_rng(8), 0, 0
+    for _ in range(400):
+        cells = rng.standard_t(5, 80) + rng.normal(0, 0.1, (5, 1)) + rng.normal(0, 0.5, (5, 80))
+        by_rows += (weigh(BETTER, Comparison(), cells).p_value or 0.0) <= 0.05
+        by_seeds += (weigh(BETTER, Comparison(), cells.mean(1)).p_value or 0.0) <= 0.05
+    assert by_rows / 400 <= 0.05 + 3 * 0.011
+    assert by_seeds / 400 > 0.2
+
+
 def stored(made: Any, folder: Path, gains: np.ndarray, partition: dict[str, Any] | None = None) -> Any:
     """Likelihood readouts on disk: a GEBM's log-densities differ from the flow's by gains[seed, row]."""
     rows, arrays = densities(made, gains.mean(1).tolist()), {}

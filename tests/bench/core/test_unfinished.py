@@ -172,7 +172,7 @@ def test_unfinished_scores_stand_apart_decide_nothing_and_are_replaced(tiny: Sui
     reason = "unfinished: after 2 of 80 steps, in training"
     assert {(*each["seeds"], each["reason"]) for each in told["not_comparable"]} == {(1, reason)}
     assert do(late).state == "done"
-    assert set(scan(done).scores["status"]) == {"done"}
+    assert set(scan(done).scores["status"]) <= {"done", "refused"}  # of 200 draws log Z may not be reportable
 
 
 def jobs(plans: list[Planned]) -> list[Job]:
