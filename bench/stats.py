@@ -62,7 +62,7 @@ class Estimate:
     def side(self, value: float = 0.0) -> Side:
         """Return where the whole interval lies, seen from `value`; an end that is exactly `value` leaves it unclear.
 
-        Every verdict of the project, in reports and claims, is worded from this.
+        Every reading of one difference in a report is worded from this; a claim's verdict is `bench.claims.judge`'s.
         """
         if self.ci_low is None or self.ci_high is None:
             return "no interval"
