@@ -24,10 +24,10 @@ __all__ = [
     "mean_interval",
     "paired_difference",
     "sign_flip_p_value",
-    "simultaneous_confidence",
     "t_quantile",
     "t_tail",
     "two_level_difference",
+    "two_level_interval",
 ]
 
 Sample = Sequence[float] | NDArray[np.float64]
@@ -62,7 +62,7 @@ class Estimate:
     def side(self, value: float = 0.0) -> Side:
         """Return where the whole interval lies, seen from `value`; an end that is exactly `value` leaves it unclear.
 
-        Every verdict of the project, in reports and claims, is worded from this.
+        Every reading of one difference in a report is worded from this; a claim's verdict is `bench.claims.judge`'s.
         """
         if self.ci_low is None or self.ci_high is None:
             return "no interval"
@@ -198,11 +198,6 @@ def two_level_difference(
 ) -> TwoLevelDifference | None:
     """Compare values of the same test points, (points,) for each seed, on the seeds that both sides have; None where there is none.
 
-    The cells d[seed, point] are read as mean + seed effect + point effect + rest, all random. With A the variance of the points' means over
-    the number of points, B that of the seeds' means over the number of seeds and C the rest's share in both, the squared error of the grand
-    mean is A + B − C (Cornfield and Tukey, Ann. Math. Stat. 1956), here never less than A or B. Its degrees of freedom are
-    Satterthwaite's, those of A + B, which is on the safe side.
-
     Raises:
         ValueError: if the sides do not have the same points, or a shared value is not finite.
     """
@@ -213,6 +208,23 @@ def two_level_difference(
     if len(sizes) != 1:
         raise ValueError(f"the test points differ between seeds or sides: shapes {sorted(sizes)}")
     cells = np.stack([np.asarray(first[seed], np.float64) - np.asarray(second[seed], np.float64) for seed in seeds])
+    return TwoLevelDifference(*two_level_interval(cells), seeds)
+
+
+def two_level_interval(cells: NDArray[np.float64]) -> tuple[Estimate, float | None, float | None]:
+    """Average values d[seed, point] of repeats that share their test points, (seeds, points), for new seeds and new points.
+
+    They are read as mean + seed effect + point effect + rest, all random. With A the variance of the points' means over the number of
+    points, B that of the seeds' means over the number of seeds and C the rest's share in both, the squared error of the grand mean is
+    A + B − C (Cornfield and Tukey, Ann. Math. Stat. 1956), here never less than A or B. Its degrees of freedom are Satterthwaite's, those
+    of A + B, which is on the safe side.
+
+    Returns:
+        The mean, without an interval of one seed or one point; √A, None with one point; √B, None with one seed.
+
+    Raises:
+        ValueError: if a value is not finite, or there is none.
+    """
     if cells.ndim != 2 or not cells.size or not np.isfinite(cells).all():
         raise ValueError("values of test points must form one line for each seed, not empty, all finite")
     (rows, points), mean = cells.shape, float(cells.mean())
@@ -222,15 +234,14 @@ def two_level_difference(
     point_error, seed_error = (None if square is None else square**0.5 for square in (by_point, by_seed))
     if by_point is None or by_seed is None:
         why = _ONE_VALUE if by_point is None else "one seed: the error over seeds is unknown"
-        return TwoLevelDifference(Estimate(mean, None, None, rows, why), point_error, seed_error, seeds)
+        return Estimate(mean, None, None, rows, why), point_error, seed_error
     rest = cells - cells.mean(0) - cells.mean(1, keepdims=True) + mean
     by_both = float((rest**2).sum()) / ((rows - 1) * (points - 1)) / (rows * points)
     error = max(by_point, by_seed, by_point + by_seed - by_both) ** 0.5
     degrees = float(rows - 1)
     if total := by_point + by_seed:
         degrees = total**2 / (by_point**2 / (points - 1) + by_seed**2 / (rows - 1))
-    estimate = Estimate(mean, None, None, rows, standard_error=error, degrees=degrees).at(0.95)
-    return TwoLevelDifference(estimate, point_error, seed_error, seeds)
+    return Estimate(mean, None, None, rows, standard_error=error, degrees=degrees).at(0.95), point_error, seed_error
 
 
 def sign_flip_p_value(differences: Sample) -> float:
@@ -267,19 +278,6 @@ def holm(p_values: Sequence[float]) -> list[float]:
     adjusted = np.empty_like(values)
     adjusted[order] = np.minimum(stepped, 1.0)
     return [float(value) for value in adjusted]
-
-
-def simultaneous_confidence(count: int, confidence: float = 0.95) -> float:
-    """Return the confidence that each of `count` intervals needs so that all of them hold at once with `confidence` (Bonferroni).
-
-    Holm's steps have no intervals as short as their tests are sharp; these are valid under any dependence and a little wide.
-
-    Raises:
-        ValueError: if there is no interval.
-    """
-    if count < 1:
-        raise ValueError("no interval to hold")
-    return 1 - (1 - confidence) / count
 
 
 @cache

@@ -52,6 +52,8 @@ def row(model: str = "gebm", seed: int = 0, **changes: Any) -> Row:
         "value": 20.0,
         "key": KEY,
         "status": "done",
+        "collapsed": changes.get("status") == "collapsed",
+        "refused": changes.get("status") == "refused",
         "reason": "",
         "stale": "",
         "steps_done": 100,

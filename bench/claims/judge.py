@@ -1,4 +1,4 @@
-"""What runs say about a claim, dataset by dataset. An interval decides, and nothing else.
+"""What runs say about a claim, dataset by dataset: one verdict each, corrected for all that is read together. `Claim` has the rule.
 
 Only values of the present code, under one score key and of shared seeds, are compared; chains at the longest length that the suite has for
 their target, never at the best one.
@@ -6,45 +6,82 @@ their target, never at the best one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator, Sequence, Set
+from dataclasses import dataclass, replace
+from functools import reduce
+from operator import or_
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bench.claims.model import Claim, Reference
 from bench.claims.select import matches, metrics_of, missing, references, treatments
-from bench.metrics import metric
+from bench.claims.weigh import Comparison, weigh
 from bench.results.frame import Section
+from bench.results.likelihoods import likelihood_rows, log_densities, log_partition_error
+from bench.results.losses import Lost
 from bench.results.sources import CALIBRATED_BETA, Source, SourceValues, beta_text, pair
-from bench.stats import Estimate, holm, mean_interval, sign_flip_p_value, simultaneous_confidence, t_tail
+from bench.stats import holm, sign_flip_p_value
 
-__all__ = ["Judgement", "Outcome", "decide", "judge", "to_json"]
+__all__ = ["Judgement", "Outcome", "judge", "to_json"]
 
-Outcome = Literal["supported", "contradicted", "inconclusive", "not run"]
+Outcome = Literal["supported", "contradicted", "inconclusive", "not enough seeds", "not run"]
+LEVEL = 0.05
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """What one comparison says about one claim."""
+    """What the runs on one dataset say about one claim.
+
+    Attributes:
+        suite: where it was judged, like profile and dataset; empty if nowhere.
+        verdict: after Holm's correction for all that was judged together.
+        comparisons: every readout that the claim is about, against its reference.
+        losses: of every model that the claim compares, the seeds that were refused, collapsed or diverged.
+        not_run: what the claim is about and could not be judged, and why.
+        holds: one-sided p-value of "the claim does not hold for some readout".
+        fails: one-sided p-value of "the claim holds for every readout".
+        p_holm: the two-sided p-value of both, corrected.
+    """
 
     claim: Claim
-    suite: str = ""  # where it was checked; empty if nowhere
+    suite: str = ""
     profile: str = ""
     dataset: str = ""
-    metric: str = ""
-    treatment: Source | None = None  # what was judged; None if nothing was
-    reference: Source | None = None  # what it was compared with; None for a value or a trend
-    key: str = ""  # score key of both sides
     verdict: Outcome = "not run"
-    reason: str = ""  # why it is not run, or why it is inconclusive where an interval alone does not say so
-    estimate: Estimate | None = None  # in the metric's unit: treatment − reference, or change per tenfold length
-    p_value: float | None = None  # Student-t, two-sided; at most 0.05 exactly where the interval decides
-    sign_flip_p_value: float | None = None  # by random signs, where both sides are scores and no margin is asked for
-    p_holm: float | None = None  # p_value corrected for all that was judged together
-    together: Estimate | None = None  # the estimate with an interval that holds at once with those judged together
-    dropped: int = 0  # seeds that only one side has
-    runs: tuple[str, ...] = ()  # the runs behind the estimate
+    comparisons: tuple[Comparison, ...] = ()
+    losses: tuple[Lost, ...] = ()
+    not_run: tuple[str, ...] = ()
+    holds: float = 1.0
+    fails: float = 1.0
+    p_holm: float | None = None
+
+    @property
+    def p_value(self) -> float | None:
+        """Two-sided, before the correction; None where no comparison has seeds enough."""
+        return min(1.0, 2 * min(self.holds, self.fails)) if any(each.enough for each in self.comparisons) else None
+
+    @property
+    def decisive(self) -> Comparison | None:
+        """The comparison that the verdict rests on: of a contradicted claim the one most against it, else the one least for it."""
+        able = [each for each in self.comparisons if each.enough] or [
+            each for each in self.comparisons if each.estimate
+        ]
+        if self.verdict == "contradicted":
+            return min(able, key=lambda each: each.fails)
+        return max(able, key=lambda each: (each.holds, -each.fails), default=None)
+
+    @property
+    def reason(self) -> str:
+        """Why there is no verdict, where the numbers do not say so; '' for a verdict."""
+        if self.verdict in ("inconclusive", "not enough seeds"):
+            return "; ".join(dict.fromkeys(each.reason for each in self.comparisons if each.reason))
+        return "; ".join(self.not_run) if self.verdict == "not run" else ""
+
+    def seeds(self, what: Literal["asked", "refused", "collapsed", "diverged"]) -> Set[int]:
+        """Return the seeds that were asked of a model that the claim compares, or that one lost."""
+        return set().union(*(getattr(each, what) for each in self.losses))
 
 
 def judge(sections: Sequence[Section], claims: Sequence[Claim]) -> list[Judgement]:
@@ -55,124 +92,194 @@ def judge(sections: Sequence[Section], claims: Sequence[Claim]) -> list[Judgemen
     found = [judged for claim in claims for judged in _judge_claim(claim, sections)]
     p_values = {index: each.p_value for index, each in enumerate(found) if each.p_value is not None}
     for index, p_holm in zip(p_values, holm([*p_values.values()]), strict=True):
-        estimate = found[index].estimate
-        together = estimate.at(simultaneous_confidence(len(p_values))) if estimate else None
-        found[index] = replace(found[index], p_holm=p_holm, together=together)
+        each = found[index]
+        firm: Outcome = "supported" if each.holds < each.fails else "contradicted"
+        found[index] = replace(each, p_holm=p_holm, verdict=firm if p_holm <= LEVEL else "inconclusive")
     return found
 
 
 def to_json(judged: Judgement) -> dict[str, Any]:
-    """Return a judgement as plain values, its claim by id, sentence, source and rule."""
-    claim = judged.claim.model_dump(include={"id", "sentence", "source", "rule", "margin", "sides"})
-    values = {name: value for name, value in vars(judged).items() if name != "claim"}
-    for name in ("estimate", "together"):
-        values[name] = asdict(values[name]) if values[name] else None
-    for name in ("treatment", "reference"):
-        values[name] = _plain_source(values[name]) if values[name] else None
-    return {"claim": claim} | values
+    """Return a judgement as plain values; effect, interval and n are of the comparison that the verdict rests on."""
+    claim, decisive = judged.claim, judged.decisive or Comparison()
+    counts = {what: len(judged.seeds(what)) for what in ("refused", "collapsed", "diverged")}
+    rests_on = _plain(decisive)
+    return {
+        "claim": claim.id,
+        **claim.model_dump(include={"sentence", "source", "rule", "margin", "sides"}),
+        **{name: getattr(judged, name) for name in ("suite", "profile", "dataset", "verdict", "reason")},
+        **{
+            name: rests_on[name]
+            for name in ("metric", "treatment", "reference", "effect", "interval", "interval_kind", "n")
+        },
+        "seeds_asked": len(judged.seeds("asked")),
+        **counts,
+        "p": judged.p_value,
+        "p_holm": judged.p_holm,
+        "comparisons": [_plain(each) for each in judged.comparisons],
+        "models": [
+            {
+                "model": each.label,
+                **{name: sorted(seeds) for name, seeds in zip(each._fields[1:], each[1:], strict=True)},
+            }
+            for each in judged.losses
+        ],
+        "not_run": judged.not_run,
+    }
 
 
-def _plain_source(source: Source) -> dict[str, Any]:
+def _plain(compared: Comparison) -> dict[str, Any]:
+    estimate = compared.estimate
+    ends = None if estimate is None or estimate.ci_low is None else [estimate.ci_low, estimate.ci_high]
+    return {
+        "metric": compared.metric,
+        "treatment": _plain_source(compared.treatment),
+        "reference": _plain_source(compared.reference),
+        "key": compared.key,
+        "effect": estimate.mean if estimate else None,
+        "interval": ends,
+        "interval_kind": compared.interval_kind,
+        "n": estimate.n if estimate else 0,
+        "p": compared.p_value,
+        "sign_flip_p": compared.sign_flip_p_value,
+        "favourable": compared.favourable,
+        "lost": compared.lost,
+        "dropped": compared.dropped,
+        "reason": compared.reason,
+        "runs": compared.runs,
+    }
+
+
+def _plain_source(source: Source | None) -> dict[str, Any] | None:
     """Return a source as plain values; JSON has no infinity, so each run's own β is a word."""
-    return source._asdict() | ({"beta": "calibrated"} if source.beta == CALIBRATED_BETA else {})
+    return source and source._asdict() | ({"beta": "calibrated"} if source.beta == CALIBRATED_BETA else {})
 
 
 def _judge_claim(claim: Claim, sections: Sequence[Section]) -> list[Judgement]:
     suites = [each for each in sections if matches(each.suite, claim.suites)]
     if not suites:
-        return [Judgement(claim, reason=f"no run of suite {' or '.join(claim.suites)} here")]
+        return [Judgement(claim, not_run=(f"no run of suite {' or '.join(claim.suites)} here",))]
     chosen = [each for each in suites if matches(each.dataset_name, claim.datasets)]
     if not chosen:
-        return [Judgement(claim, reason=f"no run on {' or '.join(claim.datasets)} here")]
-    return [judged for section in chosen for judged in _judge_section(claim, section)]
+        return [Judgement(claim, not_run=(f"no run on {' or '.join(claim.datasets)} here",))]
+    return [_judge_section(claim, section) for section in chosen]
 
 
-def _judge_section(claim: Claim, section: Section) -> Iterator[Judgement]:
-    """Yield a judgement per metric and treatment, and one that was not run per model or β without a treatment."""
-    nowhere = Judgement(claim, section.suite, section.profile, section.dataset)
-    judged: list[SourceValues] = []
-    for name in metrics_of(claim, section):
-        here, chosen = replace(nowhere, metric=name), treatments(claim, section, name)
-        judged += chosen
-        if claim.reference is None:
-            yield from _trends(here, chosen)
-        else:
-            for treatment in chosen:
-                others = references(claim.reference, treatment, section, name)
-                yield from _comparisons(here, claim.reference, treatment, others)
-    yield from (replace(nowhere, reason=reason) for reason in missing(claim, section, judged))
+def _judge_section(claim: Claim, section: Section) -> Judgement:
+    chosen = {name: treatments(claim, section, name) for name in metrics_of(claim, section)}
+    compared = [each for name, sources in chosen.items() for each in _compared(claim, section, name, sources)]
+    judged = [each for each in compared if each.estimate or each.lost]
+    failed = _failed(claim, section)
+    enough = [each for each in judged if each.enough]
+    not_run = [each.reason for each in compared if each not in judged]
+    not_run += missing(claim, section, [each for sources in chosen.values() for each in sources])
+    by_label: dict[str, list[Lost]] = {}
+    for each in (*failed, *(lost for comparison in judged for lost in comparison.losses)):
+        by_label.setdefault(each.label, []).append(each)
+    return Judgement(
+        claim,
+        *(section.suite, section.profile, section.dataset),
+        "not enough seeds" if judged or failed else "not run",
+        tuple(judged),
+        tuple(reduce(or_, own) for own in by_label.values()),
+        tuple(dict.fromkeys(not_run)),
+        holds=1.0 if failed else max((each.holds for each in judged), default=1.0),
+        fails=min(1.0, len(enough) * min((each.fails for each in enough), default=1.0)),
+    )
 
 
-def _comparisons(
-    blank: Judgement, wanted: Reference, treatment: SourceValues, others: Sequence[SourceValues]
-) -> Iterator[Judgement]:
-    """Compare a treatment with a value or with each of the sources that the reference names."""
-    blank = replace(blank, treatment=treatment.source)
-    if wanted.value is not None:
-        values = treatment.values[treatment.main_key]
-        blank = replace(blank, key=treatment.main_key, runs=tuple(treatment.runs[seed] for seed in sorted(values)))
-        yield decide(blank, mean_interval([each - wanted.value for each in values.values()]))
+def _failed(claim: Claim, section: Section) -> list[Lost]:
+    """Return the models of the claim whose runs all failed, so that they have no readout to compare."""
+    runs, scored = section.runs, set(section.scores.loc[section.scores["value"].notna(), "label"])
+    labels = {label: model for label, model in zip(runs["label"], runs["model"], strict=True) if label not in scored}
+    found = [
+        section.losses.of(label, (), set()) for label, model in labels.items() if matches(model, claim.treatment.model)
+    ]
+    return [each for each in found if each.diverged]
+
+
+def _compared(claim: Claim, section: Section, metric: str, chosen: Sequence[SourceValues]) -> Iterator[Comparison]:
+    """Yield every comparison in one metric; one without estimate and lost seeds says why it could not be made."""
+    if claim.reference is None:
+        yield from _trends(claim, section, metric, chosen)
         return
-    if not others:
-        model = " or ".join(wanted.model or (treatment.source.label,))
-        where = [*(wanted.sampler or ()), *([beta_text(wanted.beta)] if wanted.beta is not None else [])]
-        yield replace(blank, reason=f"no score of {' '.join([model, *where])} to compare with")
-    for other in others:
-        difference, why, key = pair(treatment.values, other.values)
-        here = replace(blank, reference=other.source, key=key)
-        if difference is None or difference.estimate is None:
-            yield replace(here, reason=f"not comparable: {why}")
+    for treatment in chosen:
+        if claim.reference.value is not None:
+            yield _against_value(claim, section, metric, treatment, claim.reference.value)
             continue
-        runs = dict.fromkeys(side.runs[seed] for side in (treatment, other) for seed in difference.seeds)
-        p_value = difference.p_value if blank.claim.rule == "difference" else None
-        here = replace(here, runs=tuple(runs), dropped=difference.dropped, sign_flip_p_value=p_value)
-        yield decide(here, difference.estimate)
+        others = references(claim.reference, treatment, section, metric)
+        if not others:
+            yield Comparison(metric, treatment.source, reason=_nothing_to_compare(claim.reference, treatment.source))
+        for other in others:
+            yield _against(claim, section, metric, treatment, other)
 
 
-def _trends(blank: Judgement, chosen: Sequence[SourceValues]) -> Iterator[Judgement]:
-    """Yield a judgement per chain: the mean over seeds of each seed's least-squares slope against log10 of the length."""
+def _nothing_to_compare(wanted: Reference, treatment: Source) -> str:
+    model = " or ".join(wanted.model or (treatment.label,))
+    where = [*(wanted.sampler or ()), *([beta_text(wanted.beta)] if wanted.beta is not None else [])]
+    return f"no score of {' '.join([model, *where])} to compare with"
+
+
+def _lost(section: Section, source: Source, scored: Set[int]) -> Lost:
+    return section.losses.of(source.label, (source,), scored)
+
+
+def _against_value(claim: Claim, section: Section, metric: str, treatment: SourceValues, value: float) -> Comparison:
+    key = treatment.main_key if treatment.values else ""
+    values = treatment.values.get(key, {})
+    lost = _lost(section, treatment.source, values.keys())
+    runs = tuple(treatment.runs[seed] for seed in sorted(values))
+    blank = Comparison(metric, treatment.source, key=key, losses=(lost,), runs=runs)
+    return weigh(claim, blank, np.array([values[seed] - value for seed in sorted(values)]))
+
+
+def _against(claim: Claim, section: Section, metric: str, treatment: SourceValues, other: SourceValues) -> Comparison:
+    """Compare two sources over shared seeds; log-likelihoods over shared test rows, too."""
+    difference, why, key = pair(treatment.values, other.values)
+    sides = (treatment, other)
+    losses = tuple(_lost(section, side.source, side.values.get(key, {}).keys()) for side in sides)
+    blank = Comparison(metric, treatment.source, other.source, key, losses=losses)
+    if difference is None or not difference.seeds:
+        return replace(blank, reason="no seed has a score on both sides" if blank.lost else f"not comparable: {why}")
+    runs = dict.fromkeys(side.runs[seed] for side in sides for seed in difference.seeds)
+    p_value = difference.p_value if claim.rule == "difference" else None
+    blank = replace(blank, runs=tuple(runs), dropped=difference.dropped, sign_flip_p_value=p_value)
+    if metric != "log-likelihood":
+        return weigh(claim, blank, np.array(difference.differences))
+    rows = likelihood_rows(section)
+    own, others = ([row for row in rows.get(side.source.label, ()) if row.seed in difference.seeds] for side in sides)
+    effects = _by_row(log_densities(own), log_densities(others), difference.seeds)
+    error = float(np.hypot(log_partition_error(own), log_partition_error(others)))
+    return weigh(claim, blank, np.array(difference.differences) if effects is None else effects, error)
+
+
+def _by_row(
+    first: dict[int, NDArray[np.float64]], second: dict[int, NDArray[np.float64]], seeds: Sequence[int]
+) -> NDArray[np.float64] | None:
+    """Return first − second by seed and test row; None where a side lacks the rows of some seed."""
+    if not first.keys() & second.keys() >= set(seeds):
+        return None
+    sizes = {len(side[seed]) for side in (first, second) for seed in seeds}
+    return np.stack([first[seed] - second[seed] for seed in seeds]) if len(sizes) == 1 and max(sizes) > 1 else None
+
+
+def _trends(claim: Claim, section: Section, metric: str, chosen: Sequence[SourceValues]) -> Iterator[Comparison]:
+    """Yield a comparison per chain: each seed's least-squares slope against log10 of the length."""
     for target in dict.fromkeys(each.source._replace(steps=0) for each in chosen):
         own = [each for each in chosen if each.source._replace(steps=0) == target]
         lengths = sorted(own, key=lambda each: each.source.steps)
-        last, key = lengths[-1], lengths[-1].main_key
+        last = lengths[-1]
+        key = last.main_key if last.values else ""
         curves = [each.values.get(key, {}) for each in lengths]
         seeds = sorted(set.intersection(*map(set, curves)))
-        here = replace(blank, treatment=last.source, key=key, dropped=len(set().union(*curves)) - len(seeds))
+        lost = section.losses.of(target.label, [each.source for each in lengths], set(seeds))
+        dropped = len(set().union(*curves)) - len(seeds)
+        blank = Comparison(metric, last.source, key=key, losses=(lost,), dropped=dropped)
         if len(lengths) < 2:
-            yield replace(here, reason=f"chains of one length only, {last.source.steps} steps")
-            continue
-        if not seeds:
-            yield replace(here, reason="no seed was scored at all lengths under one key")
+            yield replace(blank, losses=(), reason=f"chains of one length only, {last.source.steps} steps")
             continue
         decades = np.log10([each.source.steps for each in lengths])
-        values = np.array([[curve[seed] for curve in curves] for seed in seeds])
-        slopes = np.polyfit(decades, values.T, 1)[0]
-        here = replace(here, runs=tuple(last.runs[seed] for seed in seeds), sign_flip_p_value=sign_flip_p_value(slopes))
-        yield decide(here, mean_interval(slopes))
-
-
-def decide(judged: Judgement, effect: Estimate) -> Judgement:
-    """Return the judgement with its effect, verdict and p-value, at most 0.05 exactly where a 95 % interval decides.
-
-    `Estimate.side` says where an interval lies, here as in the report's sentences.
-
-    Arguments:
-        judged: the judgement so far, with its claim.
-        effect: treatment − reference in the metric's unit, or the change with a tenfold longer chain; a Student-t estimate.
-    """
-    claim = judged.claim
-    if effect.side() == "no interval":
-        reason = "one seed: no interval" if effect.n == 1 else effect.why_not
-        return replace(judged, verdict="inconclusive", reason=reason, estimate=effect)
-    gain = effect if metric(claim.metric[0]).direction == "higher" else -effect
-    margin = claim.margin or 0.0
-    supported, contradicted = gain.side(-margin) == "above", gain.side(-margin) == "below"
-    for_it, against_it = t_tail(gain, -margin, "above"), t_tail(gain, -margin, "below")
-    if claim.rule == "margin" and claim.sides == "both":
-        supported = supported and gain.side(margin) == "below"
-        contradicted = contradicted or gain.side(margin) == "above"
-        for_it, against_it = max(for_it, t_tail(gain, margin, "below")), min(against_it, t_tail(gain, margin, "above"))
-    verdict: Outcome = "supported" if supported else "contradicted" if contradicted else "inconclusive"
-    reason = "two seeds: an interval too wide to lean on" if effect.wide else ""
-    p_value = min(1.0, 2 * min(for_it, against_it))
-    return replace(judged, verdict=verdict, reason=reason, estimate=effect, p_value=p_value)
+        values = np.array([[curve[seed] for curve in curves] for seed in seeds]).reshape(len(seeds), len(lengths))
+        slopes = np.polyfit(decades, values.T, 1)[0] if seeds else np.empty(0)
+        flips = sign_flip_p_value(slopes) if seeds else None
+        runs = tuple(last.runs[seed] for seed in seeds)
+        yield weigh(claim, replace(blank, runs=runs, sign_flip_p_value=flips), slopes)

@@ -55,7 +55,7 @@ Steps = Literal["longest", "all"] | Annotated[int, Field(ge=0, strict=True)]
 
 
 class Selector(Frozen):
-    """Rows by what was sampled. Names may be patterns such as `gebm*`; of several matches each is judged for itself.
+    """Rows by what was sampled. Names may be patterns such as `gebm*`; the claim is about every match.
 
     Attributes:
         model: names of models.
@@ -91,17 +91,24 @@ class Reference(Frozen):
 class Claim(Frozen):
     """One claim.
 
+    On a dataset it is judged as a whole: it is about every readout that its patterns select, in every metric that they match, each against
+    its reference. It is supported if it holds for all of them (the largest of their one-sided p-values decides: an intersection–union test,
+    Berger 1982) and contradicted if it fails for any (the smallest, times their number). The p-value of both together is corrected
+    by Holm's method for all claims and datasets that are read together, so that a report in which nothing is there has a verdict with
+    probability 0.05 at most. Fewer than 3 paired seeds decide nothing. Refused and diverged seeds count against the claim: it must also
+    hold with them at their worst (`bench.claims.weigh`). Log-likelihoods are compared over seeds and test rows.
+
     Attributes:
         id: a short name, unique among the claims judged together.
         sentence: what is claimed.
         source: where it was claimed.
         suites: names of suites it can be checked in, patterns allowed.
         datasets: likewise of datasets.
-        metric: names as in `bench list metrics`; `fd` stands for the Fréchet distance in whatever extractor. Each match is judged.
+        metric: names as in `bench list metrics`; `fd` stands for the Fréchet distance in whatever extractor.
         treatment: the rows that the claim is about.
         reference: what they are compared with; a trend has none.
         rule: `difference`: better than the reference. `margin`: no further from the reference than `margin`. `trend`: better with each
-            tenfold longer chain. A 95 % interval wholly on the claimed side supports, one wholly on the other side contradicts.
+            tenfold longer chain.
         margin: for the rule of that name, in the metric's unit.
         sides: whether a treatment that is better by more than the margin is outside too (`both`) or not (`worse`).
     """

@@ -22,9 +22,10 @@ def matches(name: str, patterns: Iterable[str]) -> bool:
 
 
 def metrics_of(claim: Claim, section: Section) -> list[str]:
-    """Return the section's metrics that the claim is about, in full."""
+    """Return the section's metrics that the claim is about, in full; the first that it names where the section has no score in any."""
     names = dict.fromkeys(name for name, _ in section.by_source)
-    return [name for name in names if name in claim.metric or base_name(name) in claim.metric]
+    found = [name for name in names if name in claim.metric or base_name(name) in claim.metric]
+    return found or [*claim.metric[:1]]
 
 
 def treatments(claim: Claim, section: Section, metric: str) -> list[SourceValues]:
@@ -49,18 +50,25 @@ def _selected(
     betas: Sequence[float | None] | None,
     steps: Steps,
 ) -> list[SourceValues]:
-    """Return the sources in a metric by model, sampler, β (none for any; a source without one fits all) and length."""
+    """Return the sources in a metric by model, sampler, β (none for any; a source without one fits all) and length.
+
+    One whose scores were refused in every seed is there without values.
+    """
+    found = {source: each for (name, source), each in section.by_source.items() if name == metric}
+    model_of = dict(zip(section.runs["label"], section.runs["model"], strict=True))
+    refused = [source for source in section.losses.refused if source not in found]
+    found |= {source: SourceValues(model_of[source.label], source) for source in refused}
     return [
         each
-        for (name, source), each in section.by_source.items()
-        if name == metric
-        and matches(each.model, models)
+        for source, each in found.items()
+        if matches(each.model, models)
         and (source.sampler in samplers or (source.sampler not in NO_CHAIN and matches(source.sampler, samplers)))
         and (betas is None or source.beta is None or source.beta in betas)
         and (
             source.steps > 0
             if steps == "all"
-            else source.steps == (section.longest[source.sampler, source.beta] if steps == "longest" else steps)
+            else source.steps
+            == (section.longest.get((source.sampler, source.beta), source.steps) if steps == "longest" else steps)
         )
     ]
 

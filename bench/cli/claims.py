@@ -13,7 +13,7 @@ __all__ = ["claims"]
 
 @click.command(
     epilog=examples(
-        "bench claims", "bench claims --claims mine.toml --suite images", "bench claims --json > claims.json"
+        "bench claims", "bench claims --claims mine.toml --suite images", "bench claims --format json > claims.json"
     )
 )
 @store_option
@@ -25,9 +25,10 @@ __all__ = ["claims"]
     type=click.Path(path_type=Path),
     help="A TOML file of your own claims, judged with the others; repeatable.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Everything as JSON.")
-def claims(store: Path, suite: str | None, profile: str | None, files: tuple[Path, ...], as_json: bool) -> None:
-    """Judge the claims of the paper and of this benchmark: supported, contradicted, inconclusive or not run."""
+@click.option("--format", "format_", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option("--json", "format_", flag_value="json", help="The same as --format json.")
+def claims(store: Path, suite: str | None, profile: str | None, files: tuple[Path, ...], format_: str) -> None:
+    """Judge the claims of the paper and of this benchmark: supported, contradicted, inconclusive, too few seeds, or not run."""
     from bench.claims import judge, load_claims, to_json
     from bench.core.store import Store
     from bench.results.frame import scan
@@ -35,7 +36,7 @@ def claims(store: Path, suite: str | None, profile: str | None, files: tuple[Pat
     loaded = load_claims(files)
     results = scan(Store(store).require(), suite, profile)
     judged = judge([] if results.scores.empty else results.sections(), loaded)
-    if as_json:
+    if format_ == "json":
         print_json([to_json(each) for each in judged])
         return
     from rich.console import Console

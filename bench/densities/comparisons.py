@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from bench.report.certificate import networks
 from bench.report.comparisons import counted
+from bench.results.likelihoods import likelihood_rows, log_densities, log_partition, log_partition_error
 from bench.results.sources import records
 from bench.stats import TwoLevelDifference, two_level_difference
 
@@ -69,11 +69,7 @@ class Likelihoods:
 
     def __init__(self, section: Section) -> None:
         self.section = section
-        counts = (section.readouts["status"] != "unfinished") & (section.readouts["stale"] == "")
-        rows = [row for row in records(section.readouts[counts]) if row.row.get("likelihood")]
-        rows.sort(key=lambda row: row.seed)
-        by_label = {label: [row for row in rows if row.label == label] for label in section.runs["label"].unique()}
-        self.by_label = {label: own for label, own in by_label.items() if own}
+        self.by_label = likelihood_rows(section)
         self.rows: dict[str, dict[str, Any]] = {}
         for row in records(counted(section.summary)):
             self.rows.setdefault(row.metric, {})[row.label] = row
@@ -84,13 +80,11 @@ class Likelihoods:
 
     def partitions(self, label: str) -> list[dict[str, Any]]:
         """Return a model's estimates of log Z."""
-        stated = [_partition(row) for row in self.by_label[label]]
-        return [each for each in stated if each]
+        return [each for each in map(log_partition, self.by_label[label]) if each]
 
     def log_partition_error(self, label: str) -> float:
         """Return the root mean square over seeds of the standard errors of a model's log Z; 0 for none."""
-        errors = [(each.get("standard_error") or 0.0) ** 2 for each in self.partitions(label)]
-        return fmean(errors) ** 0.5 if errors else 0.0
+        return log_partition_error(self.by_label[label])
 
     @cached_property
     def matched_flow(self) -> str | None:
@@ -120,27 +114,10 @@ class Likelihoods:
 
     def _points(self, label: str, name: str) -> dict[int, NDArray[np.float64]]:
         """Return the log-densities of the test rows by seed, left out where they are unusable."""
-        found = {}
-        for row in self.by_label[label]:
-            partition = _partition(row)
-            path = row.arrays.get("points" if row.row["likelihood"]["exact"] else name)
-            if path is None or (partition and not partition.get("reportable")):
-                continue
-            try:
-                points = np.load(path, allow_pickle=False).astype(np.float64)
-            except (OSError, ValueError, EOFError):
-                continue
-            if np.isfinite(points).all():
-                found[row.seed] = points
-        return found
+        return log_densities(self.by_label[label], name)
 
     def _stands_on(self, label: str, flow: str) -> bool:
         """Return whether the bases of a GEBM are those very flows, so that both comparisons are one."""
         bases, flows = self._points(label, "base"), self._points(flow, "points")
         shared = bases.keys() & flows.keys()
         return bool(shared) and all(np.array_equal(bases[seed], flows[seed]) for seed in shared)
-
-
-def _partition(row: Any) -> dict[str, Any] | None:
-    stated: dict[str, Any] | None = row.row.get("log_partition")
-    return stated if stated and stated.get("estimate") is not None else None

@@ -44,7 +44,7 @@ Line = tuple[int, str, str, Tone]
 READING_TONES: Mapping[str, Tone] = {
     **dict.fromkeys(("better", "gain", "supported"), "good"),
     **dict.fromkeys(("worse", "loss", "contradicted"), "bad"),
-    **dict.fromkeys(("no clear difference", "no clear gain", "no verdict", "inconclusive"), "open"),
+    **dict.fromkeys(("no clear difference", "no clear gain", "no verdict", "inconclusive", "not enough seeds"), "open"),
 }
 """Tones of the readings of comparisons, of likelihood gains and of claims; of any other reading the tone is plain."""
 

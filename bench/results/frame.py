@@ -23,6 +23,7 @@ from bench.core.manifests import manifests, tagged
 from bench.core.store import Store
 from bench.machine import no_collection
 from bench.metrics import METRICS, base_name
+from bench.results.losses import Losses, losses_in
 from bench.results.reading import RunFiles, cached_reader
 from bench.results.sources import CALIBRATED_BETA, Source, SourceValues, by_source
 from bench.results.summary import COSTS, DATA, summarise
@@ -34,15 +35,16 @@ SCHEMA: Mapping[str, Mapping[str, str]] = tomllib.loads(Path(__file__).with_name
 HEAD = ("suite", "profile", "kind", "dataset", "dataset_digest", "model", "label", "seed", "run", "identity")
 CHAIN = ("sampler", "beta", "beta_rule", "step_size", "steps", "target")
 STATE = ("status", "reason", "stale", "steps_done", "steps_asked")
+LOST = ("collapsed", "refused")
 FACTS = ("parameters", "flops", "architecture", "initial_weights")
 SECONDS = ("seconds_training", "seconds_sampling", "seconds_scoring")
 SCORE_COLUMNS = tuple(SCHEMA)
-READOUT_COLUMNS = (*HEAD, *CHAIN, *STATE, "readout", "row", "arrays")
+READOUT_COLUMNS = (*HEAD, *CHAIN, *STATE, *LOST, "readout", "row", "arrays")
 ANY_BETA = ("likelihood-gain", "ess-fraction")
 """Metrics of a density that are read out at any temperature."""
 _RECORDED = ("folder", "device", "versions", "code", *FACTS, "capabilities", *SECONDS, "peak_memory", "spec")
 RUN_COLUMNS = (*HEAD, *STATE, *_RECORDED)
-SOUND = ("done", "collapsed")
+SOUND = ("done", "collapsed", "refused")
 """Statuses of scores by the present code that are a run's result; `stale`, `unfinished` and all others stand apart."""
 NO_FACTS: Mapping[str, Any] = {
     **{name: {} for name in (*FACTS, "versions", "peak_memory", "spec")},
@@ -50,7 +52,7 @@ NO_FACTS: Mapping[str, Any] = {
     "capabilities": [],
 }
 _PLACE = ["suite", "profile", "kind", "dataset"]
-_DTYPES = {"number or missing": "float64", "integer or missing": "Int64", "integer": "int64"}
+_DTYPES = {"number or missing": "float64", "integer or missing": "Int64", "integer": "int64", "true or false": "bool"}
 _NUMBERS = {name: _DTYPES[about["type"]] for name, about in SCHEMA.items() if about["type"] in _DTYPES}
 _NUMBERS |= dict.fromkeys(SECONDS, "float64")
 
@@ -103,6 +105,11 @@ class Section:
         """The longest chain that counts by sampler and β, in whatever metric."""
         sources = sorted((source for _, source in self.by_source), key=lambda source: source.steps)
         return {(source.sampler, source.beta): source.steps for source in sources}
+
+    @functools.cached_property
+    def losses(self) -> Losses:
+        """The seeds that were refused, collapsed or failed."""
+        return losses_in(self.scores, self.runs)
 
     @functools.cached_property
     def summary(self) -> pd.DataFrame:
@@ -246,20 +253,30 @@ def _readout_rows(
     arrays = {name: path for name, path in files.items() if not name.isdigit()}
     for row in result["rows"]:
         own, pictures = dict(state), f"{row['steps']:06}"  # pictures are stored by the number of steps
-        if row["collapsed"] and state["status"] == "unfinished":
+        refused = _why_refused(row)
+        own |= {"collapsed": bool(row["collapsed"]), "refused": bool(refused)}
+        if state["status"] == "unfinished":
             own["reason"] = "; ".join(filter(None, (state["reason"], row["collapsed"])))
-        elif row["collapsed"]:
-            own |= {"status": "collapsed", "reason": row["collapsed"]}
+        elif row["collapsed"] or refused:
+            own |= {"status": "collapsed" if row["collapsed"] else "refused", "reason": row["collapsed"] or refused}
         own |= {"sampler": result["sampler"], "step_size": result["step_size"], "beta": row.get("beta", result["beta"])}
         own |= {
             "beta_rule": row.get("beta_rule", None if own["beta"] is None else "fixed"),
             "target": row.get("target"),
         }
         own |= {name: row[name] for name in ("steps", *COSTS, "key", "scores")}
-        if row.get("why_not"):  # this row, and no more of the run, could not be had
-            own |= {"scores": {None: None}, "status": "partial", "reason": row["why_not"]}
+        if refused and not own["scores"]:
+            own["scores"] = {None: None}
         samples = {"samples": files[pictures]} if pictures in files else {}
         yield own | {"readout": readout, "row": row, "arrays": arrays | samples}
+
+
+def _why_refused(row: Mapping[str, Any]) -> str:
+    """Return why a row, and no more of its run, lacks what was asked for; '' where it does not."""
+    partition = row.get("log_partition") or {}
+    if row.get("why_not") or partition.get("reportable", True):
+        return str(row.get("why_not") or "")
+    return "; ".join(["log Z is not reportable", *(partition.get("warnings") or ())[:1]])
 
 
 def build(runs: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]]) -> Results:

@@ -35,12 +35,13 @@ _PLACE = (
     "steps",
 )
 _LIKE = (*_PLACE, *COSTS, "metric", "key", "stale", "steps_done", "steps_asked")
-_MEAN = ("mean", "ci_low", "ci_high", "n", "planned", "status", "reason")
+_MEAN = ("mean", "ci_low", "ci_high", "n", "planned", "status", "collapsed", "refused", "reason")
 _MODEL = ["suite", "profile", "dataset", "model", "identity"]
-_READOUT = [*_MODEL, "sampler", "beta", "step_size", "steps", "metric"]
-_Row = namedtuple("_Row", "at group readout apart model seed metric key value status reason")
-_Mean = tuple[Any, list[float], int, str, str]
-"""The first row of a group, the values to be averaged, how many were planned, status and reason."""
+_CHAIN = [*_MODEL, "sampler", "beta", "step_size", "steps"]
+_READOUT = [*_CHAIN, "metric"]
+_Row = namedtuple("_Row", "at group readout place apart model seed metric key value status collapsed refused reason")
+_Mean = tuple[Any, list[float], int, str, bool, bool, str]
+"""The first row of a group, the values to be averaged, how many were planned, status, whether a seed collapsed or was refused, reason."""
 
 
 def summarise(scores: pd.DataFrame) -> pd.DataFrame:
@@ -55,6 +56,7 @@ def summarise(scores: pd.DataFrame) -> pd.DataFrame:
     frame = scores.reset_index(drop=True)
     unfinished = ("unfinished: " + frame["reason"].astype(str)).where(frame["status"] == "unfinished", "")
     frame["apart"] = unfinished + ("stale: " + frame["stale"].astype(str)).where(frame["stale"] != "", "")
+    frame["place"] = frame.groupby(_CHAIN, sort=False, dropna=False).ngroup()
     frame["readout"] = frame.groupby(_READOUT, sort=False, dropna=False).ngroup()
     frame["group"] = frame.groupby(["readout", "key", "apart"], sort=False, dropna=False).ngroup()
     columns = [frame[name].tolist() for name in _Row._fields[1:]]
@@ -110,27 +112,30 @@ def _plain(summary: pd.DataFrame) -> pd.DataFrame:
 
 def _means(members: list[Any]) -> Iterator[_Mean]:
     """Yield a mean per group of one model with one identity."""
-    own = _by(members, "seed")
+    own, refusals = _by(members, "seed"), _by((row for row in members if row.refused), "place")
     for group in _by((row for row in members if row.metric is not None), "group").values():
         first, finished = group[0], [row for row in group if math.isfinite(row.value)]
         values = [row.value for row in finished]
         if first.status == "unfinished":
             named = ", ".join(str(row.seed) for row in group)
-            yield first, values, len(own), "unfinished", f"seed{'s' * (len(group) > 1)} {named} {first.reason}"
+            why = f"seed{'s' * (len(group) > 1)} {named} {first.reason}"
+            yield first, values, len(own), "unfinished", any(row.collapsed for row in group), False, why
             continue
         lacking = sorted(own.keys() - {row.seed for row in finished})
         collapsed = [row for row in finished if row.status == "collapsed"]
+        refused = {row.seed: row for row in refusals.get(first.place, ())}
         reasons = [f"{len(finished)} of {len(own)} seeds"] if lacking else []
-        reasons += [_why_lacking(seed, first, own[seed]) for seed in lacking]
+        reasons += [_why_lacking(seed, first, own[seed]) for seed in lacking if seed not in refused]
+        reasons += [_why_refused(row) for row in refused.values()]
         reasons += [_why_collapsed(row) for row in collapsed]
         if first.apart or collapsed:
             status = "stale" if first.apart else "collapsed"
         elif finished:
-            status = "partial" if lacking else "done"
+            status = "partial" if lacking else "refused" if refused else "done"
         else:
             statuses = {row.status for seed in lacking for row in own[seed]}
             status = statuses.pop() if len(statuses) == 1 and statuses != {"done"} else "failed"
-        yield first, values, len(own), status, "; ".join(reasons)
+        yield first, values, len(own), status, any(row.collapsed for row in group), bool(refused), "; ".join(reasons)
 
 
 def _why_lacking(seed: int, first: Any, own: list[Any]) -> str:
@@ -149,6 +154,10 @@ def _why_lacking(seed: int, first: Any, own: list[Any]) -> str:
     return f"seed {seed} has no such score yet"
 
 
+def _why_refused(row: Any) -> str:
+    return f"seed {row.seed} refused: {row.reason}".removesuffix(": ")
+
+
 def _why_collapsed(row: Any) -> str:
     if not row.reason or row.reason.startswith("collapsed"):
         return f"seed {row.seed} {row.reason or 'collapsed'}"
@@ -164,7 +173,7 @@ def _without_score(members: list[Any]) -> Iterator[_Mean]:
     for status, group in _by((row for row in members if row.metric is None), "status").items():
         sentences = [_why_unscored(row) for row in sorted(group, key=lambda row: row.seed)]
         reason = "; ".join(dict.fromkeys(sentences))  # several readouts of a run may lack scores for one reason
-        yield group[0], [], len({row.seed for row in members}), status, reason
+        yield group[0], [], len({row.seed for row in members}), status, False, status == "refused", reason
 
 
 def _data_means(members: list[Any]) -> Iterator[_Mean]:
@@ -176,7 +185,7 @@ def _data_means(members: list[Any]) -> Iterator[_Mean]:
         if all(math.isclose(value, values[0], rel_tol=1e-9) for value in values):
             values = values[:1]
         stale = next((row for own in seeds for row in own if row.apart.startswith("stale")), None)
-        yield stale or group[0], values, len(values), "stale" if stale else "done", ""
+        yield stale or group[0], values, len(values), "stale" if stale else "done", False, False, ""
 
 
 def _by(rows: Iterable[Any], *names: str) -> dict[Any, list[Any]]:

@@ -39,8 +39,9 @@ def mine(tmp_path: Path) -> Path:
 def test_the_papers_claims_are_whole() -> None:
     shipped = load_claims()
     assert len(shipped) >= 8
-    on_images = [claim for claim in shipped if claim.id.startswith("better-than")]
-    assert all(claim.treatment.beta == (1.0, 100.0) for claim in on_images)
+    betas = {claim.id: claim.treatment.beta for claim in shipped if claim.id.startswith(("better-than", "longer"))}
+    assert len(betas) == 8
+    assert all(beta == ((100.0,) if name.endswith("-cold") else (1.0,)) for name, beta in betas.items())
 
 
 @pytest.mark.parametrize(
@@ -91,9 +92,13 @@ def test_the_command_on_an_empty_store(tmp_path: Path, mine: Path) -> None:
     done = runner.invoke(main, ["claims", "--store", str(store.root), "--claims", str(mine)])
     assert done.exit_code == 0
     assert "mine: hinge beats non-saturating" in done.output
-    assert "0 supported, 0 contradicted, 0 inconclusive" in done.output
-    listed = json.loads(runner.invoke(main, ["claims", "--store", str(store.root), "--json"]).output)
-    assert {row["verdict"] for row in listed} == {"not run"}
+    assert "0 supported, 0 contradicted, 0 inconclusive, 0 not enough seeds" in done.output
+    texts = [
+        runner.invoke(main, ["claims", "--store", str(store.root), *words]).output
+        for words in (["--format", "json"], ["--json"])
+    ]
+    assert texts[0] == texts[1]
+    assert {row["verdict"] for row in json.loads(texts[0])} == {"not run"}
 
 
 @pytest.mark.parametrize(

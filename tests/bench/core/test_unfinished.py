@@ -159,7 +159,11 @@ def test_unfinished_scores_stand_apart_decide_nothing_and_are_replaced(tiny: Sui
     (section,) = results.sections()
     found = compare(section, ["fd[digits-cnn]"])
     assert {seed for each in found if each.difference for seed in each.difference.seeds} == {0}
-    assert all(late.task.spec.run_id not in finding.runs for finding in judge([section], load_claims()))
+    assert all(
+        late.task.spec.run_id not in compared.runs
+        for finding in judge([section], load_claims())
+        for compared in finding.comparisons
+    )
     page = render(results, "markdown")
     assert "seed 1 after 2 of 80 steps, in training" in page
     assert "1 of 2 seeds; seed 1 is unfinished (shown apart)" in page
@@ -168,7 +172,7 @@ def test_unfinished_scores_stand_apart_decide_nothing_and_are_replaced(tiny: Sui
     reason = "unfinished: after 2 of 80 steps, in training"
     assert {(*each["seeds"], each["reason"]) for each in told["not_comparable"]} == {(1, reason)}
     assert do(late).state == "done"
-    assert set(scan(done).scores["status"]) == {"done"}
+    assert set(scan(done).scores["status"]) <= {"done", "refused"}  # of 200 draws log Z may not be reportable
 
 
 def jobs(plans: list[Planned]) -> list[Job]:

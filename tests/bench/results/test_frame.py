@@ -286,7 +286,27 @@ def test_a_run_of_other_code_is_stale_even_where_it_collapsed(store: Store, synt
     stale, collapsed, mixed = (found.scores[found.scores["run"] == name_of(store, n)] for n in range(3))
     assert set(stale["reason"]) == {"1 of 10"}
     assert (set(stale["status"]), set(stale["stale"])) == ({"stale"}, {"gebm.model changed"})
-    assert set(collapsed["status"]) == {"collapsed"}
+    assert (set(collapsed["status"]), set(collapsed["collapsed"])) == ({"collapsed"}, {True})
     assert set(mixed["status"]) == {"stale", "done"}
     assert found.runs.loc[found.runs["run"] == name_of(store), "stale"].tolist() == ["gebm.model changed"]
     assert len(found.sections()[0].counted) < 4 * 30 - 30
+
+
+def test_what_a_readout_does_not_vouch_for_is_refused(store: Store, synthetic: ModuleType) -> None:
+    """A log Z that is not reportable, and a row that could not be had; both keep what they know, and neither is called done."""
+    why = "log Z is not reportable; heavy tail"
+    frail = {"log_partition": {"reportable": False, "warnings": ["heavy tail", "few"]}}
+    absent = {"scores": {}, "why_not": "an ESS of 12"}
+    for number, change in enumerate((frail, absent, {"log_partition": {"reportable": True}})):
+        for path in (run_of(store, number) / "evals").glob("*.json"):
+            rows = [row | change for row in json.loads(path.read_text())["rows"]]
+            synthetic.change_listed(run_of(store, number), f"evals/{path.name}", rows=rows)
+    scores = scan(store).scores
+    unsure, without, sure = (scores[scores["run"] == name_of(store, number)] for number in range(3))
+    assert (set(unsure["status"]), set(unsure["reason"]), set(unsure["refused"])) == ({"refused"}, {why}, {True})
+    assert unsure["value"].notna().all()
+    assert (set(without["status"]), set(without["reason"])) == ({"refused"}, {"an ESS of 12"})
+    assert without["metric"].isna().all()
+    assert (set(sure["status"]), set(sure["refused"]), set(sure["collapsed"])) == ({"done"}, {False}, {False})
+    section = scan(store).sections()[0]
+    assert len(section.counted[section.counted["run"] == name_of(store)]) == len(unsure)

@@ -15,7 +15,7 @@ from bench.results.summary import render_csv, render_json
 
 PROMISED = {
     *("suite", "dataset", "model", "sampler", "beta", "steps", "metric", "key", "mean", "ci_low", "ci_high", "n"),
-    *("status", "reason", "stale", "steps_done", "steps_asked"),
+    *("status", "reason", "stale", "steps_done", "steps_asked", "collapsed", "refused"),
 }
 
 
@@ -112,6 +112,24 @@ def test_a_third_seed_that_differs_is_counted_marked_or_explained(
     rows = [made.row(seed=0, value=0.0), made.row(seed=1, value=10.0), made.row(seed=2, **{"value": 50.0} | change)]
     first = summary(made, rows)[0]
     assert (first.mean, first.n, first.status, first.reason) == (mean, n, status, reason)
+
+
+def test_a_refused_readout_is_counted_named_and_marked(made: Any) -> None:
+    """What a refused readout still knows counts; the score that it leaves out is named, and neither row is called done."""
+    place = {"sampler": "likelihood", "beta": 1.0}
+    refused = {"status": "refused", "reason": "log Z is not reportable; heavy tail"}
+    rows = [made.row(seed=seed, **place, metric="log-likelihood", value=-1.0) for seed in range(2)]
+    rows += [
+        made.row(seed=seed, **place, metric="ess-fraction", value=0.5, **refused if seed == 2 else {})
+        for seed in range(3)
+    ]
+    likelihood, share = summary(made, [*rows, made.row(seed=0)])[:2]
+    why = "seed 2 refused: log Z is not reportable; heavy tail"
+    assert (likelihood.n, likelihood.status, likelihood.reason) == (2, "partial", f"2 of 3 seeds; {why}")
+    assert (share.n, share.mean, share.status, share.reason) == (3, 0.5, "refused", why)
+    assert (likelihood.refused, share.refused, likelihood.collapsed) == (True, True, False)
+    collapsed = summary(made, [made.row(seed=0), made.row(seed=1, status="collapsed", reason="1 of 10")])
+    assert [(line.status, line.collapsed, line.refused) for line in collapsed] == [("collapsed", True, False)]
 
 
 def test_real_data_scored_again_is_not_more_data(made: Any) -> None:
