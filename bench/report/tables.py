@@ -174,9 +174,9 @@ def partition_table(section: Section) -> Table | None:
         "log Z is the log-partition of the energy over its base. With Pareto k̂ below 0.5 and ESS/M near 1 importance sampling is "
         "reliable; from k̂ = 0.7 on, or with an ESS below 100, the number is not used as a result.",
         (
-            "k̂ and ESS/M are those of an independent run, which admits or refuses the estimate. “From the data's side” is reverse annealing "
-            "from held-out rows: high on average where rows are the model's own, otherwise an opinion. “Beyond reach” is the share of "
-            "held-out rows with a lower energy than any draw; above 0.5 % the number is not used."
+            "k̂ and ESS/M are those of an independent run, which admits or refuses the estimate. “From the data's side” is reverse "
+            "annealing from held-out rows: high on average where rows are the model's own, otherwise an opinion. “Beyond reach” is the "
+            "share of held-out rows with a lower energy than any draw; above 0.5 % the number is not used."
         )
         * with_upper,
         "A bracket holds the held-out log-likelihood between its ends; it is sorted by its width." * with_bracket,

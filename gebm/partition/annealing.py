@@ -288,7 +288,9 @@ class _Populations:
         variance, objections = float(self.log_z.var()), unusable_weights(self.unusable, self.count)
         lognormal = math.sqrt(variance / self.islands + variance**2 / (2 * (self.islands - 1)))
         if self.shape >= K_LIMIT:
-            objections += (f"Pareto k = {self.shape:.2f} of a level is not below {K_LIMIT}: its mean is not to be reported",)
+            objections += (
+                f"Pareto k = {self.shape:.2f} of a level is not below {K_LIMIT}: its mean is not to be reported",
+            )
         if mean.effective_fraction < ISLANDS_LEFT:
             objections += (
                 f"islands disagree: an ESS of {mean.effective_fraction * self.islands:.1f} of {self.islands}, half are needed",

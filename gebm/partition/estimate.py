@@ -195,11 +195,15 @@ def judgement(shape: float, ess: float, unusable: int, count: int) -> tuple[tupl
     """Return objections and warnings: what k̂, the ESS and weights that were not numbers say of a mean of weights."""
     objections, warnings = list(unusable_weights(unusable, count)), []
     if shape >= K_LIMIT:
-        objections.append(f"Pareto k = {shape:.2f} is not below {K_LIMIT}: the mean of these weights is not to be reported")
+        objections.append(
+            f"Pareto k = {shape:.2f} is not below {K_LIMIT}: the mean of these weights is not to be reported"
+        )
     elif shape >= K_CARE:
         warnings.append(f"Pareto k = {shape:.2f} is not below {K_CARE}: read the standard error with care")
     if ess < ESS_LIMIT:
-        objections.append(f"an ESS of {ess:.1f} is too small for a standard error to be trusted; {ESS_LIMIT} are needed")
+        objections.append(
+            f"an ESS of {ess:.1f} is too small for a standard error to be trusted; {ESS_LIMIT} are needed"
+        )
     return tuple(objections), tuple(warnings)
 
 
