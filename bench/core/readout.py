@@ -95,5 +95,6 @@ def log_partition_facts(found: LogPartition) -> dict[str, Any]:
             "estimate": opinion.estimate,
             "standard_error": opinion.standard_error,
             "method": opinion.method,
+            "reportable": opinion.reportable,
         }
     return facts

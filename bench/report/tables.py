@@ -185,8 +185,8 @@ def partition_table(section: Section) -> Table | None:
     return table_of("Calibration of log Z", rows, notes, legend=list(keys))
 
 
-def _upper_cell(upper: Mapping[str, float] | None) -> Cell:
-    if not upper or not math.isfinite(upper["estimate"]):
+def _upper_cell(upper: Mapping[str, Any] | None) -> Cell:
+    if not upper or not upper["reportable"]:
         return MISSING
     return Cell(f"{number(upper['estimate'])} ± {number(upper['standard_error'])}", upper["estimate"])
 

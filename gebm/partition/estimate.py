@@ -113,11 +113,12 @@ class LogPartition:
         return replace(self, horizon=share, objections=objections)
 
     def compared_with(self, opinion: LogPartition) -> LogPartition:
-        """Return this estimate beside a second one, its cost included; with a warning where they differ by more than three standard
-        errors.
+        """Return this estimate beside a second one, its cost included; with a warning where both are reportable and differ by more than
+        three standard errors.
         """
         difference = opinion.estimate - self.estimate
         error = math.hypot(self.standard_error, opinion.standard_error)
+        heard = self.reportable and opinion.reportable
         side = "above" if difference > 0 else "below"
         said = f"{opinion.method} says {abs(difference):.2g} nats {side}, with a standard error of {error:.2g} for the difference"
         return replace(
@@ -125,7 +126,7 @@ class LogPartition:
             opinion=opinion,
             gradient_evaluations=self.gradient_evaluations + opinion.gradient_evaluations,
             forward_evaluations=self.forward_evaluations + opinion.forward_evaluations,
-            warnings=self.warnings if abs(difference) <= DISAGREEMENT * error else (*self.warnings, said),
+            warnings=(*self.warnings, said) if heard and abs(difference) > DISAGREEMENT * error else self.warnings,
         )
 
     def interval(self, level: float = 0.95) -> tuple[float, float]:

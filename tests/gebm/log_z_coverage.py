@@ -117,8 +117,12 @@ def sequential(law: LatentPotential, generator: Generator, particles: int, tune:
 
 def reversed_from_exact(law: LatentPotential, generator: Generator, chains: int) -> LogPartition:
     assert isinstance(law.network, Gaussian)
-    start = law.network.draw(chains, generator)
-    return reverse_annealing(law, FIRST_STEP, pilot(law, 0.9, True), start, generator, moves=MOVES)
+    levels = pilot(law, 0.9, True)
+    first, second = (
+        reverse_annealing(law, FIRST_STEP, levels, law.network.draw(chains, generator), generator, moves=MOVES)
+        for _ in range(2)
+    )
+    return first.admitted_by(second)
 
 
 def lognormal(generator: Generator, sigma: float) -> LogPartition:

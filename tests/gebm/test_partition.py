@@ -280,6 +280,7 @@ def test_opinions_that_differ_by_more_than_their_errors_are_a_warning() -> None:
         "reverse annealing says 0.4 nats above, with a standard error of 0.1 for the difference",
     )
     assert (compared.reportable, compared.opinion, compared.gradient_evaluations) == (True, above, 11)
+    assert found.compared_with(replace(above, objections=("an ESS of 2",))).warnings == ()
 
 
 def test_reverse_annealing_from_the_model_is_high_where_annealing_is_low() -> None:
