@@ -112,6 +112,7 @@ def estimated(
         "method": found.method,
         "draws": found.draws,
         "known": getattr(model, "known_log_partition", None),
+        "mass_beyond": model.mass_beyond(found.lowest_energy) if hasattr(model, "mass_beyond") else None,
         "bracket": [bracket.lower, bracket.upper] if found.reportable else None,
     }
     scores = {"base-log-likelihood": bracket.base, "ess-fraction": found.judge.effective_fraction}

@@ -225,6 +225,12 @@ class CriticGEBM(FlowModel):
         """Flow and energy together."""
         return GEBM(self.flow, FlowCritic(self.critic, self.flow))
 
+    @torch.no_grad()
+    def mass_beyond(self, energy: float) -> float:
+        """Return the share of the model's mass with a lower energy than this, from 10,000 of its draws."""
+        rows = self.critic.sample(10_000, self.random_stream("mass-beyond"))
+        return float((self.gebm.energy(rows) < energy).double().mean())
+
     def modules(self) -> Mapping[str, nn.Module]:
         return {"flow": self.flow, "critic": self.critic}
 
@@ -254,8 +260,17 @@ class BoundedCriticGEBM(FlowModel):
     known_log_partition = 0.0
 
     @property
-    def gebm(self) -> GEBM:
-        """Flow and energy together."""
+    def energy(self) -> ContractedCritic:
+        """The critic."""
         root = math.sqrt(self.dataset.shape[0])
         mean = torch.full(self.dataset.shape, 1.5 / root, device=self.device)
-        return GEBM(self.flow, ContractedCritic(self.flow.network.inverse, mean, root / (root + 1)))
+        return ContractedCritic(self.flow.network.inverse, mean, root / (root + 1))
+
+    @property
+    def gebm(self) -> GEBM:
+        """Flow and energy together."""
+        return GEBM(self.flow, self.energy)
+
+    def mass_beyond(self, energy: float) -> float:
+        """Return the share of the model's mass with a lower energy than this."""
+        return self.energy.mass_beyond(-energy)

@@ -185,6 +185,7 @@ def test_a_critic_with_bounded_weights_has_a_known_log_z_too(plan: list[Planned]
     assert (partition["known"], partition["reportable"], partition["admission"]) == (0.0, True, "an independent run")
     assert abs(partition["estimate"]) < 6 * partition["standard_error"] < 0.5
     assert partition["horizon"] < 0.005
+    assert 0 <= partition["mass_beyond"] < 0.1
     assert partition["upper"]["method"].startswith("reverse annealing")
 
 
