@@ -186,7 +186,7 @@ def partition_table(section: Section) -> Table | None:
 
 
 def _upper_cell(upper: Mapping[str, Any] | None) -> Cell:
-    if not upper or not upper["reportable"]:
+    if not upper or not upper.get("reportable"):
         return MISSING
     return Cell(f"{number(upper['estimate'])} ± {number(upper['standard_error'])}", upper["estimate"])
 
