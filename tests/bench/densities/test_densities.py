@@ -256,6 +256,7 @@ def test_the_report_compares_over_seeds_and_rows(plan: list[Planned], tmp_path: 
     for form in ("markdown", "html"):
         text = write_report(results, tmp_path / form, form).read_text()
         assert "Held-out log-likelihood" in text
+        assert "beyond reach" in text
         assert "drawn with seed 0" in text
     assert len(list((tmp_path / "markdown" / "report-figures").iterdir())) == 3
 
