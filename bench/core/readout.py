@@ -79,11 +79,22 @@ def result_row(
 
 
 def log_partition_facts(found: LogPartition) -> dict[str, Any]:
-    """Return what a row says of an estimate of log Z."""
-    return {
+    """Return what a row says of an estimate of log Z; k̂ is that of the run which admits or refuses it."""
+    shape, opinion = found.judge.pareto_k, found.opinion
+    facts = {
         "estimate": found.estimate,
         "standard_error": found.standard_error,
         "reportable": found.reportable,
-        "warnings": list(found.warnings),
-        "pareto_k": found.pareto_k if math.isfinite(found.pareto_k or 0.0) else None,
+        "warnings": [*found.objections, *found.warnings],
+        "pareto_k": shape if math.isfinite(shape or 0.0) else None,
+        "admission": "its own weights" if found.admission is None else "an independent run",
+        "horizon": found.horizon if math.isfinite(found.horizon) else None,
     }
+    if opinion is not None:
+        facts["upper"] = {
+            "estimate": opinion.estimate,
+            "standard_error": opinion.standard_error,
+            "method": opinion.method,
+            "reportable": opinion.reportable,
+        }
+    return facts

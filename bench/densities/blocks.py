@@ -84,18 +84,19 @@ def _sentence(each: LikelihoodComparison) -> str:
 def _calibration(found: Likelihoods) -> list[str]:
     """Return how far the estimates of log Z are from it, where it is known."""
     errors = [
-        (each["estimate"] - each["known"], each.get("standard_error") or 0.0)
+        (each["estimate"] - each["known"], each.get("standard_error") or 0.0, each.get("mass_beyond"))
         for label in found.by_label
         for each in found.partitions(label)
         if each.get("known") is not None and each.get("reportable")
     ]
     if not errors:
         return []
-    worst = max(errors, key=lambda pair: abs(pair[0]))
-    within = sum(abs(error) <= 2 * standard for error, standard in errors)
+    error, standard, beyond = max(errors, key=lambda found: abs(found[0]))
+    within = sum(abs(each) <= 2 * own for each, own, _ in errors)
+    missed = "" if beyond is None else f"; {beyond:.1%} of that model's mass has a lower energy than any draw"
     return [
         f"Where log Z is known, {within} of {len(errors)} estimates are within two of their standard errors; "
-        f"the largest error is {number(worst[0])} nats (standard error {number(worst[1])})."
+        f"the largest error is {number(error)} nats (standard error {number(standard)}{missed})."
     ]
 
 

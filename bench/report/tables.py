@@ -149,7 +149,7 @@ def partition_table(section: Section) -> Table | None:
     """Return every estimate of log Z with what it is worth, a line per run; None where there is none."""
     found = [row for row in reading_order(records(section.readouts)) if row.row.get("log_partition")]
     stated = [(row, row.row["log_partition"]) for row in found if row.row["log_partition"].get("estimate") is not None]
-    with_bracket = any(each.get("bracket") for _, each in stated)
+    with_bracket, with_upper = (any(each.get(part) for _, each in stated) for part in ("bracket", "upper"))
     rows = []
     for readout, each in stated:
         scores, sound = readout.row.get("scores", {}), bool(each.get("reportable"))
@@ -164,16 +164,35 @@ def partition_table(section: Section) -> Table | None:
         }
         if with_bracket:
             cells["bracket of the log-likelihood, nats"] = _bracket_cell(each.get("bracket"))
+        if with_upper:
+            cells["from the data's side"] = _upper_cell(each.get("upper"))
+            cells["beyond reach"] = _share_cell(each.get("horizon"))
         warnings = "; ".join(each.get("warnings") or ())
         cells["usable"] = Cell("yes" if sound else "no", detail=warnings, tone="plain" if sound else "bad")
         rows.append(cells)
     notes = [
         "log Z is the log-partition of the energy over its base. With Pareto k̂ below 0.5 and ESS/M near 1 importance sampling is "
-        "reliable; from k̂ = 0.7 on the number is not used as a result.",
+        "reliable; from k̂ = 0.7 on, or with an ESS below 100, the number is not used as a result.",
+        (
+            "k̂ and ESS/M are those of an independent run, which admits or refuses the estimate. “From the data's side” is reverse "
+            "annealing from held-out rows: high on average where rows are the model's own, otherwise an opinion. “Beyond reach” is the "
+            "share of held-out rows with a lower energy than any draw; above 0.5 % the number is not used."
+        )
+        * with_upper,
         "A bracket holds the held-out log-likelihood between its ends; it is sorted by its width." * with_bracket,
     ]
     keys = dict.fromkeys(f"Protocol: {readout.row['key']}" for readout, _ in stated if readout.row.get("key"))
     return table_of("Calibration of log Z", rows, notes, legend=list(keys))
+
+
+def _upper_cell(upper: Mapping[str, Any] | None) -> Cell:
+    if not upper or not upper.get("reportable"):
+        return MISSING
+    return Cell(f"{number(upper['estimate'])} ± {number(upper['standard_error'])}", upper["estimate"])
+
+
+def _share_cell(share: float | None) -> Cell:
+    return MISSING if share is None else Cell(f"{share:.1%}", share)
 
 
 def _bracket_cell(bracket: Sequence[float] | None) -> Cell:

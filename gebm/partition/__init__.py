@@ -13,6 +13,7 @@ from gebm.partition.annealing import (
     AnnealedLevel,
     annealed_importance_sampling,
     annealed_path,
+    reverse_annealing,
     sequential_monte_carlo,
 )
 from gebm.partition.bracket import LikelihoodBracket, likelihood_bracket
@@ -33,5 +34,6 @@ __all__ = [
     "importance_sampling",
     "likelihood_bracket",
     "log_partition_from_weights",
+    "reverse_annealing",
     "sequential_monte_carlo",
 ]

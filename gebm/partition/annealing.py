@@ -1,4 +1,5 @@
-"""log Z along a path of temperatures: annealed importance sampling and sequential Monte Carlo, and the samples that the latter leaves.
+"""log Z along a path of temperatures: annealed importance sampling, its reverse, sequential Monte Carlo, and the samples that the latter
+leaves.
 
 The schedule that they follow is in `gebm.partition.schedule`.
 """
@@ -15,15 +16,23 @@ from torch import Tensor
 
 from gebm.diagnostics import pareto_k, rhat, usable_log_weights, weight_ess
 from gebm.model import LatentPotential
-from gebm.partition.estimate import LogPartition, at_least, doubts_about, log_partition_from_weights
+from gebm.partition.estimate import K_LIMIT, LogPartition, at_least, log_partition_from_weights, unusable_weights
 from gebm.partition.schedule import Population, Schedule, pilot, stepping, systematic
 from gebm.samplers.kernel import Sampler
 from gebm.samplers.tempering import tempered
 
-__all__ = ["AnnealedLevel", "annealed_importance_sampling", "annealed_path", "sequential_monte_carlo"]
+__all__ = [
+    "AnnealedLevel",
+    "annealed_importance_sampling",
+    "annealed_path",
+    "reverse_annealing",
+    "sequential_monte_carlo",
+]
 
 ISLANDS_AGREE, ROUGHLY = 1.05, 1.5
 """R-hat over independent populations below which they are taken to have found the same law, and about the same mean energy."""
+ISLANDS_LEFT = 0.5
+"""ESS of independent populations' Ẑ, as a share of their number, below which their mean is not to be reported."""
 
 
 @dataclass(frozen=True)
@@ -58,8 +67,9 @@ class AnnealedLevel:
 
     @property
     def rough(self) -> bool:
-        """Whether the mean energy at least is about right: log Ẑ is reportable, and R-hat over islands is below 1.5."""
-        return self.log_partition.reportable and self.rhat < ROUGHLY
+        """Whether the mean energy at least is about right: k̂ of every level is below 0.7, and R-hat over islands below 1.5."""
+        shape = self.log_partition.pareto_k
+        return shape is not None and shape < K_LIMIT and self.rhat < ROUGHLY
 
     def mean_energy(self) -> tuple[float, float]:
         """Return the mean of E and its standard error, from the spread of the islands' means."""
@@ -102,7 +112,53 @@ def annealed_importance_sampling(
         f"annealed importance sampling ({len(schedule.fractions) - 1} levels)",
         gradients * chains + schedule.gradient_evaluations,
         forwards * chains + schedule.forward_evaluations,
+        float(population.lowest_energy),
     )
+
+
+def reverse_annealing(
+    potential: LatentPotential,
+    sampler: Sampler,
+    schedule: Schedule,
+    z: Float[Tensor, "chains latent"],
+    generator: torch.Generator,
+    *,
+    moves: int = 1,
+    warmup: int = 0,
+) -> LogPartition:
+    """Estimate log Z from the model's side: AIS from draws of ν down to the prior (Grosse, Ghahramani & Adams, 2015).
+
+    Started in ν, its weights have mean 1/Z exactly, so that −log of their mean is *high* on average (Jensen) where AIS is low: an upper
+    end for log Z in expectation, and by Markov's inequality with probability 1 − e^{−b} up to b nats. Started at latents z = G⁻¹(x) of
+    held-out data, whose law is ν only if the model is the data's law, it is a bound of nothing until the `warmup` at β has led them there;
+    what is left is a second opinion, which knows modes that no prior draw reaches.
+
+    Arguments:
+        potential: whose log Z is wanted.
+        sampler: a Metropolis-corrected one without memory.
+        schedule: the levels, taken from the last to the first.
+        z: where the chains start, independent of each other, >= 4.
+        generator: source of the moves.
+        moves: steps of the sampler a level, >= 1.
+        warmup: steps at β before the first weight.
+
+    Returns:
+        An estimate without halves: Ẑ is not unbiased, 1/Ẑ is.
+    """
+    at_least("moves", moves, 1)
+    chains, beta = z.shape[0], potential.inverse_temperature
+    population = Population(potential, sampler, chains, generator, start=z)
+    weights = torch.zeros_like(population.increment(beta))
+    levels = list(schedule.levels(beta, sampler))[::-1]
+    for index, (level, mover) in enumerate(levels):
+        population.move(level, moves if index else warmup, mover)
+        following = levels[index + 1][0] if index + 1 < len(levels) else 0.0
+        weights = weights + population.increment(following)
+    gradients, forwards = population.cost
+    inverse = log_partition_from_weights(
+        weights, f"reverse annealing ({len(levels)} levels)", gradients * chains, forwards * chains
+    )
+    return replace(inverse, estimate=-inverse.estimate, halves=None, lowest_energy=float(population.lowest_energy))
 
 
 def sequential_monte_carlo(
@@ -117,8 +173,10 @@ def sequential_monte_carlo(
 ) -> LogPartition:
     """Estimate log Z by SMC (Del Moral, Doucet & Jasra, 2006): AIS whose particles are resampled, systematically, after each level.
 
-    `islands` independent populations run side by side. Ẑ is the mean of theirs, its standard error their spread;
-    ESS/M and k̂ are the worst of the incremental weights of any level.
+    `islands` independent populations run side by side; Ẑ is the mean of theirs. Their log Ẑ are nearly normal (Bérard, Del Moral & Doucet,
+    2014), so the standard error is the larger of the delta method's and that of a log-normal mean with the variance s² of the
+    islands, √(s²/n + s⁴/(2(n − 1))): the first alone is too small whenever no island has found the tail. Where the ESS of the islands is
+    below half of them, the estimate is not reportable. ESS/M and k̂ are the worst of the incremental weights of any level.
 
     Arguments:
         potential: whose log Z is wanted.
@@ -220,19 +278,32 @@ class _Populations:
     def log_partition(self, spent: Schedule) -> LogPartition:
         """Return log Ẑ at the present level; its cost includes what the schedule has spent."""
         gradients, forwards = self.population.cost
-        spread = log_partition_from_weights(
+        mean = log_partition_from_weights(
             self.log_z,
             f"sequential Monte Carlo ({self.levels} levels, {self.islands} islands)",
             gradients * self.count + spent.gradient_evaluations,
             forwards * self.count + spent.forward_evaluations,
+            float(self.population.lowest_energy),
         )
+        variance, objections = float(self.log_z.var()), unusable_weights(self.unusable, self.count)
+        lognormal = math.sqrt(variance / self.islands + variance**2 / (2 * (self.islands - 1)))
+        if self.shape >= K_LIMIT:
+            objections += (
+                f"Pareto k = {self.shape:.2f} of a level is not below {K_LIMIT}: its mean is not to be reported",
+            )
+        if mean.effective_fraction < ISLANDS_LEFT:
+            objections += (
+                f"islands disagree: an ESS of {mean.effective_fraction * self.islands:.1f} of {self.islands}, half are needed",
+            )
         return replace(
-            spread,
+            mean,
+            standard_error=max(lognormal, mean.standard_error),
             draws=self.count,
             effective_fraction=self.fraction_left,
             pareto_k=self.shape,
             unusable=self.unusable,
-            warnings=doubts_about(self.shape, self.fraction_left * self.count, self.unusable, self.count),
+            objections=objections,
+            warnings=(),
         )
 
     def at(self, beta: float, spent: Schedule) -> AnnealedLevel:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from gebm.diagnostics import Trace, mean_ess, usable_log_weights
 from gebm.model import LatentPotential
-from gebm.partition.estimate import LogPartition, at_least, doubts_about, log_mean_exp
+from gebm.partition.estimate import LogPartition, at_least, judgement, log_mean_exp
 from gebm.partition.importance import prior_energies
 
 __all__ = ["bridge_sampling"]
@@ -46,6 +46,7 @@ def bridge_sampling(
     ess = mean_ess(from_posterior)
     variance = _relative_variance(from_prior) / prior_draws + _relative_variance(from_posterior) / ess
     chains = trace.energy.shape[1]
+    objections, warnings = judgement(-math.inf, ess, unusable, prior_draws)
     return LogPartition(
         estimate=log_z,
         standard_error=math.sqrt(variance),
@@ -58,7 +59,8 @@ def bridge_sampling(
         gradient_evaluations=chains * (trace.cost.gradient_evaluations + trace.warmup_cost.gradient_evaluations),
         forward_evaluations=chains * (trace.cost.forward_evaluations + trace.warmup_cost.forward_evaluations)
         + prior_draws,
-        warnings=doubts_about(-math.inf, ess, unusable, prior_draws),
+        objections=objections,
+        warnings=warnings,
     )
 
 

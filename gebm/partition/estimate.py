@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 
 from jaxtyping import Float
@@ -11,9 +11,23 @@ from torch import Tensor
 
 from gebm.diagnostics import pareto_k, usable_log_weights, weight_ess
 
-__all__ = ["LogPartition", "at_least", "doubts_about", "log_mean_exp", "log_partition_from_weights", "widen"]
+__all__ = [
+    "LogPartition",
+    "at_least",
+    "judgement",
+    "log_mean_exp",
+    "log_partition_from_weights",
+    "unusable_weights",
+    "widen",
+]
 
 K_LIMIT, K_CARE = 0.7, 0.5
+ESS_LIMIT = 100
+"""Effective draws below which the standard error of a mean of weights is not to be trusted."""
+HORIZON_LIMIT = 0.005
+"""Share of held-out rows that may lie beyond what the draws have met."""
+DISAGREEMENT = 3
+"""Standard errors of the difference from which on two opinions are said to disagree."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +46,12 @@ class LogPartition:
         unusable: draws whose weight was NaN or infinite; they enter as zero weights.
         gradient_evaluations: spent in total, a pilot run included.
         forward_evaluations: likewise.
-        warnings: reasons for care, one sentence each.
+        objections: reasons not to report it, one sentence each.
+        warnings: reasons for care, likewise.
+        lowest_energy: the smallest E(G(z)) among the draws, or the particles on their way; NaN where it was not kept.
+        admission: the independent run whose k̂ and ESS admit or refuse it (`admitted_by`); None where its own do.
+        horizon: share of held-out rows with an energy below the lowest (`held_against`); NaN where none were at hand.
+        opinion: another estimate, from the other side (`compared_with`).
     """
 
     estimate: float
@@ -45,14 +64,69 @@ class LogPartition:
     unusable: int
     gradient_evaluations: int
     forward_evaluations: int
+    objections: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    lowest_energy: float = math.nan
+    admission: LogPartition | None = None
+    horizon: float = math.nan
+    opinion: LogPartition | None = None
 
     @property
     def reportable(self) -> bool:
-        """Whether the number may be printed as a result: finite, k̂ < 0.7 and no weight that is not a number."""
-        tail_is_fine = self.pareto_k is None or self.pareto_k < K_LIMIT
-        return (
-            math.isfinite(self.estimate) and math.isfinite(self.standard_error) and tail_is_fine and not self.unusable
+        """Whether the number may be printed as a result: finite and without objections."""
+        return math.isfinite(self.estimate) and math.isfinite(self.standard_error) and not self.objections
+
+    def admitted_by(self, other: LogPartition) -> LogPartition:
+        """Return this estimate, judged by an independent run of the same kind.
+
+        Judged by its own weights an estimate is admitted above all when it missed the tail: then k̂ and the standard error are low together
+        with the estimate. Another run's do not know what this one missed, so that intervals cover among those admitted as often as
+        among all. The standard error is the larger of the two; the cost is that of both.
+        """
+        return replace(
+            self,
+            standard_error=max(self.standard_error, other.standard_error),
+            gradient_evaluations=self.gradient_evaluations + other.gradient_evaluations,
+            forward_evaluations=self.forward_evaluations + other.forward_evaluations,
+            objections=tuple(dict.fromkeys((*unusable_weights(self.unusable, self.draws), *other.objections))),
+            warnings=other.warnings,
+            admission=other,
+        )
+
+    @property
+    def judge(self) -> LogPartition:
+        """The run whose k̂ and ESS decide: an independent one where there is one."""
+        return self.admission or self
+
+    def held_against(self, energy: Float[Tensor, " rows"]) -> LogPartition:
+        """Return this estimate with its horizon: the share of held-out rows whose E is lower than any that its draws have met.
+
+        Where data lie the model may have mass; mass beyond the horizon is in no weight and in no standard error. Above 0.5 % it is an
+        objection: if the rows are the model's own, log Ẑ is low by −log(1 − share).
+
+        Arguments:
+            energy: E on data that the energy was not trained on, without β.
+        """
+        share = float((energy < self.lowest_energy).double().mean())
+        beyond = f"{share:.1%} of held-out rows have an energy below that of any draw; {HORIZON_LIMIT:.1%} are allowed"
+        objections = (*self.objections, beyond) if share > HORIZON_LIMIT else self.objections
+        return replace(self, horizon=share, objections=objections)
+
+    def compared_with(self, opinion: LogPartition) -> LogPartition:
+        """Return this estimate beside a second one, its cost included; with a warning where both are reportable and differ by more than
+        three standard errors.
+        """
+        difference = opinion.estimate - self.estimate
+        error = math.hypot(self.standard_error, opinion.standard_error)
+        heard = self.reportable and opinion.reportable
+        side = "above" if difference > 0 else "below"
+        said = f"{opinion.method} says {abs(difference):.2g} nats {side}, with a standard error of {error:.2g} for the difference"
+        return replace(
+            self,
+            opinion=opinion,
+            gradient_evaluations=self.gradient_evaluations + opinion.gradient_evaluations,
+            forward_evaluations=self.forward_evaluations + opinion.forward_evaluations,
+            warnings=(*self.warnings, said) if heard and abs(difference) > DISAGREEMENT * error else self.warnings,
         )
 
     def interval(self, level: float = 0.95) -> tuple[float, float]:
@@ -69,7 +143,11 @@ def widen(lower: float, upper: float, standard_error: float, level: float) -> tu
 
 
 def log_partition_from_weights(
-    log_weights: Float[Tensor, " draws"], method: str, gradient_evaluations: int, forward_evaluations: int
+    log_weights: Float[Tensor, " draws"],
+    method: str,
+    gradient_evaluations: int,
+    forward_evaluations: int,
+    lowest_energy: float = math.nan,
 ) -> LogPartition:
     """The estimate from independent log weights whose exponentials have mean Z.
 
@@ -79,6 +157,7 @@ def log_partition_from_weights(
         method: the name to report.
         gradient_evaluations: spent on all draws together.
         forward_evaluations: likewise.
+        lowest_energy: the smallest E(G(z)) met.
 
     Raises:
         ValueError: if there are fewer than 4 draws.
@@ -89,6 +168,7 @@ def log_partition_from_weights(
     unusable = int((log_weights.isnan() | (log_weights == math.inf)).sum())
     weights = usable_log_weights(log_weights)
     fraction, shape = weight_ess(weights) / count, pareto_k(weights)
+    objections, warnings = judgement(shape, fraction * count, unusable, count)
     relative_variance = (1 / fraction - 1) * count / (count - 1) if fraction else math.inf
     return LogPartition(
         estimate=log_mean_exp(weights),
@@ -101,7 +181,9 @@ def log_partition_from_weights(
         unusable=unusable,
         gradient_evaluations=gradient_evaluations,
         forward_evaluations=forward_evaluations,
-        warnings=doubts_about(shape, fraction * count, unusable, count),
+        objections=objections,
+        warnings=warnings,
+        lowest_energy=lowest_energy,
     )
 
 
@@ -110,18 +192,25 @@ def log_mean_exp(log_values: Float[Tensor, " draws"]) -> float:
     return float(log_values.logsumexp(0)) - math.log(log_values.shape[0])
 
 
-def doubts_about(shape: float, ess: float, unusable: int, count: int) -> tuple[str, ...]:
-    """List reasons for care: k̂, the ESS, and weights that were not numbers."""
-    doubts = []
+def judgement(shape: float, ess: float, unusable: int, count: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return objections and warnings: what k̂, the ESS and weights that were not numbers say of a mean of weights."""
+    objections, warnings = list(unusable_weights(unusable, count)), []
     if shape >= K_LIMIT:
-        doubts.append(f"Pareto k = {shape:.2f} is not below {K_LIMIT}: the mean of these weights is not to be reported")
+        objections.append(
+            f"Pareto k = {shape:.2f} is not below {K_LIMIT}: the mean of these weights is not to be reported"
+        )
     elif shape >= K_CARE:
-        doubts.append(f"Pareto k = {shape:.2f} is not below {K_CARE}: read the standard error with care")
-    if ess < 100:
-        doubts.append(f"an ESS of {ess:.1f} is too small for a standard error to be trusted; 100 or more are wanted")
-    if unusable:
-        doubts.append(f"{unusable} of {count} weights were NaN or infinite and entered as zero")
-    return tuple(doubts)
+        warnings.append(f"Pareto k = {shape:.2f} is not below {K_CARE}: read the standard error with care")
+    if ess < ESS_LIMIT:
+        objections.append(
+            f"an ESS of {ess:.1f} is too small for a standard error to be trusted; {ESS_LIMIT} are needed"
+        )
+    return tuple(objections), tuple(warnings)
+
+
+def unusable_weights(unusable: int, count: int) -> tuple[str, ...]:
+    """Return the objection to weights that were not numbers; nothing without any."""
+    return (f"{unusable} of {count} weights were NaN or infinite and entered as zero",) if unusable else ()
 
 
 def at_least(name: str, value: int, least: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import torch
 from jaxtyping import Float
@@ -11,7 +12,7 @@ from torch import Tensor
 from gebm.model import LatentPotential
 from gebm.partition.estimate import LogPartition, log_partition_from_weights
 
-__all__ = ["importance_sampling", "network_dtype", "prior_energies"]
+__all__ = ["importance_sampling", "lowest", "network_dtype", "prior_energies"]
 
 ROWS_AT_ONCE = 8192
 """Prior draws evaluated in one pass; only speed and memory depend on it."""
@@ -33,8 +34,9 @@ def importance_sampling(potential: LatentPotential, draws: int, generator: torch
         >>> importance_sampling(potential, 100, torch.Generator().manual_seed(0)).estimate
         0.0
     """
-    weights = -potential.inverse_temperature * prior_energies(potential, draws, generator)
-    return log_partition_from_weights(weights, "importance sampling", 0, draws)
+    energy = prior_energies(potential, draws, generator)
+    weights = -potential.inverse_temperature * energy
+    return log_partition_from_weights(weights, "importance sampling", 0, draws, float(lowest(energy)))
 
 
 def prior_energies(potential: LatentPotential, draws: int, generator: torch.Generator) -> Float[Tensor, " draws"]:
@@ -42,6 +44,11 @@ def prior_energies(potential: LatentPotential, draws: int, generator: torch.Gene
     sizes = [min(ROWS_AT_ONCE, draws - first) for first in range(0, draws, ROWS_AT_ONCE)]
     dtype = network_dtype(potential)
     return torch.cat([potential.at(potential.prior.sample(size, generator, dtype)).energy.double() for size in sizes])
+
+
+def lowest(energy: Float[Tensor, " draws"]) -> Float[Tensor, ""]:
+    """Return the smallest energy that is a number; +inf without one."""
+    return torch.where(energy.isfinite(), energy, math.inf).amin()
 
 
 def network_dtype(potential: LatentPotential) -> torch.dtype:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from gebm.diagnostics import usable_log_weights, weight_ess
 from gebm.model import LatentPotential, Position
-from gebm.partition.importance import network_dtype
+from gebm.partition.importance import lowest, network_dtype
 from gebm.samplers.kernel import Cost, Sampler, State
 from gebm.samplers.tempering import retemper, tempered
 
@@ -54,26 +54,36 @@ class Schedule:
 
 
 class Population:
-    """Particles that follow the path π_b ∝ η exp(−bE) from b = 0 on, with their cost; AIS, SMC and the pilot share
-    it.
+    """Particles on the path π_b ∝ η exp(−bE), with their cost: `count` prior draws at b = 0, or given ones at the potential's β.
+
+    AIS, its reverse, SMC and the pilot share it.
     """
 
-    def __init__(self, potential: LatentPotential, sampler: Sampler, count: int, generator: torch.Generator) -> None:
+    def __init__(
+        self,
+        potential: LatentPotential,
+        sampler: Sampler,
+        count: int,
+        generator: torch.Generator,
+        start: Float[Tensor, "batch latent"] | None = None,
+    ) -> None:
         if not (sampler.temperable and sampler.exact):
             raise ValueError(
                 f"sampler must leave each π_b as it is and keep no memory, {type(sampler).__name__} does not; use MALA or HMC"
             )
         self.potential, self.sampler, self.generator = potential, sampler, generator
-        z = potential.prior.sample(count, generator, network_dtype(potential))
+        z = potential.prior.sample(count, generator, network_dtype(potential)) if start is None else start
         self.state = sampler.init(tempered(potential, 1.0), z)
         self.cost = Cost(0, 1) if self.state.position.gradient is None else Cost(1, 0)
-        self.beta, self.seen_at = 0.0, 1.0  # where the particles are, and at which β their gradient was last seen
+        self.beta = 0.0 if start is None else potential.inverse_temperature
+        self.seen_at = 1.0  # the β at which their gradient was last seen
+        self.lowest_energy = lowest(self.state.position.energy)
         self.ancestors = torch.arange(count, device=z.device)
 
     def increment(self, beta: float) -> Float[Tensor, " batch"]:
         """Return the log weights of going from the present b to `beta`: −(b′ − b)E."""
         energy = self.state.position.energy.double()
-        return -(beta - self.beta) * energy if beta > self.beta else torch.zeros_like(energy)
+        return -(beta - self.beta) * energy if beta != self.beta else torch.zeros_like(energy)
 
     def move(self, beta: float, steps: int, sampler: Sampler | None = None, tune: bool = False) -> Sampler:
         """Go to `beta` and take `steps` steps there, of another `sampler` if one is given; at β = 0 the particles are exact already.
@@ -90,6 +100,7 @@ class Population:
         for _ in range(steps):
             self.state, info = sampler.step(target, self.state, self.generator)
             self.cost = self.cost.after(info)
+            self.lowest_energy = torch.minimum(self.lowest_energy, lowest(self.state.position.energy))
             if tune and sampler.target_acceptance is not None:
                 surplus = float(info.acceptance.mean()) - sampler.target_acceptance
                 size = float(getattr(sampler, "step_size", 1.0)) * math.exp(surplus)

@@ -27,6 +27,7 @@ from gebm.partition import (
     importance_sampling,
     likelihood_bracket,
     log_partition_from_weights,
+    reverse_annealing,
     sequential_monte_carlo,
 )
 from gebm.samplers import HMC, MALA, ULA, IndependentMH, IteratedSIR, KineticLangevin, RandomWalk
@@ -152,7 +153,7 @@ def test_annealing_reaches_where_importance_sampling_cannot() -> None:
     assert abs(smc.estimate + SHIFT) < 4 * smc.standard_error < 0.8
     plain = importance_sampling(case, 4096, torch.Generator().manual_seed(2))
     assert plain.effective_fraction < 0.02
-    assert plain.warnings
+    assert not plain.reportable
 
 
 def test_heavy_weights_are_not_reportable() -> None:
@@ -161,7 +162,7 @@ def test_heavy_weights_are_not_reportable() -> None:
     assert estimate.pareto_k is not None
     assert estimate.pareto_k >= 0.7
     assert not estimate.reportable
-    assert "Pareto k" in estimate.warnings[0]
+    assert "Pareto k" in estimate.objections[0]
 
 
 def test_another_inverse_temperature_has_another_partition() -> None:
@@ -227,10 +228,95 @@ def test_zero_and_unusable_weights_stay_among_the_draws() -> None:
     assert estimate.estimate == pytest.approx(-700 + math.log(0.48))
     assert estimate.unusable == 2
     assert not estimate.reportable
-    assert any("2 of 100 weights" in warning for warning in estimate.warnings)
+    assert any("2 of 100 weights" in objection for objection in estimate.objections)
     nothing = log_partition_from_weights(torch.full((100,), -math.inf), "test", 0, 0)
     assert nothing.estimate == -math.inf
     assert not nothing.reportable
+
+
+def test_another_run_admits_an_estimate_or_refuses_it() -> None:
+    """Its objections and warnings stand, with the larger error, both costs, and what was wrong with the estimate's own weights."""
+    even = log_partition_from_weights(torch.zeros(400), "test", 3, 5)
+    heavy = log_partition_from_weights(3 * torch.linspace(0, 3, 400).exp(), "test", 30, 50)
+    assert even.reportable
+    assert not heavy.reportable
+    refused, admitted = even.admitted_by(heavy), heavy.admitted_by(even)
+    assert (refused.estimate, refused.objections) == (even.estimate, heavy.objections)
+    assert admitted.reportable
+    assert admitted.standard_error == refused.standard_error == heavy.standard_error
+    assert (refused.gradient_evaluations, refused.forward_evaluations) == (33, 55)
+    assert refused.judge is heavy
+    broken = log_partition_from_weights(torch.tensor([math.nan, *399 * [0.0]]), "test", 0, 0)
+    assert not broken.admitted_by(even).reportable
+
+
+def test_mass_beyond_the_horizon_is_refused() -> None:
+    """Draws met energies of −1 at least; of 400 rows 2 may have a lower one, 3 may not. Without a draw that is a number all are beyond."""
+    found = log_partition_from_weights(torch.zeros(400), "test", 0, 0, lowest_energy=-1.0)
+    for beyond, fine in ((2, True), (3, False)):
+        rows = torch.cat([torch.full((beyond,), -1.5), torch.full((400 - beyond,), -1.0)])
+        checked = found.held_against(rows)
+        assert (checked.horizon, checked.reportable) == (pytest.approx(beyond / 400), fine)
+    assert "0.8% of held-out rows have an energy below" in checked.objections[0]
+    assert replace(found, lowest_energy=math.inf).held_against(torch.zeros(10)).horizon == 1
+
+
+def test_estimators_say_how_low_an_energy_they_met() -> None:
+    """Chains of AIS and particles of SMC get lower than the prior's draws."""
+    case, generator = potential(), torch.Generator().manual_seed(0)
+    plain = importance_sampling(case, 300, torch.Generator().manual_seed(1))
+    drawn = case.energy(case.prior.sample(300, torch.Generator().manual_seed(1)))
+    assert plain.lowest_energy == pytest.approx(float(drawn.min()))
+    assert annealed(case, generator).lowest_energy < plain.lowest_energy
+    assert sequential(case, generator).lowest_energy < plain.lowest_energy
+
+
+def test_opinions_that_differ_by_more_than_their_errors_are_a_warning() -> None:
+    found = log_partition_from_weights(torch.zeros(400), "test", 1, 2)
+    above = replace(found, estimate=0.4, standard_error=0.1, method="reverse annealing", gradient_evaluations=10)
+    assert found.compared_with(replace(above, estimate=0.29)).warnings == ()
+    compared = found.compared_with(above)
+    assert compared.warnings == (
+        "reverse annealing says 0.4 nats above, with a standard error of 0.1 for the difference",
+    )
+    assert (compared.reportable, compared.opinion, compared.gradient_evaluations) == (True, above, 11)
+    assert found.compared_with(replace(above, objections=("an ESS of 2",))).warnings == ()
+
+
+def test_reverse_annealing_from_the_model_is_high_where_annealing_is_low() -> None:
+    """1/Ẑ is unbiased: right within 4 errors with many chains, and log Z is between the means of 200 runs of ten chains from either end, to
+    four errors; their distance shows that the test can fail.
+    """
+    case, levels = potential(2, offset=1.0), Schedule((0.0, 0.3, 1.0))
+    critic = case.network
+    assert isinstance(critic, FlowCritic)
+
+    def downwards(chains: int, seed: int) -> LogPartition:
+        generator = torch.Generator().manual_seed(seed)
+        return reverse_annealing(case, MALA(0.2), levels, critic.draw(chains, 2, generator), generator, moves=3)
+
+    def upwards(seed: int) -> LogPartition:
+        return annealed_importance_sampling(case, MALA(0.2), levels, 10, torch.Generator().manual_seed(seed), moves=3)
+
+    many = downwards(20_000, 0)
+    assert abs(many.estimate + SHIFT) < 4 * many.standard_error < 0.1
+    assert many.halves is None
+    down = torch.tensor([downwards(10, seed).estimate + SHIFT for seed in range(200)])
+    up = torch.tensor([upwards(seed).estimate + SHIFT for seed in range(200)])
+    assert float(up.mean()) < 4 * float(up.std()) / math.sqrt(200)
+    assert float(down.mean()) > -4 * float(down.std()) / math.sqrt(200)
+    assert float(down.mean() - up.mean()) > 0.02
+
+
+def test_a_warm_up_leads_rows_that_are_not_the_models_to_it() -> None:
+    """From prior draws at once 1/Ẑ is too large by far (E is high there); after 200 steps it is that of the model, to 4 errors."""
+    case, levels = potential(2, offset=1.0), Schedule((0.0, 0.3, 1.0))
+    generator = torch.Generator().manual_seed(0)
+    start = case.prior.sample(4000, generator)
+    cold = reverse_annealing(case, MALA(0.2), levels, start, generator, moves=3)
+    warm = reverse_annealing(case, MALA(0.2), levels, start, generator, moves=3, warmup=200)
+    assert cold.estimate < -SHIFT - 1
+    assert abs(warm.estimate + SHIFT) < 4 * warm.standard_error < 0.2
 
 
 def test_standard_error_is_the_delta_method() -> None:
@@ -281,6 +367,9 @@ def test_costs_are_what_was_asked() -> None:
         lambda: adaptive_schedule(case, HMC(0.3, 2), 50, generator, ess_fraction=0.8, moves=2),
         lambda: annealed_importance_sampling(case, RandomWalk(0.3), Schedule((0.0, 0.5, 1.0)), 50, generator),
         lambda: sequential_monte_carlo(case, MALA(0.3), Schedule((0.0, 0.5, 1.0)), 5, generator, moves=2),
+        lambda: reverse_annealing(
+            case, HMC(0.3, 2), Schedule((0.0, 0.5, 1.0)), torch.zeros(7, 2), generator, moves=2, warmup=3
+        ),
     ):
         Counting.gradients = Counting.forwards = 0
         result = run()

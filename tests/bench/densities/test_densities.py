@@ -41,7 +41,10 @@ kind = "density"
 
 [profiles.quick]
 datasets = ["known-density-8"]
-models = ["gmm", "kde", "flow-gaussian", "flow-realnvp", "flow-maf", "gebm-frozen-kale", "gebm-flow-kale", "gebm-critic"]
+models = [
+  "gmm", "kde", "flow-gaussian", "flow-realnvp", "flow-maf",
+  "gebm-frozen-kale", "gebm-flow-kale", "gebm-critic", "gebm-critic-bounded",
+]
 seeds = [0, 1]
 minutes_per_run = 0.02
 
@@ -64,7 +67,7 @@ partition_samples = 512
 """
 FLOWS_TABLE = "[profiles.quick.flows]"
 FLOWS = ("flow-gaussian", "flow-realnvp", "flow-maf")
-GEBMS = ("gebm-frozen-kale", "gebm-flow-kale", "gebm-critic")
+GEBMS = ("gebm-frozen-kale", "gebm-flow-kale", "gebm-critic", "gebm-critic-bounded")
 
 
 def suite_of(folder: Path, text: str = SUITE) -> Suite:
@@ -176,6 +179,16 @@ def test_the_critic_tells_how_far_log_z_can_be_trusted(plan: list[Planned]) -> N
         assert estimated - truth == pytest.approx(-partition["estimate"], abs=1e-3)
 
 
+def test_a_critic_with_bounded_weights_has_a_known_log_z_too(plan: list[Planned]) -> None:
+    """To six standard errors; an independent run admitted it, and rows of the data, nearly the base's, are within the draws' reach."""
+    partition = row(one(plan, "gebm-critic-bounded"))["log_partition"]
+    assert (partition["known"], partition["reportable"], partition["admission"]) == (0.0, True, "an independent run")
+    assert abs(partition["estimate"]) < 6 * partition["standard_error"] < 0.5
+    assert partition["horizon"] < 0.005
+    assert 0 <= partition["mass_beyond"] < 0.1
+    assert partition["upper"]["method"].startswith("reverse annealing")
+
+
 def test_the_gap_to_a_known_truth_is_measured_on_the_same_rows(plan: list[Planned]) -> None:
     gaps = {model: scores(one(plan, model))["gap-to-truth"] for model in ("flow-gaussian", "gmm", "flow-maf")}
     likelihoods = {model: scores(one(plan, model))["log-likelihood"] for model in gaps}
@@ -243,6 +256,7 @@ def test_the_report_compares_over_seeds_and_rows(plan: list[Planned], tmp_path: 
     for form in ("markdown", "html"):
         text = write_report(results, tmp_path / form, form).read_text()
         assert "Held-out log-likelihood" in text
+        assert "beyond reach" in text
         assert "drawn with seed 0" in text
     assert len(list((tmp_path / "markdown" / "report-figures").iterdir())) == 3
 

@@ -13,7 +13,7 @@ import torch
 from baselines.flows import Flow, FlowSettings, build_flow
 from gebm.base import evaluation_mode
 from gebm.model import GEBM
-from gebm.networks.flow_critic import FlowCritic
+from gebm.networks.flow_critic import ContractedCritic, FlowCritic
 from gebm.objectives import Kale
 from gebm.partition import importance_sampling, likelihood_bracket
 from gebm.refit import EnergyRefit
@@ -81,3 +81,39 @@ def test_copies_for_sampling_reweight_the_copied_base() -> None:
     z = base.prior.sample(16, torch.Generator().manual_seed(1))
     with evaluation_mode(model):
         torch.testing.assert_close(twin.potential()(z), model.potential()(z))
+
+
+def contracted(base: Flow, shift: float = 0.0) -> ContractedCritic:
+    return ContractedCritic(base.network.inverse, torch.tensor([1.0, 0.5, 0.0, -0.5]), 0.6, shift)
+
+
+def test_a_contracted_critics_log_partition_bound_and_mass_are_what_they_say() -> None:
+    """Draws of the model are G(μ + σζ): their weights are below the bound, and beyond a weight as often as stated; four standard errors."""
+    base, generator = flow(0).eval().requires_grad_(False), torch.Generator().manual_seed(1)
+    energy = contracted(base, 0.9)
+    estimate = importance_sampling(GEBM(base, energy).potential(), 5_000, generator)
+    assert estimate.estimate == pytest.approx(energy.log_partition, abs=4 * estimate.standard_error)
+    assert estimate.standard_error < 0.1
+    model = base(energy.mean + energy.scale * base.prior.sample(4_000, generator))
+    log_weights = -energy(model)
+    assert float(log_weights.max()) <= energy.largest_log_weight + 1e-3
+    for share in (0.1, 0.5, 0.9):
+        level = float(log_weights.quantile(1 - share))
+        assert energy.mass_beyond(level) == pytest.approx(share, abs=4 * (share * (1 - share) / 4_000) ** 0.5)
+    assert energy.mass_beyond(energy.largest_log_weight) == 0
+
+
+def test_a_contracted_critic_is_copied_with_its_flow() -> None:
+    base = flow(0)
+    model = GEBM(base, contracted(base))
+    twin = model.for_sampling()
+    assert twin.energy.inverse.__self__ is twin.base.network
+    z = base.prior.sample(16, torch.Generator().manual_seed(1))
+    with evaluation_mode(model):
+        torch.testing.assert_close(twin.potential()(z), model.potential()(z))
+
+
+@pytest.mark.parametrize("scale", [0.0, 1.0, -0.5])
+def test_weights_of_a_contraction_only_are_bounded(scale: float) -> None:
+    with pytest.raises(ValueError, match=r"scale must be in \(0, 1\)"):
+        ContractedCritic(flow(0).network.inverse, torch.zeros(4), scale)
