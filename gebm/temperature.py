@@ -45,7 +45,7 @@ class Gain:
 
     @property
     def reportable(self) -> bool:
-        """Whether log Ẑ is, judged by its own weights."""
+        """Whether log Ẑ is."""
         return self.log_partition.reportable
 
 
@@ -102,13 +102,19 @@ class ScaledEnergy(nn.Module):
         self.log_scale.add_(math.log(factor))
 
 
-def gain(energy_data: Float[Tensor, " data"], energy_base: Float[Tensor, " base"], beta: float) -> Gain:
+def gain(
+    energy_data: Float[Tensor, " data"],
+    energy_base: Float[Tensor, " base"],
+    beta: float,
+    judge: Float[Tensor, " base"] | None = None,
+) -> Gain:
     """Return L(βE) = −β E_P[E] − log E_G[exp(−βE)].
 
     Arguments:
         energy_data: E on held-out data, without β, at least 2.
         energy_base: E on independent base samples, at least 4.
         beta: β >= 0.
+        judge: E on as many other base samples, by whose weights log Ẑ is admitted (`LogPartition.admitted_by`); without them by its own.
 
     Raises:
         ValueError: if an energy on data is not finite, or there are too few.
@@ -121,7 +127,12 @@ def gain(energy_data: Float[Tensor, " data"], energy_base: Float[Tensor, " base"
     if data.shape[0] < 2 or not bool(data.isfinite().all()):
         wrong = int((~data.isfinite()).sum())
         raise ValueError(f"energies of at least 2 held-out points must be finite, {wrong} of {data.shape[0]} are not")
-    found = log_partition_from_weights(-beta * energy_base.double(), "importance sampling", 0, energy_base.shape[0])
+    found, *admission = (
+        log_partition_from_weights(-beta * energy.double(), "importance sampling", 0, energy.shape[0])
+        for energy in (energy_base, judge)
+        if energy is not None
+    )
+    found = found.admitted_by(*admission) if admission else found
     points_error = beta * float(data.std()) / math.sqrt(data.shape[0])
     return Gain(beta, -beta * float(data.mean()) - found.estimate, points_error, found)
 
@@ -140,7 +151,11 @@ def weighted_moments(energy_base: Float[Tensor, " base"], beta: float) -> tuple[
     return mean, float((weights * spread).sum()), math.sqrt(float((weights.square() * spread).sum()))
 
 
-def calibrate(energy_data: Float[Tensor, " data"], energy_base: Float[Tensor, " base"]) -> Temperature:
+def calibrate(
+    energy_data: Float[Tensor, " data"],
+    energy_base: Float[Tensor, " base"],
+    judge: Float[Tensor, " base"] | None = None,
+) -> Temperature:
     """Return the maximiser β̂ of L(βE), as far as the base samples can tell.
 
     L is concave with L′(β) = E_β[E] − E_P[E] (E_β: the mean under exp(−βE)G), so β̂ is found by bisection for the sign of L′. The search
@@ -149,6 +164,7 @@ def calibrate(energy_data: Float[Tensor, " data"], energy_base: Float[Tensor, " 
     Arguments:
         energy_data: E on data that the energy was neither trained on nor will be judged by, without β.
         energy_base: E on independent base samples.
+        judge: as in `gain`.
 
     Raises:
         ValueError: as `gain`.
@@ -165,10 +181,10 @@ def calibrate(energy_data: Float[Tensor, " data"], energy_base: Float[Tensor, " 
         return weighted_moments(energy_base, beta)[0] > target
 
     def reliable(beta: float) -> bool:
-        return gain(energy_data, energy_base, beta).reportable
+        return gain(energy_data, energy_base, beta, judge).reportable
 
     if not climbing(0.0):
-        return Temperature(0.0, math.nan, False, gain(energy_data, energy_base, 0.0))
+        return Temperature(0.0, math.nan, False, gain(energy_data, energy_base, 0.0, judge))
     low, high = 0.0, 1.0
     while climbing(high) and reliable(high) and high < LARGEST_BETA:
         low, high = high, 2 * high
@@ -179,4 +195,4 @@ def calibrate(energy_data: Float[Tensor, " data"], energy_base: Float[Tensor, " 
     _, variance, log_z_error = weighted_moments(energy_base, low)
     error = math.hypot(float(energy_data.double().std()) / math.sqrt(energy_data.shape[0]), log_z_error)
     standard_error = math.nan if at_edge or not variance else error / variance
-    return Temperature(low, standard_error, at_edge, gain(energy_data, energy_base, low))
+    return Temperature(low, standard_error, at_edge, gain(energy_data, energy_base, low, judge))

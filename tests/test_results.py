@@ -19,7 +19,9 @@ STATED = {
 
 def intervals(text: str) -> set[tuple[str, ...]]:
     """Every "mean [low, high]" of a text without its signs, the ends by size: "better by 0.8" and "−0.8" are the same."""
-    plain = re.sub(r"[*_`|]", " ", re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE))  # output is no statement
+    plain = re.sub(
+        r"[*_`|]", " ", re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
+    )  # output is no statement
     found = (tuple(each.replace("−", "").replace("-", "") for each in groups) for groups in INTERVAL.findall(plain))
     return {(mean, *sorted(ends)) for mean, *ends in found}
 

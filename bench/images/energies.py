@@ -21,7 +21,7 @@ from gebm.diagnostics import pareto_k, rhat, weight_ess
 from gebm.model import GEBM
 from gebm.partition import AnnealedLevel, annealed_path
 from gebm.samplers import MALA
-from gebm.temperature import Temperature, calibrate, gain, weighted_moments
+from gebm.temperature import Gain, Temperature, calibrate, gain, weighted_moments
 
 __all__ = ["Draws", "Energies", "TargetVerdict", "energies_of", "judge_target"]
 
@@ -69,23 +69,25 @@ class Energies:
         self.first, self.betas = readout.partition_samples, readout.betas
         self.particles = readout.annealing
         self.generator = self.model.random_stream("log-partition")
+        self.judge = self.base_energies(self.first, self.model.random_stream("log-partition-admission"))[1]
         self.z = torch.empty(0, self.gebm.base.prior.dimension, device=self.model.device)
         self.energy = torch.empty(0, dtype=torch.float64, device=self.model.device)
         self.annealed_at: set[float] = set()
         self.levels: dict[float, AnnealedLevel] = {}
         self.splits: dict[str, Tensor] = {}
         self.grow(self.first)
-        self.temperature: Temperature = calibrate(self.of_data("validation"), self.energy)
+        self.temperature: Temperature = calibrate(self.of_data("validation"), self.energy, self.judge)
 
-    @torch.no_grad()
     def grow(self, count: int) -> None:
         """Draw from the base until there are `count` draws."""
-        zs, energies = [self.z], [self.energy]
-        for first in range(len(self.z), count, AT_ONCE):
-            z = self.gebm.base.prior.sample(min(AT_ONCE, count - first), self.generator)
-            zs.append(z)
-            energies.append(self.gebm.energy(self.gebm.base(z)).double())
-        self.z, self.energy = torch.cat(zs), torch.cat(energies)
+        z, energy = self.base_energies(count - len(self.z), self.generator)
+        self.z, self.energy = torch.cat([self.z, z]), torch.cat([self.energy, energy])
+
+    @torch.no_grad()
+    def base_energies(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Return draws from the prior, and the energies of what the base makes of them."""
+        zs = [self.gebm.base.prior.sample(min(AT_ONCE, count - i), generator) for i in range(0, count, AT_ONCE)]
+        return torch.cat(zs), torch.cat([self.gebm.energy(self.gebm.base(z)).double() for z in zs])
 
     @torch.no_grad()
     def of_data(self, split: str) -> Float[Tensor, " n"]:
@@ -101,7 +103,11 @@ class Energies:
 
     def reliable(self, beta: float) -> bool:
         """Whether weighted base draws may stand for the density at β."""
-        return gain(self.of_data("test"), self.energy[: self.first], beta).reportable
+        return self.gain(beta).reportable
+
+    def gain(self, beta: float) -> Gain:
+        """Return the gain on the test split at β, its log Ẑ admitted by draws of their own."""
+        return gain(self.of_data("test"), self.energy[: self.first], beta, self.judge)
 
     def annealed(self, beta: float) -> AnnealedLevel | None:
         """Return annealed particles at β > 0, if that β was reached; one run serves every β of interest."""

@@ -28,7 +28,6 @@ from bench.images.models import AT_ONCE, HeldOutData
 from bench.images.scoring import as_bytes, result, scored_row
 from bench.images.suite import CALIBRATED, BaseReadout, ChainReadout, ExactReadout, TemperatureReadout
 from gebm.samplers import Cost, Info, InvalidEnergyWarning, Sampler, StepDecay, chain
-from gebm.temperature import gain
 
 __all__ = ["read_base", "read_chain", "read_exact", "read_temperature"]
 
@@ -217,8 +216,7 @@ def read_temperature(readout: TemperatureReadout, context: Context) -> Result:
 
 def gain_row(energies: Energies, beta: float, rule: str) -> dict[str, Any]:
     """Return the gain at one β as a row, with all that is known of its log Z."""
-    test, pool = energies.of_data("test"), energies.energy[: energies.first]
-    read = gain(test, pool, beta)
+    test, read = energies.of_data("test"), energies.gain(beta)
     sure, log_z, value = read.reportable, read.log_partition, read.value
     if not sure and (level := energies.annealed(beta)) is not None and level.trustworthy:
         sure, log_z = True, level.log_partition

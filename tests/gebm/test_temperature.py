@@ -147,3 +147,15 @@ def test_patience_is_the_default_and_ends_a_refit_that_no_longer_gains() -> None
     trained(phase)
     assert phase.done < 5000
     assert phase.done - phase.best_step == 15
+
+
+def test_another_sets_weights_admit_a_gain_that_its_own_would():
+    """Draws that missed the tail look fine to themselves; a second set that met it refuses them, and calibration ends before it."""
+    generator = torch.Generator().manual_seed(0)
+    missed, met = 0.1 * torch.randn(2, 2000, generator=generator)
+    met = torch.cat([met[:-20], torch.full((20,), -8.0)])
+    data = torch.full((50,), -1.0)
+    assert gain(data, missed, 1.0).reportable
+    assert not gain(data, missed, 1.0, met).reportable
+    assert gain(data, missed, 1.0, met).value == gain(data, missed, 1.0).value
+    assert calibrate(data, missed, met).beta < 1 < calibrate(data, missed).beta

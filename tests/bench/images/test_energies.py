@@ -49,7 +49,7 @@ def context(model: Model, store: Store) -> Context:
 def test_beta_hat_is_chosen_on_validation_and_read_on_test(model: Model, finished: Store) -> None:
     rows = read_temperature(TemperatureReadout(**ENERGY), context(model, finished)).values["rows"]
     known = Energies(context(model, finished), TemperatureReadout(**ENERGY))
-    chosen = calibrate(known.of_data("validation"), known.energy)
+    chosen = calibrate(known.of_data("validation"), known.energy, known.judge)
     assert [(row["beta"], row["beta_rule"]) for row in rows[:-1]] == [(1.0, "fixed"), (100.0, "fixed")]
     assert (rows[-1]["beta"], rows[-1]["beta_rule"]) == (chosen.beta, "calibrated")
     read = gain(known.of_data("test"), known.energy, chosen.beta)
