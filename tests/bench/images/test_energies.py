@@ -52,7 +52,7 @@ def test_beta_hat_is_chosen_on_validation_and_read_on_test(model: Model, finishe
     chosen = calibrate(known.of_data("validation"), known.energy, known.judge)
     assert [(row["beta"], row["beta_rule"]) for row in rows[:-1]] == [(1.0, "fixed"), (100.0, "fixed")]
     assert (rows[-1]["beta"], rows[-1]["beta_rule"]) == (chosen.beta, "calibrated")
-    read = gain(known.of_data("test"), known.energy, chosen.beta)
+    read = gain(known.of_data("test"), known.energy, chosen.beta, known.judge)
     assert rows[-1]["scores"]["likelihood-gain"] == read.value
     assert rows[-1]["gain_error"] == read.standard_error
     assert rows[-1]["temperature"]["text"] == str(chosen)
