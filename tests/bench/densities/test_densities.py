@@ -44,10 +44,13 @@ datasets = ["known-density-8"]
 models = ["gmm", "kde", "flow-gaussian", "flow-realnvp", "flow-maf", "gebm-frozen-kale", "gebm-flow-kale", "gebm-critic"]
 seeds = [0, 1]
 minutes_per_run = 0.02
+stage_steps = 10
+longer_steps = 20
 
-energy = { widths = [16] }
+energy = { widths = [16], bound = 10 }
 likelihood = { steps = 60, check_every = 20 }
 training = { base_steps = 20, batch_size = 32, penalty_every = 4 }
+selection = { check_every = 5 }
 evaluation = { partition_samples = 4000, shown_samples = 200 }
 
 [profiles.quick.flows]
@@ -136,10 +139,10 @@ def test_a_gebm_on_the_frozen_flow_stands_on_the_very_flow_it_is_compared_with(p
         assert all(torch.equal(value, base[name]) for name, value in flow.items())
         assert np.array_equal(array(one(plan, model), "base"), array(one(plan, "flow-realnvp"), "points"))
     joint = weights(one(plan, "gebm-flow-kale"))
-    assert not all(torch.equal(value, joint[name]) for name, value in flow.items())
+    assert all(torch.equal(value, joint[f"warm_start.{name}"]) for name, value in flow.items())
 
 
-def test_joint_training_starts_from_the_same_initial_flow(plan: list[Planned]) -> None:
+def test_every_model_on_a_realnvp_starts_from_the_same_initial_flow(plan: list[Planned]) -> None:
     models = ("flow-realnvp", *GEBMS)
     facts = [json.loads(file(one(plan, model), "training.json").read_text())["facts"] for model in models]
     for fact in ("initial_weights", "architecture"):
@@ -195,6 +198,69 @@ def test_a_run_stopped_anywhere_ends_the_same(suite: Suite, plan: list[Planned],
     expected, found = weights(one(plan, "gebm-flow-kale")), weights(again)
     assert all(torch.equal(value, found[name]) for name, value in expected.items())
     assert scores(again) == scores(one(plan, "gebm-flow-kale"))
+
+
+def read(planned: Planned, state: dict[str, torch.Tensor]) -> dict[str, Any]:
+    """The only row of the likelihood of a run's model with other weights."""
+    dataset = load_dataset("known-density-8", None)
+    model = build_model(planned.task.spec, dataset, torch.device("cpu"))
+    model.load(state)
+    context = Context(model, dataset, Path("nowhere"), None, lambda _: None, lambda: False)
+    (found,) = read_likelihood(LikelihoodReadout(partition_samples=400, shown_samples=10), context).values["rows"]
+    return dict(found)
+
+
+def test_joint_training_that_would_run_away_ends_where_it_began(plan: list[Planned], tmp_path: Path) -> None:
+    rates = "penalty_every = 4, learning_rate = 1.0, energy_learning_rate = 1.0"
+    store = Store(tmp_path / "store").create()
+    suite = suite_of(tmp_path, SUITE.replace("penalty_every = 4", rates))
+    (planned,) = plans_of(suite, store.root, models=["gebm-flow-kale"], seeds=[0])
+    assert do(planned).state == "done"
+    found, flow = row(planned), scores(one(plan, "flow-realnvp"))
+    assert found["likelihood"]["warm_start"]["restarts"] == 3
+    assert found["likelihood"]["warm_start"]["step"] == 0
+    assert found["likelihood"]["warm_start"]["test"] == pytest.approx(flow["log-likelihood"])
+    assert found["scores"]["base-log-likelihood"] == pytest.approx(flow["log-likelihood"])
+    assert found["collapsed"] == ""
+
+
+def test_a_model_that_lost_what_it_started_with_is_called_collapsed(plan: list[Planned], tmp_path: Path) -> None:
+    joint = one(plan, "gebm-flow-kale")
+    state = weights(joint)
+    lost = {name: value + 0.3 * name.startswith("flow.") for name, value in state.items()}
+    assert read(joint, state)["collapsed"] == ""
+    found = read(joint, lost)
+    below = found["likelihood"]["warm_start"]["test"] - found["scores"]["log-likelihood"]
+    assert below > 1
+    assert found["collapsed"] == f"{below:.1f} nats below its own warm start"
+
+
+def test_controls_of_an_energy_have_its_parameters_and_its_time(suite: Suite, tmp_path: Path) -> None:
+    names = ("flow-realnvp", "flow-realnvp+params", "flow-realnvp+time", "flow-realnvp+2x", "gebm-frozen-kale")
+    specs = {
+        each.task.spec.model: each.task.spec for each in plans_of(suite, tmp_path, models=list(names), seeds=[0])
+    }
+    sizes = {
+        name: sum(build_model(spec, load_dataset("known-density-8", None), torch.device("cpu")).facts()["parameters"].values())
+        for name, spec in specs.items()
+    }
+    a_layer = (sizes["flow-realnvp"]) / 2
+    assert abs(sizes["flow-realnvp+params"] - sizes["gebm-frozen-kale"]) <= a_layer / 2
+    steps = {name: spec.config["likelihood"]["steps"] for name, spec in specs.items() if "likelihood" in spec.config}
+    assert steps == {"flow-realnvp": 60, "flow-realnvp+params": 60, "flow-realnvp+time": 20, "flow-realnvp+2x": 20}
+    assert specs["flow-realnvp+time"].base == specs["gebm-frozen-kale"].base == specs["flow-realnvp"]
+
+
+def test_the_paper_s_own_variant_starts_from_scratch_and_is_not_selected(suite: Suite, tmp_path: Path) -> None:
+    (planned,) = plans_of(suite, tmp_path, models=["gebm-scratch-kale"], seeds=[0])
+    assert planned.task.spec.base is None
+    assert not {"likelihood", "selection"} & planned.task.spec.config.keys()
+
+
+def test_steps_that_a_control_needs_are_asked_for(tmp_path: Path) -> None:
+    suite = suite_of(tmp_path, SUITE.replace("longer_steps = 20\n", ""))
+    with pytest.raises(SuiteError, match=r"flow-realnvp\+time needs longer_steps in its profile"):
+        plans_of(suite, tmp_path, models=["flow-realnvp+time"])
 
 
 def heavy_tailed(method: str) -> Any:
@@ -270,7 +336,7 @@ def test_a_small_table_of_ones_own_is_one_batch(suite: Suite, tmp_path: Path) ->
     flow, gebm = (each.task.spec for each in plans)
     assert flow.dataset == "csv-own"
     assert flow.config["likelihood"]["batch_size"] == 160
-    assert gebm.config["likelihood"] == flow.config["likelihood"]
+    assert gebm.base == flow
     assert gebm.config["refit"]["batch_size"] == 64
 
 
