@@ -30,8 +30,8 @@ class InterruptedRunError(Exception):
 class Phase(Protocol):
     """A resumable loop, such as `gebm.training.AlternatingTraining`."""
 
-    done: int
-
+    @property
+    def done(self) -> int: ...
     @property
     def total(self) -> int: ...
     def step(self) -> dict[str, Any]: ...

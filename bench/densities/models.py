@@ -84,7 +84,7 @@ class EstimatedDensity(Model):
     "flow-realnvp+time",
     "flow-realnvp trained on, by about the seconds of an energy on it",
     base="flow-realnvp",
-    longer=True,
+    control="time",
     fits=("tabular",),
 )
 @component(
@@ -92,7 +92,7 @@ class EstimatedDensity(Model):
     "flow-realnvp+params",
     "flow-realnvp with couplings for the parameters of an energy on it",
     flow="realnvp",
-    matched=True,
+    control="parameters",
     fits=("tabular",),
 )
 @component("models", "flow-realnvp", "RealNVP by maximum likelihood", flow="realnvp", fits=("tabular",))

@@ -104,7 +104,7 @@ def resolve(suite: Suite[DensityProfile], profile_name: str, dataset: Dataset, e
                 raise SuiteError(f"suite '{suite.name}': flows.{name} must say what the flow of {entry.name} is")
             config[part] = asdict(profile.flows[name])
     energy = make("networks", ENERGY, profile.energy)
-    if config.pop("matched", False):
+    if config.get("control") == "parameters":
         from bench.densities.models import with_parameters_of
 
         config["flow"] = asdict(with_parameters_of(energy, FlowSettings(**config["flow"]), dataset.shape))
@@ -114,7 +114,7 @@ def resolve(suite: Suite[DensityProfile], profile_name: str, dataset: Dataset, e
         "refit": profile.refit if learned else None,
     }
     if "flow" in config and not learned:
-        phases["likelihood"] = likelihood(suite, profile, entry, config)
+        phases["likelihood"] = likelihood(suite, profile, entry)
     rows = len(dataset.splits["train"])
     for name, phase in phases.items():
         if phase is not None:  # a table of few rows is one batch
@@ -127,14 +127,14 @@ def resolve(suite: Suite[DensityProfile], profile_name: str, dataset: Dataset, e
 
 
 def likelihood(
-    suite: Suite[DensityProfile], profile: DensityProfile, entry: registry.Entry, config: dict[str, Any]
+    suite: Suite[DensityProfile], profile: DensityProfile, entry: registry.Entry
 ) -> MaximumLikelihoodSettings:
-    """Return how a flow is trained: to the end of its patience, or where its settings (taken out of `config`) say so by steps.
+    """Return how a flow is trained: to the end of its patience, or by steps where it is a stage or gets the time of an energy.
 
     Raises:
         SuiteError: if the profile does not give those steps.
     """
-    times, longer = config.pop("times", 0), config.pop("longer", False)
+    times, longer = entry.facts.get("times", 0), entry.facts.get("control") == "time"
     if not times and not longer:
         return profile.likelihood
     key = "longer_steps" if longer else "stage_steps"

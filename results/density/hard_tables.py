@@ -1,7 +1,7 @@
 """Tables on which joint training has run away, or might: written as CSV files; afterwards what a store says of them, in one table.
 
-    python results/density/hard_tables.py tables WINEQUALITY-RED.CSV
-    python results/density/hard_tables.py tables --store STORE
+python results/density/hard_tables.py tables WINEQUALITY-RED.CSV
+python results/density/hard_tables.py tables --store STORE
 """
 
 from __future__ import annotations
@@ -82,7 +82,9 @@ def read(store: Path) -> None:
     from bench.results.frame import scan
     from bench.results.sources import records
 
-    print("dataset              seed  start(test)  end(test)  difference    ± log Z  step  restarts  log Z usable  status")
+    print(
+        "dataset              seed  start(test)  end(test)  difference    ± log Z  step  restarts  log Z usable  status"
+    )
     for row in records(scan(Store(store)).readouts):
         facts, partition = row.row["likelihood"].get("warm_start"), row.row.get("log_partition") or {}
         if facts is None:

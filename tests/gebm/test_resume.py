@@ -85,7 +85,13 @@ SELECTIONS = {
     "restarts": {"largest_fall": 0.0, "restarts": 2},
     "patient": {"patience": 2, "check_every": 1},
 }
-OPTIONS = {"selected": SELECTIONS, "training": TRAININGS, "refit": REFITS, "likelihood": LIKELIHOODS, "short-run": SHORT_RUNS}
+OPTIONS = {
+    "selected": SELECTIONS,
+    "training": TRAININGS,
+    "refit": REFITS,
+    "likelihood": LIKELIHOODS,
+    "short-run": SHORT_RUNS,
+}
 
 
 def noisy(batch: Tensor, generator: torch.Generator) -> Tensor:

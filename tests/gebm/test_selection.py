@@ -53,7 +53,9 @@ def build(mean: float, selection: dict[str, Any] | None = None, **training: Any)
     """Training from N(0, 1) on rows of N(mean, 1) whose mean and variance are exactly those."""
     x = torch.randn(600, 1, generator=seeded(0))
     x = (x - x.mean()) / x.std(correction=0) + mean
-    settings = TrainingSettings(**{"base_steps": 100, "batch_size": 64, "penalty": 0.0, "learning_rate": 1e-2} | training)
+    settings = TrainingSettings(
+        **{"base_steps": 100, "batch_size": 64, "penalty": 0.0, "learning_rate": 1e-2} | training
+    )
     phase = AlternatingTraining(Shift(), Slope(), Kale(), DataStream(x, 64, seeded(1)), seeded(2), settings)
     return SelectedTraining(phase, x, seeded(3), SelectionSettings(**{"check_every": 10} | (selection or {})))
 

@@ -132,7 +132,7 @@ def test_a_factor_without_the_decay_that_reads_it_is_refused(setting: dict[str, 
 
 def test_reductions_of_the_learning_rate_need_patience() -> None:
     MaximumLikelihoodSettings(10, patience=1, reductions=2)
-    with pytest.raises(ValueError, match="^reductions follow when patience is out, got 2 without patience; give one"):
+    with pytest.raises(ValueError, match=r"^reductions follow when patience is out, got 2 without patience; give one"):
         MaximumLikelihoodSettings(10, reductions=2)
 
 

@@ -26,6 +26,7 @@ from bench.core.task import Places
 from bench.data import load_dataset
 from bench.densities.blocks import likelihood_sentences, likelihood_table, published_table
 from bench.densities.comparisons import Likelihoods
+from bench.densities.gains import gain_table
 from bench.densities.likelihoods import read_likelihood
 from bench.densities.suite import LikelihoodReadout
 from bench.report import write_report
@@ -68,6 +69,8 @@ partition_samples = 512
 FLOWS_TABLE = "[profiles.quick.flows]"
 FLOWS = ("flow-gaussian", "flow-realnvp", "flow-maf")
 GEBMS = ("gebm-frozen-kale", "gebm-flow-kale", "gebm-critic")
+CONTROLS = ("flow-realnvp+time", "flow-realnvp+params")
+STAGE = "gebm-frozen-kale+2x"
 
 
 def suite_of(folder: Path, text: str = SUITE) -> Suite:
@@ -92,7 +95,7 @@ def plan(suite: Suite, tmp_path_factory: pytest.TempPathFactory) -> list[Planned
     """Every run but the slow kernel density, and the mixture (of three parts only) of the second seed, done."""
     store = Store(tmp_path_factory.mktemp("store")).create()
     planned = plans_of(suite, store.root, models=["gmm"], seeds=[0])
-    planned += plans_of(suite, store.root, models=[*FLOWS, *GEBMS])
+    planned += plans_of(suite, store.root, models=[*FLOWS, *GEBMS, *CONTROLS, STAGE])
     with pytest.MonkeyPatch.context() as patch:
         quick = functools.partial(gaussian_mixture, components=(3,))
         patch.setattr("bench.densities.models.gaussian_mixture", quick)
@@ -237,11 +240,11 @@ def test_a_model_that_lost_what_it_started_with_is_called_collapsed(plan: list[P
 
 def test_controls_of_an_energy_have_its_parameters_and_its_time(suite: Suite, tmp_path: Path) -> None:
     names = ("flow-realnvp", "flow-realnvp+params", "flow-realnvp+time", "flow-realnvp+2x", "gebm-frozen-kale")
-    specs = {
-        each.task.spec.model: each.task.spec for each in plans_of(suite, tmp_path, models=list(names), seeds=[0])
-    }
+    specs = {each.task.spec.model: each.task.spec for each in plans_of(suite, tmp_path, models=list(names), seeds=[0])}
     sizes = {
-        name: sum(build_model(spec, load_dataset("known-density-8", None), torch.device("cpu")).facts()["parameters"].values())
+        name: sum(
+            build_model(spec, load_dataset("known-density-8", None), torch.device("cpu")).facts()["parameters"].values()
+        )
         for name, spec in specs.items()
     }
     a_layer = (sizes["flow-realnvp"]) / 2
@@ -302,7 +305,7 @@ def test_the_report_compares_over_seeds_and_rows(plan: list[Planned], tmp_path: 
     assert difference.estimate.mean == pytest.approx(np.mean(gains), abs=1e-4)
     table = likelihood_table(likelihoods)
     assert table is not None
-    assert [row[0].code for row in table.rows] == ["gmm", *FLOWS, *GEBMS]
+    assert [row[0].code for row in table.rows] == ["gmm", *FLOWS, *GEBMS, *CONTROLS, STAGE]
     assert all(len(row) == len(table.columns) for row in table.rows)
     assert any("log Z is known" in sentence for sentence in likelihood_sentences(likelihoods))
     assert published_table(likelihoods) is None
@@ -310,7 +313,28 @@ def test_the_report_compares_over_seeds_and_rows(plan: list[Planned], tmp_path: 
         text = write_report(results, tmp_path / form, form).read_text()
         assert "Held-out log-likelihood" in text
         assert "drawn with seed 0" in text
-    assert len(list((tmp_path / "markdown" / "report-figures").iterdir())) == 3
+    assert len(list((tmp_path / "markdown" / "report-figures").iterdir())) == 4
+
+
+def test_an_energy_is_compared_with_what_its_parameters_and_time_are_worth_in_the_flow(plan: list[Planned]) -> None:
+    (section,) = scan(Store(plan[0].task.places.store)).sections()
+    found = Likelihoods(section)
+    assert found.matched_flow == "flow-realnvp"
+    pairs = {(each.treatment, each.reference) for each in found.comparisons}
+    for control in CONTROLS:
+        assert {(label, control) for label in ("gebm-frozen-kale", "gebm-flow-kale", STAGE)} <= pairs
+        assert ("gebm-critic", control) not in pairs
+
+
+def test_the_gain_of_an_energy_is_shown_against_the_quality_of_its_flow(plan: list[Planned]) -> None:
+    (section,) = scan(Store(plan[0].task.places.store)).sections()
+    table = gain_table(Likelihoods(section))
+    assert table is not None
+    assert [row[0].code for row in table.rows] == ["flow-realnvp+2x", "flow-realnvp"]
+    for (*_, flow, gain, both, _n), model in zip(table.rows, (STAGE, "gebm-frozen-kale"), strict=True):
+        own = [scores(one(plan, model, seed)) for seed in (0, 1)]
+        for cell, name in ((flow, "base-log-likelihood"), (gain, "likelihood-gain"), (both, "log-likelihood")):
+            assert cell.value == pytest.approx(np.mean([each[name] for each in own]))
 
 
 @pytest.mark.parametrize(
