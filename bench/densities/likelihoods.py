@@ -142,9 +142,11 @@ def log_partition(context: Context, draws: int) -> LogPartition:
 
 @torch.no_grad()
 def samples(context: Context, wanted: int) -> dict[str, Tensor]:
-    """Return draws of the model, if it can be sampled; of a GEBM by latent MCMC at β = 1: resampled prior draws, moved by MALA, so
-    that equal ones part.
+    """Return draws of the model, if any are wanted and it can be sampled; of a GEBM by latent MCMC at β = 1: resampled prior draws, moved
+    by MALA, so that equal ones part.
     """
+    if not wanted:
+        return {}
     model, generator = context.model, context.model.random_stream("shown-samples")
     if not isinstance(model, LatentChains):
         return {"samples": model.sample(wanted, generator)} if isinstance(model, Samples) else {}

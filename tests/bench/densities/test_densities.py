@@ -209,7 +209,7 @@ def read(planned: Planned, state: dict[str, torch.Tensor]) -> dict[str, Any]:
     model = build_model(planned.task.spec, dataset, torch.device("cpu"))
     model.load(state)
     context = Context(model, dataset, Path("nowhere"), None, lambda _: None, lambda: False)
-    (found,) = read_likelihood(LikelihoodReadout(partition_samples=400, shown_samples=10), context).values["rows"]
+    (found,) = read_likelihood(LikelihoodReadout(partition_samples=400, shown_samples=0), context).values["rows"]
     return dict(found)
 
 
