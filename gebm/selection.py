@@ -1,8 +1,8 @@
 """Joint training of a flow and an energy that ends at the best state its validation rows have seen, the one it began at included.
 
 On a flow the log-likelihood of the whole model can be estimated while it trains: mean(log g − E) − A. A state counts by the lower end of
-that bracket (`gebm.partition.likelihood_bracket`), and is preferred to the first one only where it is better by more than its error, so
-that what is kept is not worse than what training began with, but for the error of the validation rows.
+that bracket (`gebm.partition.likelihood_bracket`), and is preferred to the first one only where log Z can be told and it is better by more
+than its error, so that what is kept is not worse than what training began with, but for the error of the validation rows.
 """
 
 from __future__ import annotations
@@ -58,18 +58,13 @@ class SelectedTraining:
                 f"validation must have at least 2 rows, got {validation.shape[0]}: states are selected by them"
             )
         self.training, self.validation, self.generator, self.settings = training, validation, generator, settings
-        self.lost = self.restarts = 0
+        self.done = self.restarts = 0
         self.given_up = False
         self.best_value, self.best_step = -math.inf, 0
         self.first: Tensor | None = None
         self.best: dict[str, Any] = {}
         self.look()
         self.good = training.state_dict()
-
-    @property
-    def done(self) -> int:
-        """Base steps taken, those thrown away included."""
-        return self.lost + self.training.done
 
     @property
     def out_of_patience(self) -> bool:
@@ -79,8 +74,9 @@ class SelectedTraining:
 
     @property
     def total(self) -> int:
-        """Base steps in all: those done once patience or restarts are out."""
-        return self.done if self.given_up or self.out_of_patience else self.lost + self.training.total
+        """Base steps in all, those thrown away included: those done once patience or restarts are out."""
+        left = 0 if self.given_up or self.out_of_patience else self.training.total - self.training.done
+        return self.done + left
 
     @property
     def first_value(self) -> float:
@@ -90,10 +86,10 @@ class SelectedTraining:
     def step(self) -> Losses:
         """Take one round of training, and look at the validation rows when due; a round that is undone has no losses."""
         losses = self.training.step()
+        self.done += 1
         if not all(bool(loss.isfinite()) for loss in losses.values()):
             return self.restart()
-        done = self.training.done
-        if done % self.settings.check_every == 0 or done == self.training.total:
+        if self.training.done % self.settings.check_every == 0 or self.training.done == self.training.total:
             value = self.look()
             if not value > self.best_value - self.settings.largest_fall:
                 return self.restart()
@@ -112,12 +108,12 @@ class SelectedTraining:
             log_prob, energy = base.log_prob(self.validation), energies(training.energy, self.validation)
         value = likelihood_bracket(log_prob, energy, found).lower
         points = (log_prob - energy).double() - found.estimate
-        if self.first is None:
-            self.first, error = points, -math.inf
-        else:
-            gains = points - self.first
-            error = math.hypot(float(gains.std()) / math.sqrt(len(gains)), found.standard_error)
-        if value > self.best_value and (not self.best or value - self.first_value > error):
+        if first := self.first is None:
+            self.first = points
+        gains = points - self.first
+        error = math.hypot(float(gains.std()) / math.sqrt(len(gains)), found.standard_error)
+        better = found.reportable and value > self.best_value and value - self.first_value > error
+        if first or better:
             self.best_value, self.best_step = value, training.done
             self.best = copy.deepcopy(
                 {
@@ -135,7 +131,6 @@ class SelectedTraining:
             self.given_up = True
             return {}
         self.restarts += 1
-        self.lost += training.done - self.good["done"]
         training.load_state_dict(self.good)
         for optimizer in (training.base_optimizer, training.energy_optimizer):
             for group in optimizer.param_groups:
@@ -157,7 +152,7 @@ class SelectedTraining:
             {
                 "training": self.training.state_dict(),
                 "good": self.good,
-                "lost": self.lost,
+                "done": self.done,
                 "restarts": self.restarts,
                 "given_up": self.given_up,
                 "first": self.first,
@@ -170,7 +165,7 @@ class SelectedTraining:
         """Continue from a snapshot of a training with the same networks, data and settings; the snapshot stays as it is."""
         state = copy.deepcopy(state)
         self.training.load_state_dict(state["training"])
-        self.good, self.lost = state["good"], state["lost"]
+        self.good, self.done = state["good"], state["done"]
         self.restarts, self.given_up, self.first = state["restarts"], state["given_up"], state["first"]
         best = state["best"]
         self.best_value, self.best_step, self.best = best["value"], best["step"], best["state"]

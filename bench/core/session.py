@@ -30,8 +30,8 @@ class InterruptedRunError(Exception):
 class Phase(Protocol):
     """A resumable loop, such as `gebm.training.AlternatingTraining`."""
 
-    @property
-    def done(self) -> int: ...
+    done: int
+
     @property
     def total(self) -> int: ...
     def step(self) -> dict[str, Any]: ...
