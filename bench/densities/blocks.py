@@ -54,7 +54,8 @@ def blocks(section: Section) -> list[Block]:
 def likelihood_sentences(found: Likelihoods) -> list[str]:
     """Return what the tables say, for those who read no further."""
     sentences = _collapsed(found)
-    sentences += [_sentence(each) for each in found.comparisons if found.is_learned(each.treatment)]
+    learned = [label for label in found.by_label if found.is_learned(label) and not found.stands_elsewhere(label)]
+    sentences += [_sentence(each) for each in found.comparisons if each.treatment in learned]
     sentences += _joint(found) + gain_sentences(found)
     likelihoods = sorted(found.rows.get("log-likelihood", {}).values(), key=lambda row: -row.mean)
     exact = [row for row in likelihoods if row.label in found.by_label and found.is_exact(row.label)]

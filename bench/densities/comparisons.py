@@ -112,10 +112,15 @@ class Likelihoods:
         matched = [label for label in exact if exact[label] and bases & flows.get(label, set())]
         return min(matched, key=lambda label: bool({"control", "times"} & self.configs[label].keys()), default=None)
 
+    def stands_elsewhere(self, label: str) -> bool:
+        """Return whether a GEBM starts from another flow than the matched one: of other quality, size or family."""
+        base, flow = self.configs[label].get("base"), self.matched_flow
+        return base is not None and flow is not None and base["model"] != self.by_label[flow][0].model
+
     @cached_property
     def comparisons(self) -> list[LikelihoodComparison]:
-        """Every GEBM with its own base where that is no model of the section, every model with the flow that GEBMs stand on, and those with
-        a learned energy with that flow's controls.
+        """Every GEBM with its own base where that is no model of the section, every model with the flow that GEBMs stand on, and an energy
+        learned on that flow with its controls.
         """
         flow, found = self.matched_flow, []
         controls = [label for label in self.by_label if "control" in self.configs[label]]
@@ -125,7 +130,7 @@ class Likelihoods:
                 references.append((OWN_BASE, self._points(label, "base")))
             if flow is not None and label != flow:
                 references.append((flow, self._points(flow, "points")))
-            if self.is_learned(label):
+            if self.is_learned(label) and not self.stands_elsewhere(label):
                 references += [(control, self._points(control, "points")) for control in controls]
             error, points = self.log_partition_error(label), self._points(label, "points")
             for reference, others in references:

@@ -95,6 +95,7 @@ def _drawn(known: list[Point]) -> Drawn:
                 panel.plot(*ends, color="#D55E00", linewidth=1.0, alpha=0.5)
         panel.plot(x.mean, y.mean, color="#D55E00", marker="D", markersize=5)
         panel.annotate(each.name, (x.mean, y.mean), (4, 4), textcoords="offset points", fontsize=8)
+    panel.margins(x=0.15)
     panel.axhline(0, color="#999999", linewidth=0.8)
     panel.set_xlabel("held-out log-likelihood of the frozen flow, nats per row", fontsize=10)
     panel.set_ylabel("gain of an energy on it, nats per row", fontsize=10)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import functools
 import itertools
 import json
+import shutil
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -322,8 +324,28 @@ def test_an_energy_is_compared_with_what_its_parameters_and_time_are_worth_in_th
     assert found.matched_flow == "flow-realnvp"
     pairs = {(each.treatment, each.reference) for each in found.comparisons}
     for control in CONTROLS:
-        assert {(label, control) for label in ("gebm-frozen-kale", "gebm-flow-kale", STAGE)} <= pairs
-        assert ("gebm-critic", control) not in pairs
+        assert {(label, control) for label in ("gebm-frozen-kale", "gebm-flow-kale")} <= pairs
+        assert not {(label, control) for label in ("gebm-critic", STAGE)} & pairs
+    assert (STAGE, "its own base") in pairs
+
+
+def test_a_collapse_is_said_aloud_in_table_and_sentences(
+    plan: list[Planned], synthetic: ModuleType, tmp_path: Path
+) -> None:
+    store = tmp_path / "store"
+    shutil.copytree(plan[0].task.places.store, store)
+    folder = Store(store).folder(one(plan, "gebm-flow-kale", 1).task.spec).path
+    (evaluation,) = folder.glob("evals/*.json")
+    why = "530.0 nats below its own warm start"
+    rows = [each | {"collapsed": why} for each in json.loads(evaluation.read_text())["rows"]]
+    synthetic.change_listed(folder, f"evals/{evaluation.name}", rows=rows)
+    (section,) = scan(Store(store)).sections()
+    found = Likelihoods(section)
+    assert f"gebm-flow-kale COLLAPSED, seed 1: {why}." in likelihood_sentences(found)
+    table = likelihood_table(found)
+    assert table is not None
+    (status,) = (row[-1] for row in table.rows if row[0].code == "gebm-flow-kale")
+    assert (status.text, status.tone) == (f"COLLAPSED: seed 1 collapsed: {why}", "bad")
 
 
 def test_the_gain_of_an_energy_is_shown_against_the_quality_of_its_flow(plan: list[Planned]) -> None:
