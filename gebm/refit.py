@@ -14,11 +14,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from gebm.base import Base, seeded_dropout
+from gebm.base import Base, FlowBase, seeded_dropout
 from gebm.energy_steps import EnergySteps, Losses, energy_optimizer
 from gebm.model import energies
 from gebm.objectives import Objective, likelihood_gain, log_mean_exp
 from gebm.optimisation import learning_rate_factor, scale_learning_rate
+from gebm.partition.estimate import log_partition_from_weights
 from gebm.settings import RefitSettings
 from gebm.stream import DataStream
 from gebm.temperature import ScaledEnergy, calibrate
@@ -97,13 +98,19 @@ class EnergyRefit:
     def look(self) -> Tensor:
         """Return the held-out likelihood gain L(E) in nats, and remember the best energy."""
         self.energy.eval()
-        log_partition = log_mean_exp(-energies(self.energy, self.pool))
-        gain = likelihood_gain(energies(self.energy, self.held_out), log_partition)
+        log_weights = -energies(self.energy, self.pool)
+        gain = likelihood_gain(energies(self.energy, self.held_out), log_mean_exp(log_weights))
         self.energy.train()
-        if gain.item() > self.best_gain:
+        if gain.item() > self.best_gain and self.counts(log_weights):
             self.best_gain, self.best_step = gain.item(), self.done
             self.best = copy.deepcopy(self.energy.state_dict())
         return gain
+
+    def counts(self, log_weights: Float[Tensor, " draws"]) -> bool:
+        """Whether an energy may be kept: on a flow, where its gain ends in a log-likelihood, only if these weights tell log Z."""
+        if not isinstance(self.base, FlowBase):
+            return True
+        return log_partition_from_weights(log_weights, "importance sampling", 0, len(log_weights)).reportable
 
     @torch.no_grad()
     def finish(self) -> nn.Module:

@@ -1,4 +1,4 @@
-"""Settings of the two training phases, checked when they are made rather than when they are used."""
+"""Settings of the training phases, checked when they are made rather than when they are used."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ __all__ = [
     "PenaltyPoints",
     "Precision",
     "RefitSettings",
+    "SelectionSettings",
     "SteppedDecay",
     "TrainingSettings",
 ]
@@ -112,6 +113,28 @@ class TrainingSettings(EnergySettings):
         for name, default in (("decay_factor", 0.8), ("decay_every", 5000)):
             if self.decay != "exponential" and getattr(self, name) != default:
                 raise ValueError(f"{name} is for decay 'exponential', got it with decay {self.decay!r}; leave it out")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SelectionSettings(Settings):
+    """Settings of the selection that watches an alternating phase on a flow.
+
+    Arguments:
+        check_every: base steps between two looks at the validation log-likelihood; the best state seen is kept.
+        patience: looks without a better state after which training ends; 0 to take all steps.
+        partition_samples: base samples for the log-partition, fresh at every look.
+        largest_fall: nats below the best state from which training goes back to its last good state.
+        restarts: times that it may go back, each time with half the learning rates; then it ends.
+
+    Raises:
+        ValueError: for a value out of range, naming the field, the range and the value.
+    """
+
+    check_every: Positive = 25
+    patience: Count = 0
+    partition_samples: Annotated[int, Range(4, 10**9)] = 8192
+    largest_fall: Weight = 5.0
+    restarts: Count = 3
 
 
 @dataclass(frozen=True)

@@ -85,7 +85,7 @@ class MaximumLikelihood:
             decoupled_weight_decay=True,
         )
         self.average = moving_average(flow, settings.ema)
-        self.done = self.skipped = 0
+        self.done = self.skipped = self.reductions = self.reduced_at = 0
         self.best_value, self.best_step, self.best = -math.inf, 0, copy.deepcopy(flow.state_dict())
         flow.train()
         self.look()
@@ -97,8 +97,8 @@ class MaximumLikelihood:
 
     @property
     def out_of_patience(self) -> bool:
-        """Whether the last `patience` looks all failed to find better weights."""
-        looks = (self.done - self.best_step) // self.settings.check_every
+        """Whether the last `patience` looks, since the learning rate was last reduced, all failed to find better weights."""
+        looks = (self.done - max(self.best_step, self.reduced_at)) // self.settings.check_every
         return 0 < self.settings.patience <= looks
 
     @property
@@ -106,7 +106,8 @@ class MaximumLikelihood:
         """Steps in all: those done once patience is out."""
         if self.closed_form is not None:
             return 1
-        return self.done if self.out_of_patience else self.settings.steps
+        ended = self.out_of_patience and self.reductions == self.settings.reductions
+        return self.done if ended else self.settings.steps
 
     def step(self) -> Losses:
         """Take one step, and look at the validation rows when due; a step that cannot be taken has no loss."""
@@ -115,6 +116,9 @@ class MaximumLikelihood:
         self.done += 1
         if self.done % self.settings.check_every == 0 or self.done == self.total:
             losses["validation_log_likelihood"] = self.look()
+            if self.out_of_patience and self.reductions < self.settings.reductions:
+                self.flow.load_state_dict(self.best)
+                self.reductions, self.reduced_at = self.reductions + 1, self.done
         return losses
 
     def fit(self, closed_form: AffineNetwork) -> Losses:
@@ -126,7 +130,8 @@ class MaximumLikelihood:
     def descend(self) -> Losses:
         """Take one optimizer step on a minibatch; none, and return no loss, where loss or gradient is not finite."""
         settings = self.settings
-        scale_learning_rate(self.optimizer, learning_rate_factor(settings.decay, self.done, settings.steps))
+        factor = learning_rate_factor(settings.decay, self.done, settings.steps) / 3**self.reductions
+        scale_learning_rate(self.optimizer, factor)
         rows = self.data.next()
         if settings.noise:
             rows = rows + settings.noise * torch.randn(
@@ -169,6 +174,7 @@ class MaximumLikelihood:
             {
                 "done": self.done,
                 "skipped": self.skipped,
+                "reductions": [self.reductions, self.reduced_at],
                 "flow": self.flow.state_dict(),
                 "average": None if self.average is None else self.average.state_dict(),
                 "optimizer": self.optimizer.state_dict(),
@@ -182,6 +188,7 @@ class MaximumLikelihood:
         """Continue from a snapshot of a training with the same flow, data and settings; the snapshot stays as it is."""
         state = copy.deepcopy(state)
         self.done, self.skipped = state["done"], state["skipped"]
+        self.reductions, self.reduced_at = state["reductions"]
         self.flow.load_state_dict(state["flow"])
         if self.average is not None:
             self.average.load_state_dict(state["average"])

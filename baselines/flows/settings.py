@@ -93,11 +93,12 @@ class MaximumLikelihoodSettings(Settings):
         noise: standard deviation of Gaussian noise added to the training rows, fresh at every step; 0 for none.
         check_every: steps between two looks at the validation rows; the best weights seen are kept.
         patience: looks without a better value after which training ends; 0 to take all steps.
+        reductions: times that instead of ending it goes back to the best weights with a third of the learning rate.
         ema: decay of the moving average of the weights, which is then what is looked at and kept; 0 for none.
         most_skipped: steps that may be skipped because loss or gradient was not finite.
 
     Raises:
-        ValueError: for a value out of range, naming the field, the range and the value.
+        ValueError: for a value out of range, naming the field, the range and the value; for reductions without patience.
     """
 
     steps: Positive
@@ -111,5 +112,13 @@ class MaximumLikelihoodSettings(Settings):
     noise: Weight = 0.0
     check_every: Positive = 100
     patience: Count = 0
+    reductions: Count = 0
     ema: Moment = 0.0
     most_skipped: Count = 20
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.reductions and not self.patience:
+            raise ValueError(
+                f"reductions follow when patience is out, got {self.reductions} without patience; give one"
+            )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from bench.densities.comparisons import OWN_BASE, LikelihoodComparison, Likelihoods
 from bench.densities.figures import corner_figure, likelihood_figure
+from bench.densities.gains import gain_figure, gain_sentences, gain_table
 from bench.report import tables
 from bench.report.blocks import READING_TONES, Block, Cell, Column, Table, Verdict
 from bench.report.certificate import certificate
@@ -37,6 +38,8 @@ def blocks(section: Section) -> list[Block]:
         likelihood_table(found),
         likelihood_figure(found),
         _difference_table(found),
+        gain_table(found),
+        gain_figure(found),
         published_table(found),
         corner_figure(found),
         tables.partition_table(section),
@@ -50,10 +53,10 @@ def blocks(section: Section) -> list[Block]:
 
 def likelihood_sentences(found: Likelihoods) -> list[str]:
     """Return what the tables say, for those who read no further."""
-    learned = {  # other models are exact, or there to calibrate log Z
-        label for label in found.by_label if any(part.get("known") is None for part in found.partitions(label))
-    }
-    sentences = [_sentence(each) for each in found.comparisons if each.treatment in learned]
+    sentences = _collapsed(found)
+    learned = [label for label in found.by_label if found.is_learned(label) and not found.stands_elsewhere(label)]
+    sentences += [_sentence(each) for each in found.comparisons if each.treatment in learned]
+    sentences += _joint(found) + gain_sentences(found)
     likelihoods = sorted(found.rows.get("log-likelihood", {}).values(), key=lambda row: -row.mean)
     exact = [row for row in likelihoods if row.label in found.by_label and found.is_exact(row.label)]
     if exact:
@@ -79,6 +82,31 @@ def _sentence(each: LikelihoodComparison) -> str:
         error = number(each.log_partition_error)
         return f"{whose}: no clear difference; log Z is uncertain by {error} nats, more than the difference ({said})."
     return f"{whose}: {reading} ({said})."
+
+
+def _collapsed(found: Likelihoods) -> list[str]:
+    """Return, loudly, which models lost what they started with."""
+    return [
+        f"{label} COLLAPSED, seed {row.seed}: {row.row['collapsed']}."
+        for label, own in found.by_label.items()
+        for row in own
+        if row.row.get("collapsed")
+    ]
+
+
+def _joint(found: Likelihoods) -> list[str]:
+    """Return what became of joint training that started from a trained flow: which state was kept, and how often it had to come back."""
+    sentences = []
+    for label, own in found.by_label.items():
+        facts = [row.row["likelihood"]["warm_start"] for row in own if "warm_start" in row.row["likelihood"]]
+        if facts:
+            steps, restarts = ((each[name] for each in facts) for name in ("step", "restarts"))
+            kept = ", ".join(f"{step:,}" for step in steps)
+            sentences.append(
+                f"{label}: state kept by validation, in base steps from the trained flow (0: the flow itself), by seed: {kept}; "
+                f"restarts: {', '.join(map(str, restarts))}."
+            )
+    return sentences
 
 
 def _calibration(found: Likelihoods) -> list[str]:

@@ -1,4 +1,5 @@
-"""Likelihoods compared: a GEBM with its own base and with the maximum-likelihood flow of the same architecture.
+"""Likelihoods compared: a GEBM with its own base, with the maximum-likelihood flow of the same architecture, and with the same flow that
+got the parameters or the time of an energy instead.
 
 Over shared seeds and shared test rows; a difference smaller than the standard error of log Z is none.
 """
@@ -87,24 +88,44 @@ class Likelihoods:
         return log_partition_error(self.by_label[label])
 
     @cached_property
+    def configs(self) -> dict[str, dict[str, Any]]:
+        """What every model is built and trained by."""
+        return {label: runs[0].spec.get("config", {}) for label, runs in networks(self.section).items()}
+
+    def is_learned(self, label: str) -> bool:
+        """Return whether a model has an energy that was learned: others are exact, or there to calibrate log Z."""
+        return any(part.get("known") is None for part in self.partitions(label))
+
+    @cached_property
     def matched_flow(self) -> str | None:
-        """The maximum-likelihood flow with the architecture of the GEBMs' bases; None where there is none."""
+        """The maximum-likelihood flow with the architecture of the GEBMs' bases, a trained one if there is; None where there is none."""
         every = networks(self.section).items()
         flows = {label: {run.architecture.get("flow") for run in runs} - {None} for label, runs in every}
         exact = {label: self.is_exact(label) for label in self.by_label}
         bases = {flow for label in exact if not exact[label] for flow in flows.get(label, ())}
-        return next((label for label in exact if exact[label] and bases & flows.get(label, set())), None)
+        matched = [label for label in exact if exact[label] and bases & flows.get(label, set())]
+        return min(matched, key=lambda label: bool({"control", "times"} & self.configs[label].keys()), default=None)
+
+    def stands_elsewhere(self, label: str) -> bool:
+        """Return whether a GEBM starts from another flow than the matched one: of other quality, size or family."""
+        base, flow = self.configs[label].get("base"), self.matched_flow
+        return base is not None and flow is not None and base["model"] != self.by_label[flow][0].model
 
     @cached_property
     def comparisons(self) -> list[LikelihoodComparison]:
-        """Every GEBM with its own base where that is no model of the section, and every model with the flow that GEBMs stand on."""
+        """Every GEBM with its own base where that is no model of the section, every model with the flow that GEBMs stand on, and an energy
+        learned on that flow with its controls.
+        """
         flow, found = self.matched_flow, []
+        controls = [label for label in self.by_label if "control" in self.configs[label]]
         for label in self.by_label:
             references = []
             if not self.is_exact(label) and (flow is None or not self._stands_on(label, flow)):
                 references.append((OWN_BASE, self._points(label, "base")))
             if flow is not None and label != flow:
                 references.append((flow, self._points(flow, "points")))
+            if self.is_learned(label) and not self.stands_elsewhere(label):
+                references += [(control, self._points(control, "points")) for control in controls]
             error, points = self.log_partition_error(label), self._points(label, "points")
             for reference, others in references:
                 lengths = {len(values) for values in (*points.values(), *others.values())}

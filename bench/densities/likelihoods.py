@@ -46,6 +46,7 @@ PILOT, LEVEL_MOVES = 512, 5  # particles that find the schedule and its step siz
 LEAST_CHAINS = 256
 REVERSED_ROWS = 1000  # held-out rows that the second opinion starts from, and as many that admit it
 RESAMPLED_FROM = 20
+MOST_LOST = 1.0  # nats by which joint training may end below its warm start
 
 
 def read_likelihood(readout: LikelihoodReadout, context: Context) -> Result:
@@ -68,24 +69,37 @@ def read_likelihood(readout: LikelihoodReadout, context: Context) -> Result:
     if dataset.table and dataset.table.truth and "log-likelihood" in scores:
         known = known_density(dataset.table.truth).log_prob(rows.double().cpu().numpy()).mean()
         scores["gap-to-truth"] = float(known) - scores["log-likelihood"]
+    lost, start_facts = since_warm_start(model, rows, points)
     scored = time.monotonic()
     held |= {"points": points, "data": rows[: readout.shown_samples]} | samples(context, readout.shown_samples)
     row = result_row(
         0,
         scores,
         f"test split, n={len(rows)}; {dataset.protocol}",
+        collapsed=lost,
         log_partition=partition,
         likelihood={
             "exact": partition is None,
             "rows": len(rows),
             "points_error": standard_error(points),
             "gain_points_error": 0.0 if partition is None else standard_error(points - base),
+            **start_facts,
             **about_the_data(dataset),
         },
     )
     values = {"sampler": "likelihood", "beta": 1.0, "step_size": None, "rows": [row]}
     arrays = {name: tensor.float().cpu().numpy() for name, tensor in held.items()}
     return Result(values, {"sampling": time.monotonic() - scored, "scoring": scored - start}, arrays)
+
+
+def since_warm_start(model: Any, rows: Tensor, points: Tensor) -> tuple[str, dict[str, Any]]:
+    """Return what joint training has lost of the flow it started from, if more than `MOST_LOST` nats, and what is known of its course."""
+    start = getattr(model, "warm_start", None)
+    if start is None:
+        return "", {}
+    before, after = float(batched(start.flow.log_prob, rows).mean()), float(points.mean())
+    lost = f"{before - after:.1f} nats below its own warm start" if before - after > MOST_LOST else ""
+    return lost, {"warm_start": {"test": before, **start.facts()}}
 
 
 def about_the_data(dataset: Dataset) -> dict[str, Any]:
@@ -159,9 +173,11 @@ def log_partition(context: Context, draws: int, energy: Tensor, rows: Tensor) ->
 
 @torch.no_grad()
 def samples(context: Context, wanted: int) -> dict[str, Tensor]:
-    """Return draws of the model, if it can be sampled; of a GEBM by latent MCMC at β = 1: resampled prior draws, moved by MALA, so
-    that equal ones part.
+    """Return draws of the model, if any are wanted and it can be sampled; of a GEBM by latent MCMC at β = 1: resampled prior draws, moved
+    by MALA, so that equal ones part.
     """
+    if not wanted:
+        return {}
     model, generator = context.model, context.model.random_stream("shown-samples")
     if not isinstance(model, LatentChains):
         return {"samples": model.sample(wanted, generator)} if isinstance(model, Samples) else {}

@@ -1,14 +1,14 @@
-"""Models of tables: flows by maximum likelihood, and GEBMs on the very same flows.
+"""Models of tables: densities that need no training, and flows by maximum likelihood; GEBMs on those very flows are in `gebms`.
 
-All models of a comparison with the same kind of flow start from the same initial weights and see the rows in the same order; what is
-trained by maximum likelihood comes out bit for bit the same in each, so that a GEBM on the frozen flow stands on the flow it is compared
-with. What is done with a trained model is in `bench.densities.likelihoods`.
+All models of a comparison with the same kind of flow start from the same initial weights and see the rows in the same order. A GEBM
+starts from the run of a flow, which is trained once for all of them, so that it stands on the flow it is compared with; those from
+scratch do not. What is done with a trained model is in `bench.densities.likelihoods`.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -16,18 +16,17 @@ from torch import Tensor, nn
 
 from baselines.densities import Density, gaussian_mixture, kernel_density
 from baselines.flows import Flow, FlowSettings, MaximumLikelihood, MaximumLikelihoodSettings, build_flow
-from bench.components.settings import make, settings_of
-from bench.core.model import Model, load_objective, seeded, tensors
-from bench.core.phases import alternating_training, energy_refit, minibatches
+from bench.components.settings import settings_of
+from bench.core.model import Model, seeded, tensors
+from bench.core.phases import minibatches
 from bench.core.seeds import Streams
 from bench.core.session import Session
 from bench.core.spec import RunSpec
 from bench.data import Dataset
 from gebm.components import component
-from gebm.model import GEBM
-from gebm.networks.flow_critic import ContractedCritic, FlowCritic
+from gebm.networks.family import EnergyFamily
 
-__all__ = ["BoundedCriticGEBM", "CriticGEBM", "EstimatedDensity", "FlowGEBM", "FlowModel"]
+__all__ = ["EstimatedDensity", "FlowModel", "with_parameters_of"]
 
 
 @component(
@@ -66,10 +65,40 @@ class EstimatedDensity(Model):
 @component("models", "flow-nsf-ar", "autoregressive neural spline flow", flow="nsf-ar", fits=("tabular",))
 @component("models", "flow-nsf", "neural spline flow of couplings", flow="nsf", fits=("tabular",))
 @component("models", "flow-maf", "masked autoregressive flow by maximum likelihood", flow="maf", fits=("tabular",))
+@component(
+    "models",
+    "flow-realnvp+1x",
+    "flow-realnvp of a fixed, small number of steps",
+    flow="realnvp",
+    times=1,
+    fits=("tabular",),
+)
+@component(
+    "models", "flow-realnvp+2x", "flow-realnvp+1x of twice the steps", flow="realnvp", times=2, fits=("tabular",)
+)
+@component(
+    "models", "flow-realnvp+4x", "flow-realnvp+1x of four times the steps", flow="realnvp", times=4, fits=("tabular",)
+)
+@component(
+    "models",
+    "flow-realnvp+time",
+    "flow-realnvp trained on, by about the seconds of an energy on it",
+    base="flow-realnvp",
+    control="time",
+    fits=("tabular",),
+)
+@component(
+    "models",
+    "flow-realnvp+params",
+    "flow-realnvp with couplings for the parameters of an energy on it",
+    flow="realnvp",
+    control="parameters",
+    fits=("tabular",),
+)
 @component("models", "flow-realnvp", "RealNVP by maximum likelihood", flow="realnvp", fits=("tabular",))
 @component("models", "flow-gaussian", "Gaussian by maximum likelihood", flow="gaussian", fits=("tabular",))
 class FlowModel(Model):
-    """A flow trained by maximum likelihood. Settings: `flow`, `likelihood`."""
+    """A flow trained by maximum likelihood, from its initial weights or on from another run's. Settings: `flow`, `likelihood`."""
 
     def __init__(self, spec: RunSpec, dataset: Dataset, streams: Streams, device: torch.device) -> None:
         super().__init__(spec, dataset, streams, device)
@@ -90,12 +119,18 @@ class FlowModel(Model):
         phases = (("likelihood", "steps"), ("training", "base_steps"), ("refit", "steps"))
         return sum(int(self.spec.config[phase][key]) for phase, key in phases if phase in self.spec.config)
 
+    def start_from(self, state: Mapping[str, Tensor]) -> None:
+        own = {name: value for name, value in state.items() if name.startswith("flow.")}
+        self.flow.load_state_dict({name.removeprefix("flow."): value for name, value in own.items()})
+        self.flow.eval().requires_grad_(False)
+
     def fit(self, session: Session) -> None:
         self.flow = self.maximise(self.flow, "likelihood", session)
         self.freeze()
 
     def maximise(self, flow: Flow, phase: str, session: Session) -> Flow:
         """Train a flow by maximum likelihood, from streams that leave the model's name out."""
+        flow.requires_grad_(True)
         settings = settings_of(MaximumLikelihoodSettings, self.spec.config["likelihood"])
         training = MaximumLikelihood(
             flow,
@@ -114,163 +149,16 @@ class FlowModel(Model):
         return self.flow.sample(count, generator)
 
 
-@component(
-    "models",
-    "gebm-frozen-dv",
-    "gebm-frozen-kale with the Donsker–Varadhan objective",
-    flow="realnvp",
-    objective="donsker-varadhan",
-    joint=False,
-    has_energy=True,
-    fits=("tabular",),
-)
-@component(
-    "models",
-    "gebm-frozen-kale",
-    "GEBM on the frozen maximum-likelihood RealNVP, energy by KALE",
-    flow="realnvp",
-    objective="kale",
-    joint=False,
-    has_energy=True,
-    fits=("tabular",),
-)
-@component(
-    "models",
-    "gebm-flow-cd",
-    "gebm-flow-kale with contrastive divergence",
-    flow="realnvp",
-    objective="contrastive-divergence",
-    joint=True,
-    has_energy=True,
-    fits=("tabular",),
-)
-@component(
-    "models",
-    "gebm-flow-dv",
-    "gebm-flow-kale with the Donsker–Varadhan objective",
-    flow="realnvp",
-    objective="donsker-varadhan",
-    joint=True,
-    has_energy=True,
-    fits=("tabular",),
-)
-@component(
-    "models",
-    "gebm-flow-kale",
-    "GEBM on a RealNVP, flow and energy trained jointly by KALE",
-    flow="realnvp",
-    objective="kale",
-    joint=True,
-    has_energy=True,
-    fits=("tabular",),
-)
-class FlowGEBM(FlowModel):
-    """A GEBM on a flow. The setting `joint` trains flow and energy in alternation, from the initial flow or from one that a suite warms up
-    by maximum likelihood, then refits the energy; without it the energy is trained on the frozen maximum-likelihood flow.
-    """
+def with_parameters_of(energy: EnergyFamily, flow: FlowSettings, shape: Sequence[int]) -> FlowSettings:
+    """Return the flow with as many layers more as bring its parameters nearest to those of flow and energy together."""
 
-    def __init__(self, spec: RunSpec, dataset: Dataset, streams: Streams, device: torch.device) -> None:
-        super().__init__(spec, dataset, streams, device)
-        with seeded(streams.seed("discriminator-init")):
-            self.energy = make("networks", "energy-mlp", spec.config["energy"]).discriminator(dataset.shape).to(device)
+    def parameters(layers: int) -> int:
+        return sum(each.numel() for each in build_flow(replace(flow, layers=layers), shape[0]).parameters())
 
-    @property
-    def gebm(self) -> GEBM:
-        """Flow and energy together."""
-        return GEBM(self.flow, self.energy)
-
-    def modules(self) -> Mapping[str, nn.Module]:
-        return {"flow": self.flow, "energy": self.energy}
-
-    def fit(self, session: Session) -> None:
-        config = self.spec.config
-        if "likelihood" in config:
-            self.flow = self.maximise(self.flow, "likelihood", session)
-        objective = load_objective(config, self.device)
-        if "training" in config:
-            self.flow.requires_grad_(True)
-            training = alternating_training(self, self.flow, self.energy, objective)
-            session.drive("training", training)
-            self.flow = training.finish()  # type: ignore[assignment]
-        held_out = tensors(self.dataset, "validation", self.device)
-        refit = energy_refit(self, self.flow, self.energy, objective, held_out)
-        session.drive("refit", refit)
-        refit.finish()
-        self.freeze()
-
-
-@component(
-    "models",
-    "gebm-critic",
-    "GEBM on the frozen RealNVP with a flow critic: log Z known, density that of flow-maf",
-    flow="realnvp",
-    critic="maf",
-    has_energy=True,
-    fits=("tabular",),
-)
-class CriticGEBM(FlowModel):
-    """A GEBM whose energy is made of a second flow: E(x) = −log r(x) + log g(x), whose log Z is 0 and whose density is r.
-
-    Both flows are the maximum-likelihood ones of their kind; what is estimated for it tells how far the estimators can be trusted.
-    """
-
-    known_log_partition = 0.0
-
-    def __init__(self, spec: RunSpec, dataset: Dataset, streams: Streams, device: torch.device) -> None:
-        super().__init__(spec, dataset, streams, device)
-        self.critic = self.build(spec.config["critic"])
-
-    @property
-    def gebm(self) -> GEBM:
-        """Flow and energy together."""
-        return GEBM(self.flow, FlowCritic(self.critic, self.flow))
-
-    @torch.no_grad()
-    def mass_beyond(self, energy: float) -> float:
-        """Return the share of the model's mass with a lower energy than this, from 10,000 of its draws."""
-        rows = self.critic.sample(10_000, self.random_stream("mass-beyond"))
-        return float((self.gebm.energy(rows) < energy).double().mean())
-
-    def modules(self) -> Mapping[str, nn.Module]:
-        return {"flow": self.flow, "critic": self.critic}
-
-    def steps(self) -> int:
-        return 2 * super().steps()
-
-    def fit(self, session: Session) -> None:
-        self.flow = self.maximise(self.flow, "likelihood", session)
-        self.critic = self.maximise(self.critic, "critic", session)
-        self.freeze()
-
-
-@component(
-    "models",
-    "gebm-critic-bounded",
-    "GEBM on the frozen RealNVP whose density is the flow's with contracted latents: log Z known, weights bounded",
-    flow="realnvp",
-    has_energy=True,
-    fits=("tabular",),
-)
-class BoundedCriticGEBM(FlowModel):
-    """A GEBM whose density is the law of G(μ + σζ), ζ ~ N(0, I), on the maximum-likelihood flow G: log Z is 0, weights are bounded.
-
-    ‖μ‖ = 1.5 and σ = √d/(√d + 1), so that 7 to 24 base draws are worth one of the model for d from 2 to 43.
-    """
-
-    known_log_partition = 0.0
-
-    @property
-    def energy(self) -> ContractedCritic:
-        """The critic."""
-        root = math.sqrt(self.dataset.shape[0])
-        mean = torch.full(self.dataset.shape, 1.5 / root, device=self.device)
-        return ContractedCritic(self.flow.network.inverse, mean, root / (root + 1))
-
-    @property
-    def gebm(self) -> GEBM:
-        """Flow and energy together."""
-        return GEBM(self.flow, self.energy)
-
-    def mass_beyond(self, energy: float) -> float:
-        """Return the share of the model's mass with a lower energy than this."""
-        return self.energy.mass_beyond(-energy)
+    with seeded(0):  # building draws weights
+        wanted = parameters(flow.layers) + sum(each.numel() for each in energy.discriminator(shape).parameters())
+        layers = flow.layers
+        while parameters(layers + 1) <= wanted:
+            layers += 1
+        nearest = min((layers, layers + 1), key=lambda count: abs(parameters(count) - wanted))
+    return replace(flow, layers=nearest)

@@ -12,11 +12,11 @@ from pydantic import Field, model_validator
 from baselines.flows import FlowSettings, MaximumLikelihoodSettings
 from bench.components import registry
 from bench.components.settings import make
-from bench.core.fields import Count, Frozen
+from bench.core.fields import Count, Frozen, Positive
 from bench.core.spec import Readout
 from bench.core.suite import Component, Profile, Suite, SuiteError
 from bench.data import Dataset
-from gebm.settings import RefitSettings, TrainingSettings
+from gebm.settings import RefitSettings, SelectionSettings, TrainingSettings
 
 __all__ = ["PROFILE", "LikelihoodReadout", "readouts", "resolve"]
 
@@ -33,15 +33,18 @@ class Evaluation(Frozen):
 class DensityProfile(Profile):
     """Flows by maximum likelihood and GEBMs on the very same flows, scored by the log-likelihood of held-out rows.
 
-    `flows` are named as models name them. With a `warm_up` joint training starts from a flow that had that much maximum likelihood.
-    `overrides` hold, by dataset (without its split), what differs there: any of the tables below, key by key.
+    `flows` are named as models name them. `stage_steps` are those of a flow trained 1×, others take 2× and 4× as many; `longer_steps` are
+    those that a trained flow gets instead of an energy. `overrides` hold, by dataset (without its split), what differs there: anything
+    below, tables key by key.
     """
 
     flows: Mapping[str, FlowSettings] = Field(min_length=1)
     energy: dict[str, Any]
     likelihood: MaximumLikelihoodSettings
-    warm_up: MaximumLikelihoodSettings | None = None
+    stage_steps: Positive | None = None
+    longer_steps: Positive | None = None
     training: TrainingSettings
+    selection: SelectionSettings = SelectionSettings()
     refit: RefitSettings
     evaluation: Evaluation = Evaluation()
     overrides: Mapping[str, Mapping[str, Any]] = {}
@@ -79,7 +82,7 @@ class LikelihoodReadout(Readout):
     """The log-likelihood of held-out rows, exact or with an estimated log-partition, and samples for the eye."""
 
     reader: ClassVar[str] = "bench.densities.likelihoods:read_likelihood"
-    methods: ClassVar[tuple[str, ...]] = ("log_prob", "sample", "gebm")
+    methods: ClassVar[tuple[str, ...]] = ("log_prob", "sample", "gebm", "warm_start")
     kind: Literal["density"] = "density"
     partition_samples: Count
     shown_samples: Count
@@ -89,27 +92,55 @@ def resolve(suite: Suite[DensityProfile], profile_name: str, dataset: Dataset, e
     """Return the networks and phases that a model's settings name, and no more, so that no other change makes another run of it.
 
     Raises:
-        SuiteError: for a flow that the profile does not say how to build.
+        SuiteError: for a flow that the profile does not say how to build, or steps that it does not give.
     """
     profile, config = suite.profile(profile_name).on(dataset.name), dict(entry.settings)
+    if base := config.get("base"):
+        own = resolve(suite, profile_name, dataset, registry.get("models", base))
+        config |= {"base": {"model": base, "config": own}, "flow": own["flow"]}
     for part in ("flow", "critic"):
-        if (name := config.get(part)) is not None:
+        if isinstance(name := config.get(part), str):
             if name not in profile.flows:
                 raise SuiteError(f"suite '{suite.name}': flows.{name} must say what the flow of {entry.name} is")
             config[part] = asdict(profile.flows[name])
+    energy = make("networks", ENERGY, profile.energy)
+    if config.get("control") == "parameters":
+        from bench.densities.models import with_parameters_of
+
+        config["flow"] = asdict(with_parameters_of(energy, FlowSettings(**config["flow"]), dataset.shape))
     learned, joint = "objective" in config, bool(config.get("joint"))
     phases: dict[str, Any] = {
-        "likelihood": profile.warm_up if joint else profile.likelihood if "flow" in config else None,
         "training": profile.training if joint else None,
         "refit": profile.refit if learned else None,
     }
+    if "flow" in config and not learned:
+        phases["likelihood"] = likelihood(suite, profile, entry)
     rows = len(dataset.splits["train"])
     for name, phase in phases.items():
         if phase is not None:  # a table of few rows is one batch
             config[name] = asdict(replace(phase, batch_size=min(phase.batch_size, rows)))
     if learned:
-        config["energy"] = asdict(make("networks", ENERGY, profile.energy))
+        config["energy"] = asdict(energy)
+    if joint and base:
+        config["selection"] = asdict(profile.selection)
     return config
+
+
+def likelihood(
+    suite: Suite[DensityProfile], profile: DensityProfile, entry: registry.Entry
+) -> MaximumLikelihoodSettings:
+    """Return how a flow is trained: to the end of its patience, or by steps where it is a stage or gets the time of an energy.
+
+    Raises:
+        SuiteError: if the profile does not give those steps.
+    """
+    times, longer = entry.facts.get("times", 0), entry.facts.get("control") == "time"
+    if not times and not longer:
+        return profile.likelihood
+    key = "longer_steps" if longer else "stage_steps"
+    if (steps := getattr(profile, key)) is None:
+        raise SuiteError(f"suite '{suite.name}': {entry.name} needs {key} in its profile")
+    return replace(profile.likelihood, steps=steps * (times or 1), decay="cosine", patience=0, reductions=0)
 
 
 def readouts(

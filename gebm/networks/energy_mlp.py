@@ -5,13 +5,31 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
+from typing import Annotated
 
-from torch import nn
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
 
+from gebm.checks import Range
 from gebm.components import component
 from gebm.networks.family import EnergyFamily, Width
 
 __all__ = ["EnergyMLP"]
+
+
+class Bounded(nn.Module):
+    """b tanh(h/b): near h for small h, and within (−b, b), so that no weight exp(−E) leaves exp(±b)."""
+
+    def __init__(self, bound: float) -> None:
+        super().__init__()
+        self.bound = bound
+
+    def forward(self, values: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+        return self.bound * torch.tanh(values / self.bound)
+
+    def extra_repr(self) -> str:
+        return f"bound={self.bound}"
 
 
 @component("networks", "energy-mlp", "fully connected energy with SiLU, for tables and toys", energy_only=True)
@@ -21,6 +39,7 @@ class EnergyMLP(EnergyFamily):
 
     Arguments:
         widths: hidden widths, at least one.
+        bound: largest energy in absolute value, approached smoothly; None for no bound.
 
     Example:
         >>> import torch
@@ -29,9 +48,11 @@ class EnergyMLP(EnergyFamily):
     """
 
     widths: tuple[Width, ...]
+    bound: Annotated[float, Range(0, 1000, "low")] | None = None
 
     def discriminator(self, shape: Sequence[int]) -> nn.Module:
         layers: list[nn.Module] = []
         for width_in, width in zip([prod(shape), *self.widths], self.widths, strict=False):
             layers += [nn.Linear(width_in, width), nn.SiLU()]
-        return nn.Sequential(*layers, nn.Linear(self.widths[-1], 1), nn.Flatten(0))
+        bounded = [] if self.bound is None else [Bounded(self.bound)]
+        return nn.Sequential(*layers, nn.Linear(self.widths[-1], 1), nn.Flatten(0), *bounded)

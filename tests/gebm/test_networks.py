@@ -24,6 +24,7 @@ FAMILIES = {
     "sngan": (SNGAN(5, 2), [(3, 32, 32), (1, 8, 8), (3, 48, 48)], [(3, 32), (3, 32, 16), (3, 30, 30), (0, 32, 32)]),
     "sngan-resnet": (SNGANResNet(5, 2), [(1, 32, 32), (3, 64, 64)], [(3, 48, 48), (3, 32), (3, 32, 64), (0, 32, 32)]),
     "energy-mlp": (EnergyMLP((8, 4)), [(1,), (3,)], []),
+    "energy-mlp-bounded": (EnergyMLP((8, 4), bound=2.0), [(1,), (3,)], []),
 }
 
 
@@ -100,3 +101,13 @@ def test_a_shape_that_a_family_has_no_networks_for_is_named(name: str) -> None:
 def test_impossible_sizes_are_named(make: Callable[[], NetworkFamily], name: str) -> None:
     with pytest.raises(ValueError, match=f"^{name} must be"):
         make()
+
+
+def test_a_bounded_energy_stays_within_its_bound_and_is_the_plain_one_near_zero() -> None:
+    torch.manual_seed(0)
+    plain, bounded = (EnergyMLP((8,), bound).discriminator((2,)) for bound in (None, 2.0))
+    bounded.load_state_dict(plain.state_dict())
+    x = torch.randn(100, 2)
+    assert (1e6 * x).abs().max() > 1e6
+    assert bounded(1e6 * x).abs().max() <= 2
+    torch.testing.assert_close(bounded(x), 2 * (plain(x) / 2).tanh())

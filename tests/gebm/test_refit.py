@@ -7,9 +7,9 @@ import re
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from gebm.base import Base, GaussianPrior
+from gebm.base import Base, FlowBase, GaussianPrior
 from gebm.networks.mlp import MLPDiscriminator, MLPGenerator
 from gebm.objectives import ContrastiveDivergence, Kale, Objective, likelihood_gain, log_mean_exp
 from gebm.refit import EnergyRefit
@@ -111,3 +111,33 @@ def test_refit_refuses_a_training_mode_base() -> None:
 def test_refit_needs_held_out_data() -> None:
     with pytest.raises(ValueError, match="held_out must have at least one row"):
         refit_parts(held_out=torch.zeros(0, 2))
+
+
+class Normal(FlowBase):
+    def log_prob(self, x: Tensor) -> Tensor:
+        return self.prior.log_prob(x)
+
+
+class Wide(nn.Module):
+    """E = −ax², which makes weights of tail shape k = 2a of normal draws."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a = nn.Parameter(torch.zeros(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return -self.a * x.square().sum(1)
+
+
+@pytest.mark.parametrize(("kind", "kept"), [(Normal, 0.2), (Base, 0.45)])
+def test_on_a_flow_an_energy_counts_only_where_log_z_can_be_told(kind: type[Base], kept: float) -> None:
+    """Held-out rows three times as wide as the base: 0.45 gains more than 0.2, by weights whose mean says nothing (k = 0.9)."""
+    x = torch.randn(200, 1, generator=torch.Generator().manual_seed(0))
+    base, data = kind(nn.Identity(), GaussianPrior(1)).eval(), DataStream(x, 8, torch.Generator())
+    settings = RefitSettings(steps=1, batch_size=8, partition_samples=4000)
+    phase = EnergyRefit(base, Wide(), Kale(), data, 3 * x, torch.Generator().manual_seed(1), settings)
+    assert phase.best_gain == 0
+    for a in (0.2, 0.45):
+        phase.energy.a.data.fill_(a)
+        phase.look()
+    assert phase.finish().a.item() == pytest.approx(kept)

@@ -23,9 +23,11 @@ from gebm.base import Base, GaussianPrior, UniformPrior
 from gebm.networks.mlp import MLPDiscriminator, MLPGenerator
 from gebm.objectives import ContrastiveDivergence, DonskerVaradhan, Kale, MovingAverageDonskerVaradhan
 from gebm.samplers import HMC, MALA, ULA, KineticLangevin
+from gebm.selection import SelectedTraining
+from gebm.settings import SelectionSettings
 from gebm.training import AlternatingTraining, DataStream, EnergyRefit, RefitSettings, TrainingSettings
 
-Phase = AlternatingTraining | EnergyRefit | MaximumLikelihood | ShortRunTraining
+Phase = AlternatingTraining | EnergyRefit | MaximumLikelihood | SelectedTraining | ShortRunTraining
 STEPS = 8
 
 OBJECTIVES = {
@@ -72,12 +74,24 @@ LIKELIHOODS = {
     "cosine": {},
     "noise": {"noise": 0.1, "weight_decay": 0.1},
     "ema-patient": {"ema": 0.5, "patience": 2, "decay": "constant", "learning_rate": 0.3},
+    "reduced": {"patience": 1, "check_every": 1, "reductions": 2, "decay": "constant", "learning_rate": 0.3},
 }
 SHORT_RUNS = {
     "plain": {},
     "scaled-linear": {"scale": 3.0, "noise": 0.1, "data_noise": 0.2, "decay": "linear", "langevin_steps": 2},
 }
-OPTIONS = {"training": TRAININGS, "refit": REFITS, "likelihood": LIKELIHOODS, "short-run": SHORT_RUNS}
+SELECTIONS = {
+    "plain": {},
+    "restarts": {"largest_fall": 0.0, "restarts": 2},
+    "patient": {"patience": 2, "check_every": 1},
+}
+OPTIONS = {
+    "selected": SELECTIONS,
+    "training": TRAININGS,
+    "refit": REFITS,
+    "likelihood": LIKELIHOODS,
+    "short-run": SHORT_RUNS,
+}
 
 
 def noisy(batch: Tensor, generator: torch.Generator) -> Tensor:
@@ -104,6 +118,12 @@ def build(kind: str, objective: str, options: dict[str, Any], seed: int) -> Phas
     if kind == "short-run":
         defaults = {"steps": STEPS, "batch_size": 8, "langevin_steps": 4, "learning_rate": 1e-2}
         return ShortRunTraining(energy, stream, generator, ShortRunSettings(**defaults | options))
+    if kind == "selected":
+        flow = build_flow(FLOWS[objective], 2)
+        settings = TrainingSettings(base_steps=STEPS, batch_size=8, learning_rate=1e-2, ema=0.5)
+        training = AlternatingTraining(flow, energy, Kale(), stream, generator, settings)
+        chosen = SelectionSettings(**{"check_every": 2, "partition_samples": 32} | options)
+        return SelectedTraining(training, data + 0.1, torch.Generator().manual_seed(seed + 3), chosen)
     if kind == "training":
         settings = TrainingSettings(**{"base_steps": STEPS, "batch_size": 8, "learning_rate": 1e-2} | options)
         return AlternatingTraining(base, energy, OBJECTIVES[objective](), stream, generator, settings)
@@ -155,6 +175,7 @@ CASES = [  # two of the options with each objective, each option with several
 ]
 CASES += [("refit", objective, options) for objective in OBJECTIVES for options in REFITS]
 CASES += [("likelihood", flow, options) for flow in FLOWS for options in LIKELIHOODS]
+CASES += [("selected", flow, options) for flow in ("plain", "dropout", "act") for options in SELECTIONS]
 CASES += [("short-run", energy, options) for energy in ("plain", "dropout") for options in SHORT_RUNS]
 
 
@@ -184,6 +205,7 @@ def test_a_restored_phase_goes_on_bit_for_bit(kind: str, objective: str, options
         ("refit", "pcd-ula", {}),
         ("likelihood", "batch", {"ema": 0.5}),
         ("short-run", "plain", {}),
+        ("selected", "plain", SELECTIONS["restarts"]),
     ],
 )
 def test_a_snapshot_stays_as_it_was_and_restores_twice(kind: str, what: str, options: dict[str, Any]) -> None:

@@ -15,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 from baselines.flows import FlowSettings, MaximumLikelihoodSettings
 from baselines.settings import ShortRunSettings
 from gebm.optimisation import learning_rate_factor
-from gebm.settings import Decay, RefitSettings, TrainingSettings
+from gebm.settings import Decay, RefitSettings, SelectionSettings, TrainingSettings
 
 pytestmark = pytest.mark.usefixtures("unchecked")
 
@@ -25,6 +25,7 @@ FIRST: dict[Any, dict[str, Any]] = {
     MaximumLikelihoodSettings: {"steps": 10},
     ShortRunSettings: {"steps": 10},
     FlowSettings: {"family": "realnvp"},
+    SelectionSettings: {},
 }
 IMPOSSIBLE: dict[str, list[Any]] = {
     "base_steps": [0, -3, 2.5, True, 10**10],
@@ -36,6 +37,9 @@ IMPOSSIBLE: dict[str, list[Any]] = {
     "check_every": [0],
     "partition_samples": [0],
     "patience": [-1],
+    "reductions": [-1, 1.0],
+    "largest_fall": [-1.0, math.nan],
+    "restarts": [-1],
     "learning_rate": [0.0, -1e-4, 1e9, math.nan, math.inf, True],
     "betas": [(0.5, 1.0), (-0.1, 0.9), (0.9,), (0.5, math.nan)],
     "clip_norm": [-1.0, math.inf],
@@ -97,7 +101,8 @@ def test_what_would_be_right_is_said(values: dict[str, Any], message: str) -> No
 def test_the_dataclasses_are_a_schema_for_pydantic(kind: Any) -> None:
     """Lists become tuples and whole numbers floats, as TOML and JSON need it; unknown keys are refused."""
     adapter = TypeAdapter(kind)
-    values = FIRST[kind] | ({"dropout": 0} if kind is FlowSettings else {"betas": [0, 0.9], "learning_rate": 1})
+    whole = {FlowSettings: {"dropout": 0}, SelectionSettings: {"largest_fall": 1}}
+    values = FIRST[kind] | whole.get(kind, {"betas": [0, 0.9], "learning_rate": 1})
     made = adapter.validate_python(values)
     assert adapter.validate_json(adapter.dump_json(made)) == made
     assert made == kind(**values | ({"betas": (0.0, 0.9)} if "betas" in values else {}))
@@ -123,6 +128,12 @@ def test_a_factor_without_the_decay_that_reads_it_is_refused(setting: dict[str, 
         ValueError, match=f"^{next(iter(setting))} is for decay 'exponential', got it with decay 'linear'"
     ):
         TrainingSettings(10, decay="linear", **setting)
+
+
+def test_reductions_of_the_learning_rate_need_patience() -> None:
+    MaximumLikelihoodSettings(10, patience=1, reductions=2)
+    with pytest.raises(ValueError, match=r"^reductions follow when patience is out, got 2 without patience; give one"):
+        MaximumLikelihoodSettings(10, reductions=2)
 
 
 def test_the_refit_has_no_exponential_decay() -> None:

@@ -61,6 +61,23 @@ def test_ends_when_patience_is_out() -> None:
     assert training.done == training.best_step + 3 * 2 < 1000
 
 
+def test_instead_of_ending_it_returns_to_the_best_weights_with_a_third_of_the_rate() -> None:
+    options = {"steps": 1000, "learning_rate": 0.3, "decay": "constant", "patience": 3, "reductions": 2}
+    training = build("plain", options, seed=0)
+    rates, returned = [], 0
+    while training.done < training.total:
+        reductions = training.reductions
+        training.step()
+        rates.append(training.optimizer.param_groups[0]["lr"])
+        if training.reductions > reductions:
+            returned += 1
+            torch.testing.assert_close(training.flow.state_dict(), training.best, rtol=0, atol=0)
+    assert sorted(set(rates), reverse=True) == pytest.approx([0.3, 0.1, 0.3 / 9])
+    assert rates == sorted(rates, reverse=True)
+    assert returned == 2
+    assert training.done == max(training.best_step, training.reduced_at) + 3 * 2 < 1000
+
+
 def test_a_gaussian_is_fitted_in_one_step_to_its_closed_form() -> None:
     training = build("gaussian", {}, seed=0)
     run(training)

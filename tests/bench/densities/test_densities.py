@@ -5,7 +5,9 @@ from __future__ import annotations
 import functools
 import itertools
 import json
+import shutil
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -26,6 +28,7 @@ from bench.core.task import Places
 from bench.data import load_dataset
 from bench.densities.blocks import likelihood_sentences, likelihood_table, published_table
 from bench.densities.comparisons import Likelihoods
+from bench.densities.gains import gain_table
 from bench.densities.likelihoods import read_likelihood
 from bench.densities.suite import LikelihoodReadout
 from bench.report import write_report
@@ -47,10 +50,13 @@ models = [
 ]
 seeds = [0, 1]
 minutes_per_run = 0.02
+stage_steps = 10
+longer_steps = 20
 
-energy = { widths = [16] }
+energy = { widths = [16], bound = 10 }
 likelihood = { steps = 60, check_every = 20 }
 training = { base_steps = 20, batch_size = 32, penalty_every = 4 }
+selection = { check_every = 5 }
 evaluation = { partition_samples = 4000, shown_samples = 200 }
 
 [profiles.quick.flows]
@@ -68,6 +74,8 @@ partition_samples = 512
 FLOWS_TABLE = "[profiles.quick.flows]"
 FLOWS = ("flow-gaussian", "flow-realnvp", "flow-maf")
 GEBMS = ("gebm-frozen-kale", "gebm-flow-kale", "gebm-critic", "gebm-critic-bounded")
+CONTROLS = ("flow-realnvp+time", "flow-realnvp+params")
+STAGE = "gebm-frozen-kale+2x"
 
 
 def suite_of(folder: Path, text: str = SUITE) -> Suite:
@@ -92,7 +100,7 @@ def plan(suite: Suite, tmp_path_factory: pytest.TempPathFactory) -> list[Planned
     """Every run but the slow kernel density, and the mixture (of three parts only) of the second seed, done."""
     store = Store(tmp_path_factory.mktemp("store")).create()
     planned = plans_of(suite, store.root, models=["gmm"], seeds=[0])
-    planned += plans_of(suite, store.root, models=[*FLOWS, *GEBMS])
+    planned += plans_of(suite, store.root, models=[*FLOWS, *GEBMS, *CONTROLS, STAGE])
     with pytest.MonkeyPatch.context() as patch:
         quick = functools.partial(gaussian_mixture, components=(3,))
         patch.setattr("bench.densities.models.gaussian_mixture", quick)
@@ -139,10 +147,10 @@ def test_a_gebm_on_the_frozen_flow_stands_on_the_very_flow_it_is_compared_with(p
         assert all(torch.equal(value, base[name]) for name, value in flow.items())
         assert np.array_equal(array(one(plan, model), "base"), array(one(plan, "flow-realnvp"), "points"))
     joint = weights(one(plan, "gebm-flow-kale"))
-    assert not all(torch.equal(value, joint[name]) for name, value in flow.items())
+    assert all(torch.equal(value, joint[f"warm_start.{name}"]) for name, value in flow.items())
 
 
-def test_joint_training_starts_from_the_same_initial_flow(plan: list[Planned]) -> None:
+def test_every_model_on_a_realnvp_starts_from_the_same_initial_flow(plan: list[Planned]) -> None:
     models = ("flow-realnvp", *GEBMS)
     facts = [json.loads(file(one(plan, model), "training.json").read_text())["facts"] for model in models]
     for fact in ("initial_weights", "architecture"):
@@ -210,6 +218,69 @@ def test_a_run_stopped_anywhere_ends_the_same(suite: Suite, plan: list[Planned],
     assert scores(again) == scores(one(plan, "gebm-flow-kale"))
 
 
+def read(planned: Planned, state: dict[str, torch.Tensor]) -> dict[str, Any]:
+    """The only row of the likelihood of a run's model with other weights."""
+    dataset = load_dataset("known-density-8", None)
+    model = build_model(planned.task.spec, dataset, torch.device("cpu"))
+    model.load(state)
+    context = Context(model, dataset, Path("nowhere"), None, lambda _: None, lambda: False)
+    (found,) = read_likelihood(LikelihoodReadout(partition_samples=400, shown_samples=0), context).values["rows"]
+    return dict(found)
+
+
+def test_joint_training_that_would_run_away_ends_where_it_began(plan: list[Planned], tmp_path: Path) -> None:
+    rates = "penalty_every = 4, learning_rate = 1.0, energy_learning_rate = 1.0"
+    store = Store(tmp_path / "store").create()
+    suite = suite_of(tmp_path, SUITE.replace("penalty_every = 4", rates))
+    (planned,) = plans_of(suite, store.root, models=["gebm-flow-kale"], seeds=[0])
+    assert do(planned).state == "done"
+    found, flow = row(planned), scores(one(plan, "flow-realnvp"))
+    assert found["likelihood"]["warm_start"]["restarts"] == 3
+    assert found["likelihood"]["warm_start"]["step"] == 0
+    assert found["likelihood"]["warm_start"]["test"] == pytest.approx(flow["log-likelihood"])
+    assert found["scores"]["base-log-likelihood"] == pytest.approx(flow["log-likelihood"])
+    assert found["collapsed"] == ""
+
+
+def test_a_model_that_lost_what_it_started_with_is_called_collapsed(plan: list[Planned], tmp_path: Path) -> None:
+    joint = one(plan, "gebm-flow-kale")
+    state = weights(joint)
+    lost = {name: value + 0.3 * name.startswith("flow.") for name, value in state.items()}
+    assert read(joint, state)["collapsed"] == ""
+    found = read(joint, lost)
+    below = found["likelihood"]["warm_start"]["test"] - found["scores"]["log-likelihood"]
+    assert below > 1
+    assert found["collapsed"] == f"{below:.1f} nats below its own warm start"
+
+
+def test_controls_of_an_energy_have_its_parameters_and_its_time(suite: Suite, tmp_path: Path) -> None:
+    names = ("flow-realnvp", "flow-realnvp+params", "flow-realnvp+time", "flow-realnvp+2x", "gebm-frozen-kale")
+    specs = {each.task.spec.model: each.task.spec for each in plans_of(suite, tmp_path, models=list(names), seeds=[0])}
+    sizes = {
+        name: sum(
+            build_model(spec, load_dataset("known-density-8", None), torch.device("cpu")).facts()["parameters"].values()
+        )
+        for name, spec in specs.items()
+    }
+    a_layer = (sizes["flow-realnvp"]) / 2
+    assert abs(sizes["flow-realnvp+params"] - sizes["gebm-frozen-kale"]) <= a_layer / 2
+    steps = {name: spec.config["likelihood"]["steps"] for name, spec in specs.items() if "likelihood" in spec.config}
+    assert steps == {"flow-realnvp": 60, "flow-realnvp+params": 60, "flow-realnvp+time": 20, "flow-realnvp+2x": 20}
+    assert specs["flow-realnvp+time"].base == specs["gebm-frozen-kale"].base == specs["flow-realnvp"]
+
+
+def test_the_paper_s_own_variant_starts_from_scratch_and_is_not_selected(suite: Suite, tmp_path: Path) -> None:
+    (planned,) = plans_of(suite, tmp_path, models=["gebm-scratch-kale"], seeds=[0])
+    assert planned.task.spec.base is None
+    assert not {"likelihood", "selection"} & planned.task.spec.config.keys()
+
+
+def test_steps_that_a_control_needs_are_asked_for(tmp_path: Path) -> None:
+    suite = suite_of(tmp_path, SUITE.replace("longer_steps = 20\n", ""))
+    with pytest.raises(SuiteError, match=r"flow-realnvp\+time needs longer_steps in its profile"):
+        plans_of(suite, tmp_path, models=["flow-realnvp+time"])
+
+
 def heavy_tailed(method: str) -> Any:
     """A stand-in for an estimator whose weights are not to be averaged."""
     log_weights = torch.from_numpy(np.random.default_rng(0).standard_cauchy(400)).abs().log() * 3
@@ -249,7 +320,7 @@ def test_the_report_compares_over_seeds_and_rows(plan: list[Planned], tmp_path: 
     assert difference.estimate.mean == pytest.approx(np.mean(gains), abs=1e-4)
     table = likelihood_table(likelihoods)
     assert table is not None
-    assert [row[0].code for row in table.rows] == ["gmm", *FLOWS, *GEBMS]
+    assert [row[0].code for row in table.rows] == ["gmm", *FLOWS, *GEBMS, *CONTROLS, STAGE]
     assert all(len(row) == len(table.columns) for row in table.rows)
     assert any("log Z is known" in sentence for sentence in likelihood_sentences(likelihoods))
     assert published_table(likelihoods) is None
@@ -258,7 +329,48 @@ def test_the_report_compares_over_seeds_and_rows(plan: list[Planned], tmp_path: 
         assert "Held-out log-likelihood" in text
         assert "beyond reach" in text
         assert "drawn with seed 0" in text
-    assert len(list((tmp_path / "markdown" / "report-figures").iterdir())) == 3
+    assert len(list((tmp_path / "markdown" / "report-figures").iterdir())) == 4
+
+
+def test_an_energy_is_compared_with_what_its_parameters_and_time_are_worth_in_the_flow(plan: list[Planned]) -> None:
+    (section,) = scan(Store(plan[0].task.places.store)).sections()
+    found = Likelihoods(section)
+    assert found.matched_flow == "flow-realnvp"
+    pairs = {(each.treatment, each.reference) for each in found.comparisons}
+    for control in CONTROLS:
+        assert {(label, control) for label in ("gebm-frozen-kale", "gebm-flow-kale")} <= pairs
+        assert not {(label, control) for label in ("gebm-critic", STAGE)} & pairs
+    assert (STAGE, "its own base") in pairs
+
+
+def test_a_collapse_is_said_aloud_in_table_and_sentences(
+    plan: list[Planned], synthetic: ModuleType, tmp_path: Path
+) -> None:
+    store = tmp_path / "store"
+    shutil.copytree(plan[0].task.places.store, store)
+    folder = Store(store).folder(one(plan, "gebm-flow-kale", 1).task.spec).path
+    (evaluation,) = folder.glob("evals/*.json")
+    why = "530.0 nats below its own warm start"
+    rows = [each | {"collapsed": why} for each in json.loads(evaluation.read_text())["rows"]]
+    synthetic.change_listed(folder, f"evals/{evaluation.name}", rows=rows)
+    (section,) = scan(Store(store)).sections()
+    found = Likelihoods(section)
+    assert f"gebm-flow-kale COLLAPSED, seed 1: {why}." in likelihood_sentences(found)
+    table = likelihood_table(found)
+    assert table is not None
+    (status,) = (row[-1] for row in table.rows if row[0].code == "gebm-flow-kale")
+    assert (status.text, status.tone) == (f"COLLAPSED: seed 1 collapsed: {why}", "bad")
+
+
+def test_the_gain_of_an_energy_is_shown_against_the_quality_of_its_flow(plan: list[Planned]) -> None:
+    (section,) = scan(Store(plan[0].task.places.store)).sections()
+    table = gain_table(Likelihoods(section))
+    assert table is not None
+    assert [row[0].code for row in table.rows] == ["flow-realnvp+2x", "flow-realnvp"]
+    for (*_, flow, gain, both, _n), model in zip(table.rows, (STAGE, "gebm-frozen-kale"), strict=True):
+        own = [scores(one(plan, model, seed)) for seed in (0, 1)]
+        for cell, name in ((flow, "base-log-likelihood"), (gain, "likelihood-gain"), (both, "log-likelihood")):
+            assert cell.value == pytest.approx(np.mean([each[name] for each in own]))
 
 
 @pytest.mark.parametrize(
@@ -284,7 +396,7 @@ def test_a_small_table_of_ones_own_is_one_batch(suite: Suite, tmp_path: Path) ->
     flow, gebm = (each.task.spec for each in plans)
     assert flow.dataset == "csv-own"
     assert flow.config["likelihood"]["batch_size"] == 160
-    assert gebm.config["likelihood"] == flow.config["likelihood"]
+    assert gebm.base == flow
     assert gebm.config["refit"]["batch_size"] == 64
 
 
