@@ -95,8 +95,9 @@ class Claim(Frozen):
     its reference. It is supported if it holds for all of them (the largest of their one-sided p-values decides: an intersection–union test,
     Berger 1982) and contradicted if it fails for any (the smallest, times their number). The p-value of both together is corrected
     by Holm's method for all claims and datasets that are read together, so that a report in which nothing is there has a verdict with
-    probability 0.05 at most. Fewer than 3 paired seeds decide nothing. Refused and diverged seeds count against the claim: it must also
-    hold with them at their worst (`bench.claims.weigh`). Log-likelihoods are compared over seeds and test rows.
+    probability 0.05 at most. Fewer than 3 paired seeds decide nothing. Seeds that were refused, diverged or collapsed in the treatment
+    count against the claim: it must also hold with them at their worst (`bench.claims.weigh`). Log-likelihoods are compared over seeds and
+    test rows.
 
     Attributes:
         id: a short name, unique among the claims judged together.

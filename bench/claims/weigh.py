@@ -63,11 +63,14 @@ class Comparison:
 
     @property
     def lost(self) -> int:
-        """How many seeds that were asked of all sides have no score on some side because it was refused or its run failed."""
+        """How many seeds that were asked of all sides have no score on some side because it was refused or its run failed, or collapsed in
+        the treatment.
+        """
         if not self.losses:
             return 0
         asked = set.intersection(*(set(each.asked) for each in self.losses))
-        return len(asked.intersection(set().union(*(each.without_score for each in self.losses))))
+        gone = set().union(*(each.without_score for each in self.losses), self.losses[0].collapsed)
+        return len(asked & gone)
 
     @property
     def p_value(self) -> float | None:
@@ -81,7 +84,8 @@ def weigh(
     """Return the comparison with its estimate and p-values.
 
     A lost seed speaks against the claim, never for it: the claim must also hold with every lost seed at its worst, which is as far on the
-    wrong side of the border of what is claimed as any seed is from that border. What contradicts a claim are the seeds there are.
+    wrong side of the border of what is claimed as any seed is from that border. So does one that collapsed in the treatment, whatever it
+    scored. What contradicts a claim are the seeds there are.
     Of five seeds four cannot make up for one; of ten, nine that agree can.
 
     Arguments:

@@ -75,7 +75,7 @@ def _sentence(each: LikelihoodComparison) -> str:
     if each.difference is None:
         return f"{whose}: no shared seed."
     estimate, reading = each.difference.estimate, each.reading
-    said = f"{estimate_text(estimate)} nats, n = {estimate.n}"
+    said = f"{estimate_text(estimate)} nats, n = {estimate.n}, p {number(each.p_holm)} after Holm"
     if reading == "no verdict":
         return f"{whose}: no verdict, {estimate.why_not} (difference {number(estimate.mean)} nats)."
     if each.drowned:
@@ -194,12 +194,13 @@ def _difference_table(found: Likelihoods) -> Table | None:
                 "± seeds": number_cell(difference.seed_error if difference else None),
                 "± log Z": uncertain,
                 "pairs": count_cell(len(difference.seeds) if difference else 0),
+                "p, Holm": number_cell(each.p_holm),
                 "reading": Cell(each.reading, tone=READING_TONES.get(each.reading, "open")),
             }
         )
     notes = [
-        "Mean difference [95 % interval] over shared seeds and shared test rows, for new seeds and new rows. A difference smaller than the "
-        "standard error of log Z is none."
+        "Mean difference [95 % interval] over shared seeds and shared test rows, for new seeds and new rows; p and reading are corrected "
+        "by Holm's method for all rows of this table. A difference smaller than the standard error of log Z is none."
     ]
     return _table("Paired differences in log-likelihood", lines, notes)
 

@@ -6,7 +6,7 @@ Over shared seeds and shared test rows; a difference smaller than the standard e
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ from bench.report.certificate import networks
 from bench.report.comparisons import counted
 from bench.results.likelihoods import likelihood_rows, log_densities, log_partition, log_partition_error
 from bench.results.sources import records
-from bench.stats import TwoLevelDifference, two_level_difference
+from bench.stats import TwoLevelDifference, holm, t_tail, two_level_difference
 
 if TYPE_CHECKING:
     from bench.results.frame import Section
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["OWN_BASE", "LikelihoodComparison", "Likelihoods"]
 
 OWN_BASE = "its own base"
+LEVEL = 0.05
 
 
 @dataclass(frozen=True)
@@ -36,12 +37,21 @@ class LikelihoodComparison:
         reference: label of another, or "its own base".
         difference: over shared seeds and test rows; None where nothing can be paired.
         log_partition_error: root mean square over seeds of the standard errors of log Z that enter it.
+        p_holm: two-sided p-value of "no difference", corrected for all comparisons of the section; None without an interval.
     """
 
     treatment: str
     reference: str
     difference: TwoLevelDifference | None
     log_partition_error: float
+    p_holm: float | None = None
+
+    @property
+    def p_value(self) -> float | None:
+        """Two-sided, before any correction; None without an interval."""
+        if self.difference is None or self.difference.estimate.side() == "no interval":
+            return None
+        return min(1.0, 2 * min(t_tail(self.difference.estimate, 0.0, side) for side in ("above", "below")))
 
     @property
     def drowned(self) -> bool:
@@ -50,15 +60,14 @@ class LikelihoodComparison:
 
     @property
     def reading(self) -> str:
-        """The outcome in words."""
+        """The outcome in words, after Holm's correction."""
         if self.difference is None:
             return "not comparable"
-        side = self.difference.estimate.side()
-        if side == "no interval":
+        if self.p_holm is None:
             return "no verdict"
-        if self.drowned or side == "unclear":
+        if self.drowned or self.p_holm > LEVEL:
             return "no clear difference"
-        return "better" if side == "above" else "worse"
+        return "better" if self.difference.estimate.mean > 0 else "worse"
 
 
 class Likelihoods:
@@ -114,11 +123,13 @@ class Likelihoods:
     @cached_property
     def comparisons(self) -> list[LikelihoodComparison]:
         """Every GEBM with its own base where that is no model of the section, every model with the flow that GEBMs stand on, and an energy
-        learned on that flow with its controls.
+        learned on that flow with its controls; none of critics, whose energies were not learned.
         """
         flow, found = self.matched_flow, []
         controls = [label for label in self.by_label if "control" in self.configs[label]]
         for label in self.by_label:
+            if not self.is_exact(label) and not self.is_learned(label):
+                continue
             references = []
             if not self.is_exact(label) and (flow is None or not self._stands_on(label, flow)):
                 references.append((OWN_BASE, self._points(label, "base")))
@@ -131,6 +142,9 @@ class Likelihoods:
                 lengths = {len(values) for values in (*points.values(), *others.values())}
                 difference = two_level_difference(points, others) if len(lengths) < 2 else None
                 found.append(LikelihoodComparison(label, reference, difference, error))
+        p_values = {i: each.p_value for i, each in enumerate(found) if each.p_value is not None}
+        for i, p_holm in zip(p_values, holm([*p_values.values()]), strict=True):
+            found[i] = replace(found[i], p_holm=p_holm)
         return found
 
     def _points(self, label: str, name: str) -> dict[int, NDArray[np.float64]]:

@@ -42,8 +42,8 @@ def claims_block(judged: Sequence[Judgement], *, everything: bool = False) -> Ve
         [f"Not run: {'; '.join(missing)}."] if missing else [],
         "A claim is supported if it holds for every readout that it is about, contradicted if it fails for any, by p-values corrected by "
         f"Holm's method for the {tested} judgement{'s' * (tested != 1)} read here together; over shared seeds, 3 at least, at the longest "
-        "chain. The effect is that of the comparison on which the verdict rests; its 95 % interval is not corrected. Refused and diverged "
-        "seeds count against a claim: it must also hold with them at their worst.",
+        "chain. The effect is that of the comparison on which the verdict rests; its 95 % interval is not corrected. Seeds that were "
+        "refused, diverged or collapsed count against a claim: it must also hold with them at their worst.",
     )
 
 

@@ -237,10 +237,13 @@ def test_a_claim_whose_seeds_are_all_lost_is_not_unread(made: Any) -> None:
     assert finding.not_run == ("gebm-dv at β=1: seed 0 failed: diverged",)
 
 
-def test_a_collapsed_seed_is_used_and_counted(made: Any) -> None:
-    rows = [row | {"collapsed": row["seed"] == 2} for row in duel(made, [-10.0, -11.0, -12.0])]
+@pytest.mark.parametrize(("side", "verdict"), [("treatment", "inconclusive"), ("reference", "supported")])
+def test_a_collapsed_seed_is_used_and_counts_against_the_treatment(made: Any, side: str, verdict: str) -> None:
+    rows = duel(made, [-10.0, -11.0, -12.0])
+    collapsed = rows[5 if side == "treatment" else 4]
+    collapsed |= {"collapsed": True, "status": "collapsed"}
     (finding,) = judged(made, rows, OWN_BASE)
-    assert (finding.verdict, estimate(finding).n, finding.seeds("collapsed")) == ("supported", 3, {2})
+    assert (finding.verdict, estimate(finding).n, finding.seeds("collapsed")) == (verdict, 3, {2})
     assert to_json(finding)["collapsed"] == 1
 
 
