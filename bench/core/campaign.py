@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from bench.components import registry
 from bench.components.registry import UnknownNameError
 from bench.core.manifests import read_manifest, write_manifest, write_tag
 from bench.core.plan import Planned, Selection, make_plan
@@ -99,13 +100,13 @@ class Campaign:
             if not p.pending:
                 state: Any = "hit" if p.found.state == "hit" else "failed"
                 self.outcomes[p.task.spec.run_id] = Outcome(state, p.found.reason)
-        first, runs = preparations(todo.values()), todo
+        first, runs, preload = preparations(todo.values()), todo, imports(todo.values())
         while runs and not stop():
             budget = TimeBudget({name: p.seconds for name, p in runs.items()}, self.workers, deadline)
             jobs = [
                 Job(name, "bench.core.runner:execute", (p.task,), bases(p.task)) for name, p in ordered(runs).items()
             ]
-            for event in run_jobs([*first, *jobs], self.workers, stop, budget.assign):
+            for event in run_jobs([*first, *jobs], self.workers, stop, budget.assign, preload):
                 yield self.recorded(event, todo) if event.kind in ("done", "killed") else event
             late = {name for name in runs if name in self.outcomes and self.outcomes[name].state == "stopped"}
             runs = {name: replace(p, task=replace(p.task, fresh=False)) for name, p in runs.items() if name in late}
@@ -169,6 +170,14 @@ def ordered(runs: Mapping[str, Planned]) -> dict[str, Planned]:
 def bases(task: Task) -> tuple[str, ...]:
     """Return the ids of the runs that a run starts from."""
     return () if task.base is None else (task.base.spec.run_id, *bases(task.base))
+
+
+def imports(todo: Iterable[Planned]) -> list[str]:
+    """The modules that every run of this kind imports, which takes seconds; those of other packages may fail, and are left to the runs."""
+    models = (registry.get("models", p.task.spec.model) for p in todo)
+    targets = [entry.target for entry in models if not entry.origin]
+    targets += [readout.reader for p in todo for readout in p.task.readouts]
+    return ["torch._dynamo", *dict.fromkeys(each.partition(":")[0] for each in targets)]  # counting operations needs it
 
 
 def preparations(todo: Iterable[Planned]) -> list[Job]:

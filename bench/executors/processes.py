@@ -55,16 +55,20 @@ class Worker:
 
 
 def run_jobs(
-    jobs: Sequence[Job], workers: int, should_stop: Callable[[], bool], assign: Callable[[Job], Job] = lambda job: job
+    jobs: Sequence[Job],
+    workers: int,
+    should_stop: Callable[[], bool],
+    assign: Callable[[Job], Job] = lambda job: job,
+    preload: Sequence[str] = (),
 ) -> Iterator[JobEvent]:
     """Run jobs, `workers` at a time, yielding events; a job that says it is busy elsewhere is tried again until it is not.
 
     When `should_stop` turns true, no job is started any more and running ones are asked to stop; they still report. An event of kind
     `tick` with the first job comes at least every quarter second, for displays. `assign` is given each job as it starts, and gives what is
-    to be done, under the same name.
+    to be done, under the same name. Modules in `preload` are imported once, by the server that workers are forked from.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["bench.core.runner"])
+    context.set_forkserver_preload(["bench.core.runner", *preload])
     waiting = [(0.0, job) for job in jobs]  # with the time before which it is not tried again
     running: list[Worker] = []
     stopping = False
