@@ -101,20 +101,16 @@ class LogPartition:
     def held_against(self, energy: Float[Tensor, " rows"]) -> LogPartition:
         """Return this estimate with its horizon: the share of held-out rows whose E is lower than any that its draws have met.
 
-        Where data lie the model may have mass; mass beyond the horizon is in no weight and in no standard error. More than 0.5 %, and more
-        than one row, is an objection: if the rows are the model's own, log Ẑ is low by −log(1 − share). One row of a few is a warning.
+        Where data lie the model may have mass; mass beyond the horizon is in no weight and in no standard error. Above 0.5 % it is an
+        objection: if the rows are the model's own, log Ẑ is low by −log(1 − share).
 
         Arguments:
             energy: E on data that the energy was not trained on, without β.
         """
-        rows = int((energy < self.lowest_energy).sum())
-        share = rows / energy.shape[0]
-        if share <= HORIZON_LIMIT:
-            return replace(self, horizon=share)
+        share = float((energy < self.lowest_energy).double().mean())
         beyond = f"{share:.1%} of held-out rows have an energy below that of any draw; {HORIZON_LIMIT:.1%} are allowed"
-        if rows == 1:
-            return replace(self, horizon=share, warnings=(*self.warnings, f"{beyond}, but it is one row"))
-        return replace(self, horizon=share, objections=(*self.objections, beyond))
+        objections = (*self.objections, beyond) if share > HORIZON_LIMIT else self.objections
+        return replace(self, horizon=share, objections=objections)
 
     def compared_with(self, opinion: LogPartition) -> LogPartition:
         """Return this estimate beside a second one, its cost included; with a warning where both are reportable and differ by more than
