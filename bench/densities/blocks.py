@@ -100,11 +100,10 @@ def _joint(found: Likelihoods) -> list[str]:
     for label, own in found.by_label.items():
         facts = [row.row["likelihood"]["warm_start"] for row in own if "warm_start" in row.row["likelihood"]]
         if facts:
-            steps, restarts = ((each[name] for each in facts) for name in ("step", "restarts"))
-            kept = ", ".join(f"{step:,}" for step in steps)
+            kept, restarts = (", ".join(f"{each[name]:,}" for each in facts) for name in ("step", "restarts"))
             sentences.append(
                 f"{label}: state kept by validation, in base steps from the trained flow (0: the flow itself), by seed: {kept}; "
-                f"restarts: {', '.join(map(str, restarts))}."
+                f"restarts: {restarts}."
             )
     return sentences
 

@@ -371,6 +371,22 @@ def test_a_collapse_is_said_aloud_in_table_and_sentences(
     assert (status.text, status.tone) == (f"COLLAPSED: seed 1 collapsed: {why}", "bad")
 
 
+def test_the_course_of_joint_training_is_told_by_seed(
+    plan: list[Planned], synthetic: ModuleType, tmp_path: Path
+) -> None:
+    store = tmp_path / "store"
+    shutil.copytree(plan[0].task.places.store, store)
+    for seed, step in enumerate((40, 0)):
+        folder = Store(store).folder(one(plan, "gebm-flow-kale", seed).task.spec).path
+        (evaluation,) = folder.glob("evals/*.json")
+        (found,) = json.loads(evaluation.read_text())["rows"]
+        found["likelihood"]["warm_start"] |= {"step": step, "restarts": seed}
+        synthetic.change_listed(folder, f"evals/{evaluation.name}", rows=[found])
+    (section,) = scan(Store(store)).sections()
+    (said,) = [each for each in likelihood_sentences(Likelihoods(section)) if "state kept" in each]
+    assert said.endswith("by seed: 40, 0; restarts: 0, 1.")
+
+
 def test_the_gain_of_an_energy_is_shown_against_the_quality_of_its_flow(plan: list[Planned]) -> None:
     (section,) = scan(Store(plan[0].task.places.store)).sections()
     table = gain_table(Likelihoods(section))
