@@ -16,7 +16,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -138,15 +137,6 @@ def estimated(
     return scores, facts, base - energy - found.estimate
 
 
-def against_rows(found: LogPartition, energy: Tensor) -> LogPartition:
-    """Return an estimate held against held-out rows; one row beyond its draws, whatever share of a small table that is, is a warning."""
-    checked = found.held_against(energy)
-    if int((energy < found.lowest_energy).sum()) != 1:
-        return checked
-    said = f"one of {len(energy):,} held-out rows has an energy below that of any draw"
-    return replace(checked, objections=found.objections, warnings=(*checked.warnings, said))
-
-
 def log_partition(context: Context, draws: int, energy: Tensor, rows: Tensor) -> LogPartition:
     """Return log Ẑ by importance sampling, or where that is refused by annealing; with the second opinion from held-out rows.
 
@@ -162,7 +152,7 @@ def log_partition(context: Context, draws: int, energy: Tensor, rows: Tensor) ->
     potential, sampler = model.gebm.potential(), MALA(LATENT_STEP)
     stream, generator = model.random_stream("log-partition"), model.random_stream("annealing")
     plain, plain_judge = (importance_sampling(potential, draws, stream) for _ in range(2))
-    found = against_rows(plain.admitted_by(plain_judge), energy)
+    found = plain.admitted_by(plain_judge).held_against(energy)
     schedule = adaptive_schedule(potential, sampler, PILOT, generator, moves=LEVEL_MOVES, tune=True)
     if not found.reportable:
         chains = max(2 * draws // (LEVEL_MOVES * (len(schedule.fractions) - 1)), LEAST_CHAINS)
@@ -170,7 +160,7 @@ def log_partition(context: Context, draws: int, energy: Tensor, rows: Tensor) ->
             annealed_importance_sampling(potential, sampler, schedule, chains, generator, moves=LEVEL_MOVES)
             for _ in range(2)
         )
-        second = against_rows(annealed.admitted_by(annealed_judge), energy)
+        second = annealed.admitted_by(annealed_judge).held_against(energy)
         found = second if second.reportable else found
     latents, _ = model.flow.network.inverse(rows[:: math.ceil(len(rows) / (2 * REVERSED_ROWS))])
     latents = latents[latents.isfinite().all(1)]

@@ -114,7 +114,7 @@ def in_domain_half(dataset: Dataset, cache: Path, _weights: Path | None) -> Extr
 
 
 def _in_domain(dataset: Dataset, cache: Path, name: str, every: int) -> Extractor:
-    """Return the classifier of every so manieth training image."""
+    """Return the classifier trained on every k-th image, k = `every`."""
 
     def labelled(split: str, every: int = 1) -> dict[str, Tensor]:
         images = PixelCodec(dataset.levels).to_bytes(torch.from_numpy(dataset.splits[split][::every]))

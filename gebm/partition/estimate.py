@@ -101,16 +101,22 @@ class LogPartition:
     def held_against(self, energy: Float[Tensor, " rows"]) -> LogPartition:
         """Return this estimate with its horizon: the share of held-out rows whose E is lower than any that its draws have met.
 
-        Where data lie the model may have mass; mass beyond the horizon is in no weight and in no standard error. Above 0.5 % it is an
-        objection: if the rows are the model's own, log Ẑ is low by −log(1 − share).
+        Where data lie the model may have mass; mass beyond the horizon is in no weight and in no standard error. More than 0.5 % is an
+        objection: if the rows are the model's own, log Ẑ is low by −log(1 − share). A single row, whatever share of a small table that is,
+        is a warning.
 
         Arguments:
             energy: E on data that the energy was not trained on, without β.
         """
-        share = float((energy < self.lowest_energy).double().mean())
-        beyond = f"{share:.1%} of held-out rows have an energy below that of any draw; {HORIZON_LIMIT:.1%} are allowed"
-        objections = (*self.objections, beyond) if share > HORIZON_LIMIT else self.objections
-        return replace(self, horizon=share, objections=objections)
+        rows, count = int((energy < self.lowest_energy).sum()), len(energy)
+        checked = replace(self, horizon=rows / count)
+        if rows == 1:
+            said = f"one of {count:,} held-out rows has an energy below that of any draw"
+            return replace(checked, warnings=(*self.warnings, said))
+        if checked.horizon <= HORIZON_LIMIT:
+            return checked
+        said = f"{checked.horizon:.1%} of held-out rows have an energy below that of any draw; {HORIZON_LIMIT:.1%} are allowed"
+        return replace(checked, objections=(*self.objections, said))
 
     def compared_with(self, opinion: LogPartition) -> LogPartition:
         """Return this estimate beside a second one, its cost included; with a warning where both are reportable and differ by more than

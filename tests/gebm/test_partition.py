@@ -261,6 +261,15 @@ def test_mass_beyond_the_horizon_is_refused() -> None:
     assert replace(found, lowest_energy=math.inf).held_against(torch.zeros(10)).horizon == 1
 
 
+def test_one_row_beyond_the_draws_shows_no_share_of_a_small_table() -> None:
+    found = log_partition_from_weights(torch.zeros(400), "test", 0, 0, lowest_energy=-1.0)
+    for beyond, rows, fine in ((1, 100, True), (2, 100, False), (1, 1000, True)):
+        energy = torch.cat([torch.full((beyond,), -1.5), torch.full((rows - beyond,), -0.5)])
+        checked = found.held_against(energy)
+        assert (checked.reportable, checked.horizon) == (fine, pytest.approx(beyond / rows))
+        assert any("one of" in each for each in checked.warnings) == (beyond == 1)
+
+
 def test_estimators_say_how_low_an_energy_they_met() -> None:
     """Chains of AIS and particles of SMC get lower than the prior's draws."""
     case, generator = potential(), torch.Generator().manual_seed(0)
