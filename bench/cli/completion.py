@@ -22,16 +22,33 @@ def completion(ctx: click.Context, shell: str) -> None:
 
 
 def complete(kind: str) -> Callable[[click.Context, click.Parameter, str], list[str]]:
-    """Return a shell completion from the names of suites, datasets or models."""
+    """Return a shell completion from the names of suites, of a suite's profiles, of datasets or of models."""
 
-    def names(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
+    def names(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
         from bench.components import registry
 
+        if kind == "profiles":
+            return [name for name in profiles(ctx.params.get("suite")) if name.startswith(incomplete)]
         known = registry.suite_files() if kind == "suites" else registry.entries(kind)
         files = own_files(incomplete) if kind == "datasets" else []
         return [name for name in known if name.startswith(incomplete)] + files
 
     return names
+
+
+def profiles(suite: str | None) -> list[str]:
+    """Return the profiles of a suite, by name or path, or of all that are shipped; none of a file that cannot be read."""
+    import tomllib
+
+    from bench.components import registry
+
+    shipped = registry.suite_files()
+    files = shipped.values() if suite is None else [shipped.get(suite, Path(suite))]
+    try:
+        found = [tomllib.loads(path.read_text())["profiles"] for path in files]
+        return list(dict.fromkeys(name for each in found for name in each))
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
 
 
 def own_files(incomplete: str) -> list[str]:

@@ -31,7 +31,8 @@ def summaries(kind: str) -> dict[str, str]:
     if kind == "suites":
         import tomllib
 
-        return {name: tomllib.loads(path.read_text())["summary"] for name, path in registry.suite_files().items()}
+        suites = {name: tomllib.loads(path.read_text()) for name, path in registry.suite_files().items()}
+        return {name: f"{suite['summary']} [{', '.join(suite['profiles'])}]" for name, suite in suites.items()}
     found = next(registry.entries(each) for each in registry.KINDS if each == kind)
     lines = {name: summary(kind, entry) for name, entry in found.items()}
     if kind == "metrics":  # those of densities and chains cannot be asked for, but appear in reports and claims

@@ -165,7 +165,6 @@ def together(*options: Callable[..., Any]) -> Callable[..., Any]:
     return lambda command: functools.reduce(lambda done, option: option(done), reversed(options), command)
 
 
-PROFILES = click.Choice(["quick", "paper"])
 store_option = click.option(
     "--store",
     type=click.Path(path_type=Path),
@@ -176,7 +175,7 @@ store_option = click.option(
 )
 suite_filters = together(
     click.option("--suite", default=None, help="Only this suite.", shell_complete=complete("suites")),
-    click.option("--profile", type=PROFILES, default=None, help="Only this profile."),
+    click.option("--profile", default=None, help="Only this profile.", shell_complete=complete("profiles")),
 )
 suite_option = together(
     click.option(
@@ -188,10 +187,10 @@ suite_option = together(
     ),
     click.option(
         "--profile",
-        type=PROFILES,
         default="quick",
         show_default=True,
-        help="quick: minutes on a laptop; paper: the paper's schedule.",
+        help="One of the suite's, as `bench list suites` shows them. quick: minutes on a laptop; paper: the paper's schedule.",
+        shell_complete=complete("profiles"),
     ),
 )
 device_option = click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)

@@ -20,7 +20,7 @@ from bench.components import registry
 from bench.components.digests import Stage, stage
 from bench.core.spec import Readout, RunSpec
 from bench.core.store import Lookup, Store
-from bench.core.suite import Profile, Suite, SuiteError, kind_of, load_suite
+from bench.core.suite import Choice, Profile, Suite, SuiteError, alternatives, kind_of, load_suite
 from bench.core.task import Places, Task
 from bench.data import Dataset, NotAtHandError, load_dataset, sources
 from bench.data.hygiene import refuse_concerns
@@ -73,7 +73,7 @@ def make_plan(
         selection: what of it.
         places: where results, data and weights are, and where to compute.
         load: how a dataset is loaded by its source; by default from `places`.
-        warn: called with a sentence for each optional dataset that is not at hand.
+        warn: called with a sentence for each dataset of the profile that is not at hand.
 
     Raises:
         SuiteError: for a profile the suite does not have, or where no model can be fitted to a dataset of the selection.
@@ -82,9 +82,8 @@ def make_plan(
     """
     profile, store = suite.profile(selection.profile), Store(places.store)
     kind, seeds = kind_of(suite.kind), selection.seeds or profile.seeds
-    optional = () if selection.datasets else profile.optional
     load = load or (lambda source: load_dataset(source, places.data, places.cache))
-    datasets = load_datasets(selection.datasets or profile.datasets, optional, load, warn)
+    datasets = load_datasets(selection.datasets, load) or load_choices(profile.datasets, load, warn)
     for dataset in datasets.values():
         refuse_concerns(dataset, {*profile.allow, *selection.allow})
     models = [registry.get("models", name) for name in selection.models or profile.models]
@@ -135,27 +134,48 @@ def _networks(config: Mapping[str, Any]) -> list[str]:
     return found + [f"baselines.flows.{backend}_backend:{backend}_network" for backend in backends]
 
 
-def load_datasets(
-    names: Sequence[str], optional: Sequence[str], load: Loader, warn: Callable[[str], None]
-) -> dict[str, Dataset]:
-    """Datasets by what loads each again, in any working directory; optional ones that are not at hand are left out.
+def load_datasets(names: Sequence[str], load: Loader) -> dict[str, Dataset]:
+    """Datasets by what loads each again, in any working directory.
 
     Raises:
         SuiteError: if two files would have the same name in tables and folders.
     """
     found: dict[str, Dataset] = {}
     for source in dict.fromkeys(str(sources.parse(name)) for name in names):
-        try:
-            dataset = load(source)
-        except NotAtHandError as error:
-            if source not in optional:
-                raise
-            warn(f"left out: {error}")
-            continue
+        dataset = load(source)
         if twin := next((known for known, other in found.items() if other.name == dataset.name), None):
             raise SuiteError(f"{twin} and {source} are both called {dataset.name} in tables; rename one of the files")
         found[source] = dataset
     return found
+
+
+def load_choices(choices: Sequence[Choice], load: Loader, warn: Callable[[str], None]) -> dict[str, Dataset]:
+    """The first dataset at hand of each choice; what is not at hand is said, and raised only if nothing is.
+
+    Raises:
+        NotAtHandError: the first one, if none is at hand.
+        SuiteError: as `load_datasets`.
+    """
+    found: dict[str, Dataset] = {}
+    absent: list[NotAtHandError] = []
+    for choice in choices:
+        missing: list[NotAtHandError] = []
+        for name in alternatives(choice):
+            try:
+                found |= load_datasets([name], load)
+            except NotAtHandError as error:
+                missing.append(error)
+                continue
+            for each in missing:
+                warn(f"{name} stands in: {each}")
+            break
+        else:
+            absent += missing
+    if absent and not found:
+        raise absent[0]
+    for each in absent:
+        warn(f"left out: {each}")
+    return load_datasets(list(found), found.__getitem__)
 
 
 def resolve(suite: Suite[Any], profile_name: str, dataset: Dataset, entry: registry.Entry, seed: int) -> RunSpec:

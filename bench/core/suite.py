@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Generic, NamedTuple, TypeVar
 
-from pydantic import AfterValidator, BaseModel, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, Field, ValidationError
 
 from bench.components import registry
 from bench.components.settings import make, problem
@@ -20,7 +20,19 @@ from bench.data import sources
 from bench.data.hygiene import check_concern
 from gebm.components import ComponentKind
 
-__all__ = ["KINDS", "Component", "Profile", "Suite", "SuiteError", "explain", "find_suite", "kind_of", "load_suite"]
+__all__ = [
+    "KINDS",
+    "Choice",
+    "Component",
+    "Profile",
+    "Suite",
+    "SuiteError",
+    "alternatives",
+    "explain",
+    "find_suite",
+    "kind_of",
+    "load_suite",
+]
 
 KINDS = {"images": "bench.images.suite", "chains": "bench.chains.suite", "density": "bench.densities.suite"}
 """Kinds of suites, and the module of each that has `PROFILE`, `resolve` and `readouts` (see `bench.core.plan`)."""
@@ -28,6 +40,11 @@ KINDS = {"images": "bench.images.suite", "chains": "bench.chains.suite", "densit
 
 class SuiteError(ValueError):
     """A suite that cannot be found, or lacks what it needs or has what it cannot use."""
+
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+Choice = str | Annotated[tuple[str, ...], Field(min_length=1), Distinct]
+"""A dataset, or several of which the first at hand is used."""
 
 
 class Component(NamedTuple):
@@ -42,23 +59,17 @@ class Component(NamedTuple):
 class Profile(Frozen):
     """One size of a suite: what every kind of suite says.
 
-    Datasets that are `optional` are left out, with a warning, where their files are not at hand. `allow` names concerns about users' own
-    tables, such as "discrete" or "discrete:quality", that are no reason to refuse them.
+    Of several datasets in one place, such as ["mnist", "mnist-10k"], the first at hand is used; a dataset that is not at hand is left out,
+    with a warning, where another one is. `allow` names concerns about users' own tables, such as "discrete" or "discrete:quality", that
+    are no reason to refuse them.
     """
 
-    datasets: Annotated[tuple[str, ...], Field(min_length=1), Distinct]
-    optional: tuple[str, ...] = ()
+    datasets: Annotated[tuple[Choice, ...], Field(min_length=1), Distinct]
     models: Annotated[tuple[str, ...], Field(min_length=1), Distinct]
     seeds: Annotated[tuple[Count, ...], Field(min_length=1), Distinct]
     allow: tuple[Annotated[str, AfterValidator(check_concern)], ...] = ()
     threads: Annotated[int, Field(ge=1, le=4096)] = 1
     minutes_per_run: Rate
-
-    @model_validator(mode="after")
-    def _optional_datasets_are_datasets(self) -> Profile:
-        if strange := [name for name in self.optional if name not in self.datasets]:
-            raise ValueError(f"optional names {strange[0]}, which is not among datasets")
-        return self
 
     def components(self) -> Iterator[Component]:
         """Yield the components that a kind's profile names besides datasets and models."""
@@ -71,11 +82,11 @@ P = TypeVar("P", bound=Profile)
 class Suite(Frozen, Generic[P]):
     """A named set of comparisons, in one or more profiles of one kind."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+    name: Name
     summary: str
     base_seed: int = 0
     kind: str = "images"
-    profiles: Mapping[str, P] = Field(min_length=1)
+    profiles: Mapping[Name, P] = Field(min_length=1)
 
     def profile(self, name: str) -> P:
         """The profile of that name.
@@ -136,9 +147,14 @@ def load_suite(name: str) -> Suite[Any]:
     return suite  # type: ignore[no-any-return]
 
 
+def alternatives(choice: Choice) -> tuple[str, ...]:
+    """The datasets among which there is a choice."""
+    return (choice,) if isinstance(choice, str) else choice
+
+
 def check_components(where: str, profile: Profile) -> None:
     """Raise SuiteError for a component that does not exist, or settings that it does not take."""
-    named = [Component("datasets", "datasets", name) for name in profile.datasets]
+    named = [Component("datasets", "datasets", name) for choice in profile.datasets for name in alternatives(choice)]
     named += [*(Component("models", "models", name) for name in profile.models), *profile.components()]
     for key, kind, name, settings in named:
         try:

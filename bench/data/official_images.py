@@ -1,4 +1,4 @@
-"""Published sets of images as in their authors' files: CIFAR-10, Fashion-MNIST, ImageNet 32×32, CelebA, LSUN bedrooms.
+"""Published sets of images as in their authors' files: CIFAR-10, MNIST, Fashion-MNIST, ImageNet 32×32, CelebA, LSUN bedrooms.
 
 Nothing is unpickled and nothing extracted. All training images train, as in published runs; a validation split, which picks the energy in
 a GEBM's refit, is taken from held-out images, never from those that are tested.
@@ -11,7 +11,9 @@ import io
 import itertools
 import math
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 
@@ -23,11 +25,12 @@ from bench.data.pictures import Images, fill, read_images, remark_on
 from bench.data.reading import members, optional, readable
 from gebm.components import component
 
-__all__ = ["celeba", "cifar10", "cifar10_jpeg75", "fashion_mnist", "imagenet32", "lsun_bedroom"]
+__all__ = ["celeba", "cifar10", "cifar10_jpeg75", "fashion_mnist", "imagenet32", "lsun_bedroom", "mnist", "mnist_10k"]
 
 CIFAR_BATCH = (10_000, 1 + 3 * 32 * 32)
 CIFAR_BATCHES = [*(f"data_batch_{i}.bin" for i in range(1, 6)), "test_batch.bin"]
 CIFAR = "https://www.cs.toronto.edu/~kriz/"
+MNIST = "https://ossci-datasets.s3.amazonaws.com/mnist/"  # the mirror that torchvision reads; the authors' page asks for a password
 FASHION = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"
 FASHION_DEBIAN = "/usr/share/datasets/fashion-mnist"  # dataset-fashion-mnist, which compresses them anew
 IMAGENET = "https://image-net.org/data/downsample/"
@@ -93,10 +96,25 @@ def cifar10_jpeg75(inputs: Inputs) -> Dataset:
     return images_in_folders(inputs.label, inputs.paths[0], inputs.decoded, 0, 0, provenance)
 
 
+def idx_file(folder: str, name: str, url: str, checksum: str, **copies: Any) -> File:
+    """Return a compressed idx file; `copies` are the fields of `File` about other published copies of it."""
+    return File(f"{folder}/{name}.gz", url, f"md5:{checksum}", **copies)
+
+
 def fashion_file(name: str, published: str, debian: str) -> File:
     """Return a file of Fashion-MNIST, which Debian compresses anew."""
-    package = f"{FASHION_DEBIAN}/{name}.gz"
-    return File(f"fashion-mnist/{name}.gz", FASHION, f"md5:{published}", also=(f"md5:{debian}",), elsewhere=package)
+    elsewhere = f"{FASHION_DEBIAN}/{name}.gz"
+    return idx_file("fashion-mnist", name, FASHION, published, also=(f"md5:{debian}",), elsewhere=elsewhere)
+
+
+MNIST_TRAIN = (
+    idx_file("mnist", "train-images-idx3-ubyte", MNIST, "f68b3c2dcbeaaa9fbdd348bbdeb94873"),
+    idx_file("mnist", "train-labels-idx1-ubyte", MNIST, "d53e105ee54ea40749a09fcbcd1e9432"),
+)
+MNIST_TEST = (
+    idx_file("mnist", "t10k-images-idx3-ubyte", MNIST, "9fb629c4189551a2d022fa330f9573f3"),
+    idx_file("mnist", "t10k-labels-idx1-ubyte", MNIST, "ec29112dd5afa0611ce80d1b7f02629c"),
+)
 
 
 @component(
@@ -113,18 +131,65 @@ def fashion_file(name: str, published: str, debian: str) -> File:
     fashion_file("t10k-labels-idx1-ubyte", "bb300cfdad3c16e7a12a480ee83cd310", "0d30e22e447f3c33dab9ed536400ac01"),
 )
 def fashion_mnist(inputs: Inputs) -> Dataset:
-    """Load Fashion-MNIST (Xiao et al. 2017): 28×28 within a black frame of 2 pixels, so that networks for 32×32 take it."""
+    """Load Fashion-MNIST (Xiao et al. 2017)."""
 
     def build(allocate: Allocate) -> None:
-        train, train_labels, test, test_labels = (
-            read_idx(path, axes) for path, axes in zip(inputs.paths, (3, 1, 3, 1), strict=True)
-        )
-        train, test = (np.pad(images, ((0, 0), (2, 2), (2, 2)))[:, None] for images in (train, test))
-        put(allocate, "train", train, train_labels)
-        put_held_out(allocate, test, test_labels)
+        put(allocate, "train", *framed(*inputs.paths[:2]))
+        put_held_out(allocate, *framed(*inputs.paths[2:]))
 
     protocol = "framed in black to 32×32; all 60,000 train; the first 2,000 test images validate, 8,000 test"
     return made_of_files(inputs, build, protocol)
+
+
+@component("datasets", "mnist", "MNIST, grey, framed to 32×32: 60,000 train, 2,000 validate, 8,000 test", kind="image")
+@needs(*MNIST_TRAIN, *MNIST_TEST)
+def mnist(inputs: Inputs) -> Dataset:
+    """Load MNIST (LeCun et al. 1998)."""
+
+    def build(allocate: Allocate) -> None:
+        put(allocate, "train", *framed(*inputs.paths[:2]))
+        put_in_turn(allocate, ["validation", *["test"] * 4], *framed(*inputs.paths[2:]))
+
+    protocol = "framed in black to 32×32; all 60,000 train; every fifth test image validates, the others test"
+    return made_of_files(inputs, build, protocol)
+
+
+@component(
+    "datasets",
+    "mnist-10k",
+    "MNIST's official test file alone, framed to 32×32: 8,000 train, 1,000 validate, 1,000 test",
+    kind="image",
+    digest="88d5d54f9c81171b68390cda8b581d039cf01d94d7ff5ee04438dbd4f3a0d1f9",
+)
+@needs(*MNIST_TEST)
+def mnist_10k(inputs: Inputs) -> Dataset:
+    """Load the 10,000 digits of MNIST's test file (LeCun et al. 1998), for whoever does not have the larger file."""
+
+    def build(allocate: Allocate) -> None:
+        put_in_turn(allocate, [*["train"] * 8, "validation", "test"], *framed(*inputs.paths))
+
+    protocol = (
+        "MNIST's test file alone, framed in black to 32×32; of every ten images eight train, one validates, one tests"
+    )
+    return made_of_files(inputs, build, protocol)
+
+
+def put_in_turn(allocate: Allocate, turns: Sequence[str], images: Array, labels: Array) -> None:
+    """Fill the splits named in `turns` with one image after the other: the second half of MNIST's test file is harder than the first."""
+    turn = np.array(turns)[np.arange(len(images)) % len(turns)]
+    for split in dict.fromkeys(turns):
+        put(allocate, split, images[turn == split], labels[turn == split])
+
+
+def framed(images: Path, labels: Path) -> tuple[Array, Array]:
+    """Return the images of an idx file, 28×28 within a black frame of 2 pixels, so that networks for 32×32 take them, and their labels."""
+    pixels, classes = read_idx(images, 3), read_idx(labels, 1)
+    if pixels.shape[1:] != (28, 28):
+        found = "×".join(map(str, pixels.shape[1:]))
+        raise DatasetError(f"{images} has images of {found} pixels; expected 28×28")
+    if len(pixels) != len(classes):
+        raise DatasetError(f"{images} has {len(pixels):,} images, but {labels} has {len(classes):,} labels")
+    return np.pad(pixels, ((0, 0), (2, 2), (2, 2)))[:, None], classes
 
 
 def read_idx(path: Path, axes: int) -> Array:

@@ -17,7 +17,7 @@ from bench.components import registry
 from bench.components.settings import make
 from bench.core.manifests import manifests
 from bench.core.model import weights_digest
-from bench.core.plan import Planned, expected_seconds, make_task
+from bench.core.plan import Planned, expected_seconds, load_choices, make_task
 from bench.core.runner import Run
 from bench.core.spec import RunSpec
 from bench.core.store import Lookup, RunFolder, Store
@@ -78,12 +78,13 @@ def plan_refit(suite: Suite[Any], asked: Refit, places: Places, load: Loader) ->
         profile = profile.model_copy(update={"post_hoc": settings})
     network = None
     if asked.generator.endswith(".safetensors") or re.fullmatch(r"[\w.]+:\w+", asked.generator):
-        source = str(sources.parse(asked.dataset or profile.datasets[0]))
-        dataset = _images(load, source)
+        ((source, dataset),) = load_choices([asked.dataset or profile.datasets[0]], load, lambda _: None).items()
+        _check_images(dataset)
         base, network = _from_elsewhere(suite, profile, dataset, asked)
     else:
         base, source = _from_store(places.store, asked)
-        dataset = _images(load, source)
+        dataset = load(source)
+        _check_images(dataset)
         if dataset.digest != base.dataset_digest:
             raise RefitError(f"{source} is not the dataset that {base.run_id} was trained on; name that with --dataset")
     entry = _fitted(base, asked.energy)
@@ -119,12 +120,10 @@ def take_in(task: Task, network: nn.Module) -> None:
         run.read_out(model, run.record_training(model, model.facts(), session, 0))
 
 
-def _images(load: Loader, source: str) -> Dataset:
-    """Return a dataset of images, or raise a RefitError."""
-    dataset = load(source)
+def _check_images(dataset: Dataset) -> None:
+    """Raise a RefitError for anything but images."""
     if dataset.kind != "image":
         raise RefitError(f"{dataset.name} is no dataset of images; name one with --dataset")
-    return dataset
 
 
 def _fitted(base: RunSpec, energy: str) -> registry.Entry:

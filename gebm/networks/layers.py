@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.autograd import Function
 
-__all__ = ["Conv2d", "LeakyReLU", "Linear", "ReLU"]
+__all__ = ["Conv2d", "ConvTranspose2d", "LeakyReLU", "Linear", "ReLU"]
 
 Pair = tuple[int, int]
 
@@ -52,6 +52,28 @@ class Conv2d(nn.Conv2d):
             input, weight = input.to(lowered), weight.to(lowered)  # noqa: A001
             bias = None if bias is None else bias.to(lowered)
         return convolution(input, weight, bias, self.steps, self.pads)
+
+
+class ConvTranspose2d(nn.ConvTranspose2d):
+    """`torch.nn.ConvTranspose2d` with a gradient in the bias of its own: on a CPU torch's takes longer than those in the input and the
+    weight together.
+
+    Example:
+        >>> ConvTranspose2d(8, 3, 4, stride=2, padding=1)(torch.zeros(2, 8, 4, 4)).shape
+        torch.Size([2, 3, 8, 8])
+    """
+
+    def forward(
+        self,
+        input: Float[Tensor, "batch in height width"],  # noqa: A002 (torch's name)
+        output_size: list[int] | None = None,
+    ) -> Float[Tensor, "batch out height2 width2"]:
+        if self.bias is None or not self.bias.requires_grad:
+            return super().forward(input, output_size)
+        settings = self.stride, self.padding, self.output_padding, self.groups, self.dilation
+        output = F.conv_transpose2d(input, self.weight, self.bias.detach(), *settings)  # type: ignore[arg-type]
+        with_bias: Tensor = _BiasShare.apply(output, self.bias)
+        return with_bias
 
 
 class Linear(nn.Linear):
@@ -190,6 +212,20 @@ class _Gradient(Function):
         if direction is not None and ctx.needs_input_grad[1]:
             on_factor = _Gradient.apply(gradient, direction, factor.detach(), not ctx.in_x, *ctx.settings)
         return on_gradient, on_factor, None, None, None, None
+
+
+class _BiasShare(Function):
+    """y, b ↦ y, to which b was added before without its history; the gradient in b is that in y, summed."""
+
+    @staticmethod
+    def forward(ctx: Any, y: Tensor, _bias: Tensor) -> Tensor:
+        ctx.mark_dirty(y)
+        return y
+
+    @staticmethod
+    def backward(_ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor]:
+        (gradient,) = gradients
+        return gradient, gradient.sum((0, 2, 3))
 
 
 class _LeakyReLU(Function):

@@ -14,7 +14,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from gebm.components import component
 from gebm.networks.family import NetworkFamily, Width
-from gebm.networks.layers import Conv2d, LeakyReLU, Linear
+from gebm.networks.layers import Conv2d, ConvTranspose2d, LeakyReLU, Linear
 
 __all__ = ["SNGAN", "SNGANDiscriminator", "SNGANGenerator"]
 
@@ -48,7 +48,7 @@ class SNGANGenerator(nn.Module):
         layers: list[nn.Module] = []
         for width_in, width_out in ((8 * width, 4 * width), (4 * width, 2 * width), (2 * width, width)):
             layers += [
-                nn.ConvTranspose2d(width_in, width_out, 4, stride=2, padding=1),
+                ConvTranspose2d(width_in, width_out, 4, stride=2, padding=1),
                 nn.BatchNorm2d(width_out),
                 nn.ReLU(inplace=True),
             ]

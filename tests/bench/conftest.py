@@ -88,7 +88,7 @@ def extractor_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     cache = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(classifier, "default_steps", lambda size: 200)
+        patch.setattr(classifier, "default_steps", lambda size, channels: 200)
         load_extractor("digits-cnn", load_dataset("digits", None), cache, None)
     return cache
 

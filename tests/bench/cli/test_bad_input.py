@@ -99,7 +99,7 @@ CASES = [
     ("plan --suite family.toml", 2, "no network 'mpl'; did you mean 'mlp'?"),
     ("plan --suite kind.toml", 2, "no kind of suite 'image'; did you mean 'images'?"),
     ("plan --suite tiny.toml --profile paper", 2, "has no profile 'paper'; it has: quick"),
-    ("plan --profile big", 2, "'quick', 'paper'"),
+    ("plan --profile big", 2, "suite 'images' has no profile 'big'; it has: quick, "),
     ("plan --suite tiny.toml --model kde", 2, "none of kde can be fitted to digits"),
     ("plan --dataset digts", 2, "did you mean 'digits'?"),
     ("plan --model gemb", 2, "did you mean 'gebm'?"),

@@ -72,7 +72,7 @@ def test_guests_are_listed_without_being_imported() -> None:
 @pytest.mark.usefixtures("guests")
 def test_guests_join_a_comparison(tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """A foreign dataset, network family, objective, sampler and metric in one suite, beside a model without networks."""
-    monkeypatch.setattr(classifier, "default_steps", lambda size: 5)
+    monkeypatch.setattr(classifier, "default_steps", lambda size, channels: 5)
     suite = TINY.replace('"digits"', '"stripes"').replace(
         '"gebm", "gan-hinge", "gan-ns"', '"gebm", "gan-ls", "pixel-gaussian"'
     )

@@ -101,6 +101,53 @@ def test_fashion_is_framed_and_its_test_images_split(place: Place, tmp_path: Pat
         load_dataset("fashion-mnist", tmp_path)
 
 
+@pytest.fixture
+def mnist_files(place: Place) -> dict[str, np.ndarray]:
+    images = {
+        half: RNG.integers(1, 256, (size, 28, 28), dtype=np.uint8) for half, size in (("train", 30), ("t10k", 20))
+    }
+    for half, values in images.items():
+        place(f"mnist/{half}-images-idx3-ubyte.gz", idx(values))
+        place(f"mnist/{half}-labels-idx1-ubyte.gz", idx(np.arange(len(values), dtype=np.uint8) % 10))
+    return images
+
+
+def test_mnist_is_split_in_turn(tmp_path: Path, mnist_files: dict[str, np.ndarray]) -> None:
+    whole, alone = load_dataset("mnist", tmp_path), load_dataset("mnist-10k", tmp_path)
+    inner = {name: values[:, 0, 2:30, 2:30] for name, values in (whole.splits | {"": alone.splits["train"]}).items()}
+    assert np.array_equal(inner["train"], mnist_files["train"])
+    assert np.array_equal(inner["validation"], mnist_files["t10k"][::5])
+    assert whole.labels["test"].tolist() == [1, 2, 3, 4, 6, 7, 8, 9] * 2
+    assert np.array_equal(inner[""], mnist_files["t10k"][[*range(8), *range(10, 18)]])
+    assert (alone.labels["validation"].tolist(), alone.labels["test"].tolist()) == ([8, 8], [9, 9])
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("images-idx3", idx(np.zeros((20, 20, 20), np.uint8)), "has images of 20×20 pixels; expected 28×28"),
+        ("images-idx3", idx(np.zeros((20, 28, 28), np.uint8))[:-9], "is not an idx file of images"),
+        ("images-idx3", idx(np.zeros(20, np.uint8)), "is not an idx file of images"),
+        ("labels-idx1", idx(np.zeros((20, 28, 28), np.uint8)), "is not an idx file of labels"),
+        ("labels-idx1", idx(np.zeros(19, np.uint8)), "has 20 images, but .* has 19 labels"),
+    ],
+)
+def test_another_mnist_is_refused(
+    place: Place, tmp_path: Path, mnist_files: dict[str, np.ndarray], name: str, content: bytes, message: str
+) -> None:
+    place(f"mnist/t10k-{name}-ubyte.gz", content)
+    with pytest.raises(DatasetError, match=message):
+        load_dataset("mnist-10k", tmp_path)
+
+
+def test_the_official_digits(tmp_path: Path, real_data: Path) -> None:
+    if not (real_data / "mnist").is_dir():
+        pytest.skip("BENCH_DATA has no mnist")
+    dataset = load_dataset("mnist-10k", real_data, tmp_path)
+    assert [values.shape for values in dataset.splits.values()] == [(n, 1, 32, 32) for n in (8000, 1000, 1000)]
+    assert dataset.digest == known_digest("mnist-10k")
+
+
 def test_the_debian_package_is_found_where_the_folder_has_none(tmp_path: Path) -> None:
     place = tmp_path / "package.gz"
     place.write_bytes(b"published")

@@ -394,7 +394,6 @@ def test_the_gain_of_an_energy_is_shown_against_the_quality_of_its_flow(plan: li
     [
         ("maf = {", "mfa = {", "flows.maf must say what the flow of flow-maf is"),
         ('family = "realnvp"', 'family = "realnpv"', "profiles.quick.flows.realnvp.family"),
-        ("seeds = [0, 1]", 'seeds = [0, 1]\noptional = ["redwine"]', "optional names redwine"),
         (FLOWS_TABLE, f"[profiles.quick.overrides.redwine.refit]\nstepz = 3\n{FLOWS_TABLE}", "stepz"),
     ],
 )
@@ -422,14 +421,3 @@ def test_overrides_change_one_dataset_only(tmp_path: Path) -> None:
     assert profile.on("known-density-8@3").likelihood.noise == 0.1
     assert profile.on("known-density-8").likelihood.steps == 60
     assert profile.on("redwine").likelihood.noise == 0.0
-
-
-def test_an_optional_dataset_that_is_not_at_hand_is_left_out_aloud(tmp_path: Path) -> None:
-    both = 'datasets = ["redwine", "known-density-8"]\noptional = ["redwine"]'
-    suite = suite_of(tmp_path, SUITE.replace('datasets = ["known-density-8"]', both))
-    places, said = Places(tmp_path / "none", tmp_path), []
-    found = make_plan(suite, Selection(models=["gmm"]), places, warn=said.append)
-    assert {each.task.spec.dataset for each in found} == {"known-density-8"}
-    assert "redwine needs winequality-red.csv" in said[0]
-    with pytest.raises(ValueError, match="redwine needs"):
-        make_plan(suite, Selection(datasets=["redwine"], models=["gmm"]), places)

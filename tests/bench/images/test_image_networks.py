@@ -78,7 +78,7 @@ def suite_path(folder: Path, request: pytest.FixtureRequest) -> Path:
 
 @pytest.fixture(autouse=True)
 def quick_extractor(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(classifier, "default_steps", lambda size: 5)
+    monkeypatch.setattr(classifier, "default_steps", lambda size, channels: 5)
 
 
 both_families = pytest.mark.parametrize("suite_path", NETWORKS, indirect=True)

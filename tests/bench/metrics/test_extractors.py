@@ -21,7 +21,7 @@ from bench.metrics.scores import FeatureSets, reference
 @pytest.fixture
 def quick(monkeypatch):
     """Training in a few steps, for tests of everything but accuracy."""
-    monkeypatch.setattr(classifier, "default_steps", lambda size: 5)
+    monkeypatch.setattr(classifier, "default_steps", lambda size, channels: 5)
 
 
 def noise(*shape):
@@ -145,7 +145,7 @@ def test_two_processes_at_once_leave_one_whole_file(tmp_path):
         from types import SimpleNamespace
         from bench.metrics import classifier
         from bench.metrics.extractors import in_domain
-        classifier.default_steps = lambda size: 5
+        classifier.default_steps = lambda size, channels: 5
         images = dict.fromkeys(("train", "test"), np.random.default_rng(0).integers(0, 256, (64, 1, 8, 8), np.uint8))
         labels = dict.fromkeys(images, np.arange(64) % 4)
         noise = SimpleNamespace(name="noise", digest="d", levels=256, splits=images, labels=labels)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.autograd import gradcheck, gradgradcheck
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from gebm.networks.layers import Conv2d, LeakyReLU, ReLU
+from gebm.networks.layers import Conv2d, ConvTranspose2d, LeakyReLU, ReLU
 from gebm.networks.sngan import SNGANDiscriminator
 from gebm.penalties import gradient_penalty
 
@@ -52,6 +52,39 @@ def test_a_convolution_is_torchs(settings: dict[str, int], layout: torch.memory_
         gradient.square().sum().backward()
         found.append((y, gradient, x.grad, layer.weight.grad, layer.bias.grad))
     torch.testing.assert_close(*found, rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_transposed_convolution_is_torchs(bias: bool) -> None:
+    torch.manual_seed(0)
+    ours = ConvTranspose2d(4, 3, 4, stride=2, padding=1, bias=bias).double()
+    theirs = nn.ConvTranspose2d(4, 3, 4, stride=2, padding=1, bias=bias).double()
+    theirs.load_state_dict(ours.state_dict())
+    found = []
+    for layer in (ours, theirs):
+        x = noise(2, 4, 3, 3).requires_grad_(True)
+        y = layer(x)
+        (gradient,) = torch.autograd.grad(y.pow(3).sum(), x, create_graph=True)
+        gradient.square().sum().backward()
+        found.append([y, gradient, x.grad, *(parameter.grad for parameter in layer.parameters())])
+    torch.testing.assert_close(*found)
+
+
+def test_a_transposed_convolution_takes_no_bias_gradient_from_torch() -> None:
+    class Backward(TorchDispatchMode):
+        masks: list[list[bool]]
+
+        def __torch_dispatch__(self, func: Callable, types: object, args: tuple = (), kwargs: dict | None = None):  # type: ignore[no-untyped-def]
+            if func is torch.ops.aten.convolution_backward.default:
+                self.masks.append(list(args[-1]))
+            return func(*args, **(kwargs or {}))
+
+    layer = ConvTranspose2d(4, 3, 4, stride=2, padding=1)
+    with Backward() as seen:
+        seen.masks = []
+        layer(noise(2, 4, 3, 3).float().requires_grad_(True)).sum().backward()
+    assert seen.masks == [[True, True, False]]
+    assert layer.bias.grad is not None
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,67 @@
+"""Which datasets of a profile are planned: the first at hand of each choice, the absent ones named, none silently."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bench.core.plan import Selection, make_plan
+from bench.core.suite import Suite, SuiteError, load_suite
+from bench.core.task import Places
+from bench.data import NotAtHandError
+
+DENSITY = """
+name = "some"
+summary = "a suite of one cheap model"
+kind = "density"
+[profiles.any-name]
+datasets = DATASETS
+models = ["kde"]
+seeds = [0]
+minutes_per_run = 1
+flows.realnvp = { family = "realnvp", layers = 2, hidden = 8 }
+energy = { widths = [8] }
+likelihood = { steps = 1, batch_size = 8 }
+training = { base_steps = 1, batch_size = 8 }
+refit = { steps = 1, batch_size = 8 }
+"""
+
+
+def planned(folder: Path, datasets: str, *chosen: str) -> tuple[list[str], list[str]]:
+    """The datasets that are planned, and what is said about the others."""
+    path = folder / "some.toml"
+    path.write_text(DENSITY.replace("DATASETS", datasets))
+    suite: Suite = load_suite(str(path))
+    said: list[str] = []
+    places = Places(folder / "store", folder / "data")
+    found = make_plan(suite, Selection("any-name", datasets=chosen), places, warn=said.append)
+    return [each.task.spec.dataset for each in found], said
+
+
+@pytest.mark.parametrize(
+    ("datasets", "expected", "line"),
+    [
+        ('["known-density-8", "redwine"]', ["known-density-8"], "left out: redwine needs winequality-red.csv"),
+        ('[["redwine", "known-density-8"]]', ["known-density-8"], "known-density-8 stands in: redwine needs"),
+        ('[["known-density-8", "redwine"]]', ["known-density-8"], ""),
+        ('[["redwine", "whitewine"], "known-density-8"]', ["known-density-8"], "left out: redwine needs"),
+    ],
+)
+def test_what_is_not_at_hand_is_left_out_aloud(tmp_path: Path, datasets: str, expected: list[str], line: str) -> None:
+    found, said = planned(tmp_path, datasets)
+    assert found == expected
+    assert said[0].startswith(line) if line else not said
+
+
+def test_nothing_at_hand_or_asked_for_by_name_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(NotAtHandError, match=r"redwine needs winequality-red.csv: bench data fetch redwine"):
+        planned(tmp_path, '[["redwine", "whitewine"]]')
+    with pytest.raises(NotAtHandError, match="redwine needs"):
+        planned(tmp_path, '["known-density-8"]', "known-density-8", "redwine")
+
+
+@pytest.mark.parametrize("datasets", ["[[]]", '[["redwine", "redwine"]]', '[["redwine", "rdwine"]]'])
+def test_a_choice_is_of_datasets_that_there_are(tmp_path: Path, datasets: str) -> None:
+    with pytest.raises(SuiteError, match="datasets"):
+        planned(tmp_path, datasets)
