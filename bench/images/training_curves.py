@@ -54,7 +54,8 @@ def draw_bases(section: Section, metrics: Sequence[str]) -> Drawn:
             sure = [(steps, mean.ci_low, mean.ci_high) for steps, mean in means.items() if mean.ci_low is not None]
             look: dict[str, Any] = {"color": colours[i % len(colours)], "linestyle": _DASHES[i // len(colours) % 3]}
             if sure:
-                panel.fill_between(*zip(*sure, strict=True), color=look["color"], alpha=0.14, linewidth=0)
+                at, low, high = zip(*sure, strict=True)
+                panel.fill_between(at, low, high, color=look["color"], alpha=0.14, linewidth=0)
             values = [mean.mean for mean in means.values()]
             (handles[curve.label],) = panel.plot([*means], values, marker="o", markersize=4, linewidth=1.6, **look)
             drawn += means.values()

@@ -94,7 +94,9 @@ def test_at_a_constant_learning_rate_the_base_at_half_is_that_of_a_run_of_half_t
     model = built(long.task)
     model.load(halfway)
     assert all(torch.equal(value, halfway[name]) for name, value in model.state().items())
-    assert not any(each.training or each.requires_grad for base in model.snapshots.values() for each in base.modules())
+    for base in model.snapshots.values():
+        assert not any(module.training for module in base.modules())
+        assert not any(weight.requires_grad for weight in base.parameters())
 
 
 def test_only_bases_that_a_run_trains_are_kept_and_only_where_asked_for(tiny: Suite, store: Store) -> None:
@@ -118,9 +120,9 @@ def test_an_energy_fitted_afterwards_starts_from_the_trained_base(tiny: Suite, s
     planned = plan_one(with_curve(tiny), store, "gan-ns+refit")
     assert do(planned).state == "done"
     own = load_file(store.folder(planned.task.spec) / "checkpoint.safetensors")
-    trained = load_file(finished.folder(plan_one(tiny, finished, "gan-ns").task.spec) / "checkpoint.safetensors")
-    assert {name for name in own if name.startswith("base")} == {name for name in trained if name.startswith("base.")}
-    assert all(torch.equal(own[name], trained[name]) for name in trained if name.startswith("base."))
+    before = load_file(finished.folder(plan_one(tiny, finished, "gan-ns").task.spec) / "checkpoint.safetensors")
+    assert {name for name in own if name.startswith("base")} == {name for name in before if name.startswith("base.")}
+    assert all(torch.equal(own[name], before[name]) for name in before if name.startswith("base."))
 
 
 def test_an_unfinished_run_has_no_scores_of_steps_that_it_has_not_reached(
