@@ -185,7 +185,7 @@ def score_table(section: Section) -> Table | None:
         steps = count_cell(first.steps)
         rows.append(
             {
-                "model": Cell(unended.get(first.label, ""), code=first.label),
+                "model": Cell(mark := unended.get(first.label, ""), code=first.label, tone="open" if mark else "plain"),
                 "samples from": Cell(readout_name(first.sampler, first.beta) + step_text(source, sources)),
                 "steps": replace(steps, short=" " if first.steps is None else str(first.steps)),
                 **({"target": _target_cell(known.get(source))} if any(each.mark for each in found) else {}),

@@ -49,7 +49,8 @@ def draw_bases(section: Section, metrics: Sequence[str]) -> Drawn:
     colours, handles = (*CHAIN_COLOURS, *RIVAL_COLOURS), dict[str, Line2D]()
     for panel, metric in zip(panels, metrics, strict=True):
         drawn: list[Estimate] = []
-        for i, curve in enumerate(base_curves(section, metric)):
+        curves = base_curves(section, metric)
+        for i, curve in enumerate(curves):
             means = {steps: mean_interval([*own.values()]) for steps, own in curve.points.items() if own}
             sure = [(steps, mean.ci_low, mean.ci_high) for steps, mean in means.items() if mean.ci_low is not None]
             look: dict[str, Any] = {"color": colours[i % len(colours)], "linestyle": _DASHES[i // len(colours) % 3]}
@@ -59,8 +60,10 @@ def draw_bases(section: Section, metrics: Sequence[str]) -> Drawn:
             values = [mean.mean for mean in means.values()]
             (handles[curve.label],) = panel.plot([*means], values, marker="o", markersize=4, linewidth=1.6, **look)
             drawn += means.values()
-        panel.set_xscale("log", base=2)
+        panel.set_xscale("log")
+        panel.set_xticks([*max(curves, key=lambda curve: curve.steps).points])
         panel.xaxis.set_major_formatter(THOUSANDS)
+        panel.minorticks_off()
         dress(panel, drawn, metric)
     for panel in panels[-2:]:
         panel.set_xlabel("base steps", fontsize=10, color=INK)
