@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import statistics
 from pathlib import Path
@@ -13,20 +14,28 @@ import torch
 from safetensors.torch import load_file
 
 from bench.claims import judge, load_claims
+from bench.components.settings import make
 from bench.core import runner
 from bench.core.campaign import Campaign
+from bench.core.model import seeded
 from bench.core.plan import Planned
 from bench.core.store import Store
 from bench.core.suite import Suite
 from bench.images.attribution import two_by_two
 from bench.images.blocks import blocks, difference_table, score_table
 from bench.images.convergence import base_curves, energy_curves, training_marks, training_sentences
+from bench.images.snapshots import SnapshotTraining
 from bench.images.training_curves import base_figure, base_table, draw_bases, energy_table
 from bench.images.verdict import energy_verdict
 from bench.report import render
 from bench.results.frame import scan
 from bench.results.sources import records
 from bench.stats import t_quantile
+from gebm.base import Base, GaussianPrior
+from gebm.objectives import Kale
+from gebm.settings import TrainingSettings
+from gebm.stream import DataStream
+from gebm.training import AlternatingTraining
 
 from ..conftest import changed, do, plan_one
 from ..core.test_runner import built, numbers, stops_until_done
@@ -65,6 +74,38 @@ def test_a_training_that_keeps_bases_is_the_same_training(
     assert {name: own[name] for name in without} == without
     kept = {name.replace("base.", f"base@{n}.", 1) for name in without if name.startswith("base.") for n in (7, 15, 30)}
     assert own.keys() - without.keys() == kept
+
+
+def sngan_training() -> SnapshotTraining:
+    """Five steps of convolutions with batch norm, channels last, that keep the base after the second and the fourth."""
+    family = make("networks", "sngan", {"latent": 4, "width": 2})
+    with seeded(0):
+        base, critic = Base(family.generator((3, 16, 16)), GaussianPrior(4)), family.discriminator((3, 16, 16))
+    for module in (base, critic):
+        module.to(memory_format=torch.channels_last)
+    generators = [torch.Generator().manual_seed(seed) for seed in range(3)]
+    data = DataStream(torch.randn(32, 3, 16, 16, generator=generators[0]), 8, generators[1])
+    settings = TrainingSettings(base_steps=5, batch_size=8, ema=0.5, decay="linear")
+    return SnapshotTraining(AlternatingTraining(base, critic, Kale(), data, generators[2], settings), (2, 4))
+
+
+def test_normalised_bases_come_back_with_their_bits_and_layout() -> None:
+    whole, stopped, continued = sngan_training(), sngan_training(), sngan_training()
+    while whole.done < whole.total:
+        whole.step()
+    for _ in range(3):
+        stopped.step()
+    saved = io.BytesIO()
+    torch.save(stopped.state_dict(), saved)
+    saved.seek(0)
+    continued.load_state_dict(torch.load(saved, weights_only=True))
+    while continued.done < continued.total:
+        continued.step()
+    z = torch.randn(4, 4)
+    for one, other in zip(whole.snapshots.values(), continued.snapshots.values(), strict=True):
+        assert torch.equal(one(z), other(z))
+        assert one(z).stride() == other(z).stride()
+    assert [*continued.snapshots] == [2, 4]
 
 
 def test_interruptions_change_nothing_of_what_is_kept(tiny: Suite, make_store: Any) -> None:
@@ -250,8 +291,8 @@ def test_bases_of_earlier_steps_are_in_no_other_block(made: Any, tmp_path: Path)
     curves = {"gebm": SETTLED, "gan-ns": SETTLED}
     with_them = study(made, tmp_path, curves)
     without = study(made, tmp_path, {model: {STEPS: curve[STEPS]} for model, curve in curves.items()})
-    for make in (score_table, difference_table, two_by_two):
-        assert make(with_them) == make(without)
+    for part in (score_table, difference_table, two_by_two):
+        assert part(with_them) == part(without)
     assert with_them.summary.equals(without.summary)
     assert with_them.losses == without.losses
     assert judge([with_them], load_claims()) == judge([without], load_claims())
