@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from bench.images.attribution import makings
 from bench.images.attribution_tables import attribution_table, post_hoc_table, seconds_table
+from bench.images.convergence import training_marks
 from bench.images.figures import score_figures, sheet_figures
 from bench.images.frechet_curves import frechet_table
 from bench.images.published import orientation_table, published_images_table, published_sentence
 from bench.images.sampler_table import sampler_tables
 from bench.images.targets import Reached, exact_table, fastest_table, reached, target_note, target_table
 from bench.images.temperature import temperature_figure, temperature_table
+from bench.images.training_curves import base_figure, base_table, energy_table
 from bench.images.verdict import energy_verdict, main_sampler, quoted
 from bench.report.blocks import MISSING, READING_TONES, Block, Cell, Table, TextBlock, Tone, table_of
 from bench.report.certificate import certificate, mismatches
@@ -48,6 +50,10 @@ if TYPE_CHECKING:
 
 __all__ = ["blocks", "blocks_across", "difference_table", "score_table"]
 
+_UNENDED = (
+    "Undertrained: the second half of the base's steps still improved its score. Energy still rising: its refit ran out of steps while "
+    "the held-out gain rose. Whether training is at its end has tables of its own below."
+)
 MOST_LINES = 30  # of scores that a terminal shows; of more, the longest chains of one sampler
 _TIMES = (
     "Training an extractor belongs to no run and is not counted. The features of the real images are computed once per store and are "
@@ -77,6 +83,9 @@ def blocks(section: Section) -> list[Block]:
         difference_table(section),
         frechet_table(section),
         partition_table(section),
+        base_figure(section),
+        base_table(section),
+        energy_table(section),
         training_figure(section),
         failure_table(section),
         *certificate(section),
@@ -170,13 +179,13 @@ def score_table(section: Section) -> Table | None:
     metrics, lines = sorted(scores["metric"].unique(), key=metric_order), _score_lines(records(scores))
     heads = {name: arrow(short) for name, short in short_names(metrics).items()}
     rows, sources, known = [], [source_of(line.first) for line in lines], reached(section)
-    found = [known[source] for source in sources if source in known]
+    found, unended = [known[source] for source in sources if source in known], training_marks(section)
     for line, source in zip(lines, sources, strict=True):
         first, counts = line.first, [row.n for row in line.rows]
         steps = count_cell(first.steps)
         rows.append(
             {
-                "model": Cell(code=first.label),
+                "model": Cell(mark := unended.get(first.label, ""), code=first.label, tone="open" if mark else "plain"),
                 "samples from": Cell(readout_name(first.sampler, first.beta) + step_text(source, sources)),
                 "steps": replace(steps, short=" " if first.steps is None else str(first.steps)),
                 **({"target": _target_cell(known.get(source))} if any(each.mark for each in found) else {}),
@@ -186,7 +195,7 @@ def score_table(section: Section) -> Table | None:
                 "status": line.status,
             }
         )
-    notes = _score_notes(lines, metrics, found)
+    notes = [*_score_notes(lines, metrics, found), _UNENDED * bool(unended)]
     brief = _brief(section, lines)
     wrong = [lines[number] for number in brief or range(len(lines)) if lines[number].status.text != "done"]
     remarks = dict.fromkeys((f"{line.first.label}: {line.status.text}", line.tone) for line in wrong)

@@ -24,12 +24,19 @@ from bench.core.session import InterruptedRunError
 from bench.data.images import PixelCodec
 from bench.images.energies import Energies, beta_rule, energies_of, judge_target
 from bench.images.guided import SPARE, Aim, aim
-from bench.images.models import AT_ONCE, HeldOutData
+from bench.images.models import AT_ONCE, HeldOutData, LatentModel, sample_base
 from bench.images.scoring import as_bytes, result, scored_row
-from bench.images.suite import CALIBRATED, BaseReadout, ChainReadout, ExactReadout, TemperatureReadout
+from bench.images.suite import (
+    CALIBRATED,
+    BaseReadout,
+    ChainReadout,
+    ExactReadout,
+    TemperatureReadout,
+    TrainingCurveReadout,
+)
 from gebm.samplers import Cost, Info, InvalidEnergyWarning, Sampler, StepDecay, chain
 
-__all__ = ["read_base", "read_chain", "read_exact", "read_temperature"]
+__all__ = ["read_base", "read_chain", "read_exact", "read_temperature", "read_training_curve"]
 
 TRACE = 8  # draws of each chain's energy, from the second half of its length
 
@@ -56,6 +63,27 @@ def read_base(readout: BaseReadout, context: Context) -> Result:
     sampled = time.monotonic()
     row = scored_row(images, readout, context, 0, model.sampling_cost())
     return result("base", None, None, [row], [images], start, sampled)
+
+
+@torch.no_grad()
+def read_training_curve(readout: TrainingCurveReadout, context: Context) -> Result:
+    """Score the base at earlier steps of its training, from the evaluation latents; of an unfinished model as many as it has reached.
+
+    Raises:
+        TypeError: for a model that keeps no earlier base.
+        InterruptedRunError: if asked to stop.
+    """
+    start, model, rows, sampling = time.monotonic(), context.model, [], 0.0
+    if not isinstance(model, LatentModel):
+        raise TypeError(f"{model.spec.model} keeps no base of earlier steps")
+    for step, base in model.snapshots.items():
+        if context.should_stop():
+            raise InterruptedRunError("stopped between bases of the training curve")
+        began = time.monotonic()
+        images = as_bytes(sample_base(base, readout.samples, model.random_stream("evaluation-latents")), context)
+        sampling += time.monotonic() - began
+        rows.append(scored_row(images, readout, context, step, model.sampling_cost()))
+    return result("training", None, None, rows, [], start, start + sampling)
 
 
 def read_chain(readout: ChainReadout, context: Context) -> Result:

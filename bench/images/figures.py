@@ -25,7 +25,16 @@ from bench.results.sources import Source, beta_order, records, source_of
 if TYPE_CHECKING:
     from bench.results.frame import Section
 
-__all__ = ["chain_sheets", "draw_scores", "draw_sheets", "sample_sheets", "score_figures", "sheet_figures"]
+__all__ = [
+    "chain_sheets",
+    "draw_scores",
+    "draw_sheets",
+    "dress",
+    "grid_of",
+    "sample_sheets",
+    "score_figures",
+    "sheet_figures",
+]
 
 OTHER_PANELS = 6
 MOST_CURVES = 10  # that one panel holds
@@ -87,12 +96,7 @@ def draw_scores(section: Section, metrics: Sequence[str], only: Collection[Sourc
         shown = [row for row in shown if row.label in labels or row.label not in with_chains]
     if not any(row.steps for row in shown):
         return None
-    across = min(2, len(metrics))
-    down = -(-len(metrics) // across)
-    figure = figure_of(*((7.6, 4.4) if len(metrics) == 1 else (9.6, 2.9 * down)))
-    panels = list(figure.subplots(down, across, squeeze=False).flat)
-    for empty in panels[len(metrics) :]:
-        empty.set_visible(False)
+    figure, panels = grid_of(len(metrics))
     curves = _chain_curves(shown) | _levels(shown)
     handles: dict[str, Line2D] = {}
     for panel, metric in zip(panels, metrics, strict=False):
@@ -100,11 +104,22 @@ def draw_scores(section: Section, metrics: Sequence[str], only: Collection[Sourc
             own = [row for row in curve.rows if row.metric == metric]
             if own and ("marker" not in curve.look or any(row.steps for row in own)):
                 handles[name] = _draw_curve(panel, curve._replace(rows=own))
-        _dress(panel, [row for row in shown if row.metric == metric], metric)
-    for panel in panels[: len(metrics)][-across:]:
+        _dress_costs(panel, [row for row in shown if row.metric == metric], metric)
+    for panel in panels[-2:]:
         panel.set_xlabel("gradient evaluations per sample", fontsize=10, color=INK)
     legend_above(figure, {name: handles[name] for name in curves if name in handles})
     return figure
+
+
+def grid_of(count: int) -> tuple[Drawn, list[Axes]]:
+    """Return a figure of so many panels, two in a row."""
+    across = min(2, count)
+    down = -(-count // across)
+    figure = figure_of(*((7.6, 4.4) if count == 1 else (9.6, 2.9 * down)))
+    panels = list(figure.subplots(down, across, squeeze=False).flat)
+    for empty in panels[count:]:
+        empty.set_visible(False)
+    return figure, panels[:count]
 
 
 class _Curve(NamedTuple):
@@ -168,8 +183,8 @@ def _cost(row: Any) -> int:
     return row.gradient_evaluations or 0
 
 
-def _dress(panel: Axes, rows: Sequence[Any], metric: str) -> None:
-    """Put 0 on the logarithmic axis, and let means, not wide intervals, set the height."""
+def _dress_costs(panel: Axes, rows: Sequence[Any], metric: str) -> None:
+    """Put 0 on the logarithmic axis."""
     evaluations = sorted({_cost(row) for row in rows if row.steps})
     if evaluations:
         first, ticks = max(1, evaluations[0]), [0]
@@ -180,6 +195,11 @@ def _dress(panel: Axes, rows: Sequence[Any], metric: str) -> None:
         panel.set_xlim(-0.12 * first, evaluations[-1] * 1.25)
         panel.xaxis.set_major_formatter(THOUSANDS)
         panel.minorticks_off()
+    dress(panel, rows, metric)
+
+
+def dress(panel: Axes, rows: Sequence[Any], metric: str) -> None:
+    """Name a panel by its metric, and let means, not wide intervals, set its height; rows have `mean`, `ci_low` and `ci_high`."""
     means = [row.mean for row in rows]
     if means:
         room = (max(means) - min(means)) or abs(means[0]) or 1.0

@@ -6,6 +6,7 @@ weights, data order and evaluation latents. What is read out of a trained model 
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 
 import torch
@@ -19,6 +20,7 @@ from bench.core.session import Session
 from bench.core.spec import RunSpec
 from bench.data import Dataset
 from bench.data.images import PixelCodec
+from bench.images.snapshots import SnapshotTraining
 from gebm.base import Base, GaussianPrior
 from gebm.components import component
 from gebm.model import GEBM
@@ -26,9 +28,8 @@ from gebm.networks.plain import remove_spectral_norm
 from gebm.objectives import Objective
 from gebm.refit import EnergyRefit
 from gebm.temperature import ScaledEnergy
-from gebm.training import AlternatingTraining
 
-__all__ = ["AT_ONCE", "HeldOutData", "LatentModel", "PlainCriticModel", "prepared"]
+__all__ = ["AT_ONCE", "HeldOutData", "LatentModel", "PlainCriticModel", "prepared", "sample_base"]
 
 AT_ONCE = 2000  # images that a network makes or sees together
 
@@ -95,7 +96,8 @@ AT_ONCE = 2000  # images that a network makes or sees together
 class LatentModel(Model):
     """A base and an energy (or discriminator) trained in alternation; a GEBM's energy is then refitted on the frozen base.
 
-    Settings: `objective`, `has_energy` (whether the second network is an energy, which chains may follow), `network`, `training`, `refit`.
+    Settings: `objective`, `has_energy` (whether the second network is an energy, which chains may follow), `network`, `training`, `refit`,
+    and where its training curve is asked for `snapshots`, the base steps after which the base is kept.
     """
 
     def __init__(self, spec: RunSpec, dataset: Dataset, streams: Streams, device: torch.device) -> None:
@@ -114,7 +116,8 @@ class LatentModel(Model):
             module.to(memory_format=torch.channels_last)  # activations follow the convolutions' weights
         scaled = bool(spec.config["refit"] and spec.config["refit"]["calibrated"])
         self.energy: nn.Module = ScaledEnergy(self.discriminator).to(device) if scaled else self.discriminator
-        self.phase: AlternatingTraining | EnergyRefit | None = None
+        self.snapshots: dict[int, Base] = {}
+        self.phase: SnapshotTraining | EnergyRefit | None = None
 
     @property
     def gebm(self) -> GEBM:
@@ -124,11 +127,15 @@ class LatentModel(Model):
         return GEBM(self.base, self.energy)
 
     def sample(self, count: int, generator: torch.Generator) -> Tensor:
-        latents = self.base.prior.sample(count, generator)
-        return torch.cat([self.base(z) for z in torch.split(latents, AT_ONCE)])
+        return sample_base(self.base, count, generator)
 
     def modules(self) -> Mapping[str, nn.Module]:
-        return {"base": self.base, "energy": self.energy}
+        earlier = {f"base@{step}": base for step, base in self.snapshots.items()}
+        return {"base": self.base, "energy": self.energy, **earlier}
+
+    def load(self, state: Mapping[str, Tensor]) -> None:
+        self.snapshots = {step: copy.deepcopy(self.base) for step in self.spec.config.get("snapshots", ())}
+        super().load(state)
 
     def certified(self) -> Mapping[str, tuple[nn.Module, tuple[int, ...] | None]]:
         return {
@@ -142,9 +149,9 @@ class LatentModel(Model):
 
     def fit(self, session: Session) -> None:
         objective = load_objective(self.spec.config, self.device)
-        training = self.phase = alternating_training(
-            self, self.base, self.discriminator, objective, self.codec.dequantise
-        )
+        alternating = alternating_training(self, self.base, self.discriminator, objective, self.codec.dequantise)
+        training = self.phase = SnapshotTraining(alternating, self.spec.config.get("snapshots", ()))
+        self.snapshots = training.snapshots
         session.drive("training", training)
         self.base = training.finish()
         if self.spec.config["refit"]:
@@ -160,7 +167,7 @@ class LatentModel(Model):
         refit.finish()
 
     def leave_off(self) -> bool:
-        if isinstance(self.phase, AlternatingTraining):
+        if isinstance(self.phase, SnapshotTraining):
             self.base = self.phase.finish()
         elif self.phase is not None:
             self.phase.finish()
@@ -209,6 +216,12 @@ class HeldOutData(Model):
     def real(self, reference: str) -> Tensor:
         """Return held-out pixels: of the test split, or where that is the reference of the validation split."""
         return tensors(self.dataset, "validation" if reference == "test" else "test", self.device)
+
+
+def sample_base(base: Base, count: int, generator: torch.Generator) -> Tensor:
+    """Return (count, *shape) samples of a base from the first draws of the generator, as the networks see data."""
+    latents = base.prior.sample(count, generator)
+    return torch.cat([base(z) for z in torch.split(latents, AT_ONCE)])
 
 
 def prepared(model: Model, split: str) -> Tensor:

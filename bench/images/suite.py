@@ -30,6 +30,7 @@ __all__ = [
     "ExactReadout",
     "ScoredReadout",
     "TemperatureReadout",
+    "TrainingCurveReadout",
     "network_settings",
     "on_base",
     "readouts",
@@ -52,6 +53,8 @@ def _temperature(value: Any) -> float | str:
 Temperature = Annotated[float | str, PlainValidator(_temperature)]
 RealImages = Literal["train", "half", "test"]
 """The real images that samples are compared with; `half`: every other training image, which the extractor in-domain-half has not seen."""
+PARTS = (8, 4, 2)
+"""Where a base is kept for its training curve: after an eighth, a quarter and half of its steps."""
 GRID = (0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 20.0, 50.0, 100.0)
 
 
@@ -86,7 +89,8 @@ class Evaluation(Frozen):
 
     "auto" is Inception where its weights are available, else the in-domain classifier. Temperatures of chains and of `exact` samples are
     numbers or "calibrated". Exact samples are resampled from at most `pool` base draws, or are `annealing` particles in each of 32
-    populations (0: never). `betas` is the grid on which the likelihood gain is read out, from `partition_samples` base draws.
+    populations (0: never). `betas` is the grid on which the likelihood gain is read out, from `partition_samples` base draws. With
+    `training_curve` bases are also kept and scored after an eighth, a quarter and half of their training.
     """
 
     samples: Annotated[int, Field(ge=10, le=10**7)]
@@ -99,6 +103,7 @@ class Evaluation(Frozen):
     betas: Annotated[tuple[Beta, ...], Field(min_length=1), Distinct] = GRID
     annealing: Annotated[int, Field(ge=0, le=10**6)] = 0
     partition_samples: Annotated[int, Field(ge=4, le=10**9)] = 20000
+    training_curve: bool = False
 
     @model_validator(mode="after")
     def _chains_can_be_told_apart(self) -> Evaluation:
@@ -162,6 +167,18 @@ class BaseReadout(ScoredReadout):
     reader: ClassVar[str] = "bench.images.evaluation:read_base"
     methods: ClassVar[tuple[str, ...]] = ("sample",)
     kind: Literal["base"] = "base"
+
+
+class TrainingCurveReadout(ScoredReadout):
+    """Samples of the base at earlier steps of its training, scored as the `BaseReadout` scores those of the trained one.
+
+    Where learning rates fall on the way, such a base is not what a run of so many steps would have ended at.
+    """
+
+    reader: ClassVar[str] = "bench.images.evaluation:read_training_curve"
+    methods: ClassVar[tuple[str, ...]] = ("sample",)
+    slow: ClassVar[bool] = True
+    kind: Literal["training-curve"] = "training-curve"
 
 
 class EnergyReadout(Readout):
@@ -234,9 +251,26 @@ def resolve(suite: Suite[ImagesProfile], profile_name: str, dataset: Dataset, en
         return config | {"network": network, "short_run": asdict(profile.short_run)}
     _check_batches(suite, dataset, profile.training.batch_size)
     refit = _refit(suite, profile, dataset, entry, profile.refit)
-    training = asdict(profile.training) | {"precision": profile.precision} | config.pop("training", {})
-    training |= {"base_steps": profile.longer_base_steps} if longer else {}
-    return config | {"network": network, "training": asdict(TrainingSettings(**training)), "refit": refit}
+    kept = _snapshots(profile, entry)
+    training = {"training": asdict(_training(profile, entry))} | ({"snapshots": kept} if kept else {})
+    return config | {"network": network, "refit": refit} | training
+
+
+def _training(profile: ImagesProfile, entry: registry.Entry) -> TrainingSettings:
+    """Return the settings of a model's alternating phase: the profile's, but for those that it was registered with."""
+    settings = asdict(profile.training) | {"precision": profile.precision} | entry.settings.get("training", {})
+    if entry.settings.get("longer") and profile.longer_base_steps is not None:
+        settings["base_steps"] = profile.longer_base_steps
+    return TrainingSettings(**settings)
+
+
+def _snapshots(profile: ImagesProfile, entry: registry.Entry) -> list[int]:
+    """Return after which steps a model's base is kept for its training curve; none without one, or for a base that it does not train."""
+    alternating = "objective" in entry.settings and not entry.settings.keys() & {"base", "trained_by"}
+    if not profile.evaluation.training_curve or not alternating:
+        return []
+    training = _training(profile, entry)
+    return sorted({training.base_steps // part for part in PARTS} - {0}) if training.train_base else []
 
 
 def on_base(
@@ -299,7 +333,7 @@ def _check_batches(suite: Suite[ImagesProfile], dataset: Dataset, largest: int) 
 def readouts(
     profile: ImagesProfile, dataset: Dataset, entry: registry.Entry, weights: Path | None
 ) -> tuple[Readout, ...]:
-    """Return the base readout of every model; temperature, exact samples and chains where there is an energy."""
+    """Return the base readout of every model; temperature, exact samples and chains where there is an energy; the training curve last."""
     asked = profile.evaluation
     scored = asked.model_dump(include={"samples", "reference", "metrics"})
     scored["extractor"] = choose_extractor(dataset, weights, asked.extractor)
@@ -309,6 +343,8 @@ def readouts(
         found.append(TemperatureReadout(**energy))
         found += [ExactReadout(beta=beta, pool=asked.pool, **scored, **energy) for beta in asked.exact]
         found += [ChainReadout(chain=_aimed(chain), **scored, **energy) for chain in asked.chains]
+    if _snapshots(profile, entry):
+        found.append(TrainingCurveReadout(**scored))
     return tuple(found)
 
 

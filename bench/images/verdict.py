@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bench.images.attribution import makings, post_hoc_contrasts, same_seconds
+from bench.images.convergence import training_sentences
 from bench.images.lead import (
     chain_sentences,
     exact_sentence,
@@ -58,9 +59,10 @@ def energy_verdict(section: Section) -> Verdict:
         if each.treatment in targets and (each.own_base or each.reference.label not in longer)
     ]
     likelihood = likelihood_sentences(section, list(dict.fromkeys(target.label for target in targets)))
+    training = training_sentences(section)
     if not found:
         why = "No finished latent chain can be compared with a base yet, so there is no answer."
-        return Verdict(section.dataset, _QUESTION, likelihood, points=[why], note=note)
+        return Verdict(section.dataset, _QUESTION, [*likelihood, *training], points=[why], note=note)
     known = reached(section)
     chains = [each for each in found if each.treatment.steps]
     lead = [
@@ -70,6 +72,7 @@ def energy_verdict(section: Section) -> Verdict:
         *post_hoc_sentences(section),
         *seconds_sentence(section),
         *_lead(chains, networks(section), known),
+        *training,
     ]
     findings = [_finding(section, target, targets, found, known) for target in targets]
     if gains := _gains(section):

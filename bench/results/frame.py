@@ -28,7 +28,17 @@ from bench.results.reading import RunFiles, cached_reader
 from bench.results.sources import CALIBRATED_BETA, Source, SourceValues, by_source
 from bench.results.summary import COSTS, DATA, summarise
 
-__all__ = ["RUN_COLUMNS", "SCHEMA", "SCORE_COLUMNS", "NothingToReportError", "Results", "Section", "build", "scan"]
+__all__ = [
+    "RUN_COLUMNS",
+    "SCHEMA",
+    "SCORE_COLUMNS",
+    "SOUND",
+    "NothingToReportError",
+    "Results",
+    "Section",
+    "build",
+    "scan",
+]
 
 SCHEMA: Mapping[str, Mapping[str, str]] = tomllib.loads(Path(__file__).with_name("schema.toml").read_text("utf-8"))
 """Type, unit and meaning of every column of scores."""
@@ -46,6 +56,8 @@ _RECORDED = ("folder", "device", "versions", "code", *FACTS, "capabilities", *SE
 RUN_COLUMNS = (*HEAD, *STATE, *_RECORDED)
 SOUND = ("done", "collapsed", "refused")
 """Statuses of scores by the present code that are a run's result; `stale`, `unfinished` and all others stand apart."""
+TRAINING = "training"
+"""Sampler of a base at an earlier step of its training, which `steps` counts."""
 NO_FACTS: Mapping[str, Any] = {
     **{name: {} for name in (*FACTS, "versions", "peak_memory", "spec")},
     **dict.fromkeys(("dataset_digest", "device", "code"), ""),
@@ -70,6 +82,7 @@ class Section:
         scores: a row per run × readout × chain length × metric, and per run without scores (then `metric` is None).
         runs: a row per run.
         readouts: a row per run × readout × chain length.
+        snapshots: as `scores`, of bases at earlier steps of their training, which are in no other frame.
     """
 
     suite: str
@@ -79,6 +92,7 @@ class Section:
     scores: pd.DataFrame
     runs: pd.DataFrame
     readouts: pd.DataFrame
+    snapshots: pd.DataFrame
 
     @property
     def dataset_name(self) -> str:
@@ -136,12 +150,12 @@ class Results:
             raise NothingToReportError("nothing to report yet: the store holds no run; `bench run` makes some")
         check(self.scores)
         known = self.scores[self.scores["dataset_digest"] != ""]
-        frames = (one_temperature(self.scores), self.runs, one_temperature(self.readouts))
+        earlier, of_earlier = (frame["sampler"] == TRAINING for frame in (self.scores, self.readouts))
+        scores, readouts = one_temperature(self.scores[~earlier]), one_temperature(self.readouts[~of_earlier])
+        frames = (scores, self.runs, readouts, self.scores[earlier])
         digests = known.groupby(_PLACE)["dataset_digest"].unique().to_dict()
-        scores, runs, readouts = (_split(frame, digests) for frame in frames)
-        nothing = self.readouts.iloc[:0]
-        parts = ((*place, own, runs[place], readouts.get(place, nothing)) for place, own in scores.items())
-        return [Section(*part) for part in parts]
+        parts = [(frame.iloc[:0], _split(frame, digests)) for frame in frames]
+        return [Section(*place, *(own.get(place, none) for none, own in parts)) for place in parts[0][1]]
 
 
 def scan(store: Store, suite: str | None = None, profile: str | None = None, tag: str | None = None) -> Results:
