@@ -82,13 +82,14 @@ class MovingAverage(nn.Module):
     @torch.no_grad()
     def update_parameters(self, network: nn.Module) -> None:
         """Move the average towards the network's present weights."""
-        averaged, present = list(self.module.parameters()), list(network.parameters())
+        averaged: list[Tensor] = list(self.module.parameters())
+        present: list[Tensor] = list(network.parameters())
+        copied = list(zip(self.module.buffers(), network.buffers(), strict=True))
         if averaged and self.n_averaged:
             torch._foreach_lerp_(averaged, present, 1 - self.decay)
         else:
-            for own, other in zip(averaged, present, strict=True):
-                own.copy_(other)
-        for own, other in zip(self.module.buffers(), network.buffers(), strict=True):
+            copied += zip(averaged, present, strict=True)
+        for own, other in copied:
             own.copy_(other)
         self.n_averaged += 1
 
