@@ -34,6 +34,8 @@ from gebm.networks.sngan_resnet import SNGANResNetDiscriminator, SNGANResNetGene
 from gebm.objectives import ContrastiveDivergence, Kale, MovingAverageDonskerVaradhan, Objective
 from gebm.samplers import HMC, MALA, ULA, AdjustedKineticLangevin, KineticLangevin, Sampler, State, StepSizeAdaptation
 from gebm.samplers.tempering import parallel_tempering
+from gebm.selection import SelectedTraining
+from gebm.settings import SelectionSettings
 from gebm.training import AlternatingTraining, DataStream, EnergyRefit, RefitSettings, TrainingSettings
 
 SHAPE = (3, 32, 32)
@@ -49,6 +51,8 @@ WAITS = (
     "aten.repeat_interleave.Tensor",
     "aten.bincount",
 )
+COPIES = ("aten._to_copy", "aten.copy_")
+PICKS = ("aten.index.", "aten.index_put", "aten._index_put_impl_")
 GPU, SIMULATED = torch.device("cuda"), torch.device("meta")
 STAND_INS = {torch.bool: True, torch.int64: 0}
 """What is read from a simulated GPU; 1.0 for real numbers."""
@@ -73,17 +77,16 @@ class Waits(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name, kwargs = str(func), kwargs or {}
-        own = args[0].device.type if args and isinstance(args[0], Tensor) else ""
-        others = [torch.device(kwargs["device"]).type] if "_to_copy" in name and kwargs.get("device") else []
-        if name.startswith("aten.copy_"):
-            others.append(args[1].device.type)
-        picks = False
-        if name.startswith(("aten.index.", "aten.index_put")):
-            others += [each.device.type for each in args[1] if each is not None]
-            picks = any(each is not None and each.dtype == torch.bool for each in args[1])
-        if {own, *others} != {own} or picks or (name.startswith(WAITS) and own != self.host):
+        copies = name.startswith(COPIES)
+        tensors = [each for each in tree_leaves((args, kwargs)) if isinstance(each, Tensor)]
+        places = {each.device.type for each in tensors if each.ndim or copies}  # kernels take numbers of the host
+        if copies and kwargs.get("device") is not None:
+            places.add(torch.device(kwargs["device"]).type)
+        picks = name.startswith(PICKS) and any(each is not None and each.dtype == torch.bool for each in args[1])
+        reads = name.startswith(WAITS) and tensors[0].device.type != self.host
+        if len(places) > 1 or picks or reads:
             self.found.append(name)
-        if own == SIMULATED.type:
+        if SIMULATED in {each.device for each in tensors}:
             if name == READS:
                 return STAND_INS.get(args[0].dtype, 1.0)
             kwargs = {key: value for key, value in kwargs.items() if key != "generator"}  # some operations want none
@@ -179,6 +182,8 @@ PHASES: dict[str, tuple[Callable[[torch.device], Phase], int]] = {
         1,
     ),
     "refit": (lambda on: refit(on, steps=100, check_every=50, calibrated=True), 0),
+    # every second step looks at the held-out gain
+    "refit and look": (lambda on: refit(on, steps=100, check_every=2), 1),
     # ends where the loss is beyond all bounds
     "short-run": (short_run, 1),
     # passes over steps whose loss or gradient is not finite
@@ -263,6 +268,16 @@ def test_a_step_of_the_refit_waits_only_to_look() -> None:
         assert waits.found == []
         phase.step()
     assert set(waits.found) == {READS}
+
+
+def test_a_step_of_selected_training_reads_its_losses_once() -> None:
+    flow, energy = build_flow(FlowSettings("realnvp", layers=2, hidden=8), 3), MLPDiscriminator((3,), [8])
+    rows, settings = DataStream(torch.randn(64, 3), 16, generator()), TrainingSettings(base_steps=10, batch_size=16)
+    training = AlternatingTraining(flow, energy, Kale(), rows, generator(), settings)
+    phase = SelectedTraining(training, torch.randn(8, 3), generator(), SelectionSettings(check_every=5))
+    with Waits() as waits:
+        phase.step()
+    assert waits.found == [READS]
 
 
 @pytest.mark.parametrize("dtype", [None, torch.bfloat16])
