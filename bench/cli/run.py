@@ -49,7 +49,8 @@ def plan(**options: Any) -> None:
     for p in campaign.planned:
         cost = f"{p.seconds / 60:5.1f} min" if p.pending else "        —"
         click.echo(f"{p.task.spec.run_id:<{width}}  {p.found.state:<8} {cost}  {p.found.reason}".rstrip())
-    where = f"CUDA device {', '.join(campaign.devices)}" if campaign.devices else "the CPU"
+    devices = campaign.devices
+    where = f"CUDA device{'s' * (len(devices) > 1)} {', '.join(devices)}" if devices else "the CPU"
     click.echo(
         f"{len(campaign.pending)} of {len(campaign.planned)} runs to do, about "
         f"{campaign.expected_seconds / 60:.1f} minutes with {campaign.workers} side by side on {where}"

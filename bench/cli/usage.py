@@ -227,7 +227,7 @@ selecting = together(
     click.option(
         "--jobs",
         type=click.IntRange(min=1),
-        help="Runs side by side at most; default: one per core, or as many as CUDA devices take.",
+        help="Most runs side by side; default: one per core, or --jobs-per-device on each CUDA device.",
     ),
     click.option("--jobs-per-device", type=click.IntRange(min=1), help="Runs that share a CUDA device; default: one."),
     fresh_option,

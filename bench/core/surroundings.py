@@ -26,7 +26,7 @@ TOLD = {
     "allocated": f"{AMOUNT} is allocated by PyTorch",
     "unused": f"{AMOUNT} is reserved by PyTorch but unallocated",
 }
-"""What torch says where a device's memory does not suffice; not every device says everything."""
+"""What torch's error says of a device's memory; not every device says everything."""
 
 
 def resolve_device(name: str) -> torch.device:
@@ -65,19 +65,20 @@ def memory_words(peak: Mapping[str, int]) -> str:
 def shortage_words(error: torch.OutOfMemoryError, phase: str, batch_size: int | None) -> str:
     """What was wanted of a device's memory and what there was, by torch's own message, and the batch that would fit, as far as can be told.
 
-    It is the largest power of two below `batch_size` that needs no more than there is if memory is proportional to it. A step that failed
-    may have wanted more than it got to, while weights do not shrink with the batch: hence "about".
+    It is the largest power of two below `batch_size` that needs no more than there is if memory is proportional to it. It "should" fit: a
+    step that failed may have wanted more than it got to, and weights do not shrink with the batch.
     """
     words = f"out of device memory in {phase}" if phase else "out of device memory"
+    words += "" if batch_size is None else f" at batch_size {batch_size}"
     matches = {name: re.search(pattern, str(error)) for name, pattern in TOLD.items()}
     told = {name: float(found[1]) * UNITS[found[2]] for name, found in matches.items() if found}
     if not {"tried", "free", "allocated", "unused"} <= told.keys():
-        return words if batch_size is None else f"{words} at batch_size {batch_size}; a smaller one may fit"
+        return words if batch_size is None else f"{words}; a smaller one may fit"
     needed, room = told["allocated"] + told["tried"], told["allocated"] + told["unused"] + told["free"]
-    at, pieces = "" if batch_size is None else f" at batch_size {batch_size}", " in pieces" if room >= needed else ""
-    words += f"{at}: it needs {needed / 2**30:.2f} GiB or more, {room / 2**30:.2f} GiB are to be had{pieces}"
+    fragmented = " in fragments" if room >= needed else ""
+    words += f": needs at least {needed / 2**30:.2f} GiB, {room / 2**30:.2f} GiB available{fragmented}"
     others = told.get("total", 0.0) - told["free"] - told.get("own", math.inf)
     if others > 2**28:
-        words += f", other processes have {others / 2**30:.2f} GiB"
+        words += f", {others / 2**30:.2f} GiB held by other processes"
     fitting = 0.0 if batch_size is None else min(batch_size - 1, batch_size * room / needed)
-    return f"{words}; about batch_size {2 ** math.floor(math.log2(fitting))} would fit" if fitting >= 1 else words
+    return f"{words}; batch_size {2 ** math.floor(math.log2(fitting))} should fit" if fitting >= 1 else words

@@ -1,7 +1,7 @@
 """Fréchet distances of features, at several numbers of images, and extrapolated to infinitely many.
 
-A symmetric eigenvalue problem gives torch-fidelity's numbers several times faster than its general one. Moments are summed in float64 a
-few thousand embeddings at a time, where the device says: no copy of all of them in float64 is ever made.
+A symmetric eigenvalue problem gives torch-fidelity's numbers several times faster than its general one. Moments are summed in
+float64, a few thousand embeddings at a time, on the device asked for: no float64 copy of all embeddings is made.
 """
 
 from __future__ import annotations

@@ -94,10 +94,10 @@ def test_cuda_where_there_is_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
 @pytest.mark.parametrize(
     ("options", "promised"),
     [
-        ((), "2 side by side on CUDA device 0, 1"),
-        (("--jobs-per-device", 3), "6 side by side on CUDA device 0, 1"),
-        (("--jobs-per-device", 3, "--jobs", 4), "4 side by side on CUDA device 0, 1"),
-        (("--jobs", 9), "2 side by side on CUDA device 0, 1"),
+        ((), "2 side by side on CUDA devices 0, 1"),
+        (("--jobs-per-device", 3), "6 side by side on CUDA devices 0, 1"),
+        (("--jobs-per-device", 3, "--jobs", 4), "4 side by side on CUDA devices 0, 1"),
+        (("--jobs", 9), "2 side by side on CUDA devices 0, 1"),
         (("--device", "cpu", "--jobs", 9), "9 side by side on the CPU"),
     ],
 )

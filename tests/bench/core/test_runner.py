@@ -165,20 +165,20 @@ SHARED = (
         (
             shortage("3.00 GiB", "21.50 GiB"),
             128,
-            "24.50 GiB or more, 23.25 GiB are to be had; about batch_size 64 would fit",
+            "at least 24.50 GiB, 23.25 GiB available; batch_size 64 should fit",
         ),
-        (shortage("3.00 GiB", "21.50 GiB", ALONE), 100, "23.25 GiB are to be had; about batch_size 64 would fit"),
+        (shortage("3.00 GiB", "21.50 GiB", ALONE), 100, "23.25 GiB available; batch_size 64 should fit"),
         (
             shortage("60.00 GiB", "4.00 GiB"),
             128,
-            "64.00 GiB or more, 5.75 GiB are to be had; about batch_size 8 would fit",
+            "at least 64.00 GiB, 5.75 GiB available; batch_size 8 should fit",
         ),
         (
             shortage("3.00 GiB", "9.75 GiB", SHARED),
             128,
-            "11.50 GiB are to be had, other processes have 11.75 GiB; about batch_size 64 would fit",
+            "11.50 GiB available, 11.75 GiB held by other processes; batch_size 64 should fit",
         ),
-        (shortage("1.50 GiB", "21.50 GiB"), 128, "23.25 GiB are to be had in pieces; about batch_size 64 would fit"),
+        (shortage("1.50 GiB", "21.50 GiB"), 128, "23.25 GiB available in fragments; batch_size 64 should fit"),
         ("HIP out of memory.", 16, "at batch_size 16; a smaller one may fit"),
     ],
 )
@@ -206,7 +206,7 @@ def test_out_of_device_memory_outside_training_names_no_batch(
     planned = plan_one(tiny, done, "gan-ns")
     for path in (done.folder(planned.task.spec).path / "evals").iterdir():
         path.unlink()
-    assert do(planned).reason == "out of device memory: it needs 24.50 GiB or more, 23.25 GiB are to be had"
+    assert do(planned).reason == "out of device memory: needs at least 24.50 GiB, 23.25 GiB available"
 
 
 def test_fresh_starts_again_and_keeps_the_old(tiny: Suite, done: Store) -> None:
