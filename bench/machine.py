@@ -1,15 +1,21 @@
-"""What the machine lends this process: cores, and a pause of the garbage collector for work that makes no garbage."""
+"""What the machine lends this process: cores, CUDA devices, and a pause of the garbage collector for work that makes no garbage."""
 
 from __future__ import annotations
 
 import gc
 import os
 import platform
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["cores", "cpu_name", "no_collection"]
+__all__ = ["cores", "cpu_name", "cuda_devices", "no_collection"]
+
+DRIVERS = ("/proc/driver/nvidia", "/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
+"""Where a driver of devices that torch calls CUDA shows itself: NVIDIA's, also in containers and under Windows, and AMD's."""
+COUNT = "import torch; print(torch.cuda.device_count() if torch.cuda.is_available() else 0)"
 
 
 def cores() -> int:
@@ -24,6 +30,24 @@ def cpu_name() -> str:
     except OSError:
         return platform.processor() or platform.machine()
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def cuda_devices(wanted: str) -> tuple[str, ...]:
+    """Return the CUDA devices that a run on `wanted` ('auto', 'cpu' or 'cuda') may use, as CUDA_VISIBLE_DEVICES would name them.
+
+    torch counts them, in a process of its own, so that this one neither loads torch nor initialises CUDA.
+    """
+    if wanted == "cpu" or (wanted == "auto" and not any(Path(sign).exists() for sign in DRIVERS)):
+        return ()
+    named, count = os.environ.get("CUDA_VISIBLE_DEVICES"), count_devices()
+    names = map(str, range(count)) if named is None else (name.strip() for name in named.split(","))
+    return tuple(names)[:count]
+
+
+def count_devices() -> int:
+    """Return how many CUDA devices torch sees; why it sees none, it may say on standard error."""
+    done = subprocess.run([sys.executable, "-c", COUNT], stdout=subprocess.PIPE, check=True)  # noqa: S603
+    return int(done.stdout)
 
 
 @contextmanager

@@ -133,5 +133,6 @@ class Negatives:
         return {"latents": self.latents, "velocity": self.velocity}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue with saved chains."""
-        self.latents, self.velocity = state["latents"], state["velocity"]
+        """Continue with saved chains, on the device of the generator."""
+        kept = (state["latents"], state["velocity"])
+        self.latents, self.velocity = (None if each is None else each.to(self.generator.device) for each in kept)

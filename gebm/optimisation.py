@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from gebm.settings import SteppedDecay
 
-__all__ = ["adam", "descend", "descend_if_finite", "learning_rate_factor", "moving_average", "scale_learning_rate"]
+__all__ = [
+    "MovingAverage",
+    "adam",
+    "descend",
+    "descend_if_finite",
+    "learning_rate_factor",
+    "moving_average",
+    "scale_learning_rate",
+]
 
 
 def adam(
@@ -54,12 +62,41 @@ def scale_learning_rate(optimizer: torch.optim.Optimizer, factor: float) -> None
         group["lr"] = group["initial_lr"] * factor
 
 
-def moving_average(network: nn.Module, decay: float) -> AveragedModel | None:
-    """Return a moving average of the network's weights, buffers left out; None for a decay of 0."""
-    if not decay:
-        return None
-    average = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
-    return AveragedModel(network, multi_avg_fn=average, use_buffers=False)
+class MovingAverage(nn.Module):
+    """An exponential moving average of a network's weights in `module`, whose buffers are the network's own; the first update copies.
+
+    torch's `AveragedModel` gives the same bits, but copies its counter to the device at every update, for which the host has to wait.
+
+    Arguments:
+        network: copied.
+        decay: of the average, in (0, 1).
+    """
+
+    n_averaged: Tensor
+
+    def __init__(self, network: nn.Module, decay: float) -> None:
+        super().__init__()
+        self.module, self.decay = copy.deepcopy(network), decay
+        self.register_buffer("n_averaged", torch.tensor(0))
+
+    @torch.no_grad()
+    def update_parameters(self, network: nn.Module) -> None:
+        """Move the average towards the network's present weights."""
+        averaged: list[Tensor] = list(self.module.parameters())
+        present: list[Tensor] = list(network.parameters())
+        copied = list(zip(self.module.buffers(), network.buffers(), strict=True))
+        if averaged and self.n_averaged:
+            torch._foreach_lerp_(averaged, present, 1 - self.decay)
+        else:
+            copied += zip(averaged, present, strict=True)
+        for own, other in copied:
+            own.copy_(other)
+        self.n_averaged += 1
+
+
+def moving_average(network: nn.Module, decay: float) -> MovingAverage | None:
+    """Return a moving average of the network's weights; None for a decay of 0."""
+    return MovingAverage(network, decay) if decay else None
 
 
 def descend(optimizer: torch.optim.Optimizer, loss: Tensor, clipped: nn.Module, clip_norm: float) -> None:

@@ -153,6 +153,6 @@ class EnergyRefit:
         self.optimizer.load_state_dict(state["optimizer"])
         self.data.load_state_dict(state["data"])
         self.generator.set_state(state["generator"])
-        self.pool = state["pool"]
+        self.pool = state["pool"].to(self.pool.device)
         best = state["best"]
         self.best_gain, self.best_step, self.best = best["gain"], best["step"], best["energy"]

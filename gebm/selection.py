@@ -87,7 +87,7 @@ class SelectedTraining:
         """Take one round of training, and look at the validation rows when due; a round that is undone has no losses."""
         losses = self.training.step()
         self.done += 1
-        if not all(bool(loss.isfinite()) for loss in losses.values()):
+        if not bool(torch.stack([*losses.values()]).isfinite().all()):  # one look at the device, not one per loss
             return self.restart()
         if self.training.done % self.settings.check_every == 0 or self.training.done == self.training.total:
             value = self.look()
@@ -166,7 +166,8 @@ class SelectedTraining:
         state = copy.deepcopy(state)
         self.training.load_state_dict(state["training"])
         self.good, self.done = state["good"], state["done"]
-        self.restarts, self.given_up, self.first = state["restarts"], state["given_up"], state["first"]
+        self.restarts, self.given_up = state["restarts"], state["given_up"]
+        self.first = state["first"].to(self.validation.device)
         best = state["best"]
         self.best_value, self.best_step, self.best = best["value"], best["step"], best["state"]
         self.generator.set_state(state["generator"])

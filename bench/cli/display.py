@@ -90,7 +90,8 @@ class Display:
         """Show what happened."""
         name, value = event.job.name, event.value
         if event.kind == "started":
-            self.bars[name] = self.progress.add_task(name, total=None, note="started")
+            where = "" if value is None else f" on CUDA device {value}"
+            self.bars[name] = self.progress.add_task(name, total=None, note=f"started{where}")
         elif event.kind == "progress" and "warning" in value:
             self.say(f"{name}  {value['warning']}")
         elif event.kind == "progress":

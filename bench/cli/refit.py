@@ -13,6 +13,7 @@ from bench.cli.usage import (
     LARGEST_SEED,
     device_option,
     examples,
+    find_devices,
     fresh_option,
     limit_option,
     store_option,
@@ -68,7 +69,7 @@ def refit(
     from bench.data import load_dataset
     from bench.images.refits import Refit, plan_refit, take_in
 
-    loaded, places = load_suite(suite), find_places(store, device)
+    loaded, places, devices = load_suite(suite), find_places(store, device), find_devices(device)
     wanted = Refit(generator, fresh=fresh, **asked)
     with decoding() as tell:
         load = functools.partial(load_dataset, root=places.data, cache=places.cache, tell=tell)
@@ -77,5 +78,5 @@ def refit(
     if network is not None and planned.task.base is not None:
         take_in(planned.task.base, network)
     listed = loaded.model_copy(update={"name": f"{loaded.name}-refit"})
-    campaign = Campaign(listed, wanted.profile, [planned], kept, workers=1, keep=True)
+    campaign = Campaign(listed, wanted.profile, [planned], kept, workers=1, keep=True, devices=devices)
     carry_out(campaign, max_minutes, ["--fresh"] if fresh else [])

@@ -17,10 +17,11 @@ import click
 
 from bench.cli.usage import (
     Failure,
+    UsageProblem,
     cache_root,
-    check_device,
     data_root,
     examples,
+    find_devices,
     limit_option,
     parse_tag,
     selecting,
@@ -48,9 +49,11 @@ def plan(**options: Any) -> None:
     for p in campaign.planned:
         cost = f"{p.seconds / 60:5.1f} min" if p.pending else "        —"
         click.echo(f"{p.task.spec.run_id:<{width}}  {p.found.state:<8} {cost}  {p.found.reason}".rstrip())
+    devices = campaign.devices
+    where = f"CUDA device{'s' * (len(devices) > 1)} {', '.join(devices)}" if devices else "the CPU"
     click.echo(
         f"{len(campaign.pending)} of {len(campaign.planned)} runs to do, about "
-        f"{campaign.expected_seconds / 60:.1f} minutes with {campaign.workers} side by side"
+        f"{campaign.expected_seconds / 60:.1f} minutes with {campaign.workers} side by side on {where}"
     )
 
 
@@ -123,11 +126,19 @@ def status(store: Path) -> None:
         click.echo(f"{name:<{width}}  {state:<8} {reason}".rstrip())
 
 
-def make_campaign(suite: str, store: Path, device: str, jobs: int | None, tag: str = "", **selected: Any) -> Campaign:
+def make_campaign(
+    suite: str,
+    store: Path,
+    device: str,
+    jobs: int | None,
+    jobs_per_device: int | None,
+    tag: str = "",
+    **selected: Any,
+) -> Campaign:
     """Plan what a command's options ask for; nothing is written.
 
     Raises:
-        UsageProblem: if CUDA is asked for and there is none; 'auto' is left to the worker, so that this process need not load torch.
+        UsageProblem: if a CUDA device is asked for and there is none.
         Failure: if the store is not a folder.
     """
     from bench.cli.display import decoding
@@ -139,29 +150,30 @@ def make_campaign(suite: str, store: Path, device: str, jobs: int | None, tag: s
     from bench.data import load_dataset
     from bench.machine import cores
 
-    loaded, places = load_suite(suite), find_places(store, device)
+    loaded, places, devices = load_suite(suite), find_places(store, device), find_devices(device)
+    if jobs_per_device and not devices:
+        raise UsageProblem("--jobs-per-device: no CUDA device is used or available here; use --jobs")
     selection = Selection(**selected)
     with decoding() as tell:
         load = functools.partial(load_dataset, root=places.data, cache=places.cache, tell=tell)
         plans = make_plan(loaded, selection, places, load, functools.partial(click.echo, err=True))
     for name in {p.task.spec.model for p in plans}:
         check_model(registry.get("models", name))
-    workers = jobs or max(1, cores() // plans[0].task.spec.threads)
-    return Campaign(loaded, selection.profile, plans, Store(store), workers, tag)
+    slots = len(devices) * (jobs_per_device or 1)
+    workers = min(jobs or slots, slots) if devices else jobs or max(1, cores() // plans[0].task.spec.threads)
+    return Campaign(loaded, selection.profile, plans, Store(store), workers, tag, devices=devices)
 
 
 def find_places(store: Path, device: str) -> Places:
     """Return where a command's runs find what they need, as its options and the environment say.
 
     Raises:
-        UsageProblem: if CUDA is asked for and there is none.
         Failure: if the store is not a folder.
         StoreError: if it is of another version.
     """
     from bench.core.store import Store
     from bench.core.task import Places
 
-    check_device(device)
     if store.exists() and not store.is_dir():
         raise Failure(f"the store {store} is not a folder")
     if (store / "runs").is_dir():

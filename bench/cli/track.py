@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bench.cli.usage import UsageProblem, check_device, examples, together
+from bench.cli.usage import UsageProblem, examples, find_devices, together
 
 if TYPE_CHECKING:
     from bench.track.checkouts import Checkout
@@ -113,7 +113,7 @@ def measuring(
         interrupted: what to say after Ctrl-C or SIGTERM.
         only, full, device, threads, repo, file: the values of `measuring_options`.
     """
-    check_device(device)
+    find_devices(device)
     from bench.track.check import select
     from bench.track.checkouts import CheckoutError, working_tree
     from bench.track.processes import MeasuringError, Processes

@@ -20,10 +20,10 @@ __all__ = [
     "Failure",
     "UsageProblem",
     "cache_root",
-    "check_device",
     "data_root",
     "device_option",
     "examples",
+    "find_devices",
     "fresh_option",
     "in_one_line",
     "limit_option",
@@ -118,17 +118,18 @@ def user_cache() -> Path:
     return Path(pooch.os_cache("gebm-bench"))
 
 
-def check_device(name: str) -> None:
-    """Check that the device is there; 'auto' is left to the worker, so that this process need not load torch.
+def find_devices(wanted: str) -> tuple[str, ...]:
+    """Return the CUDA devices to compute on, none for the CPU; this process need not load torch for it.
 
     Raises:
         UsageProblem: if CUDA is asked for and there is none.
     """
-    if name == "cuda":
-        import torch
+    from bench.machine import cuda_devices
 
-        if not torch.cuda.is_available():
-            raise UsageProblem("--device cuda: no CUDA device is available here; use --device cpu")
+    devices = cuda_devices(wanted)
+    if wanted == "cuda" and not devices:
+        raise UsageProblem("--device cuda: no CUDA device is available here; use --device cpu")
+    return devices
 
 
 def parse_seeds(_ctx: click.Context, _param: click.Parameter, value: str | None) -> tuple[int, ...]:
@@ -222,7 +223,12 @@ selecting = together(
     ),
     device_option,
     store_option,
-    click.option("--jobs", type=click.IntRange(min=1), help="Runs side by side; default: one per core."),
+    click.option(
+        "--jobs",
+        type=click.IntRange(min=1),
+        help="Most runs side by side; default: one per core, or --jobs-per-device on each CUDA device.",
+    ),
+    click.option("--jobs-per-device", type=click.IntRange(min=1), help="Runs that share a CUDA device; default: one."),
     fresh_option,
     click.option(
         "--retrain",

@@ -60,6 +60,7 @@ class Campaign:
         workers: processes side by side.
         tag: a name under which these runs are remembered besides; none if empty.
         keep: whether runs that were remembered earlier stay listed though the suite does not resolve to them.
+        devices: CUDA devices that they are spread over, see `bench.machine.cuda_devices`; none leaves the choice to each process.
     """
 
     suite: Suite[Any]
@@ -69,6 +70,7 @@ class Campaign:
     workers: int
     tag: str = ""
     keep: bool = False
+    devices: Sequence[str] = ()
     outcomes: dict[str, Outcome] = field(default_factory=dict)
 
     @property
@@ -106,7 +108,7 @@ class Campaign:
             jobs = [
                 Job(name, "bench.core.runner:execute", (p.task,), bases(p.task)) for name, p in ordered(runs).items()
             ]
-            for event in run_jobs([*first, *jobs], self.workers, stop, budget.assign, preload):
+            for event in run_jobs([*first, *jobs], self.workers, stop, budget.assign, preload, self.devices):
                 yield self.recorded(event, todo) if event.kind in ("done", "killed") else event
             late = {name for name in runs if name in self.outcomes and self.outcomes[name].state == "stopped"}
             runs = {name: replace(p, task=replace(p.task, fresh=False)) for name, p in runs.items() if name in late}

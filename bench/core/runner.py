@@ -28,7 +28,7 @@ from bench.core.readout import Context, Result
 from bench.core.session import InterruptedRunError, Progress, Session
 from bench.core.spec import Readout
 from bench.core.store import Store, progress_words, unfinished
-from bench.core.surroundings import environment, memory_words, peak_memory, resolve_device
+from bench.core.surroundings import environment, memory_words, peak_memory, resolve_device, shortage_words
 from bench.core.task import Outcome, Task
 from bench.data import load_dataset
 from bench.data.decoded import Tell
@@ -49,6 +49,10 @@ def execute(task: Task, progress: Progress, should_stop: Callable[[], bool]) -> 
 
 class BaseFailedError(RuntimeError):
     """The run that another one starts from cannot be had."""
+
+
+class DeviceMemoryError(RuntimeError):
+    """Training wants more memory than the device has."""
 
 
 class Run:
@@ -76,9 +80,11 @@ class Run:
             self.outcome = full or failure(task, f"error: {error}", traceback.format_exc())
         except DivergedError as error:
             self.outcome = failure(task, f"diverged: {error}")
-        except BaseFailedError as error:
+        except (BaseFailedError, DeviceMemoryError) as error:
             self.outcome = failure(task, str(error))
-        except (MemoryError, torch.OutOfMemoryError):
+        except torch.OutOfMemoryError as error:
+            self.outcome = failure(task, shortage_words(error, "", None))
+        except MemoryError:
             self.outcome = failure(task, "out of memory")
         except Exception as error:
             self.outcome = failure(task, f"error: {type(error).__name__}: {error}", traceback.format_exc())
@@ -112,6 +118,7 @@ class Run:
         Raises:
             InterruptedRunError: if training was stopped before anything can be read out.
             BaseFailedError: if the run that this one starts from cannot be had.
+            DeviceMemoryError: if the device has too little memory for it.
         """
         model, training = self.build(), self.folder.training()
         if training and not unfinished(training):
@@ -128,6 +135,9 @@ class Run:
             if self.should_stop() or not model.leave_off():
                 raise
             steps = session.done
+        except torch.OutOfMemoryError as error:
+            settings = self.task.spec.config.get(session.phase.replace("-", "_"), {})
+            raise DeviceMemoryError(shortage_words(error, session.phase, settings.get("batch_size"))) from error
         training = self.record_training(model, facts, session, steps)
         if not unfinished(training):
             session.forget()
@@ -156,6 +166,8 @@ class Run:
             except DivergedError as error:
                 run.store.fail(task, f"diverged: {error}", "")
                 raise BaseFailedError(f"{name}, which this run starts from, diverged: {error}") from error
+            except DeviceMemoryError as error:
+                raise BaseFailedError(f"{name}, which this run starts from, ran {error}") from error
         if unfinished(training):
             raise InterruptedRunError(f"{name}, which this run starts from, is unfinished")
         return dict(model.state())

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import platform
+import re
 import resource
 from collections.abc import Mapping
 from importlib.metadata import version
@@ -12,7 +14,19 @@ import torch
 
 from bench.machine import cores, cpu_name
 
-__all__ = ["environment", "memory_words", "peak_memory", "resolve_device"]
+__all__ = ["environment", "memory_words", "peak_memory", "resolve_device", "shortage_words"]
+
+UNITS = {"bytes": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+AMOUNT = f"([0-9.]+) ({'|'.join(UNITS)})"
+TOLD = {
+    "tried": f"Tried to allocate {AMOUNT}",
+    "total": f"total capacity of {AMOUNT}",
+    "free": f"of which {AMOUNT} is free",
+    "own": f"this process has {AMOUNT} memory in use",
+    "allocated": f"{AMOUNT} is allocated by PyTorch",
+    "unused": f"{AMOUNT} is reserved by PyTorch but unallocated",
+}
+"""What torch's error says of a device's memory; not every device says everything."""
 
 
 def resolve_device(name: str) -> torch.device:
@@ -46,3 +60,25 @@ def memory_words(peak: Mapping[str, int]) -> str:
     """Such as "peak memory 1,204 MiB on the device, 812 MiB resident"."""
     places = {"device": "on the device", "resident": "resident"}
     return "peak memory " + ", ".join(f"{peak[key] / 2**20:,.0f} MiB {at}" for key, at in places.items() if key in peak)
+
+
+def shortage_words(error: torch.OutOfMemoryError, phase: str, batch_size: int | None) -> str:
+    """What was wanted of a device's memory and what there was, by torch's own message, and the batch that would fit, as far as can be told.
+
+    It is the largest power of two below `batch_size` that needs no more than there is if memory is proportional to it. It "should" fit: a
+    step that failed may have wanted more than it got to, and weights do not shrink with the batch.
+    """
+    words = f"out of device memory in {phase}" if phase else "out of device memory"
+    words += "" if batch_size is None else f" at batch_size {batch_size}"
+    matches = {name: re.search(pattern, str(error)) for name, pattern in TOLD.items()}
+    told = {name: float(found[1]) * UNITS[found[2]] for name, found in matches.items() if found}
+    if not {"tried", "free", "allocated", "unused"} <= told.keys():
+        return words if batch_size is None else f"{words}; a smaller one may fit"
+    needed, room = told["allocated"] + told["tried"], told["allocated"] + told["unused"] + told["free"]
+    fragmented = " in fragments" if room >= needed else ""
+    words += f": needs at least {needed / 2**30:.2f} GiB, {room / 2**30:.2f} GiB available{fragmented}"
+    others = told.get("total", 0.0) - told["free"] - told.get("own", math.inf)
+    if others > 2**28:
+        words += f", {others / 2**30:.2f} GiB held by other processes"
+    fitting = 0.0 if batch_size is None else min(batch_size - 1, batch_size * room / needed)
+    return f"{words}; batch_size {2 ** math.floor(math.log2(fitting))} should fit" if fitting >= 1 else words

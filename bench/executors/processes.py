@@ -1,7 +1,7 @@
 """One process per job, a few at a time: a run that is killed or runs out of memory takes nothing with it and becomes a row.
 
 Workers are forked from a server that has torch loaded already, report over a pipe, and stop, with everything saved, when asked or when the
-parent is gone.
+parent is gone. Where there are CUDA devices each worker sees one of them, chosen before it initialises CUDA, which the server never does.
 """
 
 from __future__ import annotations
@@ -9,8 +9,10 @@ from __future__ import annotations
 import contextlib
 import importlib
 import multiprocessing
+import os
 import signal
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
@@ -37,7 +39,9 @@ class Job:
 
 @dataclass(frozen=True)
 class JobEvent:
-    """What happened to a job: started, progress (with `value`), done (with its outcome in `value`), killed (with how), or tick."""
+    """What happened to a job: started (with its device in `value`), progress (with `value`), done (with its outcome in `value`), killed
+    (with how), or tick.
+    """
 
     job: Job
     kind: str
@@ -46,11 +50,12 @@ class JobEvent:
 
 @dataclass
 class Worker:
-    """A running process and its end of the pipe."""
+    """A running process, its end of the pipe, and the device that it sees; None where all see what there is."""
 
     job: Job
     process: BaseProcess
     connection: Connection
+    device: str | None
     outcome: Any = None
 
 
@@ -60,12 +65,14 @@ def run_jobs(
     should_stop: Callable[[], bool],
     assign: Callable[[Job], Job] = lambda job: job,
     preload: Sequence[str] = (),
+    devices: Sequence[str] = (),
 ) -> Iterator[JobEvent]:
     """Run jobs, `workers` at a time, yielding events; a job that says it is busy elsewhere is tried again until it is not.
 
     When `should_stop` turns true, no job is started any more and running ones are asked to stop; they still report. An event of kind
     `tick` with the first job comes at least every quarter second, for displays. `assign` is given each job as it starts, and gives what is
-    to be done, under the same name. Modules in `preload` are imported once, by the server that workers are forked from.
+    to be done, under the same name. Modules in `preload` are imported once, by the server that workers are forked from. Of `devices`, named
+    as CUDA_VISIBLE_DEVICES names them, each job sees the one with the fewest jobs as it starts.
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["bench.core.runner", *preload])
@@ -81,8 +88,9 @@ def run_jobs(
             for not_before, job in list(waiting):
                 if len(running) < workers and not_before <= time.monotonic() and not awaited(job, waiting, running):
                     waiting.remove((not_before, job))
-                    running.append(start(context, assign(job)))
-                    yield JobEvent(job, "started")
+                    device = freest(devices, running)
+                    running.append(start(context, assign(job), device))
+                    yield JobEvent(job, "started", device)
             if running:
                 wait([worker.connection for worker in running], timeout=POLL)
             else:
@@ -112,13 +120,19 @@ def awaited(job: Job, waiting: Sequence[tuple[float, Job]], running: Sequence[Wo
     return not unended.isdisjoint(job.after)
 
 
-def start(context: Any, job: Job) -> Worker:
-    """Fork a worker for a job."""
+def freest(devices: Sequence[str], running: Sequence[Worker]) -> str | None:
+    """Return the device with the fewest jobs, the first of several; None if there are no devices."""
+    load = Counter(worker.device for worker in running)
+    return min(devices, key=load.__getitem__, default=None)
+
+
+def start(context: Any, job: Job, device: str | None) -> Worker:
+    """Fork a worker for a job, on a device."""
     ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=work, args=(theirs, job), name=job.name, daemon=False)
+    process = context.Process(target=work, args=(theirs, job, device), name=job.name, daemon=False)
     process.start()
     theirs.close()
-    return Worker(job, process, ours)
+    return Worker(job, process, ours, device)
 
 
 def ask_to_stop(running: Sequence[Worker]) -> None:
@@ -152,8 +166,10 @@ def settle(worker: Worker) -> JobEvent:
     return JobEvent(worker.job, "killed", f"killed by {signal.Signals(-code).name}{likely}")
 
 
-def work(connection: Connection, job: Job) -> None:
+def work(connection: Connection, job: Job, device: str | None) -> None:
     """Call the job's function in the worker, report, and stop when asked or when nobody listens."""
+    if device is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = device  # read when CUDA is initialised, which the function does
     stop = False
 
     def ask(_signal: int, _frame: Any) -> None:

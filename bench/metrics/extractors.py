@@ -79,9 +79,14 @@ class Extractor:
             images = images.expand(-1, 3, -1, -1)
         # true float32 on a GPU too, where cuDNN would otherwise round to TF32 and pick algorithms by timing
         with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
-            batches = [self.module(batch.to(self.device)) for batch in torch.split(images, self.batch_size)]
-        embedding, logits = (torch.cat(parts).float().cpu() for parts in zip(*batches, strict=True))
+            batches = [self._batch(batch) for batch in torch.split(images, self.batch_size)]
+        embedding, logits = (torch.cat(parts) for parts in zip(*batches, strict=True))
         return Features(embedding, logits)
+
+    def _batch(self, images: UInt8[Tensor, "n c h w"]) -> tuple[Tensor, Tensor]:
+        """Return embedding and logits of one batch, of which nothing stays on the device."""
+        embedding, logits = self.module(images.to(self.device))
+        return embedding.float().cpu(), logits.float().cpu()
 
 
 def load_extractor(name: str, dataset: Dataset, cache: Path, weights: Path | None) -> Extractor:

@@ -1,6 +1,7 @@
 """Fréchet distances of features, at several numbers of images, and extrapolated to infinitely many.
 
-A symmetric eigenvalue problem gives torch-fidelity's numbers several times faster than its general one.
+A symmetric eigenvalue problem gives torch-fidelity's numbers several times faster than its general one. Moments are summed in
+float64, a few thousand embeddings at a time, on the device asked for: no float64 copy of all embeddings is made.
 """
 
 from __future__ import annotations
@@ -11,15 +12,16 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.linalg
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
-from torch_fidelity.metric_fid import fid_features_to_statistics
 
 __all__ = ["Moments", "extrapolated", "frechet_curve", "frechet_distance"]
 
 CURVE_POINTS = 5
 ORDERS = 10
 SHUFFLING_SEED = 2020
+ROWS_AT_ONCE = 4096
+CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,11 +32,38 @@ class Moments:
     covariance: Float[Tensor, "d d"]
 
     @classmethod
-    def of(cls, embedding: Float[Tensor, "n d"]) -> Moments:
-        """Return the moments of N ≥ 2 embeddings."""
-        statistics = fid_features_to_statistics(embedding.double())
-        covariance = torch.from_numpy(statistics["sigma"]).reshape(embedding.shape[1], embedding.shape[1])
-        return cls(torch.from_numpy(statistics["mu"]), covariance)
+    def of(cls, embedding: Float[Tensor, "n d"], device: torch.device = CPU) -> Moments:
+        """Return the moments of N ≥ 2 embeddings, summed on a device."""
+        sums = _Sums(_mean(embedding, device))
+        sums.add(embedding)
+        return sums.moments()
+
+
+def _mean(embedding: Float[Tensor, "n d"], device: torch.device) -> Float[Tensor, " d"]:
+    """Return the mean in float64, on a device."""
+    parts = [part.to(device, torch.float64).sum(0) for part in torch.split(embedding, ROWS_AT_ONCE)]
+    return torch.stack(parts).sum(0) / len(embedding)
+
+
+class _Sums:
+    """Sums of embeddings and of their products about a centre near their mean, where products do not cancel; on the centre's device."""
+
+    def __init__(self, centre: Float[Tensor, " d"]) -> None:
+        self.centre, self.count, self.total = centre, 0, torch.zeros_like(centre)
+        self.squares = centre.new_zeros(len(centre), len(centre))
+
+    def add(self, embedding: Float[Tensor, "n d"]) -> None:
+        """Add embeddings."""
+        for part in torch.split(embedding, ROWS_AT_ONCE):
+            rows = part.to(self.centre.device, torch.float64) - self.centre
+            self.count, self.total = self.count + len(rows), self.total + rows.sum(0)
+            self.squares.addmm_(rows.T, rows)
+
+    def moments(self) -> Moments:
+        """Return the moments of all that were added, on the CPU."""
+        mean = self.total / self.count
+        covariance = (self.squares - self.count * torch.outer(mean, mean)) / (self.count - 1)
+        return Moments((mean + self.centre).cpu(), covariance.cpu())
 
 
 def frechet_distance(first: Moments, second: Moments) -> float:
@@ -53,35 +82,38 @@ def frechet_distance(first: Moments, second: Moments) -> float:
     return float(squared) - 2 * float(np.sqrt(eigenvalues.clip(min=0)).sum())
 
 
-def frechet_curve(generated: Float[Tensor, "n d"], real: Moments) -> tuple[tuple[int, float], ...]:
+def frechet_curve(
+    generated: Float[Tensor, "n d"], real: Moments, device: torch.device = CPU
+) -> tuple[tuple[int, float], ...]:
     """Return (m, Fréchet distance of m generated images), for up to 5 sizes m in equal steps up to all, averaged over 10 random orders.
 
     The smallest is a tenth of all, but twice the width of the features if half of all is that many: with fewer images the bias is not yet
     proportional to 1/m. In one order the sets are nested, so one pass suffices. One order alone moves FID∞ by more than many differences
-    that it is to decide.
+    that it is to decide. Moments are summed on the device.
     """
     count, width = generated.shape
     least = max(2, count // 10, min(2 * width, count // 2))
     sizes = np.unique(np.linspace(least, count, CURVE_POINTS).round().astype(int)).tolist()
     generator = torch.Generator().manual_seed(SHUFFLING_SEED)
     orders = [torch.randperm(count, generator=generator) for _ in range(ORDERS)]
-    distances = np.mean([_nested(generated[order], sizes[:-1], real) for order in orders], axis=0)
-    return (*zip(sizes, distances.tolist(), strict=False), (count, frechet_distance(Moments.of(generated), real)))
+    centre = _mean(generated, device)
+    distances = np.mean([_nested(generated, order, sizes[:-1], real, centre) for order in orders], axis=0)
+    whole = frechet_distance(Moments.of(generated, device), real)
+    return (*zip(sizes, distances.tolist(), strict=False), (count, whole))
 
 
-def _nested(generated: Float[Tensor, "n d"], sizes: Sequence[int], real: Moments) -> list[float]:
-    """Return the distances of the first m images, for rising sizes m."""
-    width = generated.shape[1]
-    centre = generated.double().mean(0)  # sums of squares about it do not cancel
-    total, squares = torch.zeros(width).double(), torch.zeros(width, width).double()
-    found, start = [], 0
+def _nested(
+    generated: Float[Tensor, "n d"],
+    order: Int[Tensor, " n"],
+    sizes: Sequence[int],
+    real: Moments,
+    centre: Float[Tensor, " d"],
+) -> list[float]:
+    """Return the distances of the first m images in an order, for rising sizes m."""
+    sums, found = _Sums(centre), []
     for size in sizes:
-        part = generated[start:size].double() - centre
-        total += part.sum(0)
-        squares += part.T @ part
-        mean, start = total / size, size
-        covariance = (squares - size * torch.outer(mean, mean)) / (size - 1)
-        found.append(frechet_distance(Moments(mean + centre, covariance), real))
+        sums.add(generated[order[sums.count : size]])
+        found.append(frechet_distance(sums.moments(), real))
     return found
 
 

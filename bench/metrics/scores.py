@@ -28,7 +28,7 @@ ISC_SPLITS = 10
 RANDOM_SEED = 2020  # torch-fidelity's default
 NEIGHBOURS = 3
 _ROWS = 1000  # of a matrix of distances at a time: that of 50,000 images would take 10 GB
-_REFERENCE_VERSION = "reference-3"
+_REFERENCE_VERSION = "reference-4"
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +78,7 @@ class FeatureSets:
     @cached_property
     def curve(self) -> tuple[tuple[int, float], ...]:
         """(number of generated images, Fréchet distance), the last of all of them."""
-        return frechet_curve(self.generated.embedding, self.reference.moments)
+        return frechet_curve(self.generated.embedding, self.reference.moments, self.reference.extractor.device)
 
     @cached_property
     def coverage(self) -> tuple[int, int]:
@@ -145,7 +145,7 @@ def reference(
 
     def compute() -> dict[str, Tensor]:
         seen = extractor.features(images)
-        moments = Moments.of(seen.embedding)
+        moments = Moments.of(seen.embedding, extractor.device)
         radii = ball_radii((seen.embedding - moments.mean).float().to(extractor.device)).cpu()
         tensors = {"embedding": seen.embedding, "logits": seen.logits, "radii": radii}
         return tensors | {"mean": moments.mean, "covariance": moments.covariance}

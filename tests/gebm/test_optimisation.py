@@ -1,12 +1,13 @@
-"""Steps that cannot be taken are not taken, and decoupled weight decay is AdamW's."""
+"""Steps that cannot be taken are not taken, decoupled weight decay is AdamW's, and a moving average is torch's."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from gebm.optimisation import adam, descend, descend_if_finite
+from gebm.optimisation import MovingAverage, adam, descend, descend_if_finite
 
 
 def line(weight: float = 1.0) -> tuple[nn.Linear, torch.optim.Adam]:
@@ -52,3 +53,18 @@ def test_decoupled_weight_decay_is_adamw() -> None:
         for layer, optimizer in zip((ours, theirs), optimizers, strict=True):
             descend(optimizer, layer.weight.square().sum(), layer, 0.0)
     torch.testing.assert_close(ours.weight, theirs.weight)
+
+
+def test_a_moving_average_is_torchs_to_the_last_bit() -> None:
+    network = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))
+    ours = MovingAverage(network, 0.9)
+    theirs = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(0.9), use_buffers=False)  # type: ignore[no-untyped-call]
+    for _ in range(4):
+        network(torch.randn(8, 3))
+        for parameter in network.parameters():
+            parameter.data.add_(torch.randn_like(parameter))
+        ours.update_parameters(network)
+        theirs.update_parameters(network)
+        assert ours.state_dict().keys() == theirs.state_dict().keys()
+        for name, value in ours.state_dict().items():
+            assert torch.equal(value, theirs.state_dict()[name]), name

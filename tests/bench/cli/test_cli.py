@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from bench import machine
 from bench.cli import main
 from bench.core.store import RunFolder, Store
 from bench.files import sha256_file
@@ -82,11 +83,31 @@ def own(finished: tuple[Path, str], tmp_path: Path) -> Store:
 
 
 def test_cuda_where_there_is_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    import torch
-
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(machine, "count_devices", lambda: 0)
     monkeypatch.chdir(tmp_path)
     assert "no CUDA device is available" in bench("run", "--device", "cuda", code=2).output
+    for device in ("auto", "cpu"):
+        refused = bench("run", "--device", device, "--jobs-per-device", 2, code=2).output
+        assert refused == "bench: --jobs-per-device: no CUDA device is used or available here; use --jobs\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "promised"),
+    [
+        ((), "2 side by side on CUDA devices 0, 1"),
+        (("--jobs-per-device", 3), "6 side by side on CUDA devices 0, 1"),
+        (("--jobs-per-device", 3, "--jobs", 4), "4 side by side on CUDA devices 0, 1"),
+        (("--jobs", 9), "2 side by side on CUDA devices 0, 1"),
+        (("--device", "cpu", "--jobs", 9), "9 side by side on the CPU"),
+    ],
+)
+def test_a_plan_says_how_many_runs_share_which_devices(
+    options: tuple[object, ...], promised: str, tiny_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine, "DRIVERS", (str(tmp_path),))
+    monkeypatch.setattr(machine, "count_devices", lambda: 2)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert bench("plan", "--suite", tiny_path, "--store", tmp_path / "none", *options).stdout.endswith(f"{promised}\n")
 
 
 def test_light_commands_import_nothing_heavy() -> None:

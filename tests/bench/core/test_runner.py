@@ -22,6 +22,7 @@ from bench.core.task import Places, Task
 from bench.data import Dataset, load_dataset
 from bench.images.models import LatentModel
 from gebm import energy_steps
+from gebm.training import AlternatingTraining
 
 from ..conftest import changed, do, plan_one
 
@@ -141,6 +142,71 @@ def test_out_of_memory_is_a_row(tiny: Suite, store: Store, monkeypatch: pytest.M
 
     monkeypatch.setattr(LatentModel, "fit", fit)
     assert do(plan_one(tiny, store)).reason == "out of memory"
+
+
+def shortage(tried: str, allocated: str, processes: str = "") -> str:
+    """What torch says of a device of 23.50 GiB, 1.25 GiB of it free."""
+    return (
+        f"CUDA out of memory. Tried to allocate {tried}. GPU 0 has a total capacity of 23.50 GiB of which 1.25 GiB is free. {processes}"
+        f"Of the allocated memory {allocated} is allocated by PyTorch, and 512.00 MiB is reserved by PyTorch but unallocated. If reserved "
+        "but unallocated memory is large try setting PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True to avoid fragmentation."
+    )
+
+
+ALONE = "Including non-PyTorch memory, this process has 22.25 GiB memory in use. "
+SHARED = (
+    "Process 81 has 11.75 GiB memory in use. Including non-PyTorch memory, this process has 10.50 GiB memory in use. "
+)
+
+
+@pytest.mark.parametrize(
+    ("told", "batch_size", "reason"),
+    [
+        (
+            shortage("3.00 GiB", "21.50 GiB"),
+            128,
+            "at least 24.50 GiB, 23.25 GiB available; batch_size 64 should fit",
+        ),
+        (shortage("3.00 GiB", "21.50 GiB", ALONE), 100, "23.25 GiB available; batch_size 64 should fit"),
+        (
+            shortage("60.00 GiB", "4.00 GiB"),
+            128,
+            "at least 64.00 GiB, 5.75 GiB available; batch_size 8 should fit",
+        ),
+        (
+            shortage("3.00 GiB", "9.75 GiB", SHARED),
+            128,
+            "11.50 GiB available, 11.75 GiB held by other processes; batch_size 64 should fit",
+        ),
+        (shortage("1.50 GiB", "21.50 GiB"), 128, "23.25 GiB available in fragments; batch_size 64 should fit"),
+        ("HIP out of memory.", 16, "at batch_size 16; a smaller one may fit"),
+    ],
+)
+def test_out_of_device_memory_says_which_batch_would_fit(
+    told: str, batch_size: int, reason: str, tiny: Suite, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def step(_: Any) -> None:
+        raise torch.OutOfMemoryError(told)
+
+    monkeypatch.setattr(AlternatingTraining, "step", step)
+    outcome = do(plan_one(changed(tiny, "training", batch_size=batch_size), store))
+    assert outcome.state == "failed"
+    assert outcome.reason.startswith(f"out of device memory in training at batch_size {batch_size}")
+    assert outcome.reason.endswith(reason)
+    assert plan_one(changed(tiny, "training", batch_size=batch_size), store).pending
+
+
+def test_out_of_device_memory_outside_training_names_no_batch(
+    tiny: Suite, done: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def compute(*_: Any) -> None:
+        raise torch.OutOfMemoryError(shortage("3.00 GiB", "21.50 GiB"))
+
+    monkeypatch.setattr(LatentModel, "sample", compute)
+    planned = plan_one(tiny, done, "gan-ns")
+    for path in (done.folder(planned.task.spec).path / "evals").iterdir():
+        path.unlink()
+    assert do(planned).reason == "out of device memory: needs at least 24.50 GiB, 23.25 GiB available"
 
 
 def test_fresh_starts_again_and_keeps_the_old(tiny: Suite, done: Store) -> None:

@@ -4,10 +4,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
 from torch_fidelity.metric_prc import prc_features_to_metric
 
-from bench.metrics import metric, samples, scores
+from bench.metrics import frechet, metric, samples, scores
 from bench.metrics.extractors import Features
 from bench.metrics.frechet import Moments, extrapolated, frechet_curve, frechet_distance
 from bench.metrics.scores import FeatureSets, reference
@@ -51,6 +53,47 @@ def test_the_symmetric_route_gives_torch_fidelitys_distance(width, count):
     statistics = [{"mu": m.mean.numpy(), "sigma": m.covariance.numpy()} for m in (first, second)]
     expected = fid_statistics_to_metric(*statistics, verbose=False)["frechet_inception_distance"]
     assert frechet_distance(first, second) == pytest.approx(expected, rel=1e-6, abs=1e-6)
+
+
+@pytest.mark.parametrize("rows", [7, 500, 501])
+def test_moments_summed_in_parts_are_those_of_all_at_once(rows, monkeypatch):
+    """Far from the origin, where sums of plain squares would lose eight of sixteen digits."""
+    monkeypatch.setattr(frechet, "ROWS_AT_ONCE", rows)
+    embedding = normal(500, 12) * torch.linspace(0.1, 2, 12) + 1e4
+    found, expected = Moments.of(embedding), fid_features_to_statistics(embedding.double())
+    assert found.mean.numpy() == pytest.approx(expected["mu"], rel=1e-12)
+    scale = expected["sigma"].diagonal() ** 0.5
+    assert found.covariance.numpy() / scale == pytest.approx(expected["sigma"] / scale, rel=1e-10, abs=1e-10)
+
+
+class Doubles(TorchDispatchMode):
+    """Elements and devices of the float64 tensors that operations make."""
+
+    def __init__(self):
+        super().__init__()
+        self.made = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        if isinstance(result, torch.Tensor) and result.dtype == torch.float64:
+            self.made.append((result.numel(), result.device.type))
+        return result
+
+
+def test_a_curve_makes_no_copy_of_all_embeddings_in_float64(monkeypatch):
+    monkeypatch.setattr(frechet, "ROWS_AT_ONCE", 50)
+    generated, real = normal(1000, 16), Moments.of(normal(500, 16, seed=1))
+    with Doubles() as doubles:
+        frechet_curve(generated, real)
+    assert max(size for size, _ in doubles.made) == 50 * 16
+
+
+def test_moments_are_summed_on_the_device_and_come_back_from_it():
+    """On a simulated GPU: tensors without numbers."""
+    with FakeTensorMode(), Doubles() as doubles:
+        found = Moments.of(torch.zeros(30, 3), torch.device("cuda", 0))
+    assert {where for size, where in doubles.made if size == 30 * 3} == {"cuda"}
+    assert (found.mean.device.type, found.covariance.device.type) == ("cpu", "cpu")
 
 
 def test_the_curve_ends_at_the_distance_of_all_images_and_averages_prefixes_of_ten_orders():

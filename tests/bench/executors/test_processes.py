@@ -1,0 +1,86 @@
+"""Workers are spread over CUDA devices, one device each, and the server that they are forked from never touches CUDA."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from bench.executors.processes import Job, Worker, freest, run_jobs
+
+JOBS = '''
+import os
+import time
+from pathlib import Path
+
+
+def meet(folder, number, progress, should_stop):
+    """Wait for the other three, and tell which device is seen."""
+    (Path(folder) / str(number)).touch()
+    deadline = time.monotonic() + 60
+    while len(list(Path(folder).iterdir())) < 4 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return os.environ.get("CUDA_VISIBLE_DEVICES", "all")
+'''
+IMPORTS = """
+import importlib, pkgutil, torch
+import bench.chains, bench.densities, bench.images
+
+def caught(*_):
+    raise SystemExit("CUDA was initialised by an import")
+
+for name in ("_cuda_getDeviceCount", "_cuda_init"):
+    setattr(torch._C, name, caught)
+for package in (bench.chains, bench.densities, bench.images):
+    for module in pkgutil.iter_modules(package.__path__, package.__name__ + "."):
+        importlib.import_module(module.name)
+importlib.import_module("bench.core.runner")
+importlib.import_module("torch._dynamo")
+"""
+
+
+def on(device: str) -> Worker:
+    """A worker on a device."""
+    nothing: Any = SimpleNamespace()
+    return Worker(Job("job", "module:name", ()), nothing, nothing, device)
+
+
+@pytest.mark.parametrize("devices", [("0", "GPU-6b2e"), ()])
+def test_jobs_alive_at_the_same_time_share_the_devices_evenly(
+    devices: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "meeting.py").write_text(JOBS)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    (folder := tmp_path / "here").mkdir()
+    jobs = [Job(str(number), "meeting:meet", (str(folder), number)) for number in range(4)]
+    events = list(run_jobs(jobs, 4, lambda: False, devices=devices))
+    seen = Counter(event.value for event in events if event.kind == "done")
+    assert seen == Counter(dict.fromkeys(devices, 2) or {"all": 4})
+    told = Counter(event.value for event in events if event.kind == "started")
+    assert told == Counter(dict.fromkeys(devices, 2) or {None: 4})
+
+
+def test_a_device_never_has_more_than_its_share_however_jobs_end() -> None:
+    chance, devices, share = random.Random(0), ("0", "1", "2"), 2
+    running: list[Worker] = []
+    for _ in range(500):
+        while len(running) < len(devices) * share:
+            device = freest(devices, running)
+            assert device is not None
+            running.append(on(device))
+        assert Counter(worker.device for worker in running) == dict.fromkeys(devices, share)
+        chance.shuffle(running)
+        del running[: chance.randrange(1, len(running))]
+
+
+def test_what_workers_share_does_not_initialise_cuda() -> None:
+    """A driver that was initialised before a fork cannot be used after it, and no longer reads CUDA_VISIBLE_DEVICES."""
+    done = subprocess.run([sys.executable, "-c", IMPORTS], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
