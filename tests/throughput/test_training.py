@@ -4,7 +4,8 @@ first: timed, on request only. That both take the same steps is part of plain `p
     python -m pytest tests/throughput/test_training.py --benchmark-only --benchmark-json=training.json
 
 Every round times both once, one after the other; `extra_info` has the seconds of the plain loop and the median ratio. The bar is 1.5. Both
-run on all cores, or on as many threads as `BENCH_THREADS` says; `BENCH_WIDTH` and `BENCH_BATCH` make it smaller.
+run on all cores, or on as many threads as `BENCH_THREADS` says; `BENCH_WIDTH` and `BENCH_BATCH` make it smaller, and with
+`BENCH_PRECISION=bf16` the library trains in bfloat16, for which the bar is 2.5 at the published width.
 """
 
 from __future__ import annotations
@@ -24,9 +25,11 @@ from bench.track.timed.clock import sample
 from gebm.base import Base, GaussianPrior
 from gebm.networks.sngan import SNGANDiscriminator, SNGANGenerator
 from gebm.objectives import Kale
+from gebm.settings import Precision
 from gebm.training import AlternatingTraining, DataStream, TrainingSettings
 
 LATENT, CRITIC, ROUNDS = 100, 5, 3
+PRECISION: Precision = "bf16" if os.environ.get("BENCH_PRECISION") == "bf16" else "float32"
 WIDTH, BATCH = int(os.environ.get("BENCH_WIDTH", "64")), int(os.environ.get("BENCH_BATCH", "128"))
 
 
@@ -41,12 +44,14 @@ def dequantised(data: Tensor, batch: int, dtype: torch.dtype) -> DataStream:
     return DataStream(data, batch, torch.Generator().manual_seed(1), prepare)
 
 
-def library(width: int, batch: int, data: Tensor, dtype: torch.dtype = torch.float32) -> AlternatingTraining:
+def library(
+    width: int, batch: int, data: Tensor, dtype: torch.dtype = torch.float32, precision: Precision = "float32"
+) -> AlternatingTraining:
     """The library's loop, as `bench.images.models` sets it up."""
     torch.manual_seed(0)
     base = Base(SNGANGenerator(LATENT, width=width), GaussianPrior(LATENT)).to(memory_format=torch.channels_last)
     energy = SNGANDiscriminator(width=width).to(memory_format=torch.channels_last)
-    settings = TrainingSettings(base_steps=1000, batch_size=batch, n_critic=CRITIC)
+    settings = TrainingSettings(base_steps=1000, batch_size=batch, n_critic=CRITIC, precision=precision)
     objective, stream = Kale().to(dtype), dequantised(data, batch, dtype)
     noise = torch.Generator().manual_seed(2)
     return AlternatingTraining(base.to(dtype), energy.to(dtype), objective, stream, noise, settings)
@@ -143,7 +148,7 @@ def test_both_take_the_same_steps() -> None:
 def test_training_round(benchmark: Any, all_threads: int) -> None:
     data = pixels(4 * BATCH)
     loader = DataLoader(Pixels(data), BATCH, shuffle=True, num_workers=2, persistent_workers=True, drop_last=True)
-    plain, ours = Plain(WIDTH, endless(loader)), library(WIDTH, BATCH, data)
+    plain, ours = Plain(WIDTH, endless(loader)), library(WIDTH, BATCH, data, precision=PRECISION)
     plain.step()
     ours.step()  # a warm-up of both
     slow: list[float] = []
@@ -158,6 +163,7 @@ def test_training_round(benchmark: Any, all_threads: int) -> None:
         "library": fast,
         "ratio": statistics.median(one / other for one, other in zip(slow, fast, strict=True)),
         "width": WIDTH,
+        "precision": PRECISION,
         "batch": BATCH,
         "threads": all_threads,
         "torch": torch.__version__,
