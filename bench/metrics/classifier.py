@@ -59,10 +59,10 @@ class Classifier(nn.Module):
 def _body(channels: int, size: int) -> nn.Sequential:
     """A stem, a halving for each factor of two above 4×4 pixels, one more convolution, 2×2 pooling, a dense layer.
 
-    On large grey images, drawings more than photographs, the stem is 5×5 and does the first halving: half of the work.
+    On drawn images the stem is 5×5 and does the first halving: half of the work.
     """
     large = size >= _LARGE
-    drawn = large and channels == 1
+    drawn = _drawn(channels, size)
     width, widest = (32 if drawn else 24, 128) if large else (16, 64)
     layers = _stage(channels, width, large, halves=drawn, kernel=5 if drawn else 3)
     for _ in range(max(1, round(math.log2(size / 4)) - drawn)):
@@ -72,6 +72,11 @@ def _body(channels: int, size: int) -> nn.Sequential:
     layers += [*_stage(width, width, large), nn.AdaptiveAvgPool2d(2), nn.Flatten()]
     body = nn.Sequential(*layers, nn.Linear(4 * width, EMBEDDING), nn.SiLU())
     return body.to(memory_format=torch.channels_last) if large else body
+
+
+def _drawn(channels: int, size: int) -> bool:
+    """Whether images are drawings in all likelihood, such as digits and letters, and of some size."""
+    return size >= _LARGE and channels == 1
 
 
 def _stage(before: int, after: int, large: bool, halves: bool = False, kernel: int = 3) -> list[nn.Module]:
@@ -101,7 +106,8 @@ def default_steps(size: int, channels: int) -> int:
 
 
 def fit(images: UInt8[Tensor, "n c h w"], labels: Int[Tensor, " n"], seed: int, steps: int | None = None) -> Classifier:
-    """Train a classifier with AdamW, a one-cycle schedule and random shifts of up to an eighth of the image, colour images also mirrored.
+    """Train a classifier with AdamW, a one-cycle schedule and random shifts: of up to an eighth of the image, of a pixel where large grey
+    ones are framed and centred as drawings are; colour images are also mirrored.
 
     Arguments:
         images: of at least 4×4 pixels.
@@ -129,7 +135,7 @@ def fit(images: UInt8[Tensor, "n c h w"], labels: Int[Tensor, " n"], seed: int, 
         optimiser = torch.optim.AdamW(model.parameters(), weight_decay=0.01)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=3e-3, total_steps=steps)
         for batch in _batches(len(images), steps, generator):
-            shown = _shift(images[batch], max(1, size // 8), generator)
+            shown = _shift(images[batch], 1 if _drawn(channels, size) else max(1, size // 8), generator)
             if channels == 3:  # colour: natural images, which mirrored ones are too; digits and letters are not
                 mirrored = torch.rand(len(shown), 1, 1, 1, generator=generator) < 0.5
                 shown = torch.where(mirrored, shown.flip(3), shown)
