@@ -212,21 +212,20 @@ def dress(panel: Axes, rows: Sequence[Any], metric: str) -> None:
 
 
 def sheet_figures(section: Section, quoted: Collection[Source] = ()) -> Iterator[Figure]:
-    """Yield the sheets of the first seed side by side, then the same latents along every chain; nothing without pictures.
+    """Yield the sheets of the first seed, those of the models in `quoted` and of models without a chain apart from the others', then the
+    same latents along every chain; nothing without pictures.
 
     Where there are many chains only those like `quoted` are shown, and of bases theirs and those of models without a chain.
     """
     files = _shown(_kept(section), quoted)
-    if files:
-        yield Figure(
-            "Samples of the first seed, one latent in one place",
-            "samples",
-            f"Sample sheets on {section.dataset}",
-            lambda: draw_sheets(sample_sheets(files), factor=56, across=1),
-            raster=True,
-            note="First seed with pictures, nothing chosen. What is generated starts from the same latents in the same places; chains "
-            "are the longest of the suite, and exact samples have draws of their own.",
-        )
+    own, with_chains = {source.label for source in quoted}, {row.label for row in files if row.steps}
+    others = with_chains - own if own & with_chains else set()
+    first = [row for row in files if row.label not in others]
+    if first:
+        yield _sheet(section, "Samples of the first seed, one latent in one place", "samples", first)
+    if others:
+        rest = [row for row in files if row.label in others]
+        yield _sheet(section, "Samples with the other energies, likewise", "samples-others", rest)
     if any(row.steps for row in files):
         yield Figure(
             "Samples along the chain",
@@ -236,6 +235,18 @@ def sheet_figures(section: Section, quoted: Collection[Source] = ()) -> Iterator
             raster=True,
             note="A row is one latent of the first seed, none chosen; a column is a number of steps, from the base alone.",
         )
+
+
+def _sheet(section: Section, title: str, name: str, files: Sequence[Any]) -> Figure:
+    return Figure(
+        title,
+        name,
+        f"Sample sheets on {section.dataset}",
+        lambda: draw_sheets(sample_sheets(files), factor=56, across=1),
+        raster=True,
+        note="First seed with pictures, nothing chosen. What is generated starts from the same latents in the same places; chains "
+        "are the longest of the suite, and exact samples have draws of their own.",
+    )
 
 
 def _kept(section: Section) -> list[Any]:
