@@ -7,6 +7,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure as Drawn
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
@@ -21,7 +22,7 @@ from bench.results.sources import records, source_of
 if TYPE_CHECKING:
     from bench.results.frame import Section
 
-__all__ = ["draw_panels", "wide_scale"]
+__all__ = ["draw_panels", "plain_numbers", "wide_scale"]
 
 _ACROSS = 3
 _MARKERS = "osD^vPX*"
@@ -67,9 +68,15 @@ def wide_scale(panel: Axes, values: Sequence[float]) -> None:
     if not values or min(values) <= 0 or max(values) < 8 * min(values):
         return
     panel.set_yscale("log")
-    panel.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-    panel.yaxis.set_major_formatter(_PLAIN)
-    panel.yaxis.set_minor_formatter(NullFormatter())
+    panel.set_ylim(0.8 * min(values), 1.25 * max(values))
+    plain_numbers(panel.yaxis)
+
+
+def plain_numbers(axis: Axis) -> None:
+    """Give a logarithmic axis ticks at 1, 2 and 5 of every decade, written out."""
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.set_major_formatter(_PLAIN)
+    axis.set_minor_formatter(NullFormatter())
 
 
 def _name(row: Any, chains: Sequence[Any]) -> str:

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Drawn
 from matplotlib.lines import Line2D
 
-from bench.images.panels import wide_scale
+from bench.images.panels import plain_numbers, wide_scale
 from bench.report.blocks import MISSING, Cell, Figure, Table, table_of
 from bench.report.comparisons import headline_metric
 from bench.report.figures import INK, figure_of, legend_above, plain_axes
@@ -197,6 +197,7 @@ def draw_temperature(section: Section) -> Drawn | None:
         panel.set_xscale("log")
         panel.set_xlabel("inverse temperature β", fontsize=10, color=INK)
         plain_axes(panel)
+        plain_numbers(panel.xaxis)
     right.set_xlim(left.get_xlim())
     right.set_ylabel(arrow(headline_metric(section) or "score"), fontsize=10, color=INK)
     legend_above(figure, handles)

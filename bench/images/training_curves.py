@@ -10,11 +10,12 @@ from matplotlib.lines import Line2D
 
 from bench.images.convergence import RISING, UNDERTRAINED, BaseCurve, base_curves, energy_curves
 from bench.images.figures import CHAIN_COLOURS, OTHER_PANELS, RIVAL_COLOURS, dress, grid_of
+from bench.images.panels import wide_scale
 from bench.report.blocks import MISSING, READING_TONES, Cell, Figure, Table, table_of
 from bench.report.comparisons import headline_metric, metrics_of
 from bench.report.figures import INK, THOUSANDS, legend_above
 from bench.report.tables import count_cell
-from bench.report.text import arrow, interval_text, span
+from bench.report.text import arrow, direction, interval_text, span
 from bench.stats import Estimate, mean_interval
 
 if TYPE_CHECKING:
@@ -65,6 +66,8 @@ def draw_bases(section: Section, metrics: Sequence[str]) -> Drawn:
         panel.xaxis.set_major_formatter(THOUSANDS)
         panel.minorticks_off()
         dress(panel, drawn, metric)
+        if direction(metric) < 0:  # a distance, which falls by orders of magnitude
+            wide_scale(panel, [each.mean for each in drawn])
     for panel in panels[-2:]:
         panel.set_xlabel("base steps", fontsize=10, color=INK)
     legend_above(figure, handles)
