@@ -36,6 +36,7 @@ from bench.report.text import (
     arrow,
     beta_note,
     interval_text,
+    listed,
     metric_order,
     number,
     readout_name,
@@ -185,7 +186,7 @@ def score_table(section: Section) -> Table | None:
         steps = count_cell(first.steps)
         rows.append(
             {
-                "model": Cell(mark := unended.get(first.label, ""), code=first.label, tone="open" if mark else "plain"),
+                "model": _model_cell(first.label, unended.get(first.label, "")),
                 "samples from": Cell(readout_name(first.sampler, first.beta) + step_text(source, sources)),
                 "steps": replace(steps, short=" " if first.steps is None else str(first.steps)),
                 **({"target": _target_cell(known.get(source))} if any(each.mark for each in found) else {}),
@@ -199,6 +200,9 @@ def score_table(section: Section) -> Table | None:
     brief = _brief(section, lines)
     wrong = [lines[number] for number in brief or range(len(lines)) if lines[number].status.text != "done"]
     remarks = dict.fromkeys((f"{line.first.label}: {line.status.text}", line.tone) for line in wrong)
+    if unended:
+        marks = listed([*dict.fromkeys(", ".join(unended.values()).split(", "))])
+        remarks |= {(f"‡ not trained to its end: {marks}; the report has more.", "plain"): None}
     if brief is not None:
         remarks |= {
             (f"{target_note(found)} Shorter chains and other samplers are in the report.".strip(), "plain"): None
@@ -215,6 +219,11 @@ def score_table(section: Section) -> Table | None:
     never = {"gradient evaluations per sample", *(heads[name] for name in heads if about_density(name))}
     about = {"legend": legend, "remarks": remarks, "terminal": "untitled", "brief": brief}
     return table_of("Scores", rows, notes, always, never, **about)
+
+
+def _model_cell(label: str, mark: str) -> Cell:
+    """Return a model's name with what says that its training is not at its end, in a terminal a sign of it."""
+    return Cell(mark, code=label, tone="open", short=f"{label}‡") if mark else Cell(code=label)
 
 
 def _score_notes(lines: Sequence[_Line], metrics: Sequence[str], found: Sequence[Reached]) -> list[str]:
