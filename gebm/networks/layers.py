@@ -68,7 +68,7 @@ class ConvTranspose2d(nn.ConvTranspose2d):
         input: Float[Tensor, "batch in height width"],  # noqa: A002 (torch's name)
         output_size: list[int] | None = None,
     ) -> Float[Tensor, "batch out height2 width2"]:
-        if self.bias is None or not self.bias.requires_grad:
+        if output_size is not None or self.bias is None or not self.bias.requires_grad:
             return super().forward(input, output_size)
         settings = self.stride, self.padding, self.output_padding, self.groups, self.dilation
         output = F.conv_transpose2d(input, self.weight, self.bias.detach(), *settings)  # type: ignore[arg-type]

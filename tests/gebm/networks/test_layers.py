@@ -54,6 +54,12 @@ def test_a_convolution_is_torchs(settings: dict[str, int], layout: torch.memory_
     torch.testing.assert_close(*found, rtol=1e-4, atol=1e-3)
 
 
+def test_a_transposed_convolution_has_the_size_that_is_asked_for() -> None:
+    layer = ConvTranspose2d(2, 3, 3, stride=2, padding=1)
+    sizes = [(5, 5), (6, 6)]
+    assert [tuple(layer(torch.zeros(1, 2, 3, 3), [*size]).shape[2:]) for size in sizes] == sizes
+
+
 @pytest.mark.parametrize("bias", [True, False])
 def test_a_transposed_convolution_is_torchs(bias: bool) -> None:
     torch.manual_seed(0)
