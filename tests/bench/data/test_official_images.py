@@ -81,7 +81,7 @@ def test_another_cifar_is_refused(place: Place, tmp_path: Path, small_batches: i
 
 def idx(values: np.ndarray) -> bytes:
     header = np.array([0x800 | values.ndim, *values.shape], ">u4")
-    return gzip.compress(header.tobytes() + values.tobytes(), 1)
+    return gzip.compress(header.tobytes() + values.tobytes(), 1, mtime=0)
 
 
 def test_fashion_is_framed_and_its_test_images_split(place: Place, tmp_path: Path) -> None:
@@ -131,6 +131,7 @@ def test_mnist_is_split_in_turn(tmp_path: Path, mnist_files: dict[str, np.ndarra
         ("labels-idx1", idx(np.zeros((20, 28, 28), np.uint8)), "is not an idx file of labels"),
         ("labels-idx1", idx(np.zeros(19, np.uint8)), "has 20 images, but .* has 19 labels"),
     ],
+    ids=["other size", "cut short", "labels for images", "images for labels", "a label missing"],
 )
 def test_another_mnist_is_refused(
     place: Place, tmp_path: Path, mnist_files: dict[str, np.ndarray], name: str, content: bytes, message: str
