@@ -9,6 +9,8 @@ from __future__ import annotations
 import errno
 import io
 import math
+import signal
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
@@ -251,7 +253,9 @@ class Run:
             return found
         if must_stop():
             raise InterruptedRunError("stopped between evaluations")
-        result: Result = registry.Entry(identity, "", readout.reader).load()(readout, context)
+        read: Callable[[Readout, Context], Result] = registry.Entry(identity, "", readout.reader).load()
+        with left_when(must_stop):
+            result = read(readout, context)
         check_finite(result)
         names = []
         for name, array in result.arrays.items():
@@ -269,6 +273,29 @@ class Run:
         }
         self.folder.write_json(f"evals/{identity}.json", value)
         return value
+
+
+@contextmanager
+def left_when(must_stop: Callable[[], bool]) -> Iterator[None]:
+    """Leave the block by InterruptedRunError within a second of having to, whatever it computes; for what starts anew later.
+
+    Where an alarm cannot be set, outside the main thread, the block has to ask for itself.
+    """
+
+    def look(_signal: int, _frame: Any) -> None:
+        if must_stop():
+            raise InterruptedRunError("stopped in an evaluation")
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    previous = signal.signal(signal.SIGALRM, look)
+    signal.setitimer(signal.ITIMER_REAL, 1.0, 1.0)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, previous)
 
 
 def failure(task: Task, reason: str, details: str = "") -> Outcome:

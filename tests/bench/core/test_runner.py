@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import itertools
 import json
+import signal
+import threading
+import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
@@ -106,6 +109,24 @@ def test_an_interrupted_run_is_identical(tiny: Suite, store: Store, finished: St
     task = plan_one(tiny, store, model).task
     assert stops_until_done(task, 17) >= 3
     assert numbers(store, task) == numbers(finished, task)
+
+
+def test_a_readout_that_never_asks_is_left(tiny: Suite, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As an annealed log Z of minutes; it starts anew when the run is continued."""
+    reading = threading.Event()
+
+    def endless(*_: Any) -> None:
+        reading.set()
+        while True:
+            time.sleep(0.01)
+
+    task = plan_one(tiny, store, "gan-ns").task
+    with monkeypatch.context() as patch:
+        patch.setattr("bench.images.evaluation.read_base", endless)
+        outcome = execute(task, ignore, reading.is_set)
+    assert (outcome.state, outcome.reason) == ("stopped", "stopped after all 60 steps")
+    assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
+    assert execute(task, ignore, lambda: False).state == "done"
 
 
 def test_nan_is_a_row_and_the_suite_goes_on(tiny: Suite, store: Store) -> None:
