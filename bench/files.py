@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-__all__ = ["CorruptFileError", "read_sealed", "sha256_file", "write_bytes", "write_json", "write_sealed"]
+__all__ = ["CorruptFileError", "make_folder", "read_sealed", "sha256_file", "write_bytes", "write_json", "write_sealed"]
 
 _SEAL = 32  # bytes of sha256 in front of a sealed file
 
@@ -28,11 +28,24 @@ def write_bytes(path: Path, content: bytes) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
-    directory = os.open(path.parent, os.O_RDONLY)
+    sync_names(path.parent)
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder, and what it is in, such that none of them is lost by a crash; a folder that is there is left alone."""
+    if not path.is_dir():
+        make_folder(path.parent)
+        path.mkdir(exist_ok=True)
+        sync_names(path.parent)
+
+
+def sync_names(folder: Path) -> None:
+    """Let no name that was given or taken in a folder be undone by a crash."""
+    descriptor = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(directory)
+        os.fsync(descriptor)
     finally:
-        os.close(directory)
+        os.close(descriptor)
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -31,7 +31,7 @@ from bench.components.digests import difference
 from bench.core.fields import content_hash
 from bench.core.spec import SCHEMA_VERSION, RunSpec
 from bench.core.task import Task
-from bench.files import sha256_file, write_bytes, write_json
+from bench.files import make_folder, sha256_file, write_bytes, write_json
 
 __all__ = ["Lookup", "RunFolder", "Store", "StoreError", "unfinished"]
 
@@ -153,7 +153,7 @@ class Store:
             self.require()
         try:
             for name in ("runs", "suites", "cache", "locks", "aside"):
-                (root / name).mkdir(parents=True, exist_ok=True)
+                make_folder(root / name)
             write_bytes(root / "locks" / "probe", bytes(4096))  # an empty file fits on a full disk
             RunFolder(root).write_json("store.json", {"schema_version": SCHEMA_VERSION})
         except OSError as error:
@@ -172,7 +172,7 @@ class Store:
     def prepare(self, spec: RunSpec) -> RunFolder:
         """The directory of a run, made, with its spec in it and without a status: it is being worked on."""
         folder = self.folder(spec)
-        (folder / "evals").mkdir(parents=True, exist_ok=True)
+        make_folder(folder / "evals")
         (folder / "status.json").unlink(missing_ok=True)
         folder.write_json("spec.json", spec.model_dump(mode="json"))
         return folder
