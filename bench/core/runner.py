@@ -53,6 +53,10 @@ class BaseFailedError(RuntimeError):
     """The run that another one starts from cannot be had."""
 
 
+class BaseBusyError(RuntimeError):
+    """Another process works on the run that this one starts from."""
+
+
 class DeviceMemoryError(RuntimeError):
     """Training wants more memory than the device has."""
 
@@ -77,6 +81,8 @@ class Run:
             yield
         except InterruptedRunError as stop:
             self.outcome = Outcome("stopped", str(stop), stop.scored)
+        except BaseBusyError as busy:
+            self.outcome = Outcome("busy", str(busy))
         except OSError as error:
             full = unwritable(task.places.store, error)
             self.outcome = full or failure(task, f"error: {error}", traceback.format_exc())
@@ -149,16 +155,17 @@ class Run:
         """The weights of the run that this one starts from, trained now where the store does not have them.
 
         Raises:
-            BaseFailedError: if it failed, or another process is at work on it.
+            BaseFailedError: if it failed.
+            BaseBusyError: if another process is at work on it.
             InterruptedRunError: if its training was stopped.
         """
         run = Run(replace(task, deadline=self.task.deadline), self.progress, self.should_stop)
         name = task.spec.model
+        if (known := run.folder.training()) and not unfinished(known):  # whoever only reads it needs no lock
+            return dict(run.trained()[0].state())
         with run.store.lock(task.spec) as mine:
             if not mine:
-                raise BaseFailedError(
-                    f"another process works on {name}, which this run starts from; run it again later"
-                )
+                raise BaseBusyError(f"another process works on {name}, which this run starts from")
             if (found := run.store.lookup(task)).diverged:
                 raise BaseFailedError(f"{name}, which this run starts from, {found.reason}")
             if (known := run.folder.training()) is None or unfinished(known):

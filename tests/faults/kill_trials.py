@@ -1,4 +1,4 @@
-"""`bench run` in processes of its own, struck at a moment drawn by chance; then the same command until it is done, and every number compared."""
+"""`bench run` in processes of its own, struck at a moment drawn by chance; then typed again until it is done, and every number compared."""
 
 from __future__ import annotations
 
@@ -133,18 +133,18 @@ def worker_killed(_: Campaign, front: int, chance: random.Random) -> None:
         kill(chance.choice(workers))
 
 
-def server_killed(_: Campaign, front: int, chance: random.Random) -> None:  # noqa: ARG001
+def server_killed(_: Campaign, front: int, chance: random.Random) -> None:
     """SIGKILL the server that workers are forked from."""
     for number in roles(front)[0]:
         kill(number)
 
 
-def front_killed(_: Campaign, front: int, chance: random.Random) -> None:  # noqa: ARG001
+def front_killed(_: Campaign, front: int, chance: random.Random) -> None:
     """SIGKILL the command; its workers end by themselves."""
     kill(front)
 
 
-def all_killed(_: Campaign, front: int, chance: random.Random) -> None:  # noqa: ARG001
+def all_killed(_: Campaign, front: int, chance: random.Random) -> None:
     """SIGKILL everything at once."""
     for number in [front, *processes(front)]:
         kill(number)
@@ -162,14 +162,14 @@ def worker_paused(_: Campaign, front: int, chance: random.Random) -> None:
 def asked(number: int) -> Strike:
     """A signal to the command, on which it saves what is running."""
 
-    def strike(_: Campaign, front: int, chance: random.Random) -> None:  # noqa: ARG001
+    def strike(_: Campaign, front: int, chance: random.Random) -> None:
         kill(front, number)
 
     return strike
 
 
-def joined(campaign: Campaign, front: int, chance: random.Random) -> list[subprocess.Popen[bytes]]:  # noqa: ARG001
-    """One to seven more commands on the same store."""
+def joined(campaign: Campaign, front: int, chance: random.Random) -> list[subprocess.Popen[bytes]]:
+    """One or three more commands on the same store."""
     return [campaign.start() for _ in range(chance.choice([1, 3]))]
 
 
@@ -181,7 +181,7 @@ def joined_and_killed(campaign: Campaign, front: int, chance: random.Random) -> 
     return others
 
 
-def cache_deleted(campaign: Campaign, front: int, chance: random.Random) -> None:  # noqa: ARG001
+def cache_deleted(campaign: Campaign, front: int, chance: random.Random) -> None:
     """The cache folder vanishes, all but the extractor, which would take a minute."""
     for path in (campaign.root / "cache").iterdir():
         if path.is_file() and "cnn" not in path.name:

@@ -113,7 +113,7 @@ def cache_for(folder: Path) -> Path:
     from bench.metrics import classifier
     from bench.metrics.extractors import load_extractor
 
-    with mock.patch.object(classifier, "default_steps", lambda size, channels: 200):  # noqa: ARG005
+    with mock.patch.object(classifier, "default_steps", return_value=200):
         load_extractor("digits-cnn", load_dataset("digits", None), folder, None)
     return folder
 
