@@ -52,6 +52,9 @@ class Periods(NamedTuple):
     stale: float = 120.0
 
 
+PERIODS = Periods()
+
+
 @dataclass(frozen=True)
 class Lease:
     """What a lease says.
@@ -184,7 +187,7 @@ class Leases:
     """
 
     def __init__(self, folder: Path, machine: Machine | None = None, periods: Periods | None = None) -> None:
-        self.folder, self.machine, self.periods = folder, machine or Machine(), periods or Periods()
+        self.folder, self.machine, self.periods = folder, machine or Machine(), periods or PERIODS
 
     @contextmanager
     def hold(self, name: str) -> Iterator[Held | None]:

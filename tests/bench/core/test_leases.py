@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import hashlib
 import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
+from random import Random
 
 import pytest
+from greenlet import GreenletExit, getcurrent, greenlet
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
+from bench.core import leases
 from bench.core.leases import Held, Lease, LeaseLostError, Leases, Machine, Periods
+from bench.core.runner import execute
+from bench.core.store import Store, flat
+from bench.core.suite import Suite
+
+from ..conftest import plan_one
 
 LAG = 79.0  # seconds until a write is seen by every host, at most; the periods allow for 80
 
@@ -104,36 +111,23 @@ class Simulated(Machine):
         return lease.host == self.host and lease.pid in self.ended
 
 
-class Stopped(BaseException):
-    """The process is killed."""
-
-
 class Actor:
-    """A process that wants the lease: a thread that goes on, from one look at disk or clock to the next, only when it is told to."""
+    """A process that wants the lease, and goes on, from one look at disk or clock to the next, only when it is told to."""
 
     def __init__(self, disk: Disk, host: str, skew: float, pid: int, ended: set[int]) -> None:
-        self.disk, self.pid, self.ended, self.host = disk, pid, ended, host
+        self.disk, self.pid, self.ended = disk, pid, ended
         self.machine = Simulated(disk, host, skew, pid, self.wait, ended)
         self.leases = Leases(Path("runs"), self.machine)
         self.held: Held | None = None
-        self.published, self.rounds, self.done, self.killed, self.problem = 0, 0, False, False, ""
-        self._go, self._waits = threading.Semaphore(0), threading.Semaphore(0)
-        self._thread = threading.Thread(target=self.main, daemon=True)
-        self._thread.start()
+        self.published, self.rounds, self.done = 0, 0, False
+        self._scheduler, self._process = getcurrent(), greenlet(self.main)
 
     def main(self) -> None:
-        self._go.acquire()
-        try:
-            while not self.killed:
-                self.work()
-                self.rounds += 1
-                self.wait()
-        except Stopped:
-            pass
-        except BaseException as error:
-            self.problem = repr(error)
-        self.killed = True
-        self._waits.release()
+        """Want the lease, again and again."""
+        while True:
+            self.work()
+            self.rounds += 1
+            self.wait()
 
     def work(self) -> None:
         """Hold the lease until told to give it back; confirm it, and write results while it is held."""
@@ -156,36 +150,27 @@ class Actor:
 
     def publish(self, held: Held) -> None:
         """Write a result, which is right only if nobody else may."""
-        if held.number != self.disk.newest() and self.disk.exclusive:
-            self.problem = f"{self.pid} writes under lease {held.number}, and there is {self.disk.newest()}"
+        assert held.number == self.disk.newest() or not self.disk.exclusive
         self.published += 1
 
     def wait(self) -> None:
         """Let others go on, for as long as it takes."""
-        self._waits.release()
-        self._go.acquire()
-        if self.killed:
-            raise Stopped
+        self._scheduler.switch()
 
     def step(self) -> None:
         """Go on to the next look at disk or clock."""
-        if not self.killed:
-            self._go.release()
-            self._waits.acquire()
-        assert not self.problem, self.problem
+        self._process.switch()
 
     def turn(self) -> None:
         """Go on to the end of what is being done."""
         before = self.rounds
-        while self.rounds == before and not self.killed:
+        while self.rounds == before:
             self.step()
 
     def kill(self) -> None:
         """End the process, as SIGKILL does."""
-        self.killed = True
         self.ended.add(self.pid)
-        self._go.release()
-        self._thread.join()
+        self._process.throw(GreenletExit)
 
 
 class Sharing(RuleBasedStateMachine):
@@ -203,17 +188,40 @@ class Sharing(RuleBasedStateMachine):
         self.pids += 1
         return Actor(self.disk, host, skew, self.pids, self.ended)
 
-    @rule(who=st.integers(0, 3), count=st.integers(1, 9))
-    def step(self, who: int, count: int) -> None:
-        for _ in range(count):
-            self.actors[who].step()
-
     @rule(who=st.integers(0, 3), again=st.integers(1, 3))
     def turn(self, who: int, again: int) -> None:
         for _ in range(again):
             self.actors[who].turn()
 
-    @rule(seconds=st.sampled_from([1.0, 19.0, 21.0, 39.0, 41.0, 79.0, 119.0, 121.0, 900.0]))
+    @rule(seed=st.integers(0, 10**6), stopped=st.sets(st.integers(0, 3), max_size=3), seconds=st.sampled_from([1.0, 4.0, 15.0]))
+    def go_on_in_some_order(self, seed: int, stopped: set[int], seconds: float) -> None:
+        """Those who are not stopped go on a little, in turn, while time passes."""
+        random = Random(seed)
+        awake = [actor for who, actor in enumerate(self.actors) if who not in stopped]
+        for _ in range(40):
+            self.disk.now += random.expovariate(1) * seconds
+            self.disk.lag = random.choice((0.0, random.random(), 1.0, 1.0))
+            actor = random.choice(awake)
+            for _ in range(random.choice((1, 2, 5, 10))):
+                actor.step()
+
+    @rule(who=st.integers(0, 3), steps=st.integers(0, 7), times=st.integers(8, 26))
+    def look_twice(self, who: int, steps: int, times: int) -> None:
+        """One looks at the lease, and again after a while of which it hardly sees anything; it may be stopped amid the second look."""
+        actor = self.actors[who]
+        self.disk.lag = 0.0
+        actor.turn()
+        for _ in range(steps):
+            actor.step()
+        for _ in range(times):
+            self.disk.now += 5
+            for other in self.actors:
+                if other is not actor:
+                    other.turn()
+        self.disk.lag = 1.0
+        actor.turn()
+
+    @rule(seconds=st.sampled_from([19.0, 41.0, 121.0, 900.0]))
     def let_time_pass(self, seconds: float) -> None:
         self.disk.now += seconds
 
@@ -241,8 +249,8 @@ class Sharing(RuleBasedStateMachine):
     def settle(self) -> None:
         """In the end those who lost a lease know it, and one process gets it after the others have died."""
         self.disk.lag = 0.0
-        for _ in range(3):
-            self.disk.now += 41
+        for _ in range(6):
+            self.disk.now += 21
             for actor in self.actors:
                 actor.turn()
         sure = [actor.held for actor in self.actors if actor.held and not actor.held.lost]
@@ -264,6 +272,148 @@ class Careless(Sharing):
 
 
 TestSharing = Sharing.TestCase
-TestSharing.settings = settings(max_examples=150, stateful_step_count=40)
+TestSharing.settings = settings(max_examples=100, stateful_step_count=12)
 TestCareless = Careless.TestCase
-TestCareless.settings = settings(max_examples=50, stateful_step_count=40)
+TestCareless.settings = settings(max_examples=30, stateful_step_count=12)
+
+
+SHORT = Periods(0.05, 0.2, 0.6)
+HOLD = f"""
+import sys, time
+from pathlib import Path
+from bench.core.leases import LeaseLostError, Leases, Periods
+with Leases(Path(sys.argv[1]), periods=Periods(*{tuple(SHORT)})).hold("run") as held:
+    held.note = {{"phase": "training", "step": 3}}
+    print("held", flush=True)
+    try:
+        while True:
+            held.require()
+            time.sleep(0.01)
+    except LeaseLostError as lost:
+        print(lost, flush=True)
+"""
+
+
+@pytest.fixture
+def holder(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    """A process that holds the lease "run" of the folder until it is lost."""
+    with subprocess.Popen([sys.executable, "-c", HOLD, tmp_path], stdout=subprocess.PIPE, text=True) as process:
+        assert line(process) == "held"
+        yield process
+        process.kill()
+
+
+def line(process: subprocess.Popen[str]) -> str:
+    """The next line that a process prints."""
+    assert process.stdout is not None
+    return process.stdout.readline().strip()
+
+
+def wait_for(condition: Callable[[], object]) -> None:
+    """Wait until something is so."""
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_others_see_who_holds_a_lease_and_how_far_it_is(holder: subprocess.Popen[str], tmp_path: Path) -> None:
+    shared = Leases(tmp_path, periods=SHORT)
+    assert shared.claim("run") is None
+    wait_for(lambda: (there := shared.holder("run")) and there.note)
+    there = shared.holder("run")
+    assert there is not None
+    assert (there.pid, there.note) == (holder.pid, {"phase": "training", "step": 3})
+    assert shared.holder("another") is None
+
+
+def test_a_killed_holder_is_followed_at_once(holder: subprocess.Popen[str], tmp_path: Path) -> None:
+    patient = Leases(tmp_path, periods=Periods(20, 40, 10**9))
+    assert patient.claim("run") is None
+    holder.kill()
+    wait_for(lambda: patient.holder("run") is None)  # though nobody has asked how it ended yet
+    held = patient.claim("run")
+    assert held is not None
+    held.require()
+    held.release()
+    assert patient.holder("run") is None
+    with pytest.raises(LeaseLostError, match="released"):
+        held.require()
+
+
+def test_a_stopped_holder_is_followed_and_stands_back(holder: subprocess.Popen[str], tmp_path: Path) -> None:
+    holder.send_signal(signal.SIGSTOP)
+    claimed: list[Held] = []
+
+    def claim() -> bool:
+        claimed.extend(filter(None, [Leases(tmp_path, periods=SHORT).claim("run")]))  # as a new process each time
+        return bool(claimed)
+
+    wait_for(claim)
+    holder.send_signal(signal.SIGCONT)
+    assert line(holder) == f"{claimed[0].leases.machine.introduce().words} has taken over"
+
+
+def test_a_lease_is_kept_up_while_one_call_takes_long(tmp_path: Path) -> None:
+    shared = Leases(tmp_path, periods=SHORT)
+    with shared.hold("run") as held:
+        assert held is not None
+        assert shared.claim("run") is None
+        hashlib.pbkdf2_hmac("sha256", b"", b"", 4_000_000)  # seconds without a look at the lease
+        assert shared.claim("run") is None
+        held.require()
+
+
+def test_a_lease_that_is_removed_is_lost(tmp_path: Path) -> None:
+    held = Leases(tmp_path, periods=SHORT).claim("run")
+    assert held is not None
+    (tmp_path / "run" / "1").unlink()
+    held.beat()
+    with pytest.raises(LeaseLostError, match="another process has taken over"):
+        held.require()
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"owner": 3}', b"\xff\xfe"])
+def test_a_damaged_lease_is_waited_for_and_taken(content: bytes, tmp_path: Path) -> None:
+    shared = Leases(tmp_path, periods=SHORT)
+    assert (first := shared.claim("run"))
+    first._path.write_bytes(content)
+    assert shared.holder("run") is None
+    assert shared.claim("run") is None
+    wait_for(lambda: shared.claim("run"))
+
+
+def test_leases_leave_few_files(tmp_path: Path) -> None:
+    shared = Leases(tmp_path)
+    for _ in range(leases.KEPT + 9):
+        with shared.hold("run") as held:
+            assert held is not None
+    assert len(list((tmp_path / "run").iterdir())) == leases.KEPT
+
+
+def test_a_run_that_is_taken_over_is_left_alone(
+    tiny: Suite, store: Store, monkeypatch: pytest.MonkeyPatch, finished: Store
+) -> None:
+    monkeypatch.setattr(leases, "PERIODS", Periods(0.05, 60, 1.0))
+    task = plan_one(tiny, store, "gan-ns").task
+    folder = store.folder(task.spec)
+    left: list[dict[str, bytes]] = []
+
+    def take_over(value: dict[str, object]) -> None:
+        if value.get("phase") == "training" and not left:
+            Held(store.leases, flat(task.spec), 1).require()  # as if nothing had been seen for long
+            wait_for(lambda: not any(each.name.startswith("lease of") for each in threading.enumerate()))
+            left.append(contents(folder.path))
+
+    outcome = execute(task, take_over, lambda: False)
+    assert outcome.state == "busy"
+    assert "has taken over" in outcome.reason
+    assert contents(folder.path) == left[0]
+    wait_for(lambda: execute(task, lambda _: None, lambda: False).state == "done")
+    weights = [(each.folder(task.spec) / "checkpoint.safetensors").read_bytes() for each in (store, finished)]
+    assert weights[0] == weights[1]
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file in a folder."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
