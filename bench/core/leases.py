@@ -2,8 +2,8 @@
 
 A lease is a folder of numbered files, `<name>/1`, `<name>/2`, …: the highest number is the lease as it stands, lower ones are history.
 
-- *Taking it* is making the file of the next number, exclusively. The file server does that for one process only, whatever anybody's cache
-  says (NFS since version 3, Lustre, BeeGFS, SMB and local disks do). No rename, which replaces a file unseen, could say whose lease it ends.
+- *Taking it* is making the file of the next number, exclusively. The file server does that for one process only, whatever anybody's
+  cache says (NFS since version 3, Lustre, BeeGFS, SMB, local disks). A rename replaces a file unseen, and may end a lease that is alive.
 - *Holding it* is rewriting that file, which nobody else writes, every `heartbeat` seconds, from a thread of its own.
 - *Free* is what was released, what belongs to a process of this machine that is gone (known at once), and what has not changed for `stale`
   seconds of this machine's own monotonic clock. Since when it has not is kept beside it, in `seen-…`, one file per machine, so that
@@ -95,7 +95,7 @@ class Machine:
     def names(self, folder: Path) -> list[str]:
         """The names in a folder; none if there is no such folder."""
         with suppress(FileNotFoundError):
-            return os.listdir(folder)
+            return [path.name for path in folder.iterdir()]
         return []
 
     def read(self, path: Path) -> bytes:
@@ -136,7 +136,7 @@ class Machine:
         """A name of this machine since it was booted and of the processes that this one sees, such as other machines do not have."""
         try:
             boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-            return f"{boot}-{os.stat('/proc/self/ns/pid').st_ino}"
+            return f"{boot}-{Path('/proc/self/ns/pid').stat().st_ino}"
         except OSError:
             return f"{socket.gethostname()}-{uuid.getnode():x}".replace("/", "-")
 

@@ -125,7 +125,7 @@ def spec_of(folder: RunFolder) -> RunSpec | None:
     """
     value = folder.read_json("spec.json")
     try:
-        return value and RunSpec.model_validate(value)
+        return None if value is None else RunSpec.model_validate(value)
     except ValueError as error:
         raise StoreError(f"{folder / 'spec.json'} is of another version") from error
 
