@@ -20,6 +20,7 @@ __all__ = ["main"]
 COMMANDS = {
     "Run": {"run": "run", "plan": "run", "refit": "refit", "status": "run"},
     "Read": {name: name for name in ("report", "claims", "compare", "export", "weights", "list")},
+    "Move": {"merge": "merge", "sync": "merge"},
     "Measure speed": {"track": "track"},
     "Set up": {name: name for name in ("doctor", "data", "completion")},
 }

@@ -25,11 +25,12 @@ from safetensors.torch import load_file, save
 
 from bench.components import registry
 from bench.components.digests import Stage, difference
+from bench.core.leases import Held, LeaseLostError
 from bench.core.model import Model, build_model, capabilities
 from bench.core.readout import Context, Result
 from bench.core.session import InterruptedRunError, Progress, Session
 from bench.core.spec import Readout
-from bench.core.store import Store, progress_words, unfinished
+from bench.core.store import Store, StoreError, progress_words, unfinished
 from bench.core.surroundings import environment, memory_words, peak_memory, resolve_device, shortage_words
 from bench.core.task import Outcome, Task
 from bench.data import load_dataset
@@ -43,9 +44,14 @@ __all__ = ["execute", "prepare_extractor", "record_death"]
 def execute(task: Task, progress: Progress, should_stop: Callable[[], bool]) -> Outcome:
     """Do what is missing of a run, and only that."""
     run = Run(task, progress, should_stop)
-    with run.store.lock(task.spec) as mine, run.recorded():
-        if mine and run.prepare():
-            run.read_out(*run.trained())
+    try:
+        with run.held() as mine, run.recorded():
+            if mine and run.prepare():
+                run.read_out(*run.trained())
+    except LeaseLostError as lost:
+        return Outcome("busy", str(lost))
+    except StoreError as error:
+        return Outcome("abort", str(error))
     return run.outcome
 
 
@@ -65,7 +71,8 @@ class Run:
     """One run being done."""
 
     def __init__(self, task: Task, progress: Progress, should_stop: Callable[[], bool]) -> None:
-        self.task, self.progress, self.should_stop = task, progress, should_stop
+        self.task, self._tell, self._asked_to_stop = task, progress, should_stop
+        self.lease: Held | None = None
         self.store = Store(task.places.store)
         self.folder = self.store.folder(task.spec)
         self.device = resolve_device(task.places.device)
@@ -74,28 +81,72 @@ class Run:
         torch.set_num_threads(task.spec.threads)
 
     @contextmanager
+    def held(self) -> Iterator[bool]:
+        """Hold the run inside the block, unless another process does.
+
+        Raises:
+            StoreError: if the store cannot be written.
+        """
+        with self.store.lock(self.task.spec) as self.lease:
+            yield self.lease is not None
+
+    def require_lease(self) -> None:
+        """Call before anything is written.
+
+        Raises:
+            LeaseLostError: if another process has taken the run over, since this one was stopped for minutes.
+        """
+        if self.lease:
+            self.lease.require()
+
+    def progress(self, value: dict[str, Any]) -> None:
+        """Tell what is being done: to whoever started the run and, in the lease, to everybody."""
+        if self.lease and "phase" in value:
+            self.lease.note = value
+        self._tell(value)
+
+    def should_stop(self) -> bool:
+        """Whether the user wants to stop.
+
+        Raises:
+            LeaseLostError: if another process has taken the run over.
+        """
+        self.require_lease()
+        return self._asked_to_stop()
+
+    @contextmanager
     def recorded(self) -> Iterator[None]:
-        """What goes wrong inside the block becomes the outcome, and is recorded; the caller holds the run."""
-        task = self.task
+        """What goes wrong inside the block becomes the outcome, and is recorded; the caller holds the run.
+
+        Raises:
+            LeaseLostError: if another process has taken the run over: what goes wrong with it then is not its own failure.
+        """
         try:
             yield
+        except LeaseLostError:
+            raise
         except InterruptedRunError as stop:
             self.outcome = Outcome("stopped", str(stop), stop.scored)
         except BaseBusyError as busy:
             self.outcome = Outcome("busy", str(busy))
         except OSError as error:
-            full = unwritable(task.places.store, error)
-            self.outcome = full or failure(task, f"error: {error}", traceback.format_exc())
+            full = unwritable(self.task.places.store, error)
+            self.outcome = full or self.failed(f"error: {error}", traceback.format_exc())
         except DivergedError as error:
-            self.outcome = failure(task, f"diverged: {error}")
+            self.outcome = self.failed(f"diverged: {error}")
         except (BaseFailedError, DeviceMemoryError) as error:
-            self.outcome = failure(task, str(error))
+            self.outcome = self.failed(str(error))
         except torch.OutOfMemoryError as error:
-            self.outcome = failure(task, shortage_words(error, "", None))
+            self.outcome = self.failed(shortage_words(error, "", None))
         except MemoryError:
-            self.outcome = failure(task, "out of memory")
+            self.outcome = self.failed("out of memory")
         except Exception as error:
-            self.outcome = failure(task, f"error: {type(error).__name__}: {error}", traceback.format_exc())
+            self.outcome = self.failed(f"error: {type(error).__name__}: {error}", traceback.format_exc())
+
+    def failed(self, reason: str, details: str = "") -> Outcome:
+        """Record a failure of a run that is held."""
+        self.require_lease()
+        return failure(self.task, reason, details)
 
     def prepare(self) -> bool:
         """Whether there is something to do; what may not be used is set aside, and the run is marked as being worked on."""
@@ -161,9 +212,9 @@ class Run:
         """
         run = Run(replace(task, deadline=self.task.deadline), self.progress, self.should_stop)
         name = task.spec.model
-        if (known := run.folder.training()) and not unfinished(known):  # whoever only reads it needs no lock
+        if (known := run.folder.training()) and not unfinished(known):  # whoever only reads it needs no lease
             return dict(run.trained()[0].state())
-        with run.store.lock(task.spec) as mine:
+        with run.held() as mine:
             if not mine:
                 raise BaseBusyError(f"another process works on {name}, which this run starts from")
             if (found := run.store.lookup(task)).diverged:
@@ -194,6 +245,7 @@ class Run:
 
     def record_training(self, model: Model, facts: Mapping[str, Any], session: Session, steps: int) -> dict[str, Any]:
         """Keep the model as it is now, drop what was read out of an earlier checkpoint, and say how far training is."""
+        self.require_lease()
         folder, asked = self.folder, model.steps()
         (folder / "training.json").unlink(missing_ok=True)  # it vouches for the checkpoint that is replaced
         write_bytes(folder / "checkpoint.safetensors", save(dict(model.state())))
@@ -230,9 +282,9 @@ class Run:
         late = partly
         stages = sorted(zip(task.readouts, task.reading, strict=True), key=lambda stage: partly and stage[0].slow)
         for number, (readout, code) in enumerate(stages):
-            must_stop = self.must_stop if number else self.should_stop  # there is time for one
+            deadline = self.deadline if number else math.inf  # there is time for one
             try:
-                result = self.evaluation(readout, code, training["checkpoint"], context, must_stop)
+                result = self.evaluation(readout, code, training["checkpoint"], context, deadline)
             except InterruptedRunError:
                 late = True
                 break  # what is scored by now counts
@@ -243,6 +295,7 @@ class Run:
                 continue
             for part in ("sampling", "scoring"):
                 seconds[part] += result["seconds"][part]
+        self.require_lease()
         if late:
             self.store.finish(task, "unfinished", progress_words(training), seconds)
             scored = any((self.folder / "evals").glob("*.json"))
@@ -252,18 +305,19 @@ class Run:
         self.outcome = Outcome("done", memory_words(training["peak_memory"]))
 
     def evaluation(
-        self, readout: Readout, code: Stage, checkpoint: str, context: Context, must_stop: Callable[[], bool]
+        self, readout: Readout, code: Stage, checkpoint: str, context: Context, deadline: float
     ) -> dict[str, Any]:
         """One readout of a trained model; if it is already there by the same checkpoint and code it is kept."""
         identity = readout.identity(checkpoint)
         if (found := self.folder.evaluation(identity)) and not difference(found["stage"], code):
             return found
-        if must_stop():
+        if self.should_stop() or time.monotonic() > deadline:
             raise InterruptedRunError("stopped between evaluations")
         read: Callable[[Readout, Context], Result] = registry.Entry(identity, "", readout.reader).load()
-        with left_when(must_stop):
+        with left_when(lambda: self._asked_to_stop() or time.monotonic() > deadline):
             result = read(readout, context)
         check_finite(result)
+        self.require_lease()
         names = []
         for name, array in result.arrays.items():
             names.append(f"evals/{identity}-{name}.npy")
@@ -286,7 +340,8 @@ class Run:
 def left_when(must_stop: Callable[[], bool]) -> Iterator[None]:
     """Leave the block by InterruptedRunError within a second of having to, whatever it computes; for what starts anew later.
 
-    Where an alarm cannot be set, outside the main thread, the block has to ask for itself.
+    Where an alarm cannot be set, outside the main thread, the block has to ask for itself. `must_stop` is called between any two steps
+    of the block, and may take no lock that the block takes.
     """
 
     def look(_signal: int, _frame: Any) -> None:

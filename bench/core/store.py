@@ -7,7 +7,8 @@
     suites/<suite>-<profile>.json     what a `bench run` planned: the report's list of rows
     tags/<tag>/<suite>-<profile>.json what a `bench run --tag` planned, kept when the suite changes
     cache/                            extractors and reference statistics, by content
-    locks/                            one per run, held by the process that works on it
+    locks/                            a lease per run, held by the process that works on it: `bench.core.leases`
+    incoming/                         runs that `bench merge` is copying
     aside/                            runs set aside: corrupt, trained again, or replaced by --fresh
 
 `training.json` vouches for the checkpoint, `status.json` for everything; both list sha256 hashes. What does not match is never used.
@@ -17,18 +18,18 @@ was scored as it stands has the same files, with fewer steps done than asked for
 
 from __future__ import annotations
 
-import fcntl
 import json
 import shutil
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from bench.components.digests import difference
 from bench.core.fields import content_hash
+from bench.core.leases import Held, Lease, LeaseLostError, Leases
 from bench.core.spec import SCHEMA_VERSION, RunSpec
 from bench.core.task import Task
 from bench.files import make_folder, sha256_file, write_bytes, write_json
@@ -250,23 +251,51 @@ class Store:
             write_bytes(folder / "error.txt", details.encode())
         self.finish(task, "failed", reason, {})
 
-    @contextmanager
-    def lock_manifest(self) -> Iterator[None]:
-        """Hold all manifests, waiting for whoever does."""
-        with (self.root / "locks" / "manifests.lock").open("w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            yield
+    @property
+    def leases(self) -> Leases:
+        """Who works on what."""
+        return Leases(self.root / "locks")
+
+    def holder(self, spec: RunSpec) -> Lease | None:
+        """Who works on a run, where, since when and how far it is, from one file; None if nobody does."""
+        return self.leases.holder(flat(spec))
 
     @contextmanager
-    def lock(self, spec: RunSpec) -> Iterator[bool]:
-        """Hold the run for this process; yields False if another process does. Released by the system if this one dies."""
-        with (self.root / "locks" / f"{flat(spec)}.lock").open("w") as file:
+    def lock(self, spec: RunSpec) -> Iterator[Held | None]:
+        """Hold the run for this process; yields None if another process does. Others take over soon after this one has died.
+
+        Raises:
+            StoreError: if the store cannot be written.
+        """
+        with self._hold(flat(spec)) as held:
+            yield held
+
+    @contextmanager
+    def lock_manifest(self) -> Iterator[None]:
+        """Hold all manifests, waiting for whoever does.
+
+        Raises:
+            StoreError: if the store cannot be written, or somebody else has taken over since this process was stopped for minutes.
+        """
+        while True:
+            with self._hold("manifests") as held:
+                if held is not None:
+                    yield
+                    try:
+                        held.require()
+                    except LeaseLostError as lost:
+                        raise StoreError(f"{lost} while the lists of runs were written; run this again") from lost
+                    return
+            time.sleep(0.2)
+
+    @contextmanager
+    def _hold(self, name: str) -> Iterator[Held | None]:
+        with ExitStack() as stack:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                mine = True
-            except BlockingIOError:
-                mine = False
-            yield mine
+                held = stack.enter_context(self.leases.hold(name))
+            except OSError as error:
+                raise StoreError(f"cannot write to the store {self.root}: {error.strerror or error}") from error
+            yield held
 
 
 def flat(spec: RunSpec) -> str:
