@@ -23,7 +23,7 @@ from rich.progress import (
 
 if TYPE_CHECKING:
     from bench.core.campaign import Campaign
-    from bench.executors.processes import JobEvent
+    from bench.executors.jobs import JobEvent
 
 __all__ = ["Display", "decoding", "downloading"]
 
@@ -89,8 +89,13 @@ class Display:
     def show(self, event: JobEvent) -> None:
         """Show what happened."""
         name, value = event.job.name, event.value
-        if event.kind == "started":
-            where = "" if value is None else f" on CUDA device {value}"
+        if event.kind == "note":
+            self.say(value)
+        elif event.kind == "queued" and name in self.bars:
+            self.progress.remove_task(self.bars.pop(name))
+            self.say(f"{name}  {value}")
+        elif event.kind == "started":
+            where = "" if value is None else f" on {value}"
             self.bars[name] = self.progress.add_task(name, total=None, note=f"started{where}")
         elif event.kind == "progress" and "warning" in value:
             self.say(f"{name}  {value['warning']}")
@@ -100,7 +105,8 @@ class Display:
             note = "  ".join([value.get("phase", ""), *shown])
             self.progress.update(self.bars[name], completed=value.get("step", 0), total=value.get("total"), note=note)
         elif event.kind == "done":
-            self.progress.remove_task(self.bars.pop(name))
+            if name in self.bars:  # a short job may have ended before it was seen to start
+                self.progress.remove_task(self.bars.pop(name))
             if value.state != "busy":
                 self.finish(name)
                 self.say(f"{name}  {value.state}{f': {value.reason}' if value.reason else ''}; {self.left()}")

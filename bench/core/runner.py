@@ -88,6 +88,8 @@ class Run:
             self.outcome = failure(task, "out of memory")
         except Exception as error:
             self.outcome = failure(task, f"error: {type(error).__name__}: {error}", traceback.format_exc())
+            if task.raises:
+                raise
 
     def prepare(self) -> bool:
         """Whether there is something to do; what may not be used is set aside, and the run is marked as being worked on."""
