@@ -109,7 +109,15 @@ def make_executor(asked: Execution, campaign: Campaign, jobs: int | None) -> Exe
         settings |= {**each, **tables}
     store = campaign.store
     workers = campaign.workers if asked.local else jobs
-    terms = Terms(workers, campaign.devices, settings, store.root.resolve() / "jobs", store.lock_manifest, asked.wait)
+    terms = Terms(
+        workers,
+        campaign.devices,
+        settings,
+        folder=store.root.resolve() / "jobs",
+        lock=store.lock_manifest,
+        wait=asked.wait,
+        glance=campaign.glance,
+    )
     made: Executor = registry.get("executors", asked.name).load()(terms)
     return made
 

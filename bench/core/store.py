@@ -105,6 +105,15 @@ class RunFolder:
         """Hashes of the named files, as a status lists them."""
         return {name: sha256_file(self.path / name) for name in names}
 
+    def last_point(self) -> dict[str, Any] | None:
+        """The last point of the training curve; None if there is none."""
+        try:
+            *_, last = (self.path / "curve.jsonl").read_bytes().splitlines()
+            point: dict[str, Any] = json.loads(last)
+        except (OSError, ValueError):
+            return None
+        return point
+
     def training(self) -> dict[str, Any] | None:
         """What `training.json` says of a sound training, finished or not; None if there is none."""
         return self._sound("training.json")

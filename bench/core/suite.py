@@ -80,7 +80,7 @@ P = TypeVar("P", bound=Profile)
 
 
 class Suite(Frozen, Generic[P]):
-    """A named set of comparisons, in one or more profiles of one kind; `executor` has settings for executors by name, see docs/cluster.md."""
+    """A named set of comparisons, in one or more profiles of one kind; `executor` has settings for executors, by name."""
 
     name: Name
     summary: str

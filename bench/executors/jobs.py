@@ -71,6 +71,7 @@ class Terms:
         folder: where it may remember jobs that outlive this process, under names of its own.
         lock: holds that folder against other processes.
         wait: whether to follow jobs to their end where they would go on without this process.
+        glance: how far a job is that runs elsewhere, by name, as its progress callback would tell; None if nobody knows.
     """
 
     workers: int | None = None
@@ -79,6 +80,7 @@ class Terms:
     folder: Path = Path("jobs")
     lock: Callable[[], AbstractContextManager[Any]] = nullcontext
     wait: bool = False
+    glance: Callable[[str], dict[str, Any] | None] = lambda _name: None
 
 
 Assign = Callable[[Job], Job]

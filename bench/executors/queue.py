@@ -175,7 +175,7 @@ def table(text: str) -> dict[tuple[str, str], dict[str, str]]:
 
 
 def job_states(store: Path) -> dict[str, str]:
-    """By run id, in words, what the queue knows of the runs of a store: waiting, running on which node since when, or ended without a result.
+    """By run id, in words, what the queue knows of a store's runs: waiting, running on which node since when, or ended without a result.
 
     The scheduler is asked once, and at most every ten seconds.
 

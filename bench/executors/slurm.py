@@ -162,10 +162,13 @@ class Slurm:
                     if not place.alive and (place.result.exists() or looks[name] > LOOKS):
                         del waiting[name]
                         yield ended(job, place)
-                    elif place.alive and shown.get(name) != (state := f"{place.state} {place.restarts}"):
-                        shown[name] = state
-                        where = place.words if place.state == "PENDING" else place.node
-                        yield JobEvent(job, "queued" if place.state == "PENDING" else "started", where)
+                    elif place.alive and shown.get(name) != (seen := f"{place.node} {place.restarts}"):
+                        shown[name] = seen
+                        yield (
+                            JobEvent(job, "started", place.node) if place.node else JobEvent(job, "queued", place.words)
+                        )
+                    if place.alive and place.node and (told := self.terms.glance(name)):
+                        yield JobEvent(job, "progress", told)
             yield JobEvent(jobs[0], "tick")
             time.sleep(0.2)
 

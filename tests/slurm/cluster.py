@@ -1,4 +1,4 @@
-"""A real Slurm in a folder: munge, a controller and two node daemons on this machine, with a configuration, ports and sockets of their own."""
+"""A real Slurm in a folder: munge, a controller and two node daemons on this machine, with ports and sockets of their own."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ class Cluster:
         self.start_controller()
         for node in NODES:
             self.start_node(node)
-        wait_until(lambda: self.states() == {node: "idle" for node in NODES}, "both nodes")
+        wait_until(lambda: self.states() == dict.fromkeys(NODES, "idle"), "both nodes")
 
     def start_controller(self) -> None:
         """Start the controller, which continues from its saved state."""
