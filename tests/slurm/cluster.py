@@ -112,16 +112,34 @@ class Cluster:
         """Start a daemon in the foreground of a process of its own."""
         path = shutil.which(program or name, path=search_path())
         assert path is not None
-        log = (self.folder / f"{name}.out").open("ab")
-        self.daemons[name] = subprocess.Popen(
-            [path, *arguments], env=self.environment, stdout=log, stderr=log, start_new_session=True
-        )
+        with (self.folder / f"{name}.out").open("ab") as log:
+            self.daemons[name] = subprocess.Popen(
+                [path, *arguments], env=self.environment, stdout=log, stderr=log, start_new_session=True
+            )
 
     def end(self, name: str, how: signal.Signals = signal.SIGTERM) -> None:
         """End a daemon."""
         process = self.daemons.pop(name)
         process.send_signal(how)
         process.wait(timeout=30)
+
+    def lose(self, node: str) -> None:
+        """Let a node die, its jobs with it."""
+        self.end(node, signal.SIGKILL)
+        ours = {f"SLURM_CONF={self.configuration}", f"SLURMD_NODENAME={node}"}
+        tasks = [pid for pid in Path("/proc").glob("[0-9]*") if ours <= variables(pid)]
+        parents = {Path("/proc", pid.joinpath("stat").read_text().rpartition(")")[2].split()[1]) for pid in tasks}
+        steps = [pid for pid in parents if b"slurmstepd" in pid.joinpath("cmdline").read_bytes()]
+        for pid in (*steps, *tasks):  # steps first, which would tell the controller of their tasks' deaths
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(pid.name), signal.SIGKILL)
+
+    def hurry(self) -> None:
+        """Let requeued jobs start now; Slurm holds them back for two minutes."""
+        for line in self.command("squeue", "--noheader", "--array", "--format=%F_%K %r").splitlines():
+            number, _, reason = line.partition(" ")
+            if reason == "BeginTime":
+                self.command("scontrol", "update", f"JobId={number.removesuffix('_N/A')}", "StartTime=now")
 
     def stop(self) -> None:
         """End all jobs and daemons."""
@@ -143,6 +161,14 @@ class Cluster:
         except subprocess.SubprocessError:
             return {}
         return {line.split()[0]: line.split()[1] for line in lines}
+
+
+def variables(process: Path) -> set[str]:
+    """The environment of a process; empty if it is gone."""
+    try:
+        return {*process.joinpath("environ").read_text(errors="replace").split("\0")}
+    except OSError:
+        return set()
 
 
 def free_ports(count: int) -> list[int]:
