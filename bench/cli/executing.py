@@ -139,7 +139,7 @@ def own_settings(executor: str) -> Mapping[str, Any]:
     except (OSError, ValueError) as error:
         raise UsageProblem(f"{path}: cannot be read: {error}") from error
     tables = content.pop("executor", {})
-    if content or not all(isinstance(table, dict) for table in tables.values()):
+    if content or not (isinstance(tables, dict) and all(isinstance(table, dict) for table in tables.values())):
         raise UsageProblem(f"{path}: {next(iter(content), 'executor')}: only tables [executor.NAME] are read")
     for name in tables:
         registry.get("executors", name)

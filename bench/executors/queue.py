@@ -66,6 +66,11 @@ class Place:
     restarts: int = 0
 
     @property
+    def array(self) -> str:
+        """Slurm's number of the array that it is in, or its own."""
+        return self.id.partition("_")[0]
+
+    @property
     def alive(self) -> bool:
         """Whether it waits or runs."""
         return bool(self.state) and self.state not in ENDED
@@ -85,7 +90,7 @@ class Place:
         """For people, such as "running on n1 since 2026-11-26T10:44:45"."""
         if self.state == "PENDING":
             again = f", begun {self.restarts} time{'s' * (self.restarts > 1)} before" if self.restarts else ""
-            return f"queued as Slurm job {self.id} ({self.reason}){again}"
+            return f"queued as Slurm job {self.id}{f' ({self.reason})' if self.reason else ''}{again}"
         if self.alive:
             return f"running on {self.node} since {self.since}"
         return f"Slurm job {self.id} ended{f': {self.state}' if self.state else ' without a result'}; its log is {self.log}"

@@ -59,6 +59,7 @@ class Slurm:
 
     def __init__(self, terms: Terms) -> None:
         self.terms = terms
+        self.known: dict[str, Place] = {}
         if shutil.which("sbatch") is None:
             raise ExecutorError("slurm: no sbatch here; use it on a machine that submits to the cluster")
         if find_spec("submitit") is None:
@@ -93,43 +94,43 @@ class Slurm:
         """Submit jobs in arrays, in the order in which they depend on each other; the caller holds the folder of jobs."""
         folder = self.terms.folder
         folder.mkdir(parents=True, exist_ok=True)
-        known = places(folder)
-        arrays = {name: place.id.partition("_")[0] for name, place in known.items() if place.alive}
-        new = [job for job in jobs if job.name not in arrays]
-        settled = {name for name, place in known.items() if not place.alive and place.result.exists()}
+        found = places(folder)
+        self.known = {name: place for name, place in found.items() if place.alive}
+        new = [job for job in jobs if job.name not in self.known]
+        settled = {name for name, place in found.items() if not place.alive and place.result.exists()}
         for submission in submissions(folder):
             if settled.union(job.name for job in new).issuperset(submission.jobs):
                 replace(submission, over=True).write(folder)
-        yield from (JobEvent(job, "queued", known[job.name].words) for job in jobs if job.name in arrays)
+        yield from (JobEvent(job, "queued", self.known[job.name].words) for job in jobs if job.name in self.known)
         first = [job.name for job in jobs if job.resources == "prepare"]
-        previous = ""
-        size = largest_array() if new else 1
-        for group in waves(new, size):
+        after: list[str] = []
+        for group in waves(new, largest_array() if new else 1):
             needed = {name for job in group for name in (*job.after, *first)} - {job.name for job in group}
-            ids = {arrays[name] for name in needed if name in arrays} | ({previous} - {""})
+            last = (
+                after if self.terms.workers else []
+            )  # with a limit arrays follow each other, so that it holds over all
+            after = sorted({*last, *(self.known[name].array for name in needed if name in self.known)}, key=int)
             try:
-                number = self.submit_array(group, sorted(ids))
+                made = self.submit_array(group, after)
             except QueueError as error:
-                missing = sum(job.name not in arrays for job in jobs)
-                raise QueueError(
-                    f"{error}; {missing} of {len(jobs)} jobs are not submitted, the same command does it"
-                ) from error
-            arrays |= {job.name: number for job in group}
-            previous = (
-                number if self.terms.workers else ""
-            )  # one after the other, so that never more than these are at work
-            waits = f", after {', '.join(sorted(ids))}" if ids else ""
-            yield JobEvent(group[0], "note", f"Slurm job {number}: {described(group)}{waits}")
-            yield from (JobEvent(job, "queued", f"queued as Slurm job {number}") for job in group)
+                missing = sum(job.name not in self.known for job in jobs)
+                words = f"{error}; {missing} of {len(jobs)} jobs are not submitted, the same command does it"
+                raise QueueError(words) from error
+            self.known |= {place.job: place for place in made}
+            waits = f", after {', '.join(after)}" if after else ""
+            yield JobEvent(group[0], "note", f"Slurm job {made[0].array}: {described(group)}{waits}")
+            yield from (JobEvent(job, "queued", self.known[job.name].words) for job in group)
+            after = [made[0].array]
 
-    def submit_array(self, jobs: Sequence[Job], after: Sequence[str]) -> str:
-        """Submit jobs of one class together, and return Slurm's number; each starts when those of the numbers `after` have all ended."""
+    def submit_array(self, jobs: Sequence[Job], after: Sequence[str]) -> list[Place]:
+        """Submit jobs of one class together; each starts when those of the arrays `after` have all ended."""
         from submitit import AutoExecutor
         from submitit.core.utils import FailedJobError, FailedSubmissionError
 
         submission = Submission(f"bench-{uuid.uuid4().hex[:12]}", tuple(job.name for job in jobs), time.time())
         submission.write(self.terms.folder)
-        executor = AutoExecutor(self.terms.folder / submission.name, cluster="slurm", slurm_max_num_timeout=TIMES_UP)
+        files = self.terms.folder / submission.name
+        executor = AutoExecutor(files, cluster="slurm", slurm_max_num_timeout=TIMES_UP)
         parameters = for_submitit(self.settings(jobs[0].resources))
         if self.terms.workers:
             parameters["slurm_array_parallelism"] = self.terms.workers
@@ -142,9 +143,9 @@ class Slurm:
         except (FailedJobError, FailedSubmissionError) as error:
             replace(submission, over=True).write(self.terms.folder)
             raise QueueError(f"sbatch: {' '.join(str(error).split())}") from error
-        number = made[0].job_id.partition("_")[0]
-        replace(submission, id=number).write(self.terms.folder)
-        return number
+        found = [Place(job.name, each.job_id, files, "PENDING") for job, each in zip(jobs, made, strict=True)]
+        replace(submission, id=found[0].array).write(self.terms.folder)
+        return found
 
     def follow(self, jobs: Sequence[Job], should_stop: Callable[[], bool]) -> Iterator[JobEvent]:
         """Yield what happens to jobs until all have ended, looking at the queue now and then."""
@@ -156,8 +157,9 @@ class Slurm:
             now = time.monotonic()
             if now - looked > min(SLOWEST_LOOK, 1 + (now - begun) / 60):
                 looked = now
-                for name, place in self.look(waiting).items():
-                    job = waiting[name]
+                self.look()
+                for name, job in list(waiting.items()):
+                    place = self.known[name]
                     looks[name] = 0 if place.alive else looks[name] + 1
                     if not place.alive and (place.result.exists() or looks[name] > LOOKS):
                         del waiting[name]
@@ -172,13 +174,11 @@ class Slurm:
             yield JobEvent(jobs[0], "tick")
             time.sleep(0.2)
 
-    def look(self, jobs: Mapping[str, Job]) -> dict[str, Place]:
-        """The places of jobs; none while the scheduler does not answer, as when it is started again."""
-        try:
+    def look(self) -> None:
+        """See where jobs are; while the scheduler does not answer, where they were. Another front end may have closed the books on some."""
+        with contextlib.suppress(QueueError):
             found = places(self.terms.folder)
-        except QueueError:
-            return {}
-        return {name: found[name] for name in jobs if name in found}
+            self.known = {name: found.get(name, replace(place, state="")) for name, place in self.known.items()}
 
 
 @dataclass(frozen=True)
