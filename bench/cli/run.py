@@ -101,7 +101,8 @@ def run(
     again = [f"--{name}" for name in ("fresh", "retrain") if options[name]]
     page = (campaign.store.root.resolve(), campaign.suite.name, campaign.profile)
     last = [Job("report", "bench.cli.run:write_last", page, resources="report")] if report_too else []
-    carry_out(campaign, made, max_minutes, again, last)
+    leaving = "saving what is running" if asked.local else "leaving the runs to their queue"
+    carry_out(campaign, made, max_minutes, again, last, leaving)
 
 
 def write_last(store: Path, suite: str, profile: str, _progress: object, _should_stop: object) -> Outcome:
@@ -116,11 +117,17 @@ def write_last(store: Path, suite: str, profile: str, _progress: object, _should
 
 
 def carry_out(
-    campaign: Campaign, executor: Executor, max_minutes: float | None, again: Sequence[str], last: Sequence[Job] = ()
+    campaign: Campaign,
+    executor: Executor,
+    max_minutes: float | None,
+    again: Sequence[str],
+    last: Sequence[Job] = (),
+    leaving: str = "saving what is running",
 ) -> None:
     """Do a campaign's runs on the screen, show the results, and exit with code 1 if something is wrong or unfinished.
 
-    `again` are the options that must be left out where the same command is to continue; jobs in `last` come after the runs.
+    `again` are the options that must be left out where the same command is to continue; jobs in `last` come after the runs; `leaving`
+    says what an interruption does.
     """
     start = time.monotonic()
     deadline = start + max_minutes * 60 if max_minutes else math.inf
@@ -133,7 +140,7 @@ def carry_out(
         if text := notice(p):
             click.echo(f"bench: {p.task.spec.run_id}: {text}", err=True)
     console = Console()
-    with stop_on_signals() as asked, Display(campaign, console) as display:
+    with stop_on_signals(leaving) as asked, Display(campaign, console) as display:
         for event in campaign.run(executor, asked, deadline, last):
             display.show(event)
     problems = [show_results(campaign, console)]
@@ -150,7 +157,7 @@ def carry_out(
     ended = campaign.outcomes.items()
     problems += [f"{name}: {outcome.reason}" for name, outcome in ended if outcome.state in ("failed", "abort")]
     if counts["stopped"] and not counts["abort"]:
-        why = "interrupted" if asked() else "--max-minutes reached"
+        why = "--max-minutes reached" if max_minutes and not asked() else "interrupted"
         same = f"the same command without {' and '.join(again)}" if again else "the same command"
         problems.append(f"{why}; nothing is lost, {same} continues")
     for problem in filter(None, problems):
@@ -263,8 +270,8 @@ def notice(planned: Planned) -> str:
 
 
 @contextlib.contextmanager
-def stop_on_signals() -> Iterator[Callable[[], bool]]:
-    """Yield whether to stop: the first Ctrl-C or SIGTERM asks for it, the second one insists."""
+def stop_on_signals(leaving: str) -> Iterator[Callable[[], bool]]:
+    """Yield whether to stop: the first Ctrl-C or SIGTERM asks for it, the second one insists; `leaving` says what is done on the first."""
     stopping = False
 
     def ask(number: int, _frame: Any) -> None:
@@ -272,7 +279,7 @@ def stop_on_signals() -> Iterator[Callable[[], bool]]:
         if stopping:
             raise KeyboardInterrupt
         stopping = True
-        click.echo(f"\n{signal.Signals(number).name}: saving what is running; once more to leave at once", err=True)
+        click.echo(f"\n{signal.Signals(number).name}: {leaving}; once more to leave at once", err=True)
 
     previous = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -166,9 +166,8 @@ class Slurm:
                         yield ended(job, place)
                     elif place.alive and shown.get(name) != (seen := f"{place.node} {place.restarts}"):
                         shown[name] = seen
-                        yield (
-                            JobEvent(job, "started", place.node) if place.node else JobEvent(job, "queued", place.words)
-                        )
+                        kind, words = ("started", place.node) if place.node else ("queued", place.words)
+                        yield JobEvent(job, kind, words)
                     if place.alive and place.node and (told := self.terms.glance(name)):
                         yield JobEvent(job, "progress", told)
             yield JobEvent(jobs[0], "tick")
@@ -191,9 +190,7 @@ class Work:
         from submitit import JobEnvironment
 
         times_up = getattr(signal, f"SIG{JobEnvironment.USR_SIG}")
-        queue_again: Any = signal.getsignal(
-            times_up
-        )  # submitit's: it writes this down again and has Slurm start it again
+        queue_again: Any = signal.getsignal(times_up)  # submitit's handler, which has Slurm start this again
         asked: list[int] = []
         for each in (times_up, signal.SIGTERM):
             signal.signal(each, lambda number, _: asked.append(number))
