@@ -65,16 +65,16 @@ def reporting(*columns: ProgressColumn, transient: bool = False) -> Iterator[Tel
 
 
 class Display:
-    """How a campaign goes: one bar per run and one for all of them on a terminal, lines now and then in a log."""
+    """How a campaign goes: one bar per run and one for all of them on a terminal, lines now and then in a log or where it is not `live`."""
 
-    def __init__(self, campaign: Campaign, console: Console) -> None:
+    def __init__(self, campaign: Campaign, console: Console, live: bool = True) -> None:
         self.console = console
         self.waiting = {name: p.seconds for name, p in campaign.pending.items()}
         self.planned = sum(self.waiting.values())
         self.begun = self.spoken = time.monotonic()
         self.end = self.begun + campaign.expected_seconds
         columns = (DESCRIPTION, BAR, MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.fields[note]}"))
-        self.progress = Progress(*columns, console=console, disable=not console.is_terminal)
+        self.progress = Progress(*columns, console=console, disable=not (live and console.is_terminal))
         self.whole = self.progress.add_task("runs", total=len(self.waiting), note="")
         self.bars: dict[str, TaskID] = {}
         self.say(f"{len(self.waiting)} of {len(campaign.planned)} runs to do; {self.left()}")

@@ -102,7 +102,7 @@ def run(
     page = (campaign.store.root.resolve(), campaign.suite.name, campaign.profile)
     last = [Job("report", "bench.cli.run:write_last", page, resources="report")] if report_too else []
     leaving = "saving what is running" if asked.local else "leaving the runs to their queue"
-    carry_out(campaign, made, max_minutes, again, last, leaving)
+    carry_out(campaign, made, max_minutes, again, last, leaving, live=asked.name != "inline")
 
 
 def write_last(store: Path, suite: str, profile: str, _progress: object, _should_stop: object) -> Outcome:
@@ -123,11 +123,12 @@ def carry_out(
     again: Sequence[str],
     last: Sequence[Job] = (),
     leaving: str = "saving what is running",
+    live: bool = True,
 ) -> None:
     """Do a campaign's runs on the screen, show the results, and exit with code 1 if something is wrong or unfinished.
 
     `again` are the options that must be left out where the same command is to continue; jobs in `last` come after the runs; `leaving`
-    says what an interruption does.
+    says what an interruption does; without `live` bars the terminal is free for a debugger.
     """
     start = time.monotonic()
     deadline = start + max_minutes * 60 if max_minutes else math.inf
@@ -140,7 +141,7 @@ def carry_out(
         if text := notice(p):
             click.echo(f"bench: {p.task.spec.run_id}: {text}", err=True)
     console = Console()
-    with stop_on_signals(leaving) as asked, Display(campaign, console) as display:
+    with stop_on_signals(leaving) as asked, Display(campaign, console, live) as display:
         for event in campaign.run(executor, asked, deadline, last):
             display.show(event)
     problems = [show_results(campaign, console)]
