@@ -112,7 +112,8 @@ class Campaign:
         while runs and not stop():
             budget = TimeBudget({name: p.seconds for name, p in runs.items()}, self.workers, deadline)
             jobs = [
-                Job(name, "bench.core.runner:execute", (p.task,), bases(p.task)) for name, p in ordered(runs).items()
+                Job(name, "bench.core.runner:execute", (p.task,), bases(p.task), "read" if p.found.trained else "run")
+                for name, p in ordered(runs).items()
             ]
             ending = [replace(job, after=tuple(todo)) for job in last]
             for event in executor.run([*first, *jobs, *ending], stop, budget.assign, preload):

@@ -32,14 +32,14 @@ class Job:
     """A function `module:name`, called with the arguments, a progress callback and a `should_stop`.
 
     It is not started before the jobs named in `after`, where they are among those to be done, have ended in whatever way. `resources` says
-    what it needs as a class of its own: 'prepare' for what all others read, 'run', or 'report'.
+    what it needs as a class of its own: 'prepare' for what all others read, 'run', 'read' for readouts of what is trained, or 'report'.
     """
 
     name: str
     function: str
     arguments: tuple[Any, ...]
     after: tuple[str, ...] = ()
-    resources: Literal["prepare", "run", "report"] = "run"
+    resources: Literal["prepare", "run", "read", "report"] = "run"
 
     def call(self, progress: Progress, should_stop: Callable[[], bool]) -> Any:
         """Do it, in this process, and return its outcome."""

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Slurm", "Work"]
 
-CLASSES = ("prepare", "run", "report")
+CLASSES = ("prepare", "run", "read", "report")
 OURS = ("array", "dependency", "job_name", "name", "nodes", "ntasks", "ntasks_per_node", "tasks_per_node", "requeue")
 NOT_SBATCH = ("array_parallelism", "setup", "teardown", "signal_delay_s", "stderr_to_stdout", "srun_args", "use_srun")
 DEFAULTS = {"time": 60, "stderr_to_stdout": True}
@@ -50,7 +50,8 @@ class Slurm:
     """A Slurm cluster, seen from a machine that can submit to it.
 
     Settings are options of `sbatch`, named with underscores, and submitit's own, such as `setup`, `signal_delay_s` (90 s before the time is
-    up, unless said otherwise) and `array_parallelism`. In tables `prepare`, `run` and `report` there may be others for jobs of that class.
+    up, unless said otherwise) and `array_parallelism`. In tables `prepare`, `run`, `read` and `report` there may be others for jobs of
+    that class.
 
     Raises:
         ExecutorError: if there is no Slurm, no submitit, or no place in the cluster for such jobs.
@@ -232,8 +233,8 @@ def waves(jobs: Sequence[Job], size: int) -> Iterator[list[Job]]:
     """
     depth, needed = depths(jobs), {name for job in jobs for name in job.after}
 
-    def place(job: Job) -> tuple[int, int, bool]:
-        return CLASSES.index(job.resources), depth[job.name], job.name not in needed
+    def place(job: Job) -> tuple[bool, int, bool, str]:
+        return job.resources != "prepare", depth[job.name], job.name not in needed, job.resources
 
     for _, group in itertools.groupby(sorted(jobs, key=place), key=place):
         yield from (list(part) for part in batched(list(group), size))
