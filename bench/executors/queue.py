@@ -12,8 +12,8 @@ from __future__ import annotations
 import json
 import subprocess
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from bench.executors.jobs import QueueError
@@ -132,23 +132,18 @@ def places(folder: Path, newest: bool = True) -> dict[str, Place]:
         for index, job in enumerate(submission.jobs):
             row = rows.get((submission.name, str(index) if len(submission.jobs) > 1 else "N/A"), {})
             if number := row.get("ArrayJobID") or submission.id:
-                place = Place(
-                    job, f"{number}_{index}" if len(submission.jobs) > 1 else number, folder / submission.name
+                own = f"{number}_{index}" if len(submission.jobs) > 1 else number
+                found[job] = Place(
+                    job,
+                    own,
+                    folder / submission.name,
+                    state=row.get("State", ""),
+                    node=row.get("NodeList", ""),
+                    since=row.get("StartTime", ""),
+                    reason=row.get("Reason", ""),
+                    restarts=int(row.get("RestartCnt", 0)),
                 )
-                found[job] = replace(place, **told(row)) if row else place
     return found
-
-
-def told(row: Mapping[str, str]) -> dict[str, str | int]:
-    """What a row of the queue says, by the names of `Place`."""
-    since = "" if row["StartTime"] == "N/A" else row["StartTime"]
-    return {
-        "state": row["State"],
-        "node": row["NodeList"],
-        "since": since,
-        "reason": row["Reason"],
-        "restarts": int(row["RestartCnt"]),
-    }
 
 
 def ask(folder: Path, names: Sequence[str], newest: bool) -> dict[tuple[str, str], dict[str, str]]:

@@ -72,7 +72,7 @@ class Slurm:
     def settings(self, resources: str) -> dict[str, Any]:
         """What a class of jobs asks for."""
         common = {key: value for key, value in self.terms.settings.items() if key not in CLASSES}
-        return DEFAULTS | common | self.terms.settings.get(resources, {})
+        return {**DEFAULTS, **common, **self.terms.settings.get(resources, {})}
 
     def run(
         self,
@@ -167,8 +167,7 @@ class Slurm:
                         yield ended(job, place)
                     elif place.alive and shown.get(name) != (seen := f"{place.node} {place.restarts}"):
                         shown[name] = seen
-                        kind, words = ("started", place.node) if place.node else ("queued", place.words)
-                        yield JobEvent(job, kind, words)
+                        yield JobEvent(job, "started" if place.node else "queued", place.node or place.words)
                     if place.alive and place.node and (told := self.terms.glance(name)):
                         yield JobEvent(job, "progress", told)
             yield JobEvent(jobs[0], "tick")

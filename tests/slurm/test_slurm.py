@@ -179,10 +179,13 @@ def test_runs_through_slurm_end_with_the_same_bits_whatever_happens_to_them(
     wait_until(training, "training", seconds=200)
     cluster.command("scancel", "--signal=USR2", queue.places(there.root / "jobs")[base].id)
     wait_until(lambda: queue.places(there.root / "jobs")[base].restarts == 1, "the requeue", seconds=60)
-    cluster.hurry()
     assert not (there.root / "runs" / base / "training.json").exists()
-    followed = subprocess.run(command(there, *slurm, "--wait"), capture_output=True, text=True, timeout=400)
-    assert followed.returncode == 0, followed.stdout + followed.stderr
+    followed = subprocess.Popen(command(there, *slurm, "--wait"), stdout=subprocess.PIPE, text=True)
+    while followed.poll() is None:
+        cluster.hurry()
+        time.sleep(0.5)
+    told, _ = followed.communicate()
+    assert followed.returncode == 0, told
     for path in sorted((here.root / "runs").rglob("training.json")):
         run = path.parent.relative_to(here.root)
         one, other = (RunFolder(store.root / run).read_json("training.json") for store in (here, there))
