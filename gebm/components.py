@@ -12,7 +12,9 @@ from typing import Any, Literal, TypeVar
 __all__ = ["ComponentKind", "component"]
 
 T = TypeVar("T")
-ComponentKind = Literal["datasets", "models", "samplers", "metrics", "extractors", "objectives", "networks"]
+ComponentKind = Literal[
+    "datasets", "models", "samplers", "metrics", "extractors", "objectives", "networks", "executors"
+]
 
 
 def component(kind: ComponentKind, name: str, summary: str, /, **facts: Any) -> Callable[[T], T]:  # noqa: ARG001

@@ -23,7 +23,7 @@ from rich.progress import (
 
 if TYPE_CHECKING:
     from bench.core.campaign import Campaign
-    from bench.executors.processes import JobEvent
+    from bench.executors.jobs import JobEvent
 
 __all__ = ["Display", "decoding", "downloading"]
 
@@ -65,16 +65,16 @@ def reporting(*columns: ProgressColumn, transient: bool = False) -> Iterator[Tel
 
 
 class Display:
-    """How a campaign goes: one bar per run and one for all of them on a terminal, lines now and then in a log."""
+    """How a campaign goes: one bar per run and one for all of them on a terminal, lines now and then in a log or where it is not `live`."""
 
-    def __init__(self, campaign: Campaign, console: Console) -> None:
+    def __init__(self, campaign: Campaign, console: Console, live: bool = True) -> None:
         self.console = console
         self.waiting = {name: p.seconds for name, p in campaign.pending.items()}
         self.planned = sum(self.waiting.values())
         self.begun = self.spoken = time.monotonic()
         self.end = self.begun + campaign.expected_seconds
         columns = (DESCRIPTION, BAR, MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.fields[note]}"))
-        self.progress = Progress(*columns, console=console, disable=not console.is_terminal)
+        self.progress = Progress(*columns, console=console, disable=not (live and console.is_terminal))
         self.whole = self.progress.add_task("runs", total=len(self.waiting), note="")
         self.bars: dict[str, TaskID] = {}
         self.say(f"{len(self.waiting)} of {len(campaign.planned)} runs to do; {self.left()}")
@@ -89,8 +89,13 @@ class Display:
     def show(self, event: JobEvent) -> None:
         """Show what happened."""
         name, value = event.job.name, event.value
-        if event.kind == "started":
-            where = "" if value is None else f" on CUDA device {value}"
+        if event.kind == "note":
+            self.say(value)
+        elif event.kind == "queued" and name in self.bars:
+            self.progress.remove_task(self.bars.pop(name))
+            self.say(f"{name}  {value}")
+        elif event.kind == "started":
+            where = "" if value is None else f" on {value}"
             self.bars[name] = self.progress.add_task(name, total=None, note=f"started{where}")
         elif event.kind == "progress" and "warning" in value:
             self.say(f"{name}  {value['warning']}")
@@ -100,7 +105,8 @@ class Display:
             note = "  ".join([value.get("phase", ""), *shown])
             self.progress.update(self.bars[name], completed=value.get("step", 0), total=value.get("total"), note=note)
         elif event.kind == "done":
-            self.progress.remove_task(self.bars.pop(name))
+            if name in self.bars:  # a short job may have ended before it was seen to start
+                self.progress.remove_task(self.bars.pop(name))
             if value.state != "busy":
                 self.finish(name)
                 self.say(f"{name}  {value.state}{f': {value.reason}' if value.reason else ''}; {self.left()}")

@@ -67,6 +67,8 @@ def refit(
     from bench.core.store import Store
     from bench.core.suite import load_suite
     from bench.data import load_dataset
+    from bench.executors.jobs import Terms
+    from bench.executors.processes import Processes
     from bench.images.refits import Refit, plan_refit, take_in
 
     loaded, places, devices = load_suite(suite), find_places(store, device), find_devices(device)
@@ -78,5 +80,5 @@ def refit(
     if network is not None and planned.task.base is not None:
         take_in(planned.task.base, network)
     listed = loaded.model_copy(update={"name": f"{loaded.name}-refit"})
-    campaign = Campaign(listed, wanted.profile, [planned], kept, workers=1, keep=True, devices=devices)
-    carry_out(campaign, max_minutes, ["--fresh"] if fresh else [])
+    campaign = Campaign(listed, wanted.profile, [planned], kept, workers=1, keep=True)
+    carry_out(campaign, Processes(Terms(1, devices)), max_minutes, ["--fresh"] if fresh else [])

@@ -10,11 +10,13 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from bench.cli.executing import executing, execution, make_executor
 from bench.cli.usage import (
     Failure,
     UsageProblem,
@@ -35,9 +37,10 @@ if TYPE_CHECKING:
     from bench.components.registry import Entry
     from bench.core.campaign import Campaign
     from bench.core.plan import Planned
-    from bench.core.task import Places
+    from bench.core.task import Outcome, Places
+    from bench.executors.jobs import Executor, Job
 
-__all__ = ["carry_out", "find_places", "plan", "run", "status"]
+__all__ = ["carry_out", "find_places", "plan", "run", "status", "write_last"]
 
 
 @click.command(epilog=examples("bench plan --suite images", "bench plan --seeds 0,1,2,3,4"))
@@ -62,23 +65,70 @@ def plan(**options: Any) -> None:
         "bench run --suite images",
         "bench run --suite images --model gebm --seeds 0,1,2,3,4",
         "bench run --suite my_suite.toml --store /data/runs --max-minutes 60",
+        "bench run --suite cifar10 --slurm partition=gpu,gpus_per_node=1,time=8:00:00",
     )
 )
 @selecting
+@executing
 @limit_option
 @click.option(
     "--tag", default="", callback=parse_tag, help="Remember these runs under a name too, for `bench compare`."
 )
-def run(max_minutes: float | None, tag: str, **options: Any) -> None:
+def run(
+    max_minutes: float | None,
+    tag: str,
+    executor: str | None,
+    slurm: dict[str, Any],
+    wait: bool,
+    report_too: bool,
+    **options: Any,
+) -> None:
     """Train, sample, score and tabulate a suite; what is done already is kept."""
+    from bench.executors.jobs import Job
+
+    asked = execution(executor, slurm, wait, report_too)
+    if not asked.local and (max_minutes or options["jobs_per_device"]):
+        which = "--max-minutes" if max_minutes else "--jobs-per-device"
+        raise UsageProblem(
+            f"{which} is about this machine; {asked.name} has settings of its own, such as --slurm time=8:00:00"
+        )
+    campaign = make_campaign(**options, tag=tag, local=asked.local)
+    made = make_executor(asked, campaign, options["jobs"])
+    if asked.name == "inline":
+        campaign.planned = [replace(p, task=replace(p.task, raises=True)) for p in campaign.planned]
+    if not asked.local:
+        campaign.begin_anew()
     again = [f"--{name}" for name in ("fresh", "retrain") if options[name]]
-    carry_out(make_campaign(**options, tag=tag), max_minutes, again)
+    page = (campaign.store.root.resolve(), campaign.suite.name, campaign.profile)
+    last = [Job("report", "bench.cli.run:write_last", page, resources="report")] if report_too else []
+    leaving = "saving what is running" if asked.local else "leaving the runs to their queue"
+    carry_out(campaign, made, max_minutes, again, last, leaving, live=asked.name != "inline")
 
 
-def carry_out(campaign: Campaign, max_minutes: float | None, again: Sequence[str]) -> None:
+def write_last(store: Path, suite: str, profile: str, _progress: object, _should_stop: object) -> Outcome:
+    """Write the report of a suite's runs, as a job that comes after them."""
+    from bench.core.store import Store
+    from bench.core.task import Outcome
+    from bench.report import write_report
+    from bench.results.frame import scan
+
+    write_report(scan(Store(store), suite, profile), store / "report")
+    return Outcome("done")
+
+
+def carry_out(
+    campaign: Campaign,
+    executor: Executor,
+    max_minutes: float | None,
+    again: Sequence[str],
+    last: Sequence[Job] = (),
+    leaving: str = "saving what is running",
+    live: bool = True,
+) -> None:
     """Do a campaign's runs on the screen, show the results, and exit with code 1 if something is wrong or unfinished.
 
-    `again` are the options that must be left out where the same command is to continue.
+    `again` are the options that must be left out where the same command is to continue; jobs in `last` come after the runs; `leaving`
+    says what an interruption does; without `live` bars the terminal is free for a debugger.
     """
     start = time.monotonic()
     deadline = start + max_minutes * 60 if max_minutes else math.inf
@@ -91,18 +141,24 @@ def carry_out(campaign: Campaign, max_minutes: float | None, again: Sequence[str
         if text := notice(p):
             click.echo(f"bench: {p.task.spec.run_id}: {text}", err=True)
     console = Console()
-    with stop_on_signals() as asked, Display(campaign, console) as display:
-        for event in campaign.run(asked, deadline):
+    with stop_on_signals(leaving) as asked, Display(campaign, console, live) as display:
+        for event in campaign.run(executor, asked, deadline, last):
             display.show(event)
     problems = [show_results(campaign, console)]
     counts = Counter(outcome.state for outcome in campaign.outcomes.values())
-    words = [f"{counts[state]} {state}" for state in ("done", "hit", "failed", "stopped", "abort") if counts[state]]
+    words = [
+        f"{counts[state]} {state}" for state in ("done", "hit", "queued", "failed", "stopped", "abort") if counts[state]
+    ]
     minutes = (time.monotonic() - start) / 60
     console.print(f"{len(campaign.planned)} runs: {', '.join(words)}; {minutes:.1f} minutes")
+    if counts["queued"]:
+        console.print(
+            "`bench status` shows the queued ones, --wait follows them, `bench cancel` ends them", highlight=False
+        )
     ended = campaign.outcomes.items()
     problems += [f"{name}: {outcome.reason}" for name, outcome in ended if outcome.state in ("failed", "abort")]
     if counts["stopped"] and not counts["abort"]:
-        why = "interrupted" if asked() else "--max-minutes reached"
+        why = "--max-minutes reached" if max_minutes and not asked() else "interrupted"
         same = f"the same command without {' and '.join(again)}" if again else "the same command"
         problems.append(f"{why}; nothing is lost, {same} continues")
     for problem in filter(None, problems):
@@ -133,9 +189,10 @@ def make_campaign(
     jobs: int | None,
     jobs_per_device: int | None,
     tag: str = "",
+    local: bool = True,
     **selected: Any,
 ) -> Campaign:
-    """Plan what a command's options ask for; nothing is written.
+    """Plan what a command's options ask for; nothing is written. `local`: runs are done on this machine.
 
     Raises:
         UsageProblem: if a CUDA device is asked for and there is none.
@@ -150,7 +207,7 @@ def make_campaign(
     from bench.data import load_dataset
     from bench.machine import cores
 
-    loaded, places, devices = load_suite(suite), find_places(store, device), find_devices(device)
+    loaded, places, devices = load_suite(suite), find_places(store, device), find_devices(device) if local else ()
     if jobs_per_device and not devices:
         raise UsageProblem("--jobs-per-device: no CUDA device is used or available here; use --jobs")
     selection = Selection(**selected)
@@ -160,7 +217,8 @@ def make_campaign(
     for name in {p.task.spec.model for p in plans}:
         check_model(registry.get("models", name))
     slots = len(devices) * (jobs_per_device or 1)
-    workers = min(jobs or slots, slots) if devices else jobs or max(1, cores() // plans[0].task.spec.threads)
+    side_by_side = max(1, cores() // plans[0].task.spec.threads) if local else len(plans)
+    workers = min(jobs or slots, slots) if devices else jobs or side_by_side
     return Campaign(loaded, selection.profile, plans, Store(store), workers, tag, devices=devices)
 
 
@@ -213,8 +271,8 @@ def notice(planned: Planned) -> str:
 
 
 @contextlib.contextmanager
-def stop_on_signals() -> Iterator[Callable[[], bool]]:
-    """Yield whether to stop: the first Ctrl-C or SIGTERM asks for it, the second one insists."""
+def stop_on_signals(leaving: str) -> Iterator[Callable[[], bool]]:
+    """Yield whether to stop: the first Ctrl-C or SIGTERM asks for it, the second one insists; `leaving` says what is done on the first."""
     stopping = False
 
     def ask(number: int, _frame: Any) -> None:
@@ -222,7 +280,7 @@ def stop_on_signals() -> Iterator[Callable[[], bool]]:
         if stopping:
             raise KeyboardInterrupt
         stopping = True
-        click.echo(f"\n{signal.Signals(number).name}: saving what is running; once more to leave at once", err=True)
+        click.echo(f"\n{signal.Signals(number).name}: {leaving}; once more to leave at once", err=True)
 
     previous = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -24,6 +24,7 @@ __all__ = [
     "device_option",
     "examples",
     "find_devices",
+    "folder_of",
     "fresh_option",
     "in_one_line",
     "limit_option",
@@ -32,6 +33,7 @@ __all__ = [
     "store_option",
     "suite_filters",
     "suite_option",
+    "together",
     "weights_root",
 ]
 
@@ -52,8 +54,17 @@ class Failure(UsageProblem):
 
 
 LARGEST_SEED = 10**9
-FAILURES = {"StoreError", "TransferError", "NothingToReportError", "WeightsError"}
-MISUSE = {"SuiteError", "ClaimError", "UnknownNameError", "DatasetError", "ExportError", "RefitError", "GeneratorError"}
+FAILURES = {"StoreError", "TransferError", "NothingToReportError", "WeightsError", "QueueError"}
+MISUSE = {
+    "SuiteError",
+    "ClaimError",
+    "UnknownNameError",
+    "DatasetError",
+    "ExportError",
+    "RefitError",
+    "GeneratorError",
+    "ExecutorError",
+}
 """Errors by the name of their class or a base of it; what is a failure, too, such as a TransferError, is that first."""
 
 

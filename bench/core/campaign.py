@@ -18,7 +18,7 @@ from bench.core.suite import Suite, SuiteError
 from bench.core.task import Outcome, Task
 from bench.data import DatasetError, load_dataset
 from bench.data.hygiene import CONCERNS
-from bench.executors.processes import Job, JobEvent, run_jobs
+from bench.executors.jobs import Executor, Job, JobEvent
 
 __all__ = ["Campaign"]
 
@@ -57,7 +57,7 @@ class Campaign:
         profile: its profile.
         planned: the plan.
         store: where runs are kept.
-        workers: processes side by side.
+        workers: runs side by side.
         tag: a name under which these runs are remembered besides; none if empty.
         keep: whether runs that were remembered earlier stay listed though the suite does not resolve to them.
         devices: CUDA devices that they are spread over, see `bench.machine.cuda_devices`; none leaves the choice to each process.
@@ -84,11 +84,17 @@ class Campaign:
         seconds = [p.seconds for p in self.pending.values()]
         return max(sum(seconds) / self.workers, max(seconds, default=0.0))
 
-    def run(self, should_stop: Callable[[], bool], deadline: float = math.inf) -> Iterator[JobEvent]:
+    def run(
+        self,
+        executor: Executor,
+        should_stop: Callable[[], bool],
+        deadline: float = math.inf,
+        last: Sequence[Job] = (),
+    ) -> Iterator[JobEvent]:
         """Do what is to be done, yielding events for a display; `outcomes` fills by run id.
 
         Until a `deadline` on the clock `time.monotonic` every run gets its part of the time, and is scored as it stands if that does not
-        suffice; what others leave over goes to those that did not finish.
+        suffice; what others leave over goes to those that did not finish. Jobs in `last` are done when all runs have ended.
         """
         self.remember()
         smallest = SMALLEST_SHARE * (deadline - time.monotonic())
@@ -106,9 +112,13 @@ class Campaign:
         while runs and not stop():
             budget = TimeBudget({name: p.seconds for name, p in runs.items()}, self.workers, deadline)
             jobs = [
-                Job(name, "bench.core.runner:execute", (p.task,), bases(p.task)) for name, p in ordered(runs).items()
+                Job(name, "bench.core.runner:execute", (p.task,), bases(p.task), "read" if p.found.trained else "run")
+                for name, p in ordered(runs).items()
             ]
-            for event in run_jobs([*first, *jobs], self.workers, stop, budget.assign, preload, self.devices):
+            ending = [replace(job, after=tuple(todo)) for job in last]
+            for event in executor.run([*first, *jobs, *ending], stop, budget.assign, preload):
+                if event.kind == "queued" and event.job.name in todo:
+                    self.outcomes[event.job.name] = Outcome("queued", event.value)
                 yield self.recorded(event, todo) if event.kind in ("done", "killed") else event
             late = {name for name in runs if name in self.outcomes and self.outcomes[name].state == "stopped"}
             runs = {name: replace(p, task=replace(p.task, fresh=False)) for name, p in runs.items() if name in late}
@@ -117,6 +127,20 @@ class Campaign:
                 break
         for name in todo:
             self.outcomes.setdefault(name, Outcome("stopped", "not started"))
+
+    def begin_anew(self) -> None:
+        """Set aside now what is to be done afresh: a job that is queued again later must not do so a second time."""
+        for task in (p.task for p in self.planned if p.task.fresh):
+            with self.store.create().lock(task.spec) as mine:
+                if mine:
+                    self.store.set_aside(task.spec)
+        self.planned = [replace(p, task=replace(p.task, fresh=False)) for p in self.planned]
+
+    def glance(self, name: str) -> dict[str, Any] | None:
+        """How far a run is that another machine works on, as its progress would be told; None if there is no telling."""
+        planned = self.pending.get(name)
+        point = planned and self.store.folder(planned.task.spec).last_point()
+        return {"phase": point["phase"], "step": point["step"], "losses": point} if point else None
 
     def recorded(self, event: JobEvent, runs: Mapping[str, Planned]) -> JobEvent:
         """A job's end with its outcome, remembered; a run whose process was killed is recorded for it."""
@@ -190,8 +214,14 @@ def preparations(todo: Iterable[Planned]) -> list[Job]:
             if extractor := getattr(readout, "extractor", None):
                 wanted.setdefault((p.task.source, extractor), p.task)
     return [
-        Job(f"extractor {extractor}", "bench.core.runner:prepare_extractor", (task, extractor))
-        for (_, extractor), task in wanted.items()
+        Job(
+            f"extractor {extractor} of {source}",
+            "bench.core.runner:prepare_extractor",
+            (task, extractor),
+            (),
+            "prepare",
+        )
+        for (source, extractor), task in wanted.items()
     ]
 
 

@@ -142,6 +142,8 @@ class Run:
             self.outcome = self.failed("out of memory")
         except Exception as error:
             self.outcome = self.failed(f"error: {type(error).__name__}: {error}", traceback.format_exc())
+            if self.task.raises:
+                raise
 
     def failed(self, reason: str, details: str = "") -> Outcome:
         """Record a failure of a run that is held."""

@@ -45,11 +45,14 @@ class StoreError(RuntimeError):
 
 @dataclass(frozen=True)
 class Lookup:
-    """What the store has of a run, and why it is not more; `stale` says in what way its training is of other code, if it is kept."""
+    """What the store has of a run, and why it is not more; `stale` says in what way its training is of other code, if it is kept; `trained`
+    that no more than readouts are to be done.
+    """
 
     state: State
     reason: str = ""
     stale: str = ""
+    trained: bool = False
 
     @property
     def diverged(self) -> bool:
@@ -105,6 +108,15 @@ class RunFolder:
     def hashes(self, *names: str) -> dict[str, str]:
         """Hashes of the named files, as a status lists them."""
         return {name: sha256_file(self.path / name) for name in names}
+
+    def last_point(self) -> dict[str, Any] | None:
+        """The last point of the training curve; None if there is none."""
+        try:
+            *_, last = (self.path / "curve.jsonl").read_bytes().splitlines()
+            point: dict[str, Any] = json.loads(last)
+        except (OSError, ValueError):
+            return None
+        return point
 
     def training(self) -> dict[str, Any] | None:
         """What `training.json` says of a sound training, finished or not; None if there is none."""
@@ -210,7 +222,7 @@ class Store:
         words += [f"{len(absent)} evaluations to do"] if absent else []
         words += [f"{len(old)} evaluations are stale ({old[0]})"] if old else []
         state: State = "partial" if absent or old or not status else "hit"
-        return Lookup(state, "; ".join(words) or ("" if status else "trained; evaluations to do"), stale)
+        return Lookup(state, "; ".join(words) or ("" if status else "trained; evaluations to do"), stale, trained=True)
 
     def set_aside(self, spec: RunSpec) -> None:
         """Move what there is of a run out of the way."""

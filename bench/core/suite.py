@@ -80,12 +80,13 @@ P = TypeVar("P", bound=Profile)
 
 
 class Suite(Frozen, Generic[P]):
-    """A named set of comparisons, in one or more profiles of one kind."""
+    """A named set of comparisons, in one or more profiles of one kind; `executor` has settings for executors, by name."""
 
     name: Name
     summary: str
     base_seed: int = 0
     kind: str = "images"
+    executor: Mapping[str, Mapping[str, Any]] = Field(default_factory=dict)
     profiles: Mapping[Name, P] = Field(min_length=1)
 
     def profile(self, name: str) -> P:

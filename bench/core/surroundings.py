@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import math
+import os
 import platform
 import re
 import resource
+import subprocess
 from collections.abc import Mapping
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -35,7 +39,7 @@ def resolve_device(name: str) -> torch.device:
 
 
 def environment(device: torch.device) -> dict[str, Any]:
-    """What made the numbers: versions and the machine in words, no names or paths."""
+    """What made the numbers: versions, commit and the machine in words, no names or paths; in a cluster's job, which one it was."""
     libraries = ("torch", "numpy", "scipy", "torch-fidelity", "scikit-learn")
     return {
         "versions": {name: version(name) for name in libraries} | {"python": platform.python_version()},
@@ -44,6 +48,33 @@ def environment(device: torch.device) -> dict[str, Any]:
         "cores": cores(),
         "threads": torch.get_num_threads(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "commit": commit(),
+        "job": cluster_job(os.environ),
+    }
+
+
+@functools.cache
+def commit() -> str:
+    """The commit of this checkout, with "-dirty" if it was changed since; '' where the code is no checkout of git."""
+    root = Path(__file__).parents[2]
+    if not (root / ".git").exists():
+        return ""
+    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()  # noqa: S603
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+
+
+def cluster_job(variables: Mapping[str, str]) -> dict[str, Any]:
+    """The job of a Slurm cluster that this is: its id, its node and the modules that were loaded; nothing elsewhere."""
+    if "SLURM_JOB_ID" not in variables:
+        return {}
+    array, index = variables.get("SLURM_ARRAY_JOB_ID"), variables.get("SLURM_ARRAY_TASK_ID")
+    return {
+        "id": variables["SLURM_JOB_ID"] if array is None else f"{array}_{index}",
+        "node": variables.get("SLURMD_NODENAME", ""),
+        "modules": [name for name in variables.get("LOADEDMODULES", "").split(":") if name],
     }
 
 

@@ -45,6 +45,7 @@ class Task:
         fresh: set aside what is there and start again.
         retrain: train again what other code or another device trained.
         base: the training, without readouts, of the run that this one starts from, if it starts from one.
+        raises: let out, once it is recorded, the error that ends the run, to debug it.
         deadline: when the run is to leave off, on the clock `time.monotonic`, or None; what is unfinished by then is scored as it stands.
     """
 
@@ -57,16 +58,18 @@ class Task:
     fresh: bool = False
     retrain: bool = False
     base: Task | None = None
+    raises: bool = False
     deadline: float | None = None
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a task ended. `busy`: another process works on it; `abort`: nothing can go on (the store is full).
+    """How a task ended, or where it is. `queued`: where it goes on without this process; `busy`: another process works on it; `abort`:
+    nothing can go on (the store is full).
 
     `scored`: there are scores though the run is not done.
     """
 
-    state: Literal["done", "hit", "failed", "stopped", "busy", "abort"]
+    state: Literal["done", "hit", "failed", "stopped", "queued", "busy", "abort"]
     reason: str = ""
     scored: bool = False

@@ -7,7 +7,6 @@ parent is gone. Where there are CUDA devices each worker sees one of them, chose
 from __future__ import annotations
 
 import contextlib
-import importlib
 import multiprocessing
 import os
 import signal
@@ -19,33 +18,12 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-__all__ = ["Job", "JobEvent", "run_jobs"]
+from bench.executors.jobs import Assign, Job, JobEvent, Terms
+from gebm.components import component
+
+__all__ = ["Processes"]
 
 POLL = 0.25  # seconds between looks at the clock and at busy runs
-
-
-@dataclass(frozen=True)
-class Job:
-    """A function `module:name`, called in a worker with the arguments, a progress callback and a `should_stop`.
-
-    It is not started before the jobs named in `after`, where they are among those to be run, have ended in whatever way.
-    """
-
-    name: str
-    function: str
-    arguments: tuple[Any, ...]
-    after: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class JobEvent:
-    """What happened to a job: started (with its device in `value`), progress (with `value`), done (with its outcome in `value`), killed
-    (with how), or tick.
-    """
-
-    job: Job
-    kind: str
-    value: Any = None
 
 
 @dataclass
@@ -59,59 +37,63 @@ class Worker:
     outcome: Any = None
 
 
-def run_jobs(
-    jobs: Sequence[Job],
-    workers: int,
-    should_stop: Callable[[], bool],
-    assign: Callable[[Job], Job] = lambda job: job,
-    preload: Sequence[str] = (),
-    devices: Sequence[str] = (),
-) -> Iterator[JobEvent]:
-    """Run jobs, `workers` at a time, yielding events; a job that says it is busy elsewhere is tried again until it is not.
+@component("executors", "processes", "one process per run on this machine, a few side by side", local=True)
+@dataclass(frozen=True)
+class Processes:
+    """A pool of processes; on CUDA devices each job sees the one with the fewest jobs as it starts.
 
-    When `should_stop` turns true, no job is started any more and running ones are asked to stop; they still report. An event of kind
-    `tick` with the first job comes at least every quarter second, for displays. `assign` is given each job as it starts, and gives what is
-    to be done, under the same name. Modules in `preload` are imported once, by the server that workers are forked from. Of `devices`, named
-    as CUDA_VISIBLE_DEVICES names them, each job sees the one with the fewest jobs as it starts.
+    A job that says it is busy elsewhere is tried again until it is not. Modules in `preload` are imported once, by the server that workers
+    are forked from. A tick comes at least every quarter second.
     """
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["bench.core.runner", *preload])
-    waiting = [(0.0, job) for job in jobs]  # with the time before which it is not tried again
-    running: list[Worker] = []
-    stopping = False
-    try:
-        while waiting or running:
-            if should_stop() and not stopping:
-                stopping = True
-                waiting.clear()
-                ask_to_stop(running)
-            for not_before, job in list(waiting):
-                if len(running) < workers and not_before <= time.monotonic() and not awaited(job, waiting, running):
-                    waiting.remove((not_before, job))
-                    device = freest(devices, running)
-                    running.append(start(context, assign(job), device))
-                    yield JobEvent(job, "started", device)
-            if running:
-                wait([worker.connection for worker in running], timeout=POLL)
-            else:
-                time.sleep(POLL)
-            for worker in list(running):
-                ended = not worker.process.is_alive()  # asked first: its last messages are read below
-                yield from listen(worker)
-                if ended or worker.outcome is not None:
-                    running.remove(worker)
-                    event = settle(worker)
-                    if getattr(event.value, "state", "") == "busy" and not stopping:
-                        waiting.append((time.monotonic() + 1, worker.job))
-                    yield event
-            if jobs:
-                yield JobEvent(jobs[0], "tick")
-    finally:
-        ask_to_stop(running)
-        for worker in running:
-            worker.process.join(timeout=30)
-            if worker.process.is_alive():
-                worker.process.kill()
+
+    terms: Terms
+
+    def run(
+        self,
+        jobs: Sequence[Job],
+        should_stop: Callable[[], bool],
+        assign: Assign = lambda job: job,
+        preload: Sequence[str] = (),
+    ) -> Iterator[JobEvent]:
+        workers, devices = self.terms.workers or 1, self.terms.devices
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(["bench.core.runner", *preload])
+        waiting = [(0.0, job) for job in jobs]  # with the time before which it is not tried again
+        running: list[Worker] = []
+        stopping = False
+        try:
+            while waiting or running:
+                if should_stop() and not stopping:
+                    stopping = True
+                    waiting.clear()
+                    ask_to_stop(running)
+                for not_before, job in list(waiting):
+                    if len(running) < workers and not_before <= time.monotonic() and not awaited(job, waiting, running):
+                        waiting.remove((not_before, job))
+                        device = freest(devices, running)
+                        running.append(start(context, assign(job), device))
+                        yield JobEvent(job, "started", device and f"CUDA device {device}")
+                if running:
+                    wait([worker.connection for worker in running], timeout=POLL)
+                else:
+                    time.sleep(POLL)
+                for worker in list(running):
+                    ended = not worker.process.is_alive()  # asked first: its last messages are read below
+                    yield from listen(worker)
+                    if ended or worker.outcome is not None:
+                        running.remove(worker)
+                        event = settle(worker)
+                        if getattr(event.value, "state", "") == "busy" and not stopping:
+                            waiting.append((time.monotonic() + 1, worker.job))
+                        yield event
+                if jobs:
+                    yield JobEvent(jobs[0], "tick")
+        finally:
+            ask_to_stop(running)
+            for worker in running:
+                worker.process.join(timeout=30)
+                if worker.process.is_alive():
+                    worker.process.kill()
 
 
 def awaited(job: Job, waiting: Sequence[tuple[float, Job]], running: Sequence[Worker]) -> bool:
@@ -186,7 +168,6 @@ def work(connection: Connection, job: Job, device: str | None) -> None:
         except OSError:
             stop = True
 
-    module, _, name = job.function.partition(":")
-    outcome = getattr(importlib.import_module(module), name)(*job.arguments, progress, lambda: stop)
+    outcome = job.call(progress, lambda: stop)
     with contextlib.suppress(OSError):  # the parent is gone; what matters is in the store
         connection.send(("outcome", outcome))

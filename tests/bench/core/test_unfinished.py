@@ -21,7 +21,7 @@ from bench.core.runner import execute
 from bench.core.store import Store
 from bench.core.suite import Suite, load_suite
 from bench.core.task import Outcome, Places, Task
-from bench.executors.processes import Job
+from bench.executors.jobs import Job
 from bench.files import read_sealed
 from bench.report import render
 from bench.report.comparisons import compare

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from bench.executors.processes import Job, Worker, freest, run_jobs
+from bench.executors.jobs import Job, Terms
+from bench.executors.processes import Processes, Worker, freest
 
 JOBS = '''
 import os
@@ -60,11 +61,11 @@ def test_jobs_alive_at_the_same_time_share_the_devices_evenly(
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     (folder := tmp_path / "here").mkdir()
     jobs = [Job(str(number), "meeting:meet", (str(folder), number)) for number in range(4)]
-    events = list(run_jobs(jobs, 4, lambda: False, devices=devices))
+    events = list(Processes(Terms(4, devices)).run(jobs, lambda: False))
     seen = Counter(event.value for event in events if event.kind == "done")
     assert seen == Counter(dict.fromkeys(devices, 2) or {"all": 4})
     told = Counter(event.value for event in events if event.kind == "started")
-    assert told == Counter(dict.fromkeys(devices, 2) or {None: 4})
+    assert told == Counter({f"CUDA device {device}": 2 for device in devices} or {None: 4})
 
 
 def test_a_device_never_has_more_than_its_share_however_jobs_end() -> None:

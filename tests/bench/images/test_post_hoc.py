@@ -15,7 +15,8 @@ from bench.core.runner import execute
 from bench.core.store import Store
 from bench.core.suite import Suite
 from bench.core.task import Task
-from bench.executors.processes import Job, awaited
+from bench.executors.jobs import Job
+from bench.executors.processes import awaited
 from bench.images.models import LatentModel
 from gebm.temperature import ScaledEnergy
 
