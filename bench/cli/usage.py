@@ -32,6 +32,7 @@ __all__ = [
     "store_option",
     "suite_filters",
     "suite_option",
+    "together",
     "weights_root",
 ]
 

@@ -12,6 +12,7 @@ from bench.images.convergence import training_marks
 from bench.images.figures import score_figures, sheet_figures
 from bench.images.frechet_curves import frechet_table
 from bench.images.published import orientation_table, published_images_table, published_sentence
+from bench.images.replies import replies
 from bench.images.sampler_table import sampler_tables
 from bench.images.targets import Reached, exact_table, fastest_table, reached, target_note, target_table
 from bench.images.temperature import temperature_figure, temperature_table
@@ -49,7 +50,7 @@ from bench.results.sources import CALIBRATED_BETA, Source, records, source_of
 if TYPE_CHECKING:
     from bench.results.frame import Section
 
-__all__ = ["blocks", "blocks_across", "difference_table", "score_table"]
+__all__ = ["blocks", "blocks_across", "difference_table", "replies", "score_table"]
 
 _UNENDED = (
     "Undertrained: the second half of the base's steps still improved its score. Energy still rising: its refit ran out of steps while "
@@ -63,14 +64,15 @@ _TIMES = (
 
 
 def blocks(section: Section) -> list[Block]:
-    """Return a section's blocks, the verdict first, then warnings, samples, scores and what they rest on."""
+    """Return a section's blocks: the verdict, warnings, a picture and the scores, then what they rest on."""
+    pictures = [*sheet_figures(section, quoted(section)), *score_figures(section, quoted(section))]
     found = [
         energy_verdict(section),
         *_warnings(section),
-        *sheet_figures(section, quoted(section)),
-        temperature_figure(section),
-        *score_figures(section, quoted(section)),
+        *pictures[:1],
         score_table(section),
+        *pictures[1:],
+        temperature_figure(section),
         temperature_table(section),
         target_table(section),
         exact_table(section),
