@@ -108,9 +108,9 @@ def section(rows: Iterable[Row], facts: Mapping[str, Row] | None = None) -> Sect
     return found
 
 
-def printed(results: Results, width: int = 200) -> str:
-    """What a terminal shows of them."""
-    console = Console(file=io.StringIO(), width=width)
+def printed(results: Results, width: int = 200, terminal: bool = True) -> str:
+    """What a terminal of that width shows of them, or what a pipe gets."""
+    console = Console(file=io.StringIO(), width=width, force_terminal=terminal, color_system=None)
     terminal_table(results, console)
     return console.file.getvalue()  # type: ignore[attr-defined, no-any-return]
 

@@ -65,7 +65,9 @@ def replies(section: Section) -> list[Reply]:
                     f"Is {each.treatment} better than {each.reference}{matched}?",
                     each.reading,
                     f"{estimate_text(estimate)} nats" if estimate else "no shared seed",
-                    "log Z is more uncertain than that" if each.drowned else "",
+                    "log Z is more uncertain than that"
+                    if each.drowned
+                    else f"p {number(each.p_holm)} after Holm's correction here",
                     DIFFERENCES,
                     estimate,
                 )

@@ -26,7 +26,7 @@ from bench.metrics import base_name
 from bench.report.blocks import Reply
 from bench.report.certificate import kinship, networks
 from bench.report.comparisons import Comparison, headline_metric, likelihood_gains
-from bench.report.text import estimate_text
+from bench.report.text import arrow, estimate_text
 from bench.results.sources import CALIBRATED_BETA, Source, beta_text
 from bench.stats import Estimate
 
@@ -91,7 +91,7 @@ def _rank(beta: float | None) -> int:
 
 def _text(each: Comparison | Contrast) -> str:
     metric = each.metric if isinstance(each, Comparison) else each.spot.metric
-    return f"{estimate_text(each.estimate)} in {base_name(metric)}" if each.estimate else each.why_not
+    return f"{estimate_text(each.estimate)} in {arrow(base_name(metric))}" if each.estimate else each.why_not
 
 
 def _name(target: Source, targets: Iterable[Source], known: Mapping[Source, Reached]) -> str:

@@ -37,21 +37,20 @@ def front_table(found: Sequence[tuple[PageSection, Sequence[Reply]]]) -> Table |
     found = [(section, replies) for section, replies in found if replies]
     every = [reply for _, replies in found for reply in replies]
     adjusted = dict(zip(map(id, every), holm_of(reply.estimate for reply in every), strict=True))
-    rows: dict[str, dict[str, Cell]] = {}
+    rows: dict[str, dict[str, Cell]] = {question: {} for question in _in_order(found)}
     signs: dict[str, None] = {}
     for section, replies in found:
         for reply in replies:
-            p_holm = adjusted[id(reply)]
-            sign = _SIGNS.get(reply.reading, "")
+            p_holm, sign = adjusted[id(reply)], _SIGNS.get(reply.reading, "")
             if sign in ("✓", "✗") and p_holm is not None and p_holm > LEVEL:
                 sign = f"({sign})"
             signs[sign] = None
-            rows.setdefault(reply.question, {})[section.name] = Cell(
+            rows[reply.question][section.name] = Cell(
                 f"{sign} {reply.reading}".strip(),
                 detail=reply.text,
                 tone=READING_TONES.get(reply.reading, "plain"),
                 aside=reply.where,
-                link=f"{section.name} {reply.to}" if reply.to else "",
+                link=f"{section.name} {reply.to}".strip(),
             )
     if not rows:
         return None
@@ -66,3 +65,15 @@ def front_table(found: Sequence[tuple[PageSection, Sequence[Reply]]]) -> Table |
         f"{intervals} intervals of this table."
     )
     return Table("At a glance", columns, lines, [f"{known}." * bool(known), correction * bool(intervals)])
+
+
+def _in_order(found: Sequence[tuple[PageSection, Sequence[Reply]]]) -> list[str]:
+    """Return every question once, those that only some sections ask behind what precedes them there."""
+    order: list[str] = []
+    for _, replies in found:
+        place = 0
+        for reply in replies:
+            if reply.question not in order:
+                order.insert(place, reply.question)
+            place = order.index(reply.question) + 1
+    return order
