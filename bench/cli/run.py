@@ -296,10 +296,12 @@ def show_results(campaign: Campaign, console: Console) -> str:
         return ""
     from bench.report import write_report
     from bench.report.terminal import terminal_table
+    from bench.results.choice import choose
     from bench.results.frame import scan
 
     results = scan(campaign.store, campaign.suite.name, campaign.profile)
-    terminal_table(results, console)
+    datasets = {planned.task.spec.dataset for planned in campaign.planned}
+    terminal_table(choose(results, {"dataset": sorted(datasets)}), console)
     try:
         path = write_report(results, campaign.store.root / "report")
     except OSError as error:

@@ -13,7 +13,7 @@ from bench.densities.comparisons import OWN_BASE, LikelihoodComparison, Likeliho
 from bench.densities.figures import corner_figure, likelihood_figure
 from bench.densities.gains import gain_figure, gain_sentences, gain_table
 from bench.report import tables
-from bench.report.blocks import READING_TONES, Block, Cell, Column, Table, Verdict
+from bench.report.blocks import READING_TONES, Block, Cell, Column, Reply, Table, Verdict
 from bench.report.certificate import certificate
 from bench.report.figures import training_figure
 from bench.report.tables import count_cell, mean_cell, number_cell
@@ -24,8 +24,9 @@ from bench.stats import t_quantile
 if TYPE_CHECKING:
     from bench.results.frame import Section
 
-__all__ = ["blocks", "likelihood_sentences", "likelihood_table", "published_table"]
+__all__ = ["blocks", "likelihood_sentences", "likelihood_table", "published_table", "replies"]
 
+DIFFERENCES = "Paired differences in log-likelihood"
 _WORDS = ("model", "type", "status", "minus", "reading", "published model", "ours")
 _QUESTION = "With a flow as base, does the energy reach or beat maximum likelihood, and can its number be trusted?"
 
@@ -35,8 +36,8 @@ def blocks(section: Section) -> list[Block]:
     found = Likelihoods(section)
     shown = [
         Verdict(section.dataset, _QUESTION, points=likelihood_sentences(found)),
-        likelihood_table(found),
         likelihood_figure(found),
+        likelihood_table(found),
         _difference_table(found),
         gain_table(found),
         gain_figure(found),
@@ -49,6 +50,29 @@ def blocks(section: Section) -> list[Block]:
         tables.time_table(section),
     ]
     return [block for block in shown if block is not None]
+
+
+def replies(section: Section) -> list[Reply]:
+    """Return what every energy learned on the flow that GEBMs stand on gains over flows, read by Holm's method as in the table."""
+    found, said = Likelihoods(section), []
+    for each in found.comparisons:
+        if found.is_learned(each.treatment) and not found.stands_elsewhere(each.treatment):
+            budget = found.configs.get(each.reference, {}).get("control")
+            matched = f", which got the energy's {budget} instead" if budget else ""
+            estimate = each.difference.estimate if each.difference else None
+            said.append(
+                Reply(
+                    f"Is {each.treatment} better than {each.reference}{matched}?",
+                    each.reading,
+                    f"{estimate_text(estimate)} nats" if estimate else "no shared seed",
+                    "log Z is more uncertain than that"
+                    if each.drowned
+                    else f"p {number(each.p_holm)} after Holm's correction here",
+                    DIFFERENCES,
+                    estimate,
+                )
+            )
+    return said
 
 
 def likelihood_sentences(found: Likelihoods) -> list[str]:
@@ -201,7 +225,7 @@ def _difference_table(found: Likelihoods) -> Table | None:
         "Mean difference [95 % interval] over shared seeds and shared test rows, for new seeds and new rows; p and reading are corrected "
         "by Holm's method for all rows of this table. A difference smaller than the standard error of log Z is none."
     ]
-    return _table("Paired differences in log-likelihood", lines, notes)
+    return _table(DIFFERENCES, lines, notes)
 
 
 def published_table(found: Likelihoods) -> Table | None:

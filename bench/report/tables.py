@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
+from string import ascii_lowercase
 from typing import TYPE_CHECKING, Any
 
 from bench.report.blocks import MISSING, Cell, Table, TextBlock, Tone, table_of
@@ -23,6 +25,7 @@ __all__ = [
     "count_cell",
     "environment",
     "failure_table",
+    "footnotes",
     "marked_scores",
     "mean_cell",
     "mean_seconds",
@@ -34,6 +37,7 @@ __all__ = [
 ]
 
 SHORT_REASON = 90
+_NUMBER = re.compile(r"(\d[\d.,]*(?<![.,]))")
 _STATUS_TONES: Mapping[str, Tone] = {"missing": "plain", "partial": "open", "unfinished": "open"}
 
 
@@ -151,7 +155,8 @@ def partition_table(section: Section) -> Table | None:
     stated = [(row, row.row["log_partition"]) for row in found if row.row["log_partition"].get("estimate") is not None]
     with_bracket, with_upper = (any(each.get(part) for _, each in stated) for part in ("bracket", "upper"))
     rows = []
-    for readout, each in stated:
+    marks, remarks = footnotes([each.get("warnings") or () for _, each in stated])
+    for (readout, each), mark in zip(stated, marks, strict=True):
         scores, sound = readout.row.get("scores", {}), bool(each.get("reportable"))
         cells = {
             "model": Cell(code=readout.label),
@@ -167,8 +172,7 @@ def partition_table(section: Section) -> Table | None:
         if with_upper:
             cells["from the data's side"] = _upper_cell(each.get("upper"))
             cells["beyond reach"] = _share_cell(each.get("horizon"))
-        warnings = "; ".join(each.get("warnings") or ())
-        cells["usable"] = Cell("yes" if sound else "no", detail=warnings, tone="plain" if sound else "bad")
+        cells["usable"] = Cell("yes" if sound else "no", detail=mark, tone="plain" if sound else "bad")
         rows.append(cells)
     notes = [
         "log Z is the log-partition of the energy over its base. With Pareto k̂ below 0.5 and ESS/M near 1 importance sampling is "
@@ -182,7 +186,28 @@ def partition_table(section: Section) -> Table | None:
         "A bracket holds the held-out log-likelihood between its ends; it is sorted by its width." * with_bracket,
     ]
     keys = dict.fromkeys(f"Protocol: {readout.row['key']}" for readout, _ in stated if readout.row.get("key"))
-    return table_of("Calibration of log Z", rows, notes, legend=list(keys))
+    return table_of("Calibration of log Z", rows, notes, legend=[*remarks, *keys])
+
+
+def footnotes(remarks: Sequence[Sequence[str]]) -> tuple[list[str], list[str]]:
+    """Return the mark of every row's remarks, and each remark said once; numbers in which rows differ are left to their columns.
+
+    Example:
+        >>> footnotes([["k = 0.7 is not below 0.5"], ["k = 0.8 is not below 0.5"], []])
+        (['(a)', '(a)', ''], ['(a) k = … is not below 0.5'])
+    """
+    forms: dict[str, list[list[str]]] = {}
+    for text in (text for own in remarks for text in own):
+        forms.setdefault(_NUMBER.sub("#", text), []).append(_NUMBER.split(text))
+    letters = {form: ascii_lowercase[index % 26] * (1 + index // 26) for index, form in enumerate(forms)}
+    marks = [", ".join(dict.fromkeys(letters[_NUMBER.sub("#", text)] for text in own)) for own in remarks]
+    said = (
+        "".join(part[0] if len(set(part)) == 1 else "…" for part in zip(*texts, strict=True))
+        for texts in forms.values()
+    )
+    return [f"({mark})" if mark else "" for mark in marks], [
+        f"({letters[form]}) {text}" for form, text in zip(forms, said, strict=True)
+    ]
 
 
 def _upper_cell(upper: Mapping[str, Any] | None) -> Cell:

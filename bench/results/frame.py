@@ -10,7 +10,7 @@ import functools
 import json
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -133,11 +133,15 @@ class Section:
 
 @dataclass(frozen=True)
 class Results:
-    """The runs of a store, or of a part of it, with the columns `SCORE_COLUMNS`, `RUN_COLUMNS` and `READOUT_COLUMNS`."""
+    """The runs of a store, or of a part of it, with the columns `SCORE_COLUMNS`, `RUN_COLUMNS` and `READOUT_COLUMNS`.
+
+    `only` are the names, by column, that the rows were chosen by.
+    """
 
     scores: pd.DataFrame
     runs: pd.DataFrame
     readouts: pd.DataFrame
+    only: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def sections(self) -> list[Section]:
         """Split by suite, profile and dataset, in order of first appearance; content of two digests is two datasets.
