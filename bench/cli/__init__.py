@@ -18,7 +18,7 @@ from bench.cli.usage import examples, in_one_line
 __all__ = ["main"]
 
 COMMANDS = {
-    "Run": {"run": "run", "plan": "run", "refit": "refit", "status": "run"},
+    "Run": {"run": "run", "plan": "run", "refit": "refit", "status": "status"},
     "Read": {name: name for name in ("report", "claims", "compare", "export", "weights", "list")},
     "Measure speed": {"track": "track"},
     "Set up": {name: name for name in ("doctor", "data", "completion")},

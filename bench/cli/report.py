@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from bench.cli.usage import Failure, examples, store_option, suite_filters
+from bench.cli.usage import Failure, examples, store_option, suite_filters, suite_name
 from bench.report import FORMATS, render, write_report
 
 __all__ = ["report"]
@@ -38,11 +38,9 @@ __all__ = ["report"]
 def report(store: Path, suite: str | None, profile: str | None, format_: str, out: Path | None) -> None:
     """Write the report: Markdown with figures, one page of HTML, LaTeX, JSON or CSV."""
     from bench.core.store import Store
-    from bench.core.suite import load_suite
     from bench.results.frame import scan
 
-    named = load_suite(suite).name if suite and suite.endswith(".toml") else suite
-    results = scan(Store(store).require(), named, profile)
+    results = scan(Store(store).require(), suite_name(suite), profile)
     if out is None and format_ in ("json", "csv"):
         click.echo(render(results, format_), nl=False)
         return

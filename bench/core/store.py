@@ -33,7 +33,7 @@ from bench.core.spec import SCHEMA_VERSION, RunSpec
 from bench.core.task import Task
 from bench.files import sha256_file, write_bytes, write_json
 
-__all__ = ["Lookup", "RunFolder", "Store", "StoreError", "unfinished"]
+__all__ = ["Lookup", "RunFolder", "Store", "StoreError", "trained_on", "unfinished"]
 
 State = Literal["hit", "stale", "partial", "missing", "failed", "corrupt"]
 
@@ -44,11 +44,14 @@ class StoreError(RuntimeError):
 
 @dataclass(frozen=True)
 class Lookup:
-    """What the store has of a run, and why it is not more; `stale` says in what way its training is of other code, if it is kept."""
+    """What the store has of a run, and why it is not more; `stale` says in what way its training is of other code, if it is kept.
+    `device` is the kind of device of a finished training, see `trained_on`.
+    """
 
     state: State
     reason: str = ""
     stale: str = ""
+    device: str = ""
 
     @property
     def diverged(self) -> bool:
@@ -199,17 +202,18 @@ class Store:
             return Lookup("corrupt", damage)
         if unfinished(training):
             return Lookup("partial", f"{progress_words(training)}{'; scored' if status else ''}")
+        device = trained_on(training, (folder.read_json("env.json") or {}) if training["device"] != "cpu" else {})
         stale = stale_training(training, task)
         if stale and task.retrain:
             return Lookup("stale", f"training: {stale}")
         old, absent = outdated_readouts(folder, training["checkpoint"], task)
         if failed and (old or absent):  # else a readout of another suite failed
-            return Lookup("failed", failed["reason"], stale)
+            return Lookup("failed", failed["reason"], stale, device)
         words = [f"training is stale ({stale}) and kept; --retrain redoes it"] if stale else []
         words += [f"{len(absent)} evaluations to do"] if absent else []
         words += [f"{len(old)} evaluations are stale ({old[0]})"] if old else []
         state: State = "partial" if absent or old or not status else "hit"
-        return Lookup(state, "; ".join(words) or ("" if status else "trained; evaluations to do"), stale)
+        return Lookup(state, "; ".join(words) or ("" if status else "trained; evaluations to do"), stale, device)
 
     def set_aside(self, spec: RunSpec) -> None:
         """Move what there is of a run out of the way."""
@@ -296,6 +300,17 @@ def stale_training(training: Mapping[str, Any], task: Task) -> str:
         return words
     device = training["device"]
     return "" if task.places.device in ("auto", device) else f"made on {device}, asked for on {task.places.device}"
+
+
+def trained_on(training: Mapping[str, Any], environment: Mapping[str, Any]) -> str:
+    """The kind of device that a training was made on: "cpu", whatever its model, or a GPU's model; '' where nothing was trained.
+
+    One seed draws other random numbers on a CPU and on a GPU, so that runs of two kinds are not paired as runs of one are.
+    """
+    if not training["steps_asked"]:
+        return ""
+    name: str = training["device"]
+    return name if name == "cpu" else environment.get("device") or name
 
 
 def progress_words(record: Mapping[str, Any]) -> str:

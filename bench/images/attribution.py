@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from bench.images.targets import AT_TARGET, Reached, reached
 from bench.report.comparisons import headline_metric, step_text
 from bench.report.text import direction
+from bench.results.frame import once
 from bench.results.sources import CALIBRATED_BETA, Source, SourceValues, beta_text, reading, records
 from bench.stats import Estimate, holm, mean_interval, t_tail
 
@@ -114,6 +115,7 @@ class Contrast:
         return min(1.0, 2 * min(t_tail(self.estimate, 0.0, "above"), t_tail(self.estimate, 0.0, "below")))
 
 
+@once
 def makings(section: Section) -> dict[str, Making]:
     """Return how the section's trained models were made, by label; those whose settings are not recorded are left out."""
     found = {}
@@ -128,6 +130,7 @@ def makings(section: Section) -> dict[str, Making]:
     return found
 
 
+@once
 def spots(section: Section) -> list[Spot]:
     """Return where the second network's worth is read, as far as anything was scored there."""
     metric, there = headline_metric(section), section.by_source
@@ -257,6 +260,7 @@ class SameSeconds(NamedTuple):
     seconds: tuple[float | None, float | None]
 
 
+@once
 def same_seconds(section: Section) -> list[SameSeconds]:
     """Return base of the longer-trained GAN − samples with the post-hoc energy, at every readout of samples, corrected over all."""
     made, there, spent = makings(section), section.by_source, _seconds(section)

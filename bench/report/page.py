@@ -13,7 +13,7 @@ from bench.components import registry
 from bench.core.spec import RunSpec
 from bench.report.blocks import Commands, Page, PageSection
 from bench.report.claims import claims_block
-from bench.report.tables import environment
+from bench.report.tables import environment, mixed_devices
 from bench.results.sources import records
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def make_page(results: Results) -> Page:
             section.dataset,
             f"suite {section.suite}, profile {section.profile}",
             [section.suite, section.profile, section.dataset],
-            [*_room(section.kind).blocks(section), _how_it_was_made(section)],
+            [*_room(section.kind).blocks(section), *mixed_devices(section), _how_it_was_made(section)],
         )
         for section in found
     ]

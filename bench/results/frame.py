@@ -7,12 +7,11 @@ are None.
 from __future__ import annotations
 
 import functools
-import json
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -20,7 +19,7 @@ import pandas as pd
 from bench.components.digests import changes
 from bench.core.fields import content_hash
 from bench.core.manifests import manifests, tagged
-from bench.core.store import Store
+from bench.core.store import Store, trained_on
 from bench.machine import no_collection
 from bench.metrics import METRICS, base_name
 from bench.results.losses import Losses, losses_in
@@ -37,8 +36,12 @@ __all__ = [
     "Results",
     "Section",
     "build",
+    "once",
     "scan",
 ]
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 SCHEMA: Mapping[str, Mapping[str, str]] = tomllib.loads(Path(__file__).with_name("schema.toml").read_text("utf-8"))
 """Type, unit and meaning of every column of scores."""
@@ -52,7 +55,7 @@ SCORE_COLUMNS = tuple(SCHEMA)
 READOUT_COLUMNS = (*HEAD, *CHAIN, *STATE, *LOST, "readout", "row", "arrays")
 ANY_BETA = ("likelihood-gain", "ess-fraction")
 """Metrics of a density that are read out at any temperature."""
-_RECORDED = ("folder", "device", "versions", "code", *FACTS, "capabilities", *SECONDS, "peak_memory", "spec")
+_RECORDED = ("folder", "device", "trained_on", "versions", "code", *FACTS, "capabilities", *SECONDS, "peak_memory", "spec")
 RUN_COLUMNS = (*HEAD, *STATE, *_RECORDED)
 SOUND = ("done", "collapsed", "refused")
 """Statuses of scores by the present code that are a run's result; `stale`, `unfinished` and all others stand apart."""
@@ -60,7 +63,7 @@ TRAINING = "training"
 """Sampler of a base at an earlier step of its training, which `steps` counts."""
 NO_FACTS: Mapping[str, Any] = {
     **{name: {} for name in (*FACTS, "versions", "peak_memory", "spec")},
-    **dict.fromkeys(("dataset_digest", "device", "code"), ""),
+    **dict.fromkeys(("dataset_digest", "device", "trained_on", "code"), ""),
     "capabilities": [],
 }
 _PLACE = ["suite", "profile", "kind", "dataset"]
@@ -83,6 +86,7 @@ class Section:
         runs: a row per run.
         readouts: a row per run × readout × chain length.
         snapshots: as `scores`, of bases at earlier steps of their training, which are in no other frame.
+        computed: what `once` has made of it.
     """
 
     suite: str
@@ -93,6 +97,7 @@ class Section:
     runs: pd.DataFrame
     readouts: pd.DataFrame
     snapshots: pd.DataFrame
+    computed: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def dataset_name(self) -> str:
@@ -129,6 +134,20 @@ class Section:
     def summary(self) -> pd.DataFrame:
         """Means over seeds, see `bench.results.summary.summarise`."""
         return summarise(self.scores)
+
+
+def once(function: Callable[Concatenate[Section, P], T]) -> Callable[Concatenate[Section, P], T]:
+    """Decorate a function of a section that is asked for again and again: it is called once; what it returned must not be changed."""
+
+    @functools.wraps(function)
+    def known(section: Section, /, *arguments: P.args, **named: P.kwargs) -> T:
+        place = (function, arguments, *named.items())
+        if place not in section.computed:
+            section.computed[place] = function(section, *arguments, **named)
+        found: T = section.computed[place]
+        return found
+
+    return known
 
 
 @dataclass(frozen=True)
@@ -241,6 +260,7 @@ def _facts(files: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
         "steps_done": status.get("steps_done"),
         "steps_asked": status.get("steps_asked"),
         "device": environment.get("device") or training["device"],
+        "trained_on": trained_on(training, environment),
         "versions": environment.get("versions") or stage["versions"],
         "code": content_hash([stage["code"], stage["versions"]])[:16],
         **{name: facts.get(name, {}) for name in FACTS},
@@ -344,10 +364,11 @@ def _split(frame: pd.DataFrame, digests: Mapping[Any, Sequence[str]]) -> dict[An
 
 
 @functools.cache
-def _changes(stage: str) -> str:
-    return changes(json.loads(stage))
+def _changes(roots: tuple[str, ...], *parts: tuple[tuple[str, str], ...]) -> str:
+    code, versions = map(dict, parts)
+    return changes({"roots": roots, "code": code, "versions": versions})
 
 
 def _stale(stage: Mapping[str, Any]) -> str:
     """Return what has changed in the code and libraries of a stage since it was recorded; '' if nothing."""
-    return _changes(json.dumps(stage, sort_keys=True))
+    return _changes(tuple(stage["roots"]), *(tuple(stage[part].items()) for part in ("code", "versions")))

@@ -1,6 +1,6 @@
 """One run's directory read: its state, and the JSON files that its status vouches for.
 
-Files that were sound are kept, for all runs of a store, in one sealed file of its cache folder, so that only runs that changed are read
+What a run is at by a glance, for `bench status`, is in `bench.results.states`. Files that were sound are kept, for all runs of a store, in one sealed file of its cache folder, so that only runs that changed are read
 again.
 """
 
@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from bench.core.store import RunFolder, Store, StoreError
 from bench.files import CorruptFileError, read_sealed, write_sealed
 
-__all__ = ["RunFiles", "cached_reader", "read_run", "run_states"]
+__all__ = ["RunFiles", "by_status", "cached_reader", "read_run"]
 
 _STATUS = frozenset({"state", "reason", "files", "steps_done", "steps_asked"})
 _CHECKED = (".json", ".jsonl", ".npy")  # the checkpoint is checked when it is used
@@ -34,26 +34,34 @@ class RunFiles(NamedTuple):
 
 def read_run(folder: RunFolder) -> RunFiles:
     """Read a run; where it has scores its files are held against their hashes."""
-    try:
-        status = folder.read_json("status.json")
-        if status is None:
-            begun = (folder / "resume.pt").exists() or (folder / "training.json").exists()
-            state = ("partial", "unfinished; `bench run` continues it") if begun else ("missing", "not run yet")
-        elif lacking := sorted(_STATUS - status.keys()):
-            raise StoreError(f"{folder / 'status.json'} lacks {', '.join(lacking)}: written by another version")
-        elif status["state"] == "failed" and not (
-            "training.json" in status["files"] and status["steps_done"] == status["steps_asked"]
-        ):
-            state = ("failed", status["reason"])
-        else:
-            files = _checked(folder, status["files"]) | {"status.json": status}
-            return RunFiles(status["state"], "after " * (status["state"] == "unfinished") + status["reason"], files)
-    except StoreError as error:
-        state = ("failed", str(error))
     spec = None
+    try:
+        state, reason, status = by_status(folder)
+        if status is not None:
+            return RunFiles(state, reason, _checked(folder, status["files"]) | {"status.json": status})
+    except StoreError as error:
+        state, reason = "failed", str(error)
     with suppress(StoreError):
         spec = folder.read_json("spec.json")
-    return RunFiles(*state, {"spec.json": spec} if spec else {})
+    return RunFiles(state, reason, {"spec.json": spec} if spec else {})
+
+
+def by_status(folder: RunFolder) -> tuple[str, str, dict[str, Any] | None]:
+    """Return a run's state and reason by its status alone, and that status where it vouches for results.
+
+    Raises:
+        StoreError: if the status is damaged or of another version.
+    """
+    status = folder.read_json("status.json")
+    if status is None:
+        begun = (folder / "resume.pt").exists() or (folder / "training.json").exists()
+        return ("partial", "unfinished; `bench run` continues it", None) if begun else ("missing", "not run yet", None)
+    if lacking := sorted(_STATUS - status.keys()):
+        raise StoreError(f"{folder / 'status.json'} lacks {', '.join(lacking)}: written by another version")
+    trained = "training.json" in status["files"] and status["steps_done"] == status["steps_asked"]
+    if status["state"] == "failed" and not trained:
+        return "failed", status["reason"], None
+    return status["state"], "after " * (status["state"] == "unfinished") + status["reason"], status
 
 
 def _checked(folder: RunFolder, files: Mapping[str, str]) -> dict[str, dict[str, Any]]:
@@ -135,20 +143,3 @@ def _stamp(folder: Path) -> str:
     return hashlib.blake2b(repr(sorted(files)).encode(), digest_size=12).hexdigest() if "status.json" in names else ""
 
 
-def run_states(store: Store) -> list[tuple[str, str, str]]:
-    """Return (run, state, reason) of every run directory, planned or not; of an unfinished one also how far it is."""
-    found = []
-    for spec in sorted((store.root / "runs").glob("*/*/*/spec.json")):
-        read = read_run(RunFolder(spec.parent))
-        words = f"{read.reason} {_last_step(spec.parent)}" if read.state == "partial" else read.reason
-        found.append((str(spec.parent.relative_to(store.root / "runs")), read.state, words.strip()))
-    return found
-
-
-def _last_step(folder: Path) -> str:
-    """Return how far an unfinished run is, from the last line of its curve."""
-    try:
-        last = json.loads((folder / "curve.jsonl").read_text().splitlines()[-1])
-        return f"from {last['phase']} step {last['step']}"
-    except (OSError, ValueError, LookupError, TypeError):
-        return ""

@@ -83,7 +83,7 @@ def own(finished: tuple[Path, str], tmp_path: Path) -> Store:
 
 
 def test_cuda_where_there_is_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(machine, "count_devices", lambda: 0)
+    monkeypatch.setattr(machine, "device_names", tuple)
     monkeypatch.chdir(tmp_path)
     assert "no CUDA device is available" in bench("run", "--device", "cuda", code=2).output
     for device in ("auto", "cpu"):
@@ -105,7 +105,7 @@ def test_a_plan_says_how_many_runs_share_which_devices(
     options: tuple[object, ...], promised: str, tiny_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(machine, "DRIVERS", (str(tmp_path),))
-    monkeypatch.setattr(machine, "count_devices", lambda: 2)
+    monkeypatch.setattr(machine, "device_names", lambda: ("GPU", "GPU"))
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     assert bench("plan", "--suite", tiny_path, "--store", tmp_path / "none", *options).stdout.endswith(f"{promised}\n")
 
