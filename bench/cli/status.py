@@ -96,7 +96,7 @@ def check_names(option: str, chosen: Sequence[str], known: set[str]) -> None:
 
 def cells(found: RunState, store: Path) -> tuple[str, ...]:
     """Return a run's line in columns: id, state, age, host, and what is to be said."""
-    said = [found.reason, at_words(found.at), f"see {store / found.log}" if found.log else ""]
+    said = [" ".join(found.reason.split()), at_words(found.at), f"see {store / found.log}" if found.log else ""]
     age = age_text(time.time() - found.changed) if found.changed else ""
     return found.run, found.state, age, found.where, "; ".join(filter(None, said))
 

@@ -80,7 +80,8 @@ class RunFolder:
             StoreError: if it is not what was written.
         """
         try:
-            value: dict[str, Any] = json.loads((self.path / name).read_text())
+            with open(f"{self.path}/{name}", "rb", buffering=0) as file:  # noqa: PTH123  (thousands of them: pathlib is slow)
+                value: dict[str, Any] = json.loads(file.read().decode())
             seal = value.pop("sha256")
         except FileNotFoundError:
             return None

@@ -10,6 +10,7 @@ import functools
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -66,6 +67,7 @@ NO_FACTS: Mapping[str, Any] = {
     **dict.fromkeys(("dataset_digest", "device", "trained_on", "code"), ""),
     "capabilities": [],
 }
+_OF_ROW = ("steps", *COSTS, "key", "scores")
 _PLACE = ["suite", "profile", "kind", "dataset"]
 _DTYPES = {"number or missing": "float64", "integer or missing": "Int64", "integer": "int64", "true or false": "bool"}
 _NUMBERS = {name: _DTYPES[about["type"]] for name, about in SCHEMA.items() if about["type"] in _DTYPES}
@@ -168,7 +170,7 @@ class Results:
         if self.scores.empty:
             raise NothingToReportError("nothing to report yet: the store holds no run; `bench run` makes some")
         check(self.scores)
-        known = self.scores[self.scores["dataset_digest"] != ""]
+        known = self.runs[self.runs["dataset_digest"] != ""]
         earlier, of_earlier = (frame["sampler"] == TRAINING for frame in (self.scores, self.readouts))
         scores, readouts = one_temperature(self.scores[~earlier]), one_temperature(self.readouts[~of_earlier])
         frames = (scores, self.runs, readouts, self.scores[earlier])
@@ -193,7 +195,9 @@ def scan(store: Store, suite: str | None = None, profile: str | None = None, tag
                 head |= {key: planned[key] for key in ("dataset", "model", "seed", "run", "identity")}
                 folder = store.root / "runs" / planned["run"]
                 run, own = _run_and_rows(head, folder, read(planned["run"]), planned["readouts"])
-                rows += [row | {"at": len(runs)} for row in own]
+                for row in own:
+                    row["at"] = len(runs)
+                rows += own
                 runs.append(run)
         return build(runs, rows)
 
@@ -283,26 +287,35 @@ def _readout_rows(
         state |= {"status": "done", "reason": ""}
     state["stale"] = run["stale"] or _stale(result["stage"])
     stem = f"evals/{result['identity']}-"
-    files = {name.removeprefix(stem).removesuffix(".npy"): run["folder"] / name for name in result["files"]}
+    root = str(run["folder"])
+    files = {name.removeprefix(stem).removesuffix(".npy"): f"{root}/{name}" for name in result["files"]}
     arrays = {name: path for name, path in files.items() if not name.isdigit()}
     for row in result["rows"]:
-        own, pictures = dict(state), f"{row['steps']:06}"  # pictures are stored by the number of steps
-        refused = _why_refused(row)
-        own |= {"collapsed": bool(row["collapsed"]), "refused": bool(refused)}
-        if state["status"] == "unfinished":
-            own["reason"] = "; ".join(filter(None, (state["reason"], row["collapsed"])))
-        elif row["collapsed"] or refused:
-            own |= {"status": "collapsed" if row["collapsed"] else "refused", "reason": row["collapsed"] or refused}
-        own |= {"sampler": result["sampler"], "step_size": result["step_size"], "beta": row.get("beta", result["beta"])}
-        own |= {
-            "beta_rule": row.get("beta_rule", None if own["beta"] is None else "fixed"),
+        beta, collapsed, refused = row.get("beta", result["beta"]), row["collapsed"], _why_refused(row)
+        own = {
+            **state,
+            "collapsed": bool(collapsed),
+            "refused": bool(refused),
+            "sampler": result["sampler"],
+            "step_size": result["step_size"],
+            "beta": beta,
+            "beta_rule": row.get("beta_rule", None if beta is None else "fixed"),
             "target": row.get("target"),
+            **{name: row[name] for name in _OF_ROW},
+            "readout": readout,
+            "row": row,
+            "arrays": arrays,
         }
-        own |= {name: row[name] for name in ("steps", *COSTS, "key", "scores")}
+        if state["status"] == "unfinished":
+            own["reason"] = "; ".join(filter(None, (state["reason"], collapsed)))
+        elif collapsed or refused:
+            own |= {"status": "collapsed" if collapsed else "refused", "reason": collapsed or refused}
         if refused and not own["scores"]:
             own["scores"] = {None: None}
-        samples = {"samples": files[pictures]} if pictures in files else {}
-        yield own | {"readout": readout, "row": row, "arrays": arrays | samples}
+        pictures = f"{row['steps']:06}"  # they are stored by the number of steps
+        if pictures in files:
+            own["arrays"] = arrays | {"samples": files[pictures]}
+        yield own
 
 
 def _why_refused(row: Mapping[str, Any]) -> str:
@@ -328,7 +341,9 @@ def build(runs: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]]) 
     run_frame["label"] = names.astype(object)
     heads = run_frame[list(HEAD)].take([row["at"] for row in rows]).reset_index(drop=True)
     own = [name for name in dict.fromkeys((*SCORE_COLUMNS, *READOUT_COLUMNS)) if name not in HEAD]
-    every = pd.DataFrame({name: pd.Series([row.get(name) for row in rows], dtype=object) for name in own})
+    blank = dict.fromkeys(own)
+    values = [*zip(*(itemgetter(*own)(blank | row) for row in rows), strict=True)] or [()] * len(own)
+    every = pd.DataFrame({name: pd.Series(each, dtype=object) for name, each in zip(own, values, strict=True)})
     every = _typed(pd.concat([heads, every], axis=1))
     for frame in (run_frame, every):
         frame["status"] = frame["status"].mask((frame["stale"] != "") & frame["status"].isin(SOUND), "stale")

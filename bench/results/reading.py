@@ -20,12 +20,18 @@ from bench.files import CorruptFileError, read_sealed, write_sealed
 
 __all__ = ["RunFiles", "by_status", "cached_reader", "read_run"]
 
-_STATUS = frozenset({"state", "reason", "files", "steps_done", "steps_asked"})
+_STEPS = ("steps_done", "steps_asked")
+_STATUS = frozenset({"state", "reason", "files", *_STEPS})
+_SHARED = ("stage", "config", "readout", "versions")
+"""Parts of a run's files that are the same in many runs; they are kept once."""
 _CHECKED = (".json", ".jsonl", ".npy")  # the checkpoint is checked when it is used
 
 
 class RunFiles(NamedTuple):
-    """A run's state with a reason, and the sound JSON files of its directory by name; at most its spec where there are no results."""
+    """A run's state with a reason, and the sound JSON files of its directory by name; at most its spec where there are no results.
+
+    Of the status only its steps are there, of the files that another one lists only their names.
+    """
 
     state: str
     reason: str
@@ -38,7 +44,8 @@ def read_run(folder: RunFolder) -> RunFiles:
     try:
         state, reason, status = by_status(folder)
         if status is not None:
-            return RunFiles(state, reason, _checked(folder, status["files"]) | {"status.json": status})
+            files = _checked(folder, status["files"])
+            return RunFiles(state, reason, files | {"status.json": {name: status[name] for name in _STEPS}})
     except StoreError as error:
         state, reason = "failed", str(error)
     with suppress(StoreError):
@@ -83,7 +90,10 @@ def _checked(folder: RunFolder, files: Mapping[str, str]) -> dict[str, dict[str,
         if hashlib.sha256(content).hexdigest() != digest:
             raise StoreError(f"{folder / name} is corrupt: its content does not match the hash in the status")
         if name.endswith(".json"):
-            contents[name] = {key: value for key, value in json.loads(content).items() if key != "sha256"}
+            contents[name] = value = json.loads(content)
+            del value["sha256"]
+            if "files" in value:
+                value["files"] = list(value["files"])
     return contents
 
 
@@ -94,33 +104,56 @@ def cached_reader(store: Store) -> Iterator[Any]:
     A cache that is absent, damaged or of other code is empty. Runs without scores are never taken from it.
     """
     path = store.cache / "scan.sealed"
-    kept = _load(path)
+    kept, shared = _load(path)
     new: dict[str, tuple[Any, ...]] = {}
 
     def read(run: str) -> RunFiles:
-        folder = store.root / "runs" / run
+        folder = f"{store.root}/runs/{run}"
         stamp = _stamp(folder)
         if run in kept and kept[run][0] == stamp:
             return RunFiles(*kept[run][1:])
-        found = read_run(RunFolder(folder))
+        found = read_run(RunFolder(Path(folder)))
+        for value, name in _shared_parts(found.files):
+            value[name] = shared.setdefault(json.dumps(value[name]), value[name])
         if stamp and found.files:
             new[run] = (stamp, *found)
         return found
 
     yield read
     if new:
-        there = {run: each for run, each in (kept | new).items() if (store.root / "runs" / run).is_dir()}
+        numbers = {id(value): number for number, value in enumerate(shared.values())}
+        runs = {
+            run: (*about, {name: _numbered(value, numbers) for name, value in files.items()})
+            for run, (*about, files) in (kept | new).items()
+            if (store.root / "runs" / run).is_dir()
+        }
+        content = {"code": _code(), "shared": list(shared.values()), "runs": runs}
         with suppress(OSError):  # a store that cannot be written goes without
             path.parent.mkdir(exist_ok=True)
-            write_sealed(path, json.dumps({"code": _code(), "runs": there}, ensure_ascii=False).encode())
+            write_sealed(path, json.dumps(content, ensure_ascii=False, check_circular=False).encode())
 
 
-def _load(path: Path) -> dict[str, Any]:
+def _load(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return stamp, state, reason and files of every run in the cache, and the parts of files that they share by their JSON."""
     try:
         found = json.loads(read_sealed(path))
-        return found["runs"] if found["code"] == _code() else {}
-    except (OSError, CorruptFileError, ValueError, KeyError, TypeError):
-        return {}
+        if found["code"] == _code():
+            for *_, files in found["runs"].values():
+                for value, name in _shared_parts(files):
+                    value[name] = found["shared"][value[name]]
+            return found["runs"], {json.dumps(value): value for value in found["shared"]}
+    except (OSError, CorruptFileError, ValueError, LookupError, TypeError):
+        pass
+    return {}, {}
+
+
+def _shared_parts(files: Mapping[str, dict[str, Any]]) -> Iterator[tuple[dict[str, Any], str]]:
+    return ((value, name) for value in files.values() for name in _SHARED if name in value)
+
+
+def _numbered(value: dict[str, Any], numbers: Mapping[int, int]) -> dict[str, Any]:
+    """Return the content of a file with numbers in the place of what is shared."""
+    return value | {name: numbers[id(value[name])] for name in _SHARED if name in value}
 
 
 @functools.cache
@@ -128,18 +161,20 @@ def _code() -> str:
     return hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
 
 
-def _stamp(folder: Path) -> str:
+def _stamp(folder: str) -> str:
     """Return a digest of the names of a run's files, and the sizes and times of change of its text files; '' without a status."""
     files = []
     try:
         for place in (f"{folder}/", f"{folder}/evals/"):
-            with os.scandir(place) as entries:
-                for entry in entries:
-                    stat = entry.stat() if entry.name.endswith((".json", ".jsonl")) else None
-                    files.append((entry.name, stat and (stat.st_size, stat.st_mtime_ns)))
+            for name in os.listdir(place):
+                if name.endswith((".json", ".jsonl")):
+                    stat = os.stat(place + name)  # noqa: PTH116  (thousands of them: pathlib is slow)
+                    name = f"{name} {stat.st_size} {stat.st_mtime_ns}"
+                files.append(name)
     except OSError:
         return ""
-    names = {name for name, _ in files}
-    return hashlib.blake2b(repr(sorted(files)).encode(), digest_size=12).hexdigest() if "status.json" in names else ""
+    if not any(name.startswith("status.json ") for name in files):
+        return ""
+    return hashlib.blake2b("/".join(sorted(files)).encode(), digest_size=12).hexdigest()
 
 

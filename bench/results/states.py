@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +16,7 @@ from bench.results.reading import by_status, read_run
 __all__ = ["RunState", "run_names", "run_states"]
 
 _BEGUN = ("status.json", "curve.jsonl", "spec.json")
+_LOGS = ("log.txt", "error.txt")
 _TAIL = 4096  # bytes, more than a line of a curve
 
 
@@ -70,25 +72,20 @@ def run_states(store: Store, runs: Iterable[str], *, check: bool = False) -> Ite
         except StoreError as error:
             state, reason = "failed", str(error)
         if state == "done":
-            yield RunState(run, state, reason, _changed(folder / "status.json"))
+            yield RunState(run, state, reason, _changed(folder.path, "status.json"))
+        elif holder := _holder(store, run):
+            where, at = holder
+            yield RunState(run, "running", "", _changed(folder.path, *_BEGUN), where, at)
         elif state == "failed":
-            logs = (name for name in ("log.txt", "error.txt") if (folder / name).is_file())
+            logs = (name for name in _LOGS if (folder / name).is_file())
             log = next((f"runs/{run}/{name}" for name in logs), "")
-            yield RunState(run, state, reason, _changed(folder / "status.json"), log=log)
+            yield RunState(run, state, reason, _changed(folder.path, "status.json"), log=log)
         else:
-            yield _unfinished(store, run, state, reason)
+            yield RunState(run, state, reason, _changed(folder.path, *_BEGUN), at=_last_point(folder.path))
 
 
-def _unfinished(store: Store, run: str, state: str, reason: str) -> RunState:
-    folder = store.root / "runs" / run
-    changed = max(filter(None, (_changed(folder / name) for name in _BEGUN)), default=None)
-    if held := _holder(store, run):
-        return RunState(run, "running", "", changed, *held)
-    return RunState(run, state, reason, changed, at=_last_point(folder))
-
-
-def _holder(store: Store, run: str) -> tuple[str, Mapping[str, Any]] | None:
-    """Return the host that is at work on a run, and how far it is; None where none is."""
+def _holder(_store: Store, _run: str) -> tuple[str, Mapping[str, Any]] | None:
+    """Return who is at work on a run and how far that is, by its lease; None where nobody is."""
     return None
 
 
@@ -105,8 +102,9 @@ def _last_point(folder: Path) -> dict[str, Any]:
         return {}
 
 
-def _changed(path: Path) -> float | None:
-    try:
-        return path.stat().st_mtime
-    except OSError:
-        return None
+def _changed(folder: Path, *names: str) -> float | None:
+    """Return when the first of these files that there is was written."""
+    for name in names:
+        with suppress(OSError):
+            return os.stat(f"{folder}/{name}").st_mtime  # noqa: PTH116  (thousands of them: pathlib is slow)
+    return None

@@ -53,8 +53,13 @@ def summarise(scores: pd.DataFrame) -> pd.DataFrame:
         scores: as `bench.results.frame.Results` has them.
     """
     frame = scores.reset_index(drop=True)
-    unfinished = ("unfinished: " + frame["reason"].astype(str)).where(frame["status"] == "unfinished", "")
-    frame["apart"] = unfinished + ("stale: " + frame["stale"].astype(str)).where(frame["stale"] != "", "")
+    said = zip(frame["status"], frame["reason"], frame["stale"], strict=True)
+    frame["apart"] = [
+        f"unfinished: {reason}" * (status == "unfinished") + f"stale: {stale}" * (stale != "")
+        if stale or status == "unfinished"
+        else ""
+        for status, reason, stale in said
+    ]
     frame["place"] = frame.groupby(_CHAIN, sort=False, dropna=False).ngroup()
     frame["readout"] = frame.groupby(["place", "metric"], sort=False, dropna=False).ngroup()
     frame["group"] = frame.groupby(["readout", "key", "apart"], sort=False, dropna=False).ngroup()

@@ -149,7 +149,7 @@ def test_run_plan_status_report(finished: tuple[Path, str], tmp_path: Path) -> N
     assert "7 runs: 7 done" in printed
     assert "0 of 7 runs to do" in bench("plan", *options).stdout
     assert "7 runs: 7 hit" in bench("run", *options).stdout
-    assert bench("status", "--store", store).stdout.count(" done") == 7
+    assert bench("status", "--store", store).stdout.endswith("7 runs: 7 done\n")
     rows = scores(store)
     promised = {"suite", "dataset", "model", "sampler", "beta", "steps", "metric", "key", "mean"}
     promised |= {"ci_low", "ci_high", "n", "status", "reason"}
@@ -196,6 +196,22 @@ def test_stale_training_is_kept_and_said_until_retrain(own: Store) -> None:
     assert "1 of 7 runs to do" in again
     assert f"training: {module} changed" in again
     assert {row["model"] for row in scores(own.root) if row["stale"]} == {"gan-ns"}
+
+
+def test_different_kinds_of_device_are_never_mixed_silently(own: Store) -> None:
+    options = ("--suite", own.root.parent / "tiny.toml", "--store", own.root)
+    assert "kinds of device" not in bench("plan", *options).stderr
+    folder = RunFolder(next(own.root.glob("runs/digits/gan-ns/*-s0")))
+    status = folder.read_json("status.json") or {}
+    for name, device in (("training.json", "cuda"), ("env.json", "NVIDIA Made-up")):
+        folder.write_json(name, (folder.read_json(name) or {}) | {"device": device})
+        status["files"][name] = sha256_file(folder / name)
+    folder.write_json("status.json", status)
+    said = "bench: digits: one comparison of runs trained on different kinds of device (1 on NVIDIA Made-up, 5 on cpu); "
+    assert bench("plan", *options).stderr.startswith(said)
+    assert bench("run", *options).stderr.startswith(said)
+    page = bench("report", "--store", own.root, "--out", own.root.parent).stdout
+    assert "gan-ns on NVIDIA Made-up (1 run)" in page
 
 
 def test_other_selections_and_settings_of_a_suite_live_in_one_store(own: Store) -> None:
