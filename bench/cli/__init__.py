@@ -18,7 +18,7 @@ from bench.cli.usage import examples, in_one_line
 __all__ = ["main"]
 
 COMMANDS = {
-    "Run": {"run": "run", "plan": "run", "refit": "refit", "status": "run", "cancel": "cancel"},
+    "Run": {"run": "run", "plan": "run", "refit": "refit", "status": "status", "cancel": "cancel"},
     "Read": {name: name for name in ("report", "claims", "compare", "export", "weights", "list")},
     "Move": {"merge": "merge", "sync": "merge"},
     "Measure speed": {"track": "track"},

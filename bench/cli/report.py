@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from bench.cli.completion import complete
-from bench.cli.usage import Failure, examples, store_option, suite_filters, together
+from bench.cli.usage import Failure, examples, store_option, suite_filters, suite_name, together
 from bench.report import FORMATS, render, write_report
 
 __all__ = ["report"]
@@ -53,12 +53,10 @@ def report(
 ) -> None:
     """Write the report: Markdown with figures, one page of HTML, LaTeX, JSON or CSV."""
     from bench.core.store import Store
-    from bench.core.suite import load_suite
     from bench.results.choice import choose
     from bench.results.frame import scan
 
-    named = load_suite(suite).name if suite and suite.endswith(".toml") else suite
-    results = choose(scan(Store(store).require(), named, profile), only)
+    results = choose(scan(Store(store).require(), suite_name(suite), profile), only)
     if out is None and format_ in ("json", "csv", "latex"):
         click.echo(render(results, format_), nl=False)
         return

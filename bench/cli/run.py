@@ -1,4 +1,4 @@
-"""`bench plan`, `bench run` and `bench status`: what would run, doing it, and what there is."""
+"""`bench plan` and `bench run`: what would run, and doing it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,6 @@ from bench.cli.usage import (
     limit_option,
     parse_tag,
     selecting,
-    store_option,
     weights_root,
 )
 
@@ -40,7 +39,7 @@ if TYPE_CHECKING:
     from bench.core.task import Outcome, Places
     from bench.executors.jobs import Executor, Job
 
-__all__ = ["carry_out", "find_places", "plan", "run", "status", "write_last"]
+__all__ = ["carry_out", "find_places", "plan", "run", "write_last"]
 
 
 @click.command(epilog=examples("bench plan --suite images", "bench plan --seeds 0,1,2,3,4"))
@@ -167,21 +166,6 @@ def carry_out(
         sys.exit(1)
 
 
-@click.command(epilog=examples("bench status", "bench status --store results/runs"))
-@store_option
-def status(store: Path) -> None:
-    """Show every run of a store: done, failed and why, unfinished."""
-    from bench.core.store import Store
-    from bench.results.reading import run_states
-
-    states = run_states(Store(store).require())
-    if not states:
-        click.echo("no runs yet; `bench run --suite images` makes some")
-    width = max((len(name) for name, _, _ in states), default=0)
-    for name, state, reason in states:
-        click.echo(f"{name:<{width}}  {state:<8} {reason}".rstrip())
-
-
 def make_campaign(
     suite: str,
     store: Path,
@@ -201,11 +185,11 @@ def make_campaign(
     from bench.cli.display import decoding
     from bench.components import registry
     from bench.core.campaign import Campaign
-    from bench.core.plan import Selection, make_plan
+    from bench.core.plan import Selection, make_plan, mixed_devices
     from bench.core.store import Store
     from bench.core.suite import load_suite
     from bench.data import load_dataset
-    from bench.machine import cores
+    from bench.machine import cores, device_names
 
     loaded, places, devices = load_suite(suite), find_places(store, device), find_devices(device) if local else ()
     if jobs_per_device and not devices:
@@ -216,6 +200,8 @@ def make_campaign(
         plans = make_plan(loaded, selection, places, load, functools.partial(click.echo, err=True))
     for name in {p.task.spec.model for p in plans}:
         check_model(registry.get("models", name))
+    for sentence in mixed_devices(plans, set(device_names()) if devices else {"cpu"}):
+        click.echo(f"bench: {sentence}", err=True)
     slots = len(devices) * (jobs_per_device or 1)
     side_by_side = max(1, cores() // plans[0].task.spec.threads) if local else len(plans)
     workers = min(jobs or slots, slots) if devices else jobs or side_by_side

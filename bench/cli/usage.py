@@ -32,6 +32,7 @@ __all__ = [
     "selecting",
     "store_option",
     "suite_filters",
+    "suite_name",
     "suite_option",
     "together",
     "weights_root",
@@ -141,6 +142,15 @@ def find_devices(wanted: str) -> tuple[str, ...]:
     if wanted == "cuda" and not devices:
         raise UsageProblem("--device cuda: no CUDA device is available here; use --device cpu")
     return devices
+
+
+def suite_name(suite: str | None) -> str | None:
+    """Return the name of a suite that is given by name or by the path of its file."""
+    if suite is None or not suite.endswith(".toml"):
+        return suite
+    from bench.core.suite import load_suite
+
+    return load_suite(suite).name
 
 
 def parse_seeds(_ctx: click.Context, _param: click.Parameter, value: str | None) -> tuple[int, ...]:

@@ -12,8 +12,9 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from bench.components import registry
@@ -25,7 +26,7 @@ from bench.core.task import Places, Task
 from bench.data import Dataset, NotAtHandError, load_dataset, sources
 from bench.data.hygiene import refuse_concerns
 
-__all__ = ["Planned", "Selection", "expected_seconds", "make_plan", "make_task"]
+__all__ = ["Planned", "Selection", "expected_seconds", "make_plan", "make_task", "mixed_devices"]
 
 Loader = Callable[[str], Dataset]
 
@@ -87,21 +88,45 @@ def make_plan(
     for dataset in datasets.values():
         refuse_concerns(dataset, {*profile.allow, *selection.allow})
     models = [registry.get("models", name) for name in selection.models or profile.models]
+    flags = {"fresh": selection.fresh, "retrain": selection.retrain}
     planned = []
-    for (source, dataset), seed, entry in itertools.product(datasets.items(), seeds, models):
-        once = bool(entry.facts.get("one_seed"))  # it is the same for all seeds
-        if dataset.kind not in entry.facts.get("fits", ("image",)) or (once and seed != seeds[0]):
-            continue
-        readouts = kind.readouts(profile, dataset, entry, places.weights)
-        spec = resolve(suite, selection.profile, dataset, entry, seed)
-        flags = {"fresh": selection.fresh, "retrain": selection.retrain}
-        task = make_task(spec, readouts, places, source, **flags)
-        found = Lookup("missing", "--fresh") if selection.fresh else store.lookup(task)
-        seconds = 2.0 if once else expected_seconds(store, spec, profile.minutes_per_run * 60)
-        planned.append(Planned(task, found, seconds))
+    for source, dataset in datasets.items():
+        first = []  # of every model the run of the first seed, from which those of the others differ in nothing else
+        for entry in (each for each in models if dataset.kind in each.facts.get("fits", ("image",))):
+            readouts = kind.readouts(profile, dataset, entry, places.weights)
+            spec = resolve(suite, selection.profile, dataset, entry, seeds[0])
+            once = bool(entry.facts.get("one_seed"))  # it is the same for all seeds
+            seconds = 2.0 if once else expected_seconds(store, spec, profile.minutes_per_run * 60)
+            first.append((make_task(spec, readouts, places, source, **flags), once, seconds))
+        for seed, (task, once, seconds) in itertools.product(seeds, first):
+            if not once or seed == seeds[0]:
+                task = _with_seed(task, seed)
+                found = Lookup("missing", "--fresh") if selection.fresh else store.lookup(task)
+                planned.append(Planned(task, found, seconds))
     if not planned:
         raise SuiteError(f"none of {', '.join(each.name for each in models)} can be fitted to {' or '.join(datasets)}")
     return planned
+
+
+def mixed_devices(planned: Sequence[Planned], here: Collection[str]) -> list[str]:
+    """A sentence for each dataset whose runs were, or would be, trained on different kinds of device.
+
+    Args:
+        planned: the plan of one suite.
+        here: the kinds of device that runs are trained on now, see `bench.core.store.trained_on`.
+    """
+    kinds: dict[str, Counter[str]] = {}
+    for p in planned:
+        if not registry.get("models", p.task.spec.model).facts.get("one_seed"):
+            kept = p.found.device and not p.task.fresh and p.found.state != "stale"
+            own = [p.found.device] if kept else here if p.pending else []
+            kinds.setdefault(p.task.spec.dataset, Counter()).update(own)
+    return [
+        f"{dataset}: one comparison of runs trained on different kinds of device ({', '.join(f'{own[kind]} on {kind}' for kind in sorted(own))}); "
+        "one seed draws other numbers on each, so that they are not paired; a --store for each keeps them apart"
+        for dataset, own in kinds.items()
+        if len(own) > 1
+    ]
 
 
 def make_task(spec: RunSpec, readouts: Sequence[Readout], places: Places, source: str, **flags: bool) -> Task:
@@ -109,6 +134,11 @@ def make_task(spec: RunSpec, readouts: Sequence[Readout], places: Places, source
     training, reading = stages(spec, registry.get("models", spec.model), readouts)
     base = None if spec.base is None else make_task(spec.base, (), places, source)
     return Task(spec, tuple(readouts), training, reading, places, source, **flags, base=base)
+
+
+def _with_seed(task: Task, seed: int) -> Task:
+    base = None if task.base is None else _with_seed(task.base, seed)
+    return replace(task, spec=task.spec.model_copy(update={"seed": seed}), base=base)
 
 
 def stages(spec: RunSpec, entry: registry.Entry, readouts: Sequence[Readout]) -> tuple[Stage, tuple[Stage, ...]]:

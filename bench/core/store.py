@@ -34,7 +34,7 @@ from bench.core.spec import SCHEMA_VERSION, RunSpec
 from bench.core.task import Task
 from bench.files import make_folder, sha256_file, write_bytes, write_json
 
-__all__ = ["Lookup", "RunFolder", "Store", "StoreError", "unfinished"]
+__all__ = ["Lookup", "RunFolder", "Store", "StoreError", "trained_on", "unfinished"]
 
 State = Literal["hit", "stale", "partial", "missing", "failed", "corrupt"]
 
@@ -45,14 +45,19 @@ class StoreError(RuntimeError):
 
 @dataclass(frozen=True)
 class Lookup:
-    """What the store has of a run, and why it is not more; `stale` says in what way its training is of other code, if it is kept; `trained`
-    that no more than readouts are to be done.
+    """What the store has of a run, and why it is not more; `stale` says in what way its training is of other code, if it is kept.
+    `device` is the kind of device of a finished training, see `trained_on`.
     """
 
     state: State
     reason: str = ""
     stale: str = ""
-    trained: bool = False
+    device: str = ""
+
+    @property
+    def trained(self) -> bool:
+        """Whether no more than readouts are to be done."""
+        return bool(self.device)
 
     @property
     def diverged(self) -> bool:
@@ -81,7 +86,8 @@ class RunFolder:
             StoreError: if it is not what was written.
         """
         try:
-            value: dict[str, Any] = json.loads((self.path / name).read_text())
+            with open(f"{self.path}/{name}", "rb", buffering=0) as file:  # noqa: PTH123  (thousands of them: pathlib is slow)
+                value: dict[str, Any] = json.loads(file.read().decode())
             seal = value.pop("sha256")
         except FileNotFoundError:
             return None
@@ -212,17 +218,18 @@ class Store:
             return Lookup("corrupt", damage)
         if unfinished(training):
             return Lookup("partial", f"{progress_words(training)}{'; scored' if status else ''}")
+        device = trained_on(training, (folder.read_json("env.json") or {}) if training["device"] != "cpu" else {})
         stale = stale_training(training, task)
         if stale and task.retrain:
             return Lookup("stale", f"training: {stale}")
         old, absent = outdated_readouts(folder, training["checkpoint"], task)
         if failed and (old or absent):  # else a readout of another suite failed
-            return Lookup("failed", failed["reason"], stale)
+            return Lookup("failed", failed["reason"], stale, device)
         words = [f"training is stale ({stale}) and kept; --retrain redoes it"] if stale else []
         words += [f"{len(absent)} evaluations to do"] if absent else []
         words += [f"{len(old)} evaluations are stale ({old[0]})"] if old else []
         state: State = "partial" if absent or old or not status else "hit"
-        return Lookup(state, "; ".join(words) or ("" if status else "trained; evaluations to do"), stale, trained=True)
+        return Lookup(state, "; ".join(words) or ("" if status else "trained; evaluations to do"), stale, device)
 
     def set_aside(self, spec: RunSpec) -> None:
         """Move what there is of a run out of the way."""
@@ -337,6 +344,17 @@ def stale_training(training: Mapping[str, Any], task: Task) -> str:
         return words
     device = training["device"]
     return "" if task.places.device in ("auto", device) else f"made on {device}, asked for on {task.places.device}"
+
+
+def trained_on(training: Mapping[str, Any], environment: Mapping[str, Any]) -> str:
+    """The kind of device that a training was made on: "cpu", whatever its model, or a GPU's model; '' where nothing was trained.
+
+    One seed draws other random numbers on a CPU and on a GPU, so that runs of two kinds are not paired as runs of one are.
+    """
+    if not training["steps_asked"]:
+        return ""
+    name: str = training["device"]
+    return name if name == "cpu" else environment.get("device") or name
 
 
 def progress_words(record: Mapping[str, Any]) -> str:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from bench.images.targets import AT_TARGET, Reached, reached
 from bench.report.comparisons import headline_metric, step_text
 from bench.report.text import direction
+from bench.results.frame import once
 from bench.results.sources import CALIBRATED_BETA, Source, SourceValues, beta_text, reading, records
 from bench.stats import Estimate, holm_of, mean_interval
 
@@ -108,6 +109,7 @@ class Contrast:
         return reading(self.estimate, self.sense)
 
 
+@once
 def makings(section: Section) -> dict[str, Making]:
     """Return how the section's trained models were made, by label; those whose settings are not recorded are left out."""
     found = {}
@@ -122,6 +124,7 @@ def makings(section: Section) -> dict[str, Making]:
     return found
 
 
+@once
 def spots(section: Section) -> list[Spot]:
     """Return where the second network's worth is read, as far as anything was scored there."""
     metric, there = headline_metric(section), section.by_source
@@ -250,6 +253,7 @@ class SameSeconds(NamedTuple):
     seconds: tuple[float | None, float | None]
 
 
+@once
 def same_seconds(section: Section) -> list[SameSeconds]:
     """Return base of the longer-trained GAN − samples with the post-hoc energy, at every readout of samples, corrected over all."""
     made, there, spent = makings(section), section.by_source, _seconds(section)

@@ -107,10 +107,10 @@ def _warnings(section: Section) -> Iterator[Block]:
     """Yield what must be known before any number is read."""
     metric = headline_metric(section)
     rows = section.summary[(section.summary["metric"] == metric) & (section.summary["sampler"] != "data")]
+    rows = rows[rows["mean"].notna()]
     collapsed = [
-        f"{label} collapsed in {len(gone)} of {len(own)} readouts ({gone[0].reason})."
-        for label, own in rows[rows["mean"].notna()].groupby("label", sort=False)
-        if (gone := records(own[own["status"] == "collapsed"]))
+        f"{label} collapsed in {len(gone)} of {(rows['label'] == label).sum()} readouts ({gone['reason'].iloc[0]})."
+        for label, gone in rows[rows["status"] == "collapsed"].groupby("label", sort=False)
     ]
     if collapsed:
         yield TextBlock("Mode collapse", items=collapsed, tone="bad")

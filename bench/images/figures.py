@@ -323,7 +323,7 @@ def _title(row: Any, files: Iterable[Any]) -> str:
     return name if row.sampler == "data" else f"{row.label}: {name}"
 
 
-def _load(path: Path) -> NDArray[np.uint8] | None:
+def _load(path: str | Path) -> NDArray[np.uint8] | None:
     """Return the images, or None where the file is absent, damaged or of another shape: a picture is no reason to fail."""
     try:
         images = np.load(path, allow_pickle=False)

@@ -14,6 +14,7 @@ from bench.report.blocks import MISSING, READING_TONES, Cell, Table, table_of
 from bench.report.comparisons import headline_metric, reading_order, step_text
 from bench.report.tables import count_cell
 from bench.report.text import direction, estimate_text, listed, number, readout_name, span
+from bench.results.frame import once
 from bench.results.sources import CALIBRATED_BETA, Source, SourceValues, beta_text, records, source_of
 from bench.results.summary import COSTS
 from bench.stats import Estimate, mean_interval
@@ -88,6 +89,7 @@ def share(value: float) -> str:
     return f"{min(percent, 99) if value < 1 else percent} %".replace("-", "−")
 
 
+@once
 def reached(section: Section) -> dict[Source, Reached]:
     """Return what is known of every readout that counts: chains at all lengths, and exact samples."""
     groups: dict[Source, list[Any]] = {}

@@ -15,7 +15,7 @@ from bench.report.blocks import Commands, Page, PageSection
 from bench.report.claims import claims_block
 from bench.report.front import front_table
 from bench.report.runs import runs_block
-from bench.report.tables import environment
+from bench.report.tables import environment, mixed_devices
 from bench.results.choice import in_words
 from bench.results.sources import records
 
@@ -46,7 +46,12 @@ def make_page(results: Results) -> Page:
             section.dataset,
             f"suite {section.suite}, profile {section.profile}",
             [section.suite, section.profile, section.dataset],
-            [*_room(section.kind).blocks(section), runs_block(section), _how_it_was_made(section)],
+            [
+                *_room(section.kind).blocks(section),
+                *mixed_devices(section),
+                runs_block(section),
+                _how_it_was_made(section),
+            ],
         )
         for section in found
     ]

@@ -14,6 +14,7 @@ from bench.report.blocks import MISSING, Cell, Table, TextBlock, Tone, table_of
 from bench.report.certificate import networks
 from bench.report.comparisons import reading_order
 from bench.report.text import interval_text, metric_order, number
+from bench.results.frame import once
 from bench.results.sources import records
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ __all__ = [
     "marked_scores",
     "mean_cell",
     "mean_seconds",
+    "mixed_devices",
     "number_cell",
     "partition_table",
     "said_apart",
@@ -77,6 +79,7 @@ def stale_note(rows: Iterable[Any]) -> str:
     )
 
 
+@once
 def marked_scores(section: Section) -> tuple[pd.DataFrame, list[str]]:
     """Return the summary's scores with `mark`, which tells keys that are not comparable apart, and the keys in full.
 
@@ -122,6 +125,7 @@ def _reason_cell(reason: str) -> Cell:
     return Cell(reason, short=f"{reason[:SHORT_REASON].rstrip()} …" if len(reason) > SHORT_REASON + 2 else "")
 
 
+@once
 def mean_seconds(section: Section) -> dict[str, dict[str, float]]:
     """Return the mean seconds per run by model and phase, phases that no run of the model recorded left out."""
     found: dict[str, dict[str, float]] = {}
@@ -225,6 +229,20 @@ def _bracket_cell(bracket: Sequence[float] | None) -> Cell:
         return MISSING
     low, high = bracket
     return Cell(f"[{number(low)}, {number(high)}]", high - low)
+
+
+def mixed_devices(section: Section) -> list[TextBlock]:
+    """Return a notice where runs of a section were trained on different kinds of device; nothing where they were not."""
+    trained = section.runs[section.runs["trained_on"] != ""]
+    kinds = trained.groupby("trained_on")
+    if len(kinds) < 2:
+        return []
+    said = [
+        f"{', '.join(dict.fromkeys(own['label']))} on {kind} ({len(own)} run{'s' * (len(own) > 1)})"
+        for kind, own in kinds
+    ]
+    text = f"Trained on different kinds of device: {'; '.join(said)}. One seed draws other numbers on each, so that they are not paired."
+    return [TextBlock("Not a comparison of equals", items=[text], tone="bad", terminal="untitled")]
 
 
 def environment(sections: Iterable[Section]) -> list[TextBlock]:
