@@ -19,7 +19,8 @@ __all__ = ["main"]
 
 COMMANDS = {
     "Run": {"run": "run", "plan": "run", "refit": "refit", "status": "run"},
-    "Read": {name: name for name in ("report", "claims", "compare", "export", "weights", "list")},
+    "Read": {name: name for name in ("report", "claims", "compare", "show", "list")},
+    "Take elsewhere": {name: name for name in ("sample", "export", "weights")},
     "Measure speed": {"track": "track"},
     "Set up": {name: name for name in ("doctor", "data", "completion")},
 }

@@ -52,8 +52,9 @@ class Failure(UsageProblem):
 
 
 LARGEST_SEED = 10**9
-FAILURES = {"StoreError", "TransferError", "NothingToReportError", "WeightsError"}
-MISUSE = {"SuiteError", "ClaimError", "UnknownNameError", "DatasetError", "ExportError", "RefitError", "GeneratorError"}
+FAILURES = {"StoreError", "TransferError", "NothingToReportError", "WeightsError", "RebuildError"}
+MISUSE = {"SuiteError", "ClaimError", "UnknownNameError", "NoSuchRunError", "DatasetError", "ExportError", "RefitError"}
+MISUSE |= {"GeneratorError", "SamplingError"}
 """Errors by the name of their class or a base of it; what is a failure, too, such as a TransferError, is that first."""
 
 

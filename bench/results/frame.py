@@ -267,7 +267,7 @@ def _readout_rows(
     arrays = {name: path for name, path in files.items() if not name.isdigit()}
     for row in result["rows"]:
         own, pictures = dict(state), f"{row['steps']:06}"  # pictures are stored by the number of steps
-        refused = _why_refused(row)
+        refused = why_refused(row)
         own |= {"collapsed": bool(row["collapsed"]), "refused": bool(refused)}
         if state["status"] == "unfinished":
             own["reason"] = "; ".join(filter(None, (state["reason"], row["collapsed"])))
@@ -285,7 +285,7 @@ def _readout_rows(
         yield own | {"readout": readout, "row": row, "arrays": arrays | samples}
 
 
-def _why_refused(row: Mapping[str, Any]) -> str:
+def why_refused(row: Mapping[str, Any]) -> str:
     """Return why a row, and no more of its run, lacks what was asked for; '' where it does not."""
     partition = row.get("log_partition") or {}
     if row.get("why_not") or partition.get("reportable", True):
