@@ -20,7 +20,7 @@ __all__ = ["main"]
 COMMANDS = {
     "Run": {"run": "run", "plan": "run", "refit": "refit", "status": "run"},
     "Read": {name: name for name in ("report", "claims", "compare", "show", "list")},
-    "Take elsewhere": {name: name for name in ("sample", "export", "weights")},
+    "Take elsewhere": {name: name for name in ("sample", "export", "publish", "weights")},
     "Measure speed": {"track": "track"},
     "Set up": {name: name for name in ("doctor", "data", "completion")},
 }

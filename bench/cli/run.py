@@ -86,6 +86,7 @@ def carry_out(campaign: Campaign, max_minutes: float | None, again: Sequence[str
     from rich.console import Console
 
     from bench.cli.display import Display
+    from bench.core.store import LOG
 
     for p in campaign.planned:
         if text := notice(p):
@@ -99,8 +100,10 @@ def carry_out(campaign: Campaign, max_minutes: float | None, again: Sequence[str
     words = [f"{counts[state]} {state}" for state in ("done", "hit", "failed", "stopped", "abort") if counts[state]]
     minutes = (time.monotonic() - start) / 60
     console.print(f"{len(campaign.planned)} runs: {', '.join(words)}; {minutes:.1f} minutes")
-    ended = campaign.outcomes.items()
-    problems += [f"{name}: {outcome.reason}" for name, outcome in ended if outcome.state in ("failed", "abort")]
+    for name, outcome in campaign.outcomes.items():
+        log = campaign.store.root / "runs" / name / LOG
+        where = f"; see {log}" if outcome.state == "failed" and log.exists() else ""
+        problems += [f"{name}: {outcome.reason}{where}"] * (outcome.state in ("failed", "abort"))
     if counts["stopped"] and not counts["abort"]:
         why = "interrupted" if asked() else "--max-minutes reached"
         same = f"the same command without {' and '.join(again)}" if again else "the same command"

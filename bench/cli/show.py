@@ -15,7 +15,7 @@ from bench.cli.usage import examples, print_json, store_option
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from bench.results.one_run import OneRun, Row
+    from bench.results.one_run import OneRun
 
 __all__ = ["show"]
 
@@ -153,27 +153,13 @@ def plot(values: Sequence[float], width: int, height: int) -> list[str]:
 
 def scores(run: OneRun, _console: Console) -> Iterator[Any]:
     """Yield a table of readouts by metrics for every key, which is all that its scores depend on besides the samples."""
-    from bench.metrics import base_name
-    from bench.report.text import arrow, metric_order, number
+    from bench.report.one_run import score_tables
 
-    groups: dict[str, list[Row]] = {}
-    for row in run.rows:
-        groups.setdefault(row.key, []).append(row)
-    for key, rows in groups.items():
-        metrics = sorted({name for row in rows for name in row.scores}, key=metric_order)
-        lines = ((readout(row), row.target or "", *(number(row.scores.get(name)) for name in metrics)) for row in rows)
-        if key:
-            yield key
-        yield grid(("", "", *(arrow(name).replace(name, base_name(name)) for name in metrics)), lines, fold=0)
-        yield from (f"{readout(row)}: {row.remark}" for row in rows if row.remark)
-
-
-def readout(row: Row) -> str:
-    """Return a readout in words."""
-    from bench.report.text import readout_text
-    from bench.results.sources import CALIBRATED_BETA
-
-    return readout_text(row._replace(beta=CALIBRATED_BETA) if row.calibrated else row)
+    for found in score_tables(run):
+        if found.key:
+            yield found.key
+        yield grid(found.header, found.rows, fold=0)
+        yield from found.remarks
 
 
 def samples(run: OneRun, console: Console) -> Iterator[Any]:
@@ -181,6 +167,7 @@ def samples(run: OneRun, console: Console) -> Iterator[Any]:
     import numpy as np
 
     from bench.files import write_bytes
+    from bench.report.one_run import readout_words
     from bench.results.sheets import png_of, sheet
 
     last = {(row.sampler, row.beta, row.step_size): row for row in run.rows if row.pictures is not None}
@@ -188,7 +175,7 @@ def samples(run: OneRun, console: Console) -> Iterator[Any]:
     for row in last.values():
         images = np.load(str(row.pictures), allow_pickle=False)
         if draw is not None:
-            yield readout(row)
+            yield readout_words(row)
             yield draw(sheet(images[:32], 16))
             continue
         file = run.folder.path.resolve().parents[3] / "cache" / "sheets" / f"{row.pictures.stem}.png"  # type: ignore[union-attr]
@@ -196,9 +183,9 @@ def samples(run: OneRun, console: Console) -> Iterator[Any]:
             file.parent.mkdir(parents=True, exist_ok=True)
             write_bytes(file, png_of(sheet(images)))
         except OSError as error:
-            yield f"{readout(row)}: {row.pictures}, which cannot be drawn: {error.strerror}"
+            yield f"{readout_words(row)}: {row.pictures}, which cannot be drawn: {error.strerror}"
             continue
-        yield f"{readout(row)}: {file}"
+        yield f"{readout_words(row)}: {file}"
 
 
 def drawing(console: Console) -> Any:

@@ -150,7 +150,7 @@ def load_model(
     model = rebuild(trained, weights, device, data)
     for text in caveats(trained):
         warnings.warn(f"{RunSpec.model_validate(trained.spec).run_id} {text}", stacklevel=2)
-    return model.gebm if isinstance(model, LatentChains) else model
+    return model.gebm.eval() if isinstance(model, LatentChains) else model
 
 
 def caveats(trained: Trained) -> list[str]:
