@@ -19,8 +19,8 @@ __all__ = ["main"]
 
 COMMANDS = {
     "Run": {"run": "run", "plan": "run", "refit": "refit", "status": "status", "cancel": "cancel"},
-    "Read": {name: name for name in ("report", "claims", "compare", "export", "weights", "list")},
-    "Move": {"merge": "merge", "sync": "merge"},
+    "Read": {name: name for name in ("report", "claims", "compare", "show", "list")},
+    "Take elsewhere": {name: name for name in ("sample", "export", "publish", "weights")} | {"merge": "merge", "sync": "merge"},
     "Measure speed": {"track": "track"},
     "Set up": {name: name for name in ("doctor", "data", "completion")},
 }

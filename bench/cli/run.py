@@ -135,6 +135,7 @@ def carry_out(
     from rich.console import Console
 
     from bench.cli.display import Display
+    from bench.core.store import LOG
 
     for p in campaign.planned:
         if text := notice(p):
@@ -154,8 +155,10 @@ def carry_out(
         console.print(
             "`bench status` shows the queued ones, --wait follows them, `bench cancel` ends them", highlight=False
         )
-    ended = campaign.outcomes.items()
-    problems += [f"{name}: {outcome.reason}" for name, outcome in ended if outcome.state in ("failed", "abort")]
+    for name, outcome in campaign.outcomes.items():
+        log = campaign.store.root / "runs" / name / LOG
+        where = f"; see {log}" if outcome.state == "failed" and log.exists() else ""
+        problems += [f"{name}: {outcome.reason}{where}"] * (outcome.state in ("failed", "abort"))
     if counts["stopped"] and not counts["abort"]:
         why = "--max-minutes reached" if max_minutes and not asked() else "interrupted"
         same = f"the same command without {' and '.join(again)}" if again else "the same command"

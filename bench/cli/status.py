@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["status"]
 
-STATES = ("running", "done", "unfinished", "partial", "failed", "missing")
+STATES = ("running", "queued", "done", "unfinished", "partial", "failed", "missing")
 UNITS = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
 
 

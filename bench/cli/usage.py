@@ -55,17 +55,9 @@ class Failure(UsageProblem):
 
 
 LARGEST_SEED = 10**9
-FAILURES = {"StoreError", "TransferError", "NothingToReportError", "WeightsError", "QueueError"}
-MISUSE = {
-    "SuiteError",
-    "ClaimError",
-    "UnknownNameError",
-    "DatasetError",
-    "ExportError",
-    "RefitError",
-    "GeneratorError",
-    "ExecutorError",
-}
+FAILURES = {"StoreError", "TransferError", "NothingToReportError", "WeightsError", "RebuildError", "QueueError"}
+MISUSE = {"SuiteError", "ClaimError", "UnknownNameError", "NoSuchRunError", "DatasetError", "ExportError", "RefitError"}
+MISUSE |= {"GeneratorError", "SamplingError", "ExecutorError"}
 """Errors by the name of their class or a base of it; what is a failure, too, such as a TransferError, is that first."""
 
 

@@ -18,7 +18,7 @@ from bench.components.digests import Stage, difference
 from bench.core.leases import LeaseLostError
 from bench.core.manifests import manifests, read_manifest, tagged, write_manifest, write_tag
 from bench.core.spec import RunSpec
-from bench.core.store import RunFolder, Store, StoreError, flat
+from bench.core.store import LOG, RunFolder, Store, StoreError, flat
 from bench.files import write_bytes
 
 __all__ = ["Merged", "merge"]
@@ -201,13 +201,13 @@ def copied(status: Mapping[str, Any], folder: RunFolder, into: Store, spec: RunS
     Raises:
         DamagedError: if a file is damaged, or changes meanwhile.
     """
-    copy = RunFolder(into.root / "incoming" / flat(spec))
+    copy = RunFolder(into.root / "incoming" / flat(spec.run_id))
     shutil.rmtree(copy.path, ignore_errors=True)  # of a process that was killed
     (copy / "evals").mkdir(parents=True)
     try:
         for name, digest in status["files"].items():
             write_bytes(copy / name, sound(folder, name, digest))
-        for name in ("resume.pt", "error.txt"):
+        for name in ("resume.pt", LOG):
             if (folder / name).is_file():
                 write_bytes(copy / name, (folder / name).read_bytes())
         copy.write_json("status.json", dict(status))

@@ -9,6 +9,8 @@ from __future__ import annotations
 import errno
 import io
 import math
+import os
+import platform
 import signal
 import threading
 import time
@@ -23,14 +25,17 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save
 
+from bench import __version__
 from bench.components import registry
 from bench.components.digests import Stage, difference
 from bench.core.leases import Held, LeaseLostError
 from bench.core.model import Model, build_model, capabilities
 from bench.core.readout import Context, Result
+from bench.core.rebuild import data_facts
+from bench.core.runlog import logged, warnings_noted
 from bench.core.session import InterruptedRunError, Progress, Session
 from bench.core.spec import Readout
-from bench.core.store import Store, StoreError, progress_words, unfinished
+from bench.core.store import Lookup, Store, StoreError, progress_words, unfinished
 from bench.core.surroundings import environment, memory_words, peak_memory, resolve_device, shortage_words
 from bench.core.task import Outcome, Task
 from bench.data import load_dataset
@@ -71,10 +76,11 @@ class Run:
     """One run being done."""
 
     def __init__(self, task: Task, progress: Progress, should_stop: Callable[[], bool]) -> None:
-        self.task, self._tell, self._asked_to_stop = task, progress, should_stop
+        self.task, self._asked_to_stop = task, should_stop
         self.lease: Held | None = None
         self.store = Store(task.places.store)
         self.folder = self.store.folder(task.spec)
+        self._tell = logged(progress, self.folder)
         self.device = resolve_device(task.places.device)
         self.deadline = math.inf if task.deadline is None else task.deadline
         self.outcome = Outcome("busy", "another process works on this run")
@@ -122,10 +128,12 @@ class Run:
             LeaseLostError: if another process has taken the run over: what goes wrong with it then is not its own failure.
         """
         try:
-            yield
+            with warnings_noted(self.folder):
+                yield
         except LeaseLostError:
             raise
         except InterruptedRunError as stop:
+            self.folder.log(f"stopped: {stop}")
             self.outcome = Outcome("stopped", str(stop), stop.scored)
         except BaseBusyError as busy:
             self.outcome = Outcome("busy", str(busy))
@@ -158,8 +166,15 @@ class Run:
             return False
         if task.fresh or found.state in ("stale", "corrupt"):
             self.store.set_aside(task.spec)
-        self.store.prepare(task.spec)
+        self.begin(found)
         return True
+
+    def begin(self, found: Lookup) -> None:
+        """Mark the run as being worked on, and say in its log where and from what."""
+        self.store.prepare(self.task.spec)
+        where = f"on {platform.node()}, process {os.getpid()}, {self.device}"
+        versions = f"GEBM Bench {__version__}, torch {torch.__version__}"
+        self.folder.log(f"begun {where}; {versions}; {found.reason or found.state}")
 
     def build(self) -> Model:
         """The untrained model, on the dataset that the run was planned with.
@@ -222,11 +237,11 @@ class Run:
             if (found := run.store.lookup(task)).diverged:
                 raise BaseFailedError(f"{name}, which this run starts from, {found.reason}")
             if (known := run.folder.training()) is None or unfinished(known):
-                run.store.prepare(task.spec)
+                run.begin(found)
             try:
                 model, training = run.trained()
             except DivergedError as error:
-                run.store.fail(task, f"diverged: {error}", "")
+                run.store.fail(task, f"diverged: {error}")
                 raise BaseFailedError(f"{name}, which this run starts from, diverged: {error}") from error
             except DeviceMemoryError as error:
                 raise BaseFailedError(f"{name}, which this run starts from, ran {error}") from error
@@ -259,6 +274,7 @@ class Run:
             "checkpoint": files["checkpoint.safetensors"],
             "files": files,
             "facts": dict(facts),
+            "data": data_facts(model.dataset),
             "capabilities": capabilities(model),
             "seconds": session.seconds,
             "peak_memory": peak_memory(self.device),

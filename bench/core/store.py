@@ -4,6 +4,7 @@
     runs/<dataset>/<model>/<identity>-s<seed>/
         spec.json  env.json  curve.jsonl  checkpoint.safetensors  training.json  evals/*.json|npy  status.json
         resume.pt                     only while training is unfinished
+        log.txt                       what happened when, with tracebacks: for people, in no status
     suites/<suite>-<profile>.json     what a `bench run` planned: the report's list of rows
     tags/<tag>/<suite>-<profile>.json what a `bench run --tag` planned, kept when the suite changes
     cache/                            extractors and reference statistics, by content
@@ -22,8 +23,9 @@ import json
 import shutil
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -34,13 +36,20 @@ from bench.core.spec import SCHEMA_VERSION, RunSpec
 from bench.core.task import Task
 from bench.files import make_folder, sha256_file, write_bytes, write_json
 
-__all__ = ["Lookup", "RunFolder", "Store", "StoreError", "trained_on", "unfinished"]
+__all__ = ["LOG", "Lookup", "NoSuchRunError", "RunFolder", "Store", "StoreError", "trained_on", "unfinished"]
+
+LOG = "log.txt"
+NAMED = 8  # runs that an error lists
 
 State = Literal["hit", "stale", "partial", "missing", "failed", "corrupt"]
 
 
 class StoreError(RuntimeError):
     """The store cannot be used."""
+
+
+class NoSuchRunError(LookupError):
+    """No run of the store, or more than one, is what was named."""
 
 
 @dataclass(frozen=True)
@@ -124,6 +133,11 @@ class RunFolder:
             return None
         return point
 
+    def log(self, text: str) -> None:
+        """Append text, with the time, to the run's log; a log that cannot be written is no reason to fail."""
+        with suppress(OSError), (self.path / LOG).open("a", encoding="utf-8") as file:
+            file.write(f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC  {text}\n")
+
     def training(self) -> dict[str, Any] | None:
         """What `training.json` says of a sound training, finished or not; None if there is none."""
         return self._sound("training.json")
@@ -188,6 +202,27 @@ class Store:
         """The directory of a run, which need not exist."""
         return RunFolder(self.root / "runs" / spec.run_id)
 
+    def find(self, name: str) -> RunFolder:
+        """The run whose place in the store, `runs/<dataset>/<model>/<identity>-s<seed>`, is or begins with `name`, or has it anywhere.
+
+        Raises:
+            NoSuchRunError: if there is none, or more than one; those are listed.
+        """
+        root = self.root / "runs"
+        if (root / name / "spec.json").is_file():
+            return RunFolder(root / name)
+        ids = sorted(str(path.parent.relative_to(root)) for path in root.glob("*/*/*/spec.json"))
+        begun = [run for run in ids if run.startswith(name.removeprefix("runs/"))]
+        found = begun or [run for run in ids if name in f"runs/{run}"]
+        if not found:
+            raise NoSuchRunError(f"no run '{name}' in {self.root}; `bench status` lists the runs")
+        if len(found) > 1:
+            more = f" and {len(found) - NAMED} more" if len(found) > NAMED else ""
+            raise NoSuchRunError(
+                f"{len(found)} runs go by '{name}', write more of one: {', '.join(found[:NAMED])}{more}"
+            )
+        return RunFolder(root / found[0])
+
     def prepare(self, spec: RunSpec) -> RunFolder:
         """The directory of a run, made, with its spec in it and without a status: it is being worked on."""
         folder = self.folder(spec)
@@ -235,7 +270,7 @@ class Store:
         """Move what there is of a run out of the way."""
         folder = self.folder(spec).path
         if folder.exists():
-            shutil.move(folder, self.root / "aside" / f"{flat(spec)}-{time.time_ns()}")
+            shutil.move(folder, self.root / "aside" / f"{flat(spec.run_id)}-{time.time_ns()}")
 
     def finish(
         self, task: Task, state: Literal["done", "failed", "unfinished"], reason: str, seconds: Mapping[str, float]
@@ -248,8 +283,6 @@ class Store:
         for path in sorted((folder / "evals").glob("*.json")):
             if result := folder.evaluation(path.stem):
                 names += [f"evals/{path.name}", *result["files"]]
-        if state == "done":
-            (folder / "error.txt").unlink(missing_ok=True)
         status = {
             "state": state,
             "reason": reason,
@@ -262,12 +295,13 @@ class Store:
         folder.write_json(
             "status.json", status | {key: training[key] for key in ("device", "steps_done", "steps_asked")}
         )
+        folder.log(f"{state}: {reason}" if reason else state)
 
-    def fail(self, task: Task, reason: str, details: str) -> None:
-        """Make a failed run a row with its reason; what was finished stays finished."""
+    def fail(self, task: Task, reason: str, details: str = "") -> None:
+        """Make a failed run a row with its reason, details in its log; what was finished stays finished."""
         folder = self.prepare(task.spec)
         if details:
-            write_bytes(folder / "error.txt", details.encode())
+            folder.log(details.rstrip())
         self.finish(task, "failed", reason, {})
 
     @property
@@ -275,9 +309,9 @@ class Store:
         """Who works on what."""
         return Leases(self.root / "locks")
 
-    def holder(self, spec: RunSpec) -> Lease | None:
-        """Who works on a run, where, since when and how far it is, from one file; None if nobody does."""
-        return self.leases.holder(flat(spec))
+    def holder(self, run: str) -> Lease | None:
+        """Who works on a run, by its id, where, since when and how far it is, from one file; None if nobody does."""
+        return self.leases.holder(flat(run))
 
     @contextmanager
     def lock(self, spec: RunSpec) -> Iterator[Held | None]:
@@ -286,7 +320,7 @@ class Store:
         Raises:
             StoreError: if the store cannot be written.
         """
-        with self._hold(flat(spec)) as held:
+        with self._hold(flat(spec.run_id)) as held:
             yield held
 
     @contextmanager
@@ -317,9 +351,9 @@ class Store:
             yield held
 
 
-def flat(spec: RunSpec) -> str:
+def flat(run: str) -> str:
     """A run's id as the name of a single file or folder."""
-    return spec.run_id.replace("/", "_")
+    return run.replace("/", "_")
 
 
 def outdated_readouts(folder: RunFolder, checkpoint: str, task: Task) -> tuple[list[str], list[str]]:

@@ -306,7 +306,7 @@ def _readout_rows(
     files = {name.removeprefix(stem).removesuffix(".npy"): f"{root}/{name}" for name in result["files"]}
     arrays = {name: path for name, path in files.items() if not name.isdigit()}
     for row in result["rows"]:
-        beta, collapsed, refused = row.get("beta", result["beta"]), row["collapsed"], _why_refused(row)
+        beta, collapsed, refused = row.get("beta", result["beta"]), row["collapsed"], why_refused(row)
         own = {
             **state,
             "collapsed": bool(collapsed),
@@ -333,7 +333,7 @@ def _readout_rows(
         yield own
 
 
-def _why_refused(row: Mapping[str, Any]) -> str:
+def why_refused(row: Mapping[str, Any]) -> str:
     """Return why a row, and no more of its run, lacks what was asked for; '' where it does not."""
     partition = row.get("log_partition") or {}
     if row.get("why_not") or partition.get("reportable", True):

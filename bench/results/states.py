@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bench.core.manifests import manifests
-from bench.core.store import RunFolder, Store, StoreError
+from bench.core.store import LOG, RunFolder, Store, StoreError
+from bench.executors import queue
 from bench.results.reading import by_status, read_run
 
 __all__ = ["RunState", "run_names", "run_states"]
 
 _BEGUN = ("status.json", "curve.jsonl", "spec.json")
-_LOGS = ("log.txt", "error.txt")
 _TAIL = 4096  # bytes, more than a line of a curve
 
 
@@ -25,10 +25,10 @@ class RunState(NamedTuple):
 
     Attributes:
         run: its id.
-        state: running, or one of `bench.results.reading.RunFiles`.
+        state: running, queued in a cluster, or one of `bench.results.reading.RunFiles`.
         reason: why it is not done; '' if it is.
         changed: when it ended or was last saved, in seconds since 1970 by the clock of the store's file system; None if it never began.
-        where: the host that is doing it; '' where none is.
+        where: who is doing it, or the node; '' where none is.
         at: of an unfinished run phase, step, total and losses, as far as they are known.
         log: the file that says what went wrong, in the store; '' where there is none.
     """
@@ -64,7 +64,11 @@ def run_states(store: Store, runs: Iterable[str], *, check: bool = False) -> Ite
         store: where they are.
         runs: their ids.
         check: hold all files of a run against their hashes, as a report does; without it a sound status is believed.
+
+    Raises:
+        QueueError: if runs were submitted to a scheduler that does not answer.
     """
+    jobs = queue.places(store.root / "jobs", newest=False)
     for run in runs:
         folder = RunFolder(store.root / "runs" / run)
         try:
@@ -73,20 +77,18 @@ def run_states(store: Store, runs: Iterable[str], *, check: bool = False) -> Ite
             state, reason = "failed", str(error)
         if state == "done":
             yield RunState(run, state, reason, _changed(folder.path, "status.json"))
-        elif holder := _holder(store, run):
-            where, at = holder
-            yield RunState(run, "running", "", _changed(folder.path, *_BEGUN), where, at)
+        elif holder := store.holder(run):
+            yield RunState(run, "running", "", _changed(folder.path, *_BEGUN), holder.words, holder.note)
+        elif (job := jobs.get(run)) and job.alive:
+            state = "queued" if job.state == "PENDING" else "running"
+            yield RunState(run, state, job.words, _changed(folder.path, *_BEGUN), job.node, _last_point(folder.path))
         elif state == "failed":
-            logs = (name for name in _LOGS if (folder / name).is_file())
-            log = next((f"runs/{run}/{name}" for name in logs), "")
+            log = f"runs/{run}/{LOG}" if (folder / LOG).is_file() else ""
             yield RunState(run, state, reason, _changed(folder.path, "status.json"), log=log)
         else:
+            lost = job.words if job and not job.result.exists() else ""
+            reason = "; ".join(filter(None, (reason, lost)))
             yield RunState(run, state, reason, _changed(folder.path, *_BEGUN), at=_last_point(folder.path))
-
-
-def _holder(_store: Store, _run: str) -> tuple[str, Mapping[str, Any]] | None:
-    """Return who is at work on a run and how far that is, by its lease; None where nobody is."""
-    return None
 
 
 def _last_point(folder: Path) -> dict[str, Any]:

@@ -24,7 +24,7 @@ def store(synthetic: ModuleType, tmp_path: Path) -> Store:
     made: Store = synthetic.make(tmp_path / "store", 2, 2, 2)
     failed, killed, late, *_ = folders(made)
     synthetic.change(failed / "status.json", state="failed", reason=REASON, steps_done=3)
-    (failed / "error.txt").write_text("Traceback")
+    (failed / "log.txt").write_text("Traceback")
     (killed / "status.json").unlink()
     synthetic.change(late / "status.json", state="unfinished", reason="40 of 100 steps", steps_done=40)
     return made
@@ -46,7 +46,7 @@ def test_every_run_has_a_line_that_is_never_cut(store: Store) -> None:
         [str(folder.relative_to(store.root / "runs")), state]
         for folder, state in zip(folders(store), ("failed", "partial", "unfinished", "done"), strict=False)
     ]
-    assert lines[0].endswith(f"{REASON}; see {folders(store)[0] / 'error.txt'}")
+    assert lines[0].endswith(f"{REASON}; see {folders(store)[0] / 'log.txt'}")
     assert "`bench run` continues it; training step 7,950 of 100" in lines[1]
     assert "after 40 of 100 steps" in lines[2]
     assert all(line.endswith(" ago") for line in lines[3:])
@@ -58,7 +58,7 @@ def test_filters_and_json(store: Store) -> None:
     assert status(store, "--state", "missing").stdout == "0 runs\n"
     rows = json.loads(status(store, "--state", "failed", "--state", "partial", "--format", "json").stdout)
     assert [row["state"] for row in rows] == ["failed", "partial"]
-    assert rows[0]["log"] == f"runs/{rows[0]['run']}/error.txt"
+    assert rows[0]["log"] == f"runs/{rows[0]['run']}/log.txt"
     assert rows[1]["at"]["step"] == 7950
     assert "did you mean 'data1'?" in status(store, "--dataset", "data11", code=2).stderr
     assert (

@@ -19,7 +19,7 @@ from bench.core.model import build_model
 from bench.core.phases import minibatches
 from bench.core.plan import Selection, make_plan
 from bench.core.runner import execute
-from bench.core.store import Store
+from bench.core.store import LOG, Store
 from bench.core.suite import Suite
 from bench.core.task import Places, Task
 from bench.data import Dataset, load_dataset
@@ -150,11 +150,11 @@ def test_a_crash_is_a_row_with_its_traceback_and_is_tried_again(
         outcome = do(plan_one(tiny, store, "gan-ns"))
     assert (outcome.state, outcome.reason) == ("failed", "error: ZeroDivisionError: division by zero")
     planned = plan_one(tiny, store, "gan-ns")
-    error = store.folder(planned.task.spec) / "error.txt"
-    assert "ZeroDivisionError" in error.read_text()
+    log = store.folder(planned.task.spec) / LOG
+    assert "ZeroDivisionError" in log.read_text()
     assert planned.pending
     assert do(planned).state == "done"
-    assert not error.exists()
+    assert log.read_text().rstrip().endswith("done")
 
 
 def test_out_of_memory_is_a_row(tiny: Suite, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -141,11 +141,11 @@ def test_a_run_is_held_by_one_process(tiny: Suite, store: Store) -> None:
         assert holder.stdout.readline().strip() == "held"
         with store.lock(task.spec) as mine:
             assert not mine
-        assert (there := store.holder(task.spec))
+        assert (there := store.holder(task.spec.run_id))
         assert there.pid == holder.pid
         assert execute(task, lambda _: None, lambda: False).state == "busy"
         holder.kill()  # a lock dies with its holder
-    assert store.holder(task.spec) is None
+    assert store.holder(task.spec.run_id) is None
     with store.lock(task.spec) as mine:
         assert mine
 
