@@ -17,6 +17,7 @@ __all__ = [
     "SourceValues",
     "beta_text",
     "by_source",
+    "is_variant",
     "pair",
     "reading",
     "records",
@@ -44,6 +45,11 @@ class Source(NamedTuple):
     def is_chain(self) -> bool:
         """Whether samples come from a latent chain rather than straight from the base."""
         return self.sampler not in ("base", "data")
+
+
+def is_variant(model: str, label: str) -> bool:
+    """Whether a label is that of a model with settings of its own, rather than the model's name, with a piece of the identity or without."""
+    return label.partition(" (")[0] != model
 
 
 @dataclass(frozen=True)
