@@ -21,7 +21,7 @@ COMMANDS = {
     "Run": {"run": "run", "plan": "run", "refit": "refit", "status": "run"},
     "Read": {name: name for name in ("report", "claims", "compare", "export", "weights", "list")},
     "Measure speed": {"track": "track"},
-    "Set up": {name: name for name in ("doctor", "data", "completion")},
+    "Set up": {name: name for name in ("suite", "doctor", "data", "completion")},
 }
 """Headings of the help, the commands under each and their modules."""
 

@@ -15,7 +15,7 @@ import itertools
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from bench.components import registry
 from bench.components.digests import Stage, stage
@@ -27,9 +27,10 @@ from bench.core.variants import Changes, label_of, points
 from bench.data import Dataset, NotAtHandError, load_dataset, sources
 from bench.data.hygiene import refuse_concerns
 
-__all__ = ["UNKNOWN", "Planned", "Selection", "expected_seconds", "make_plan", "make_task"]
+__all__ = ["Planned", "Selection", "expected_seconds", "make_plan", "make_task", "timed"]
 
 Loader = Callable[[str], Dataset]
+Timing = Literal["known", "measured", "unknown"]
 UNKNOWN = 60.0
 """Seconds of a run in place of those that nobody knows: all such runs are given equal time."""
 
@@ -68,7 +69,8 @@ class Planned:
     Arguments:
         task: what is to be done.
         found: what there is of it.
-        seconds: how long it takes; `UNKNOWN` where neither the store nor the suite says.
+        seconds: how long it takes.
+        timing: whether that is known, from the store or the suite, was measured for this plan, or is no more than `UNKNOWN`.
         label: what tables call its model.
         asked: the model or variant that was asked for, from which with `settings` the same run is planned again.
         settings: other settings than the profile's that the command gave.
@@ -77,6 +79,7 @@ class Planned:
     task: Task
     found: Lookup
     seconds: float
+    timing: Timing = "known"
     label: str = ""
     asked: str = ""
     settings: Changes = field(default_factory=dict)
@@ -127,10 +130,9 @@ def make_plan(
         flags = {"fresh": selection.fresh, "retrain": selection.retrain}
         task = make_task(spec, readouts, places, source, **flags)
         found = Lookup("missing", "--fresh") if selection.fresh else store.lookup(task)
-        minutes = own.minutes_per_run
-        seconds = 2.0 if once else expected_seconds(store, spec, UNKNOWN if minutes is None else minutes * 60)
+        seconds = 2.0 if once else expected_seconds(store, spec, own)
         label = arm.label if arm.differs(suite, selection.profile, dataset, spec) else entry.name
-        planned.setdefault(spec.run_id, Planned(task, found, seconds, label, arm.asked, arm.settings))
+        planned.setdefault(spec.run_id, Planned(task, found, *timed(seconds), label, arm.asked, arm.settings))
     names = dict.fromkeys(arm.entry.name for arm in arms)
     if not planned:
         raise SuiteError(f"none of {', '.join(names)} can be fitted to {' or '.join(datasets)}")
@@ -289,10 +291,15 @@ def resolve(suite: Suite[Any], profile_name: str, dataset: Dataset, entry: regis
     )
 
 
-def expected_seconds(store: Store, spec: RunSpec, otherwise: float) -> float:
-    """How long the run took here with another seed."""
+def timed(seconds: float | None) -> tuple[float, Timing]:
+    """Return seconds, or what stands for those that nobody knows, and which of them it is."""
+    return (UNKNOWN, "unknown") if seconds is None else (seconds, "known")
+
+
+def expected_seconds(store: Store, spec: RunSpec, profile: Profile) -> float | None:
+    """How long the run took here with another seed, else what the profile says; None where nobody knows."""
     for status in sorted(store.folder(spec).path.parent.glob(f"{spec.identity[:12]}-s*/status.json")):
         with contextlib.suppress(OSError, ValueError, KeyError):
             if seconds := json.loads(status.read_text())["seconds"]:
                 return float(sum(seconds.values()))
-    return otherwise
+    return None if profile.minutes_per_run is None else profile.minutes_per_run * 60

@@ -17,7 +17,7 @@ from bench.components import registry
 from bench.components.settings import make
 from bench.core.manifests import manifests
 from bench.core.model import weights_digest
-from bench.core.plan import UNKNOWN, Planned, expected_seconds, load_choices, make_task
+from bench.core.plan import Planned, expected_seconds, load_choices, make_task, timed
 from bench.core.runner import Run
 from bench.core.spec import RunSpec
 from bench.core.store import Lookup, RunFolder, Store
@@ -95,9 +95,7 @@ def plan_refit(suite: Suite[Any], asked: Refit, places: Places, load: Loader) ->
     task = make_task(spec, readouts(profile, dataset, entry, places.weights), places, source, fresh=asked.fresh)
     store = Store(places.store)
     found = Lookup("missing", "--fresh") if asked.fresh else store.lookup(task)
-    minutes = profile.minutes_per_run
-    seconds = expected_seconds(store, spec, UNKNOWN if minutes is None else minutes * 60)
-    return Planned(task, found, seconds), network
+    return Planned(task, found, *timed(expected_seconds(store, spec, profile))), network
 
 
 def take_in(task: Task, network: nn.Module) -> None:
