@@ -21,7 +21,11 @@ def suite() -> None:
 @suite.command(epilog=examples("bench suite init mine", "bench suite init tables --kind density"))
 @click.argument("name")
 @click.option(
-    "--kind", type=click.Choice(["images", "chains", "density"]), default="images", show_default=True, help="What it compares."
+    "--kind",
+    type=click.Choice(["images", "chains", "density"]),
+    default="images",
+    show_default=True,
+    help="What it compares.",
 )
 def init(name: str, kind: str) -> None:
     """Write the suite NAME to NAME.toml, with every key, its default and what it means."""

@@ -54,8 +54,19 @@ class Failure(UsageProblem):
 LARGEST_SEED = 10**9
 MOST_SEEDS = 10_000
 FAILURES = {"StoreError", "TransferError", "NothingToReportError", "WeightsError"}
-MISUSE = {"SuiteError", "SettingError", "ClaimError", "UnknownNameError", "DatasetError", "ExportError", "RefitError", "GeneratorError"}
-"""Errors by the name of their class or a base of it; what is a failure, too, such as a TransferError, is that first."""
+MISUSE = {
+    "SuiteError",
+    "SettingError",
+    "ClaimError",
+    "UnknownNameError",
+    "DatasetError",
+    "ExportError",
+    "RefitError",
+    "GeneratorError",
+}
+MISNAMED = "NotInStoreError"
+"""Errors by the name of their class or a base of it; what is a failure, too, such as a TransferError, is that first, unless what was asked
+for by name is not in the store."""
 
 
 @contextlib.contextmanager
@@ -71,9 +82,9 @@ def in_one_line() -> Iterator[None]:
         if isinstance(error, click.UsageError) and "NoArgsIsHelpError" not in names:
             where = f"; see {error.ctx.command_path} --help" if error.ctx else ""
             raise UsageProblem(error.format_message().rstrip(".") + where) from error
-        if names & FAILURES:
+        if names & FAILURES and MISNAMED not in names:
             raise Failure(str(error)) from error
-        if names & MISUSE:
+        if names & MISUSE or MISNAMED in names:
             raise UsageProblem(str(error.args[0])) from error
         if isinstance(error, OSError) and error.errno != errno.EPIPE and error.filename is not None:
             raise Failure(f"{error.filename}: {error.strerror}") from error

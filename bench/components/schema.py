@@ -66,7 +66,9 @@ def meanings_of(kind: Any) -> dict[str, str]:
     """Return what the docstrings of a class and of its bases say under `Arguments:` or `Attributes:`, in one line for each name."""
     found: dict[str, str] = {}
     for each in getattr(kind, "__mro__", [kind]):
-        _, _, section = re.sub(r"(?m)^(Arguments|Attributes):$", "\0", inspect.cleandoc(each.__doc__ or "")).partition("\0")
+        _, _, section = re.sub(r"(?m)^(Arguments|Attributes):$", "\0", inspect.cleandoc(each.__doc__ or "")).partition(
+            "\0"
+        )
         section = re.split(r"\n(?=\S)", section)[0]
         for entry in re.split(r"\n {4}(?=\S)", section)[1:]:
             names, _, meaning = entry.partition(":")

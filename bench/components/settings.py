@@ -74,7 +74,7 @@ class Problem(NamedTuple):
 
 
 def problems(error: ValidationError, kind: Any, content: Any) -> list[Problem]:
-    """Return everything that a validation found wrong with the content of a table of such a type; unknown keys first: a typo explains a gap."""
+    """Return everything that a validation found wrong with a table of such a type; unknown keys first, as a typo explains a gap."""
     found: dict[tuple[str, ...], str] = {}
     for each in sorted(error.errors(), key=lambda each: each["type"] not in UNKNOWN):
         keys, value = followed(each["loc"], content)

@@ -33,13 +33,17 @@ from bench.core.spec import SCHEMA_VERSION, RunSpec
 from bench.core.task import Task
 from bench.files import sha256_file, write_bytes, write_json
 
-__all__ = ["Lookup", "RunFolder", "Store", "StoreError", "unfinished"]
+__all__ = ["Lookup", "NotInStoreError", "RunFolder", "Store", "StoreError", "unfinished"]
 
 State = Literal["hit", "stale", "partial", "missing", "failed", "corrupt"]
 
 
 class StoreError(RuntimeError):
     """The store cannot be used."""
+
+
+class NotInStoreError(StoreError):
+    """What was asked for by name is not in the store."""
 
 
 @dataclass(frozen=True)

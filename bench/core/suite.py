@@ -7,6 +7,7 @@ from __future__ import annotations
 import copy
 import importlib
 import json
+import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -279,11 +280,11 @@ def _validated(model: Any, content: Mapping[str, Any]) -> Suite[Any]:
 
 
 def _culprit(content: Any, problem: Problem) -> tuple[str, ...]:
-    """Return the keys to what a problem is about; a message about a whole table may begin with one of its keys."""
+    """Return the keys to what a problem is about: a message about a whole table is about the first of its keys that it mentions, if any."""
     for key in problem.keys:
         content = content[int(key)] if isinstance(content, list) else (content or {}).get(key)
-    first = problem.message.partition(" ")[0]
-    return (*problem.keys, first) if isinstance(content, Mapping) and first in content else problem.keys
+    mentioned = re.findall(r"[\w-]+", problem.message) if isinstance(content, Mapping) else ()
+    return (*problem.keys, *[word for word in mentioned if word in content][:1])
 
 
 def _mend(content: Any, keys: Sequence[str], example: Any) -> None:

@@ -64,7 +64,10 @@ def commented_suite(name: str, kind: str) -> str:
     }
     head = fields(Suite[Profile])
     plain = {key: head[key] for key in ("name", "summary", "base_seed", "kind")}
-    lines = [f"# A suite of kind {kind}. A line that begins with # and a key is a default: take the # away to change it.", ""]
+    lines = [
+        f"# A suite of kind {kind}. A line that begins with # and a key is a default: take the # away to change it.",
+        "",
+    ]
     lines += _entries(plain, {"name": name, "summary": "what this suite compares", "kind": kind})
     lines += ["", f"# One size of the suite, called {profile_name}; there may be others, by any names."]
     lines += _table(f"profiles.{profile_name}", fields(kind_of(kind).PROFILE), values, settings)
@@ -213,4 +216,6 @@ def json_schema() -> dict[str, Any]:
 def _every_table(kinds: Sequence[Any]) -> Iterator[Any]:
     for kind in kinds:
         yield kind
-        yield from _every_table([found.kind for key in fields(kind).values() if (found := tables(key.annotation)) and found.kind])
+        yield from _every_table(
+            [found.kind for key in fields(kind).values() if (found := tables(key.annotation)) and found.kind]
+        )

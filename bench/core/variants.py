@@ -96,7 +96,9 @@ def points(settings: Changes, sweeps: Mapping[str, Sequence[Any]]) -> Iterator[C
         if option := CHOSEN.get(top):
             raise SettingError(f"{key} is chosen with {option}, not set")
         if key in sweeps and (key in settings or top in SHARED):
-            raise SettingError(f"{key} is both set and swept over" if key in settings else f"{key} makes no other run; set it")
+            raise SettingError(
+                f"{key} is both set and swept over" if key in settings else f"{key} makes no other run; set it"
+            )
     for values in itertools.product(*sweeps.values()):
         yield {**settings, **dict(zip(sweeps, values, strict=True))}
 

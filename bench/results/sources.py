@@ -48,7 +48,7 @@ class Source(NamedTuple):
 
 
 def is_variant(model: str, label: str) -> bool:
-    """Whether a label is that of a model with settings of its own, rather than the model's name, with a piece of the identity or without."""
+    """Whether a label is that of a model with settings of its own, rather than the model's name, maybe with a piece of the identity."""
     return label.partition(" (")[0] != model
 
 

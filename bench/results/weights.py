@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.core.store import RunFolder, Store, StoreError, progress_words, unfinished
+from bench.core.store import NotInStoreError, RunFolder, Store, progress_words, unfinished
 from bench.files import sha256_file, write_bytes
 
 if TYPE_CHECKING:
@@ -32,7 +32,8 @@ def checkpoint_of(store: Store, run: str) -> tuple[dict[str, Tensor], dict[str, 
     """Return the tensors of a run's checkpoint, and the run, its spec and, of an unfinished one, how far it is.
 
     Raises:
-        WeightsError: if there is no such run, it has no checkpoint yet, or that is damaged.
+        NotInStoreError: if there is no such run.
+        WeightsError: if it has no checkpoint yet, or that is damaged.
         StoreError: if a file of the run is damaged.
     """
     from safetensors.torch import load_file
@@ -40,7 +41,7 @@ def checkpoint_of(store: Store, run: str) -> tuple[dict[str, Tensor], dict[str, 
     folder = RunFolder(store.root / "runs" / run)
     spec, training = folder.read_json("spec.json"), folder.read_json("training.json")
     if spec is None:
-        raise WeightsError(f"no run '{run}' in {store.root}; `bench status` lists the runs")
+        raise NotInStoreError(f"no run '{run}' in {store.root}; `bench status` lists the runs")
     if training is None:
         why = "`bench run --max-minutes` leaves one of a run that is not done"
         raise WeightsError(f"{run} has no checkpoint yet; {why}")
