@@ -20,9 +20,10 @@ __all__ = ["main"]
 COMMANDS = {
     "Run": {"run": "run", "plan": "run", "refit": "refit", "status": "status", "cancel": "cancel"},
     "Read": {name: name for name in ("report", "claims", "compare", "show", "list")},
-    "Take elsewhere": {name: name for name in ("sample", "export", "publish", "weights")} | {"merge": "merge", "sync": "merge"},
+    "Take elsewhere": {name: name for name in ("sample", "export", "publish", "weights")}
+    | {"merge": "merge", "sync": "merge"},
     "Measure speed": {"track": "track"},
-    "Set up": {name: name for name in ("doctor", "data", "completion")},
+    "Set up": {name: name for name in ("suite", "doctor", "data", "completion")},
 }
 """Headings of the help, the commands under each and their modules."""
 

@@ -42,27 +42,56 @@ if TYPE_CHECKING:
 __all__ = ["carry_out", "find_places", "plan", "run", "write_last"]
 
 
-@click.command(epilog=examples("bench plan --suite images", "bench plan --seeds 0,1,2,3,4"))
+@click.command(epilog=examples("bench plan --suite images", "bench plan --seeds 0-4 --sweep training.penalty=0.1,1,10"))
 @selecting
 def plan(**options: Any) -> None:
     """Show what would run, why, and about how long it takes."""
-    campaign = make_campaign(**options)
+    from bench.core.timing import measured
+    from bench.data import NotAtHandError
+
+    try:
+        campaign = make_campaign(**options)
+    except NotAtHandError:
+        show_without_data(**options)
+        raise
+    campaign.planned = measured(campaign.planned, campaign.devices)
     width = max(len(p.task.spec.run_id) for p in campaign.planned)
     for p in campaign.planned:
-        cost = f"{p.seconds / 60:5.1f} min" if p.pending else "        —"
-        click.echo(f"{p.task.spec.run_id:<{width}}  {p.found.state:<8} {cost}  {p.found.reason}".rstrip())
+        cost = "—" if not p.pending else "?" if p.timing == "unknown" else f"{p.seconds / 60:.1f} min"
+        name = f"{p.label}; " * (p.label != p.task.spec.model)
+        click.echo(f"{p.task.spec.run_id:<{width}}  {p.found.state:<8} {cost:>9}  {name}{p.found.reason}".rstrip("; "))
     devices = campaign.devices
     where = f"CUDA device{'s' * (len(devices) > 1)} {', '.join(devices)}" if devices else "the CPU"
+    words = {"measured": "training alone, from two steps", "unknown": "with a minute for each that cannot be timed"}
+    said = [word for timing, word in words.items() if timing in {p.timing for p in campaign.pending.values()}]
+    extra = f" ({', '.join(said)})" if said else ""
     click.echo(
         f"{len(campaign.pending)} of {len(campaign.planned)} runs to do, about "
-        f"{campaign.expected_seconds / 60:.1f} minutes with {campaign.workers} side by side on {where}"
+        f"{campaign.expected_seconds / 60:.1f} minutes{extra} "
+        f"with {campaign.workers} side by side on {where}"
     )
+
+
+def show_without_data(
+    suite: str, profile: str, datasets: Sequence[str], models: Sequence[str], seeds: Sequence[int], **_options: Any
+) -> None:
+    """Print what would run if the data of a suite were at hand, as far as its file says."""
+    from bench.core.suite import load_suite
+
+    loaded = load_suite(suite)
+    chosen = loaded.profile(profile)
+    choices = [each if isinstance(each, str) else " or ".join(each) for each in datasets or chosen.datasets]
+    names = models or [*chosen.models, *(each.label for each in loaded.variants_of(profile))]
+    for dataset in choices:
+        for name in names:
+            click.echo(f"{dataset}/{name}  no data  seeds {','.join(map(str, seeds or chosen.seeds))}")
 
 
 @click.command(
     epilog=examples(
         "bench run --suite images",
-        "bench run --suite images --model gebm --seeds 0,1,2,3,4",
+        "bench run --suite images --model gebm --seeds 0-4",
+        "bench run --suite images --set training.learning_rate=1e-4",
         "bench run --suite my_suite.toml --store /data/runs --max-minutes 60",
         "bench run --suite cifar10 --slurm partition=gpu,gpus_per_node=1,time=8:00:00",
     )

@@ -36,7 +36,7 @@ from bench.core.spec import SCHEMA_VERSION, RunSpec
 from bench.core.task import Task
 from bench.files import make_folder, sha256_file, write_bytes, write_json
 
-__all__ = ["LOG", "Lookup", "NoSuchRunError", "RunFolder", "Store", "StoreError", "trained_on", "unfinished"]
+__all__ = ["LOG", "Lookup", "NotInStoreError", "RunFolder", "Store", "StoreError", "trained_on", "unfinished"]
 
 LOG = "log.txt"
 NAMED = 8  # runs that an error lists
@@ -48,8 +48,8 @@ class StoreError(RuntimeError):
     """The store cannot be used."""
 
 
-class NoSuchRunError(LookupError):
-    """No run of the store, or more than one, is what was named."""
+class NotInStoreError(StoreError):
+    """What was asked for by name is not in the store, or is several things there."""
 
 
 @dataclass(frozen=True)
@@ -206,7 +206,7 @@ class Store:
         """The run whose place in the store, `runs/<dataset>/<model>/<identity>-s<seed>`, is or begins with `name`, or has it anywhere.
 
         Raises:
-            NoSuchRunError: if there is none, or more than one; those are listed.
+            NotInStoreError: if there is none, or more than one; those are listed.
         """
         root = self.root / "runs"
         if (root / name / "spec.json").is_file():
@@ -215,10 +215,10 @@ class Store:
         begun = [run for run in ids if run.startswith(name.removeprefix("runs/"))]
         found = begun or [run for run in ids if name in f"runs/{run}"]
         if not found:
-            raise NoSuchRunError(f"no run '{name}' in {self.root}; `bench status` lists the runs")
+            raise NotInStoreError(f"no run '{name}' in {self.root}; `bench status` lists the runs")
         if len(found) > 1:
             more = f" and {len(found) - NAMED} more" if len(found) > NAMED else ""
-            raise NoSuchRunError(
+            raise NotInStoreError(
                 f"{len(found)} runs go by '{name}', write more of one: {', '.join(found[:NAMED])}{more}"
             )
         return RunFolder(root / found[0])

@@ -14,7 +14,7 @@ from bench.images.targets import AT_TARGET, Reached, reached
 from bench.report.comparisons import headline_metric, step_text
 from bench.report.text import direction
 from bench.results.frame import once
-from bench.results.sources import CALIBRATED_BETA, Source, SourceValues, beta_text, reading, records
+from bench.results.sources import CALIBRATED_BETA, Source, SourceValues, beta_text, is_variant, reading, records
 from bench.stats import Estimate, holm_of, mean_interval
 
 if TYPE_CHECKING:
@@ -111,11 +111,11 @@ class Contrast:
 
 @once
 def makings(section: Section) -> dict[str, Making]:
-    """Return how the section's trained models were made, by label; those whose settings are not recorded are left out."""
+    """Return how the section's trained models were made, by label; variants, and those whose settings are not recorded, are left out."""
     found = {}
     for run in records(section.runs.drop_duplicates("label")):
         config = (run.spec or {}).get("config") or {}
-        if "objective" not in config:
+        if "objective" not in config or is_variant(run.model, run.label):
             continue
         base = config.get("base") or {"model": run.model, "config": config}
         energy = config.get("energy") or ("own" if config.get("has_energy") else "")

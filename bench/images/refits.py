@@ -17,10 +17,10 @@ from bench.components import registry
 from bench.components.settings import make
 from bench.core.manifests import manifests
 from bench.core.model import weights_digest
-from bench.core.plan import Planned, expected_seconds, load_choices, make_task
+from bench.core.plan import Planned, expected_seconds, load_choices, make_task, timed
 from bench.core.runner import Run
 from bench.core.spec import RunSpec
-from bench.core.store import Lookup, NoSuchRunError, Store
+from bench.core.store import Lookup, NotInStoreError, Store
 from bench.core.suite import Suite
 from bench.core.task import Places, Task
 from bench.data import Dataset, sources
@@ -95,7 +95,7 @@ def plan_refit(suite: Suite[Any], asked: Refit, places: Places, load: Loader) ->
     task = make_task(spec, readouts(profile, dataset, entry, places.weights), places, source, fresh=asked.fresh)
     store = Store(places.store)
     found = Lookup("missing", "--fresh") if asked.fresh else store.lookup(task)
-    return Planned(task, found, expected_seconds(store, spec, profile.minutes_per_run * 60)), network
+    return Planned(task, found, *timed(expected_seconds(store, spec, profile))), network
 
 
 def take_in(task: Task, network: nn.Module) -> None:
@@ -144,7 +144,7 @@ def _from_store(root: Path, asked: Refit) -> tuple[RunSpec, str]:
     store = Store(root).require()
     try:
         found = RunSpec.model_validate(store.find(asked.generator).read_json("spec.json"))
-    except NoSuchRunError as error:
+    except NotInStoreError as error:
         raise RefitError(f"{error}; a generator may also be a file .safetensors or module:function") from error
     spec = found.base or found  # what was fitted afterwards has its base from another run
     if asked.seed not in (None, spec.seed):

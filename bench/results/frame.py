@@ -208,6 +208,7 @@ def scan(store: Store, suite: str | None = None, profile: str | None = None, tag
             for planned in manifest["runs"]:
                 head = {key: manifest[key] for key in ("suite", "profile", "kind")}
                 head |= {key: planned[key] for key in ("dataset", "model", "seed", "run", "identity")}
+                head["label"] = planned.get("label", planned["model"])
                 folder = store.root / "runs" / planned["run"]
                 run, own = _run_and_rows(head, folder, read(planned["run"]), planned["readouts"])
                 for row in own:
@@ -345,14 +346,15 @@ def build(runs: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]]) 
     """Make the three frames of records.
 
     Arguments:
-        runs: one per run, with the columns `RUN_COLUMNS` except `label`.
+        runs: one per run, with the columns `RUN_COLUMNS`; without `label` it is the model's name.
         rows: one per row of a readout, with `at`, the number of its run, `scores` by metric, and the columns of a readout; one without
             sampler and scores is a run, or a readout, without numbers.
     """
     run_frame = _typed(pd.DataFrame.from_records(list(runs), columns=list(RUN_COLUMNS)))
-    models = run_frame.groupby(["suite", "profile", "dataset", "model"], sort=False)["identity"]
-    several = models.transform("nunique") > 1 if runs else pd.Series(dtype=bool)
-    names = run_frame["model"].where(~several, run_frame["model"] + " (" + run_frame["identity"].str[:8] + ")")
+    run_frame["label"] = run_frame["label"].fillna(run_frame["model"])
+    labels = run_frame.groupby(["suite", "profile", "dataset", "label"], sort=False)["identity"]
+    several = labels.transform("nunique") > 1 if runs else pd.Series(dtype=bool)
+    names = run_frame["label"].where(~several, run_frame["label"] + " (" + run_frame["identity"].str[:8] + ")")
     run_frame["label"] = names.astype(object)
     heads = run_frame[list(HEAD)].take([row["at"] for row in rows]).reset_index(drop=True)
     own = [name for name in dict.fromkeys((*SCORE_COLUMNS, *READOUT_COLUMNS)) if name not in HEAD]

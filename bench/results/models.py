@@ -89,7 +89,7 @@ def find_trained(run: str | Path, store: str | Path = "runs") -> tuple[Trained, 
 
     Raises:
         StoreError: if there is no store, or a file of the run is damaged.
-        NoSuchRunError: if there is no such run, or more than one.
+        NotInStoreError: if there is no such run, or more than one.
         WeightsError: if the run has no trained model, or that is damaged.
     """
     published = RunFolder(Path(run))
@@ -135,7 +135,7 @@ def load_model(
 
     Raises:
         StoreError: if there is no store, or a file of the run is damaged.
-        NoSuchRunError: if there is no such run, or more than one.
+        NotInStoreError: if there is no such run, or more than one.
         WeightsError: if the run has no trained model, or that is damaged.
         RebuildError: if the weights do not fit the present code.
         UnknownNameError: if the model, or a part of it, is of a package that is not installed.

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from bench.components.digests import changes
 from bench.core.fields import content_hash
 from bench.core.spec import RunSpec
-from bench.core.store import LOG, NoSuchRunError, RunFolder, Store, StoreError, progress_words, unfinished
+from bench.core.store import LOG, NotInStoreError, RunFolder, Store, StoreError, progress_words, unfinished
 from bench.results.reading import read_run
 
 __all__ = ["OneRun", "Row", "StageState", "find_run", "read_curve"]
@@ -151,12 +151,12 @@ def find_run(run: str | Path, store: Path) -> RunFolder:
 
     Raises:
         StoreError: if there is no store.
-        NoSuchRunError: if there is no such run, or more than one.
+        NotInStoreError: if there is no such run, or more than one.
     """
     if (Path(run) / "spec.json").is_file():
         return RunFolder(Path(run))
     if not str(run):
-        raise NoSuchRunError("name a run by its id or a part of it; `bench status` lists the runs")
+        raise NotInStoreError("name a run by its id or a part of it; `bench status` lists the runs")
     return Store(store).require().find(str(run))
 
 

@@ -20,6 +20,7 @@ __all__ = [
     "SourceValues",
     "beta_text",
     "by_source",
+    "is_variant",
     "pair",
     "reading",
     "records",
@@ -47,6 +48,11 @@ class Source(NamedTuple):
     def is_chain(self) -> bool:
         """Whether samples come from a latent chain rather than straight from the base."""
         return self.sampler not in ("base", "data")
+
+
+def is_variant(model: str, label: str) -> bool:
+    """Whether a label is that of a model with settings of its own, rather than the model's name, maybe with a piece of the identity."""
+    return label.partition(" (")[0] != model
 
 
 @dataclass(frozen=True)
@@ -89,7 +95,7 @@ def _plain(column: pd.Series) -> list[Any]:
 
 @functools.cache
 def _row_type(names: tuple[str, ...]) -> Any:
-    return namedtuple("Row", names)  # noqa: PYI024
+    return namedtuple("Row", names)
 
 
 def source_of(record: Any) -> Source:

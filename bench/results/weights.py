@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.core.store import RunFolder, Store, StoreError, progress_words, unfinished
+from bench.core.store import RunFolder, Store, progress_words, unfinished
 from bench.files import sha256_file, write_bytes
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def checkpoint_of(store: Store, run: str) -> tuple[dict[str, Tensor], dict[str, 
     unfinished one, how far it is.
 
     Raises:
-        NoSuchRunError: if there is no such run, or more than one.
+        NotInStoreError: if there is no such run, or more than one.
         WeightsError: if it has no checkpoint yet, or that is damaged.
         StoreError: if a file of the run is damaged.
     """

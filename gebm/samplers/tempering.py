@@ -182,7 +182,12 @@ class ParallelTempering(Sampler):
     "parallel tempering over β with MALA moves of one step size",
 )
 def parallel_tempering(step_size: float = 0.01, ladder: tuple[float, ...] = (0.0, 0.1, 0.3, 1.0)) -> ParallelTempering:
-    """Return parallel tempering that moves by MALA with one step size at every level."""
+    """Return parallel tempering that moves by MALA with one step size at every level.
+
+    Arguments:
+        step_size: MALA's, at every level.
+        ladder: rising factors of β, from 0 (the prior) to 1 (the target).
+    """
     return ParallelTempering(MALA(step_size), ladder)
 
 

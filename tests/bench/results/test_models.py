@@ -16,7 +16,7 @@ from bench.core.model import Model, build_model
 from bench.core.plan import resolve
 from bench.core.rebuild import RebuildError, data_facts, rebuilt, without_rows
 from bench.core.spec import RunSpec
-from bench.core.store import NoSuchRunError, RunFolder, Store, StoreError
+from bench.core.store import NotInStoreError, RunFolder, Store, StoreError
 from bench.core.suite import SuiteError, load_suite
 from bench.data import Dataset, DatasetError, load_dataset
 from bench.data.images import PixelCodec
@@ -72,7 +72,7 @@ def test_a_gebm_is_a_gebm_by_whatever_name_its_run_goes(finished: Store, monkeyp
     ],
 )
 def test_a_name_of_no_run_or_of_two_is_said(finished: Store, name: str, message: str) -> None:
-    with pytest.raises(NoSuchRunError, match=message):
+    with pytest.raises(NotInStoreError, match=message):
         bench.load_model(name, finished.root)
 
 
