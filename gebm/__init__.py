@@ -1,9 +1,9 @@
 """Generalized Energy Based Models: a base and an energy that reweights it (Arbel, Zhou, Gretton, ICLR 2021).
 
 The library stands alone on torch. Concepts, a module each: `base` (prior and map), `model` (the reweighted law and its latent
-potential), `objectives` and `penalties`, `training` (Algorithm 1), `selection` (its best state, on a flow) and `refit` (the energy on the
-frozen base) with their `settings`, `samplers`, `partition` (log Z), `diagnostics`, `networks`. `sample` draws from a model in one call; `targets`
-makes models of log-densities and of plain networks.
+potential), `objectives` and `penalties`, `training` (Algorithm 1), `selection` (its best state, on a flow) and `refit` (the energy on
+the frozen base) with their `settings`, `samplers`, `partition` (log Z), `diagnostics`, `networks`. `sample` draws from a model in one
+call; `targets` makes models of log-densities and of plain networks.
 """
 
 from __future__ import annotations

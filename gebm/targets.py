@@ -92,7 +92,7 @@ def from_networks(generator: Function, energy: Function, prior: Prior | int) -> 
     energy with its sign turned, `lambda x: -discriminator(x)`.
 
     Arguments:
-        generator: latents (batch, d) → samples (batch, *shape). For one that wants (batch, d, 1, 1) put `nn.Unflatten(1, (d, 1, 1))` before it.
+        generator: latents (batch, d) → samples (batch, *shape). One that wants (batch, d, 1, 1): put `nn.Unflatten(1, (d, 1, 1))` first.
         energy: samples → (batch,), or (batch, 1, …) as critics often have it; low on data.
         prior: η, or the dimension d of N(0, I_d).
 

@@ -81,7 +81,7 @@ def test_numbers_of_others_come_with_their_protocol_and_unverified_ones_not_at_a
     assert "Miyato et al. 2018: FID of 5,000 images against 10,000 real ones" in protocols
     assert "the 38.2 that others quote for it could not be found" in protocols
     assert "not the paper's table" in protocols
-    assert [row[0].text for row in orientation_table(section_of(made, "imagenet32")).rows][0] == "SNGAN ResNet"
+    assert len(orientation_table(section_of(made, "imagenet32")).rows) == 3
 
 
 def test_the_papers_number_stands_beside_its_own_temperature_only(made: Any) -> None:
