@@ -43,7 +43,9 @@ napoleon_use_rtype = False
 def _code() -> str:
     """A digest of the code that notebooks run: with it their outputs are kept, and without it they would outlive a change."""
     files = sorted(path for package in ("gebm", "baselines", "bench") for path in (ROOT / package).rglob("*.[pt][yo]*"))
-    return hashlib.sha256(b"".join(path.read_bytes() for path in files if path.suffix in (".py", ".toml"))).hexdigest()[:12]
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files if path.suffix in (".py", ".toml"))).hexdigest()[
+        :12
+    ]
 
 
 nb_execution_mode = "cache"
@@ -54,7 +56,9 @@ nb_execution_timeout = 300
 nb_merge_streams = True
 nb_output_stderr = "remove"  # progress
 
-os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # `bench` in notebooks is this one
+os.environ["PATH"] = (
+    f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # `bench` in notebooks is this one
+)
 os.environ["OMP_NUM_THREADS"] = "1"
 
 

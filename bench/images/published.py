@@ -21,7 +21,7 @@ from bench.results.sources import records, source_of
 if TYPE_CHECKING:
     from bench.results.frame import Section
 
-__all__ = ["orientation_table", "published_cells", "published_images_table", "published_sentence"]
+__all__ = ["orientation", "orientation_table", "published_cells", "published_images_table", "published_sentence"]
 
 _FAMILIES = {"sngan": "SNGAN ConvNet", "sngan-resnet": "SNGAN ResNet", "mlp": "fully connected networks"}
 _PUBLISHED: dict[str, Any] = tomllib.loads(
@@ -73,12 +73,17 @@ def published_sentence(section: Section) -> TextBlock | None:
     return TextBlock("", [said], terminal="untitled")
 
 
+def orientation(dataset: str) -> list[dict[str, Any]]:
+    """Return what others published on a dataset: per source its protocol and rows."""
+    return [source for source in _PUBLISHED["orientation"] if source["dataset"] == dataset]
+
+
 def orientation_table(section: Section) -> Table | None:
     """Return what others published on this dataset; None where nothing is known."""
     cells = published_cells(section.dataset_name)
     if cells is None:
         return None
-    sources = [each for each in _PUBLISHED["orientation"] if each["dataset"] == cells["name"]]
+    sources = orientation(cells["name"])
     rows = [
         {
             "model": Cell(row["model"]),
