@@ -52,7 +52,7 @@ nb_execution_mode = "cache"
 nb_execution_cache_path = str(ROOT / "build" / f"notebooks-{_code()}")
 nb_execution_in_temp = True
 nb_execution_raise_on_error = True
-nb_execution_timeout = 300
+nb_execution_timeout = 900  # seconds per cell, on a machine that is busy
 nb_merge_streams = True
 nb_output_stderr = "remove"  # progress
 
