@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, Literal
 
 from bench.densities.comparisons import OWN_BASE, LikelihoodComparison, Likelihoods
 from bench.densities.figures import corner_figure, likelihood_figure
 from bench.densities.gains import gain_figure, gain_sentences, gain_table
+from bench.densities.published import published_table
 from bench.report import tables
 from bench.report.blocks import READING_TONES, Block, Cell, Column, Reply, Table, Verdict
 from bench.report.certificate import certificate
@@ -24,10 +23,10 @@ from bench.stats import t_quantile
 if TYPE_CHECKING:
     from bench.results.frame import Section
 
-__all__ = ["blocks", "likelihood_sentences", "likelihood_table", "published_table", "replies"]
+__all__ = ["blocks", "likelihood_sentences", "likelihood_table", "replies"]
 
 DIFFERENCES = "Paired differences in log-likelihood"
-_WORDS = ("model", "type", "status", "minus", "reading", "published model", "ours")
+_WORDS = ("model", "type", "status", "minus", "reading")
 _QUESTION = "With a flow as base, does the energy reach or beat maximum likelihood, and can its number be trusted?"
 
 
@@ -226,23 +225,6 @@ def _difference_table(found: Likelihoods) -> Table | None:
         "by Holm's method for all rows of this table. A difference smaller than the standard error of log Z is none."
     ]
     return _table(DIFFERENCES, lines, notes)
-
-
-def published_table(found: Likelihoods) -> Table | None:
-    """Return published numbers in the same protocol beside ours; None where there are none."""
-    published = tomllib.loads(Path(__file__).with_name("published.toml").read_text(encoding="utf-8"))
-    stated = published.get(str(found.section.scores["dataset"].iloc[0]).partition("@")[0])
-    if stated is None:
-        return None
-    ours = found.rows.get("log-likelihood", {})
-    lines = []
-    for entry in stated["rows"]:
-        row, value = ours.get(entry.get("ours", "")), entry.get("value")
-        theirs = Cell("—") if value is None else Cell(f"{number(value)} ± {number(entry['error'], value)}", value)
-        name = Cell("", code=entry["ours"]) if row else Cell("—")
-        cells = {"published model": Cell(entry["model"]), "published": theirs, "ours": name, "here": mean_cell(row)}
-        lines.append(cells)
-    return _table("Published log-likelihoods beside ours", lines, [stated["note"]])
 
 
 def _table(
