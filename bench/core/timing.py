@@ -11,7 +11,8 @@ from pathlib import Path
 from bench.core.plan import Planned
 from bench.core.session import Phase, Progress, Session
 from bench.core.task import Task
-from bench.executors.processes import Job, run_jobs
+from bench.executors.jobs import Job, Terms
+from bench.executors.processes import Processes
 
 __all__ = ["measured", "training_seconds"]
 
@@ -20,7 +21,7 @@ def measured(planned: Sequence[Planned], devices: Sequence[str] = ()) -> list[Pl
     """Return a plan in which runs of unknown duration have that of their training, sampling and scoring left out, where it can be had."""
     unknown = {p.task.spec.identity: p.task for p in planned if p.pending and p.timing == "unknown"}
     jobs = [Job(name, "bench.core.timing:training_seconds", (task,)) for name, task in unknown.items()]
-    events = run_jobs(jobs, 1, lambda: False, devices=devices) if jobs else ()
+    events = Processes(Terms(1, devices)).run(jobs, lambda: False) if jobs else ()
     found = {event.job.name: event.value for event in events if event.kind == "done" and event.value is not None}
     return [
         replace(p, seconds=found[p.task.spec.identity], timing="measured") if p.task.spec.identity in found else p
@@ -43,7 +44,7 @@ class TwoSteps(Session):
 def training_seconds(task: Task, progress: Progress, should_stop: Callable[[], bool]) -> float | None:
     """How long a run trains, from two steps of each phase on an untrained base; None where they cannot be taken.
 
-    A job's function, see `bench.executors.processes`.
+    A job's function, see `bench.executors.jobs`.
     """
     from bench.core.runner import Run
 
