@@ -182,7 +182,7 @@ def carry_out(
     console.print(f"{len(campaign.planned)} runs: {', '.join(words)}; {minutes:.1f} minutes")
     if counts["queued"]:
         console.print(
-            "`bench status` shows the queued ones, --wait follows them, `bench cancel` ends them", highlight=False
+            "`bench status` shows them, --wait follows them, `bench cancel` ends them", highlight=False, soft_wrap=True
         )
     for name, outcome in campaign.outcomes.items():
         log = campaign.store.root / "runs" / name / LOG
