@@ -11,6 +11,7 @@ Nothing is sent anywhere; a folder that is whole has its `config.json`, which is
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -148,6 +149,6 @@ def _scores(run: OneRun) -> list[str]:
     return parts or ["None was read out."]
 
 
-def _data(run: OneRun, data: dict[str, Any]) -> str:
+def _data(run: OneRun, data: Mapping[str, Any]) -> str:
     words = "; ".join(filter(None, (data.get("protocol"), data.get("provenance"))))
     return f"{run.spec.dataset}, sha256 of its content `{run.spec.dataset_digest}`. {escape(words)}".rstrip()
