@@ -16,6 +16,7 @@ from bench.cli.usage import (
     data_root,
     device_option,
     examples,
+    find_devices,
     store_option,
 )
 
@@ -102,6 +103,7 @@ def sample(
     from bench.results.models import caveats, find_trained, rebuild
     from bench.results.samples import draw, plan
 
+    find_devices(device)
     trained, weights = find_trained(run, store)
     model = rebuild(trained, weights, str(resolve_device(device)), data_root())
     if out.suffix == ".png" and model.dataset.kind != "image":

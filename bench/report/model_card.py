@@ -25,7 +25,7 @@ from bench.markdown import escape, table
 from bench.metrics import base_name
 from bench.report.one_run import readout_words, score_tables
 from bench.report.text import metric_order
-from bench.results.models import CONFIG, WEIGHTS, Trained, caveats
+from bench.results.models import CONFIG, WEIGHTS, Trained, caveats, check_no_code
 from bench.results.one_run import OneRun
 from bench.results.sheets import png_of, sheet
 from bench.results.weights import WeightsError
@@ -61,10 +61,11 @@ def publish(run: OneRun, out: Path) -> list[Path]:
     """Write a run's trained model into a folder; return the files, the configuration last.
 
     Raises:
-        WeightsError: if the run has no trained model, or that is damaged.
+        WeightsError: if the run has no trained model, that is damaged, or its generator is a function of the user's own.
         OSError: if the folder cannot be written.
     """
     trained, weights = Trained.of(run), run.folder / "checkpoint.safetensors"
+    check_no_code(trained)
     content = weights.read_bytes()
     out.mkdir(parents=True, exist_ok=True)
     (out / CONFIG).unlink(missing_ok=True)
