@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from bench.cli import main
 from bench.core.plan import Selection, make_plan
 from bench.core.suite import Suite, SuiteError, load_suite
 from bench.core.task import Places
@@ -59,6 +61,16 @@ def test_nothing_at_hand_or_asked_for_by_name_is_an_error(tmp_path: Path) -> Non
         planned(tmp_path, '[["redwine", "whitewine"]]')
     with pytest.raises(NotAtHandError, match="redwine needs"):
         planned(tmp_path, '["known-density-8"]', "known-density-8", "redwine")
+
+
+def test_a_plan_without_data_says_what_would_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("BENCH_DATA", str(tmp_path))
+    shown = CliRunner().invoke(main, ["plan", "--suite", "cifar10", "--seeds", "0-1", "--model", "gebm"])
+    assert shown.exit_code == 2
+    assert shown.stdout == "cifar10 or cifar10-jpeg75/gebm  no data  seeds 0,1\n"
+    assert shown.stderr.startswith("bench: cifar10 needs ")
+    assert "bench data fetch cifar10" in shown.stderr
 
 
 @pytest.mark.parametrize("datasets", ["[[]]", '[["redwine", "redwine"]]', '[["redwine", "rdwine"]]'])
