@@ -19,7 +19,7 @@ from typing import Any
 from bench.components import registry
 from bench.components.digests import Stage, stage
 from bench.core.spec import Readout, RunSpec
-from bench.core.store import Lookup, Store
+from bench.core.store import Lookup, RunFolder, Store, StoreError
 from bench.core.suite import Choice, Profile, Suite, SuiteError, alternatives, kind_of, load_suite
 from bench.core.task import Places, Task
 from bench.data import Dataset, NotAtHandError, load_dataset, sources
@@ -204,7 +204,7 @@ def resolve(suite: Suite[Any], profile_name: str, dataset: Dataset, entry: regis
 def expected_seconds(store: Store, spec: RunSpec, otherwise: float) -> float:
     """How long the run took here with another seed."""
     for status in sorted(store.folder(spec).path.parent.glob(f"{spec.identity[:12]}-s*/status.json")):
-        with contextlib.suppress(OSError, ValueError, KeyError):
-            if seconds := json.loads(status.read_text())["seconds"]:
+        with contextlib.suppress(StoreError, KeyError, TypeError, AttributeError):
+            if seconds := (RunFolder(status.parent).read_json(status.name) or {})["seconds"]:
                 return float(sum(seconds.values()))
     return otherwise

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Generic, NamedTuple, TypeVar
@@ -18,6 +17,7 @@ from bench.components.settings import make, problem
 from bench.core.fields import Count, Distinct, Frozen, Rate
 from bench.data import sources
 from bench.data.hygiene import check_concern
+from bench.files import read_toml
 from gebm.components import ComponentKind
 
 __all__ = [
@@ -129,17 +129,16 @@ def load_suite(name: str) -> Suite[Any]:
     path = find_suite(name)
     model: Any = Suite
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = read_toml(path)
+    except ValueError as error:
+        raise SuiteError(f"{path}: {error}") from error
+    try:
         kind = str(content.get("kind", "images"))
         if kind not in KINDS:
             raise SuiteError(f"{path}: kind: no kind of suite '{kind}'; {registry.closest(kind, KINDS)}")
         model = Suite[kind_of(kind).PROFILE]  # type: ignore[misc]
         text = json.dumps(content, default=str)
         suite = model.model_validate_json(text, strict=True)  # in JSON a list may be a tuple
-    except (OSError, UnicodeDecodeError) as error:
-        raise SuiteError(f"{path}: cannot be read: {error}") from error
-    except tomllib.TOMLDecodeError as error:
-        raise SuiteError(f"{path}: not valid TOML: {error}") from error
     except ValidationError as error:
         raise SuiteError(explain(path, error, model)) from error
     for profile_name, profile in suite.profiles.items():
