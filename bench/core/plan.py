@@ -204,7 +204,7 @@ def resolve(suite: Suite[Any], profile_name: str, dataset: Dataset, entry: regis
 def expected_seconds(store: Store, spec: RunSpec, otherwise: float) -> float:
     """How long the run took here with another seed."""
     for status in sorted(store.folder(spec).path.parent.glob(f"{spec.identity[:12]}-s*/status.json")):
-        with contextlib.suppress(StoreError, KeyError, TypeError, AttributeError):
+        with contextlib.suppress(StoreError, KeyError, TypeError, AttributeError, ArithmeticError):
             if seconds := (RunFolder(status.parent).read_json(status.name) or {})["seconds"]:
                 return float(sum(seconds.values()))
     return otherwise

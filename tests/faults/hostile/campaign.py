@@ -111,14 +111,19 @@ class Worker:
 
 
 def cases_of(count: int, kinds: Sequence[str] = ()) -> list[tuple[int, int]]:
-    """So many cases in all, as (layout, number): equally many of each kind, of these or of all, and within one of each of its layouts."""
+    """So many cases in all, as (layout, number): equally many of each kind, of these or of all, in turn of its layouts by their weights."""
     chosen = [index for index, layout in enumerate(LAYOUTS) if not kinds or layout.kind in kinds]
     names = list(dict.fromkeys(LAYOUTS[index].kind for index in chosen))
     found = []
     for place, name in enumerate(names):
         own = [index for index in chosen if LAYOUTS[index].kind == name]
+        turns = sorted((turn / LAYOUTS[index].weight, index) for index in own for turn in range(LAYOUTS[index].weight))
         share = count // len(names) + (place < count % len(names))
-        found += [(own[i % len(own)], i // len(own)) for i in range(share)]
+        numbers: Counter[int] = Counter()
+        for i in range(share):
+            index = turns[i % len(turns)][1]
+            found.append((index, numbers[index]))
+            numbers[index] += 1
     return sorted(found)
 
 

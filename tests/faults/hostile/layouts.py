@@ -28,6 +28,7 @@ class Layout:
         victims: pattern of the files that may be spoiled.
         by_hand: functions of the folder that make it hostile in a way of their own; these are the first cases.
         finish: called after a file was spoiled, with the folder and that file.
+        weight: its share of the cases of its kind.
     """
 
     kind: str
@@ -37,6 +38,7 @@ class Layout:
     victims: str = "**/*"
     by_hand: Sequence[Callable[[Path], object]] = ()
     finish: Callable[[Path, Path], object] = field(default=lambda _folder, _file: None)
+    weight: int = 6
 
     def make_hostile(self, folder: Path, rng: Rng, number: int) -> None:
         """Spoil the files of a copy of what `prepare` made."""

@@ -110,31 +110,37 @@ def trained(folder: Path) -> None:
     for each in planned:
         assert execute(each.task, lambda _: None, lambda: False).state == "done"
     Campaign(load_suite("density"), "quick", planned, store, 1, tag="first").remember()
-    command("report", "--format", "json")(folder)
+    command("report", "--format", "html", "--out", str(folder))(folder)
+    (folder / "report.html").unlink()
 
 
 def made_up(folder: Path) -> None:
     """A store of made-up runs of images."""
     synthetic_store.make(folder / "runs", 1, 2, 2)
+    command("report", "--format", "html", "--out", str(folder))(folder)
+    (folder / "report.html").unlink()
 
 
-def read_store(folder: Path) -> None:
-    """Everything that reads a store, the first error last, so that all are tried."""
-    errors = []
-    commands = [["status"], ["report", "--format", "json"], ["export", "scores.csv"], ["claims"], ["compare", "runs", "runs"]]
-    commands += [["report", "--format", form, "--out", f"page.{end}"] for form, end in (("html", "html"), ("latex", "tex"))]
-    steps = [command(*words) for words in commands]
-    if (folder / "t.csv").is_file():
-        steps.append(plan_of)
-    for step in steps:
-        try:
-            step(folder)
-        except Exception as error:
-            if not {each.__name__ for each in type(error).__mro__} & {"ClickException", "StoreError", "NothingToReportError"}:
-                raise
-            errors.append(error)
-    if errors:
-        raise errors[0]
+def reads_store(*commands: str, plans: bool = False) -> Callable[[Path], object]:
+    """Read a store in all these ways, and raise the first error at the end."""
+
+    def read(folder: Path) -> None:
+        errors = []
+        for step in (*(command(*words.split()) for words in commands), *([plan_of] if plans else [])):
+            try:
+                step(folder)
+            except Exception as error:
+                if not {each.__name__ for each in type(error).__mro__} & {"ClickException", "StoreError", "NothingToReportError"}:
+                    raise
+                errors.append(error)
+        if errors:
+            raise errors[0]
+
+    return read
+
+
+TABLES = ("status", "report --format json", "export scores.csv")
+PAGES = ("report --format latex --out page.tex", "report --format html --out page.html", "compare runs runs", "claims")
 
 
 def resealed(spoil: Spoil) -> Callable[[bytes, Rng], bytes]:
@@ -284,6 +290,7 @@ def renamed(**changes: Any) -> Callable[[Path], object]:
 STORES = [nested(pattern) for pattern in (STATUS, "runs/suites/*.json", "runs/store.json", "runs/runs/*/*/*/training.json", "runs/runs/*/*/*/spec.json")]
 STORES += [renamed(dataset=text, model=text, run=text) for text in ("../../../../etc", "/etc", "<script>alert(1)</script>", "=cmd|calc", "\\input{x}", "")]
 STORES += [renamed(kind=text) for text in ("os", "../x", "density.models", "")]
+ANY = "runs/[rst]*/**/*"
 RESULTS = [
     Layout("suite", put("mine.toml", TINY.encode()), planned_suite, spoiled_text, "mine.toml", [
         put("mine.toml", f"name = {DEEP}".encode()), put("mine.toml", ("a." * 50_000 + "b = 1").encode()),
@@ -295,10 +302,13 @@ RESULTS = [
         put("g.safetensors", (90_000_000).to_bytes(8, "little") + b"{}")]),
     Layout("checkpoint", weights, taken, spoiled_result),
     Layout("checkpoint", resume, restored, either(spoiled_bytes, resealed(spoiled_bytes)), "resume.pt"),
-    Layout("store", trained, read_store, spoiled_result, "runs/[rst]*/**/*", STORES),
-    Layout("store", trained, read_store, spoiled_result, "runs/[rst]*/**/*", finish=vouched),
-    Layout("store", made_up, read_store, spoiled_result, "runs/[rst]*/**/*", STORES[1:], finish=vouched),
-    Layout("cache", trained, read_store, either(spoiled_bytes, resealed(spoiled_bytes), resealed(spoiled_tree)), "runs/cache/*.sealed"),
+    Layout("store", trained, reads_store(*TABLES, plans=True), spoiled_result, ANY, STORES),
+    Layout("store", trained, reads_store(*TABLES, plans=True), spoiled_result, ANY, finish=vouched),
+    Layout("store", trained, reads_store(*PAGES), spoiled_result, ANY, STORES, finish=vouched, weight=1),
+    Layout("store", made_up, reads_store(*TABLES), spoiled_result, ANY, finish=vouched),
+    Layout("store", made_up, reads_store(PAGES[0], PAGES[3]), spoiled_result, ANY, finish=vouched, weight=1),
+    Layout("store", made_up, reads_store(PAGES[1]), spoiled_result, ANY, weight=1, finish=vouched),
+    Layout("cache", trained, reads_store(*TABLES), either(spoiled_bytes, resealed(spoiled_bytes), resealed(spoiled_tree)), "runs/cache/*.sealed"),
     Layout("cache", cached, computed, either(spoiled_bytes, resealed(spoiled_bytes), resealed(spoiled_tensors))),
     Layout("history", recordings, command("track", "history", "--history", "history"), either(spoiled_bytes, spoiled_tree, spoiled_tree), by_hand=[put("history/m/x.json", DEEP.encode())]),
     Layout("environment", surroundings, under_settings, spoiled_settings, "settings"),

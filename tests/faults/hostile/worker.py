@@ -50,6 +50,8 @@ class Watch:
             self.seen.append(f"{event} {arguments!r:.120}")
         elif event == "open" and arguments[2] & WRITING and self.is_outside(arguments[0]):
             self.seen.append(f"wrote {arguments[0]!r}")
+        elif event == "os.mkdir" and os.path.isdir(arguments[0]):
+            return
         elif event in CHANGING and any(self.is_outside(each) for each in arguments[:2]):
             self.seen.append(f"{event} {arguments!r:.120}")
         elif event == "exec" and isinstance(arguments[0], CodeType) and arguments[0].co_filename.startswith("<"):
