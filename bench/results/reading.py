@@ -75,7 +75,10 @@ def _checked(folder: RunFolder, files: Mapping[str, str]) -> dict[str, dict[str,
         if hashlib.sha256(content).hexdigest() != digest:
             raise StoreError(f"{folder / name} is corrupt: its content does not match the hash in the status")
         if name.endswith(".json"):
-            contents[name] = {key: value for key, value in json.loads(content).items() if key != "sha256"}
+            try:
+                contents[name] = {key: value for key, value in json.loads(content).items() if key != "sha256"}
+            except (ValueError, AttributeError, RecursionError):
+                raise StoreError(f"{folder / name} is corrupt: it is not what was written") from None
     return contents
 
 

@@ -309,7 +309,7 @@ RESULTS = [
     Layout("store", made_up, reads_store(PAGES[0], PAGES[3]), spoiled_result, ANY, finish=vouched, weight=1),
     Layout("store", made_up, reads_store(PAGES[1]), spoiled_result, ANY, weight=1, finish=vouched),
     Layout("cache", trained, reads_store(*TABLES), either(spoiled_bytes, resealed(spoiled_bytes), resealed(spoiled_tree)), "runs/cache/*.sealed"),
-    Layout("cache", cached, computed, either(spoiled_bytes, resealed(spoiled_bytes), resealed(spoiled_tensors))),
+    Layout("cache", cached, computed),
     Layout("history", recordings, command("track", "history", "--history", "history"), either(spoiled_bytes, spoiled_tree, spoiled_tree), by_hand=[put("history/m/x.json", DEEP.encode())]),
     Layout("environment", surroundings, under_settings, spoiled_settings, "settings"),
 ]  # fmt: skip
