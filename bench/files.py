@@ -6,12 +6,23 @@ import hashlib
 import json
 import os
 import secrets
+import tomllib
 from pathlib import Path
 from typing import Any
 
-__all__ = ["CorruptFileError", "make_folder", "read_sealed", "sha256_file", "write_bytes", "write_json", "write_sealed"]
+__all__ = [
+    "CorruptFileError",
+    "make_folder",
+    "read_sealed",
+    "read_toml",
+    "sha256_file",
+    "write_bytes",
+    "write_json",
+    "write_sealed",
+]
 
 _SEAL = 32  # bytes of sha256 in front of a sealed file
+_MOST_TOML = 2**16  # bytes; the time that tomllib takes may grow with their square
 
 
 class CorruptFileError(Exception):
@@ -70,6 +81,23 @@ def read_sealed(path: Path) -> bytes:
     if hashlib.sha256(content).digest() != raw[:_SEAL]:
         raise CorruptFileError(f"{path} is corrupt or truncated: its content does not match its checksum")
     return content
+
+
+def read_toml(path: Path) -> tuple[str, dict[str, Any]]:
+    """The text of a TOML file that somebody wrote, and its content.
+
+    Raises:
+        ValueError: if it cannot be read, or is no TOML of less than 64 KiB.
+    """
+    try:
+        if path.stat().st_size > _MOST_TOML:
+            raise ValueError(f"it has more than {_MOST_TOML:,} bytes")
+        text = path.read_text(encoding="utf-8")
+        return text, tomllib.loads(text)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"cannot be read: {error}") from error
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"not valid TOML: {error}") from error
 
 
 def sha256_file(path: Path) -> str:

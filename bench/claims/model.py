@@ -7,7 +7,6 @@ under the entry point group `gebm_bench.claims`: `mine = "my_package:CLAIMS"`, w
 from __future__ import annotations
 
 import math
-import tomllib
 from collections.abc import Iterable
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -18,6 +17,7 @@ from pydantic import AfterValidator, AllowInfNan, BeforeValidator, Field, Valida
 from bench.components.settings import problems
 from bench.core.fields import Frozen
 from bench.core.suite import explain
+from bench.files import read_toml
 from bench.metrics import metric
 from bench.results.sources import CALIBRATED_BETA
 
@@ -186,12 +186,9 @@ def _installed() -> list[Path]:
 
 def _read(path: Path) -> tuple[Claim, ...]:
     try:
-        text = path.read_text(encoding="utf-8")
-        content = tomllib.loads(text)
+        text, content = read_toml(path)
         return _File.model_validate(content).claim
-    except (OSError, UnicodeDecodeError) as error:
-        raise ClaimError(f"{path}: cannot be read: {error}") from error
-    except tomllib.TOMLDecodeError as error:
-        raise ClaimError(f"{path}: not valid TOML: {error}") from error
     except ValidationError as error:
         raise ClaimError(explain(path, text, problems(error, _File, content))) from error
+    except ValueError as error:
+        raise ClaimError(f"{path}: {error}") from error

@@ -44,6 +44,10 @@ class UsageProblem(click.ClickException):
 
     exit_code = 2
 
+    def format_message(self) -> str:
+        """Return the line, whatever a name in it holds: line breaks and signs for the terminal are written as escapes."""
+        return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in self.message)
+
     def show(self, file: Any = None) -> None:
         click.echo(f"bench: {self.format_message()}", err=True, file=file)
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
+from bench.core.fields import MOST
 from bench.core.store import NotInStoreError, RunFolder, Store, StoreError
+from bench.core.suite import KINDS
 
 __all__ = ["manifests", "read_manifest", "tagged", "write_manifest", "write_tag"]
 
@@ -73,7 +75,33 @@ def tagged(store: Store, tag: str) -> list[dict[str, Any]]:
 
 
 def _read_all(folder: Path) -> list[dict[str, Any]]:
-    return [found for path in sorted(folder.glob("*.json")) if (found := RunFolder(folder).read_json(path.name))]
+    """Return the manifests in a folder, whoever wrote them: a StoreError for one that is damaged or not laid out as it should be."""
+    found = {path: RunFolder(folder).read_json(path.name) for path in sorted(folder.glob("*.json"))}
+    for path, manifest in found.items():
+        if manifest and not _is_sound(manifest):
+            raise StoreError(f"{path} is not laid out as expected: written by another version, or not by this program")
+    return [manifest for manifest in found.values() if manifest]
+
+
+def _is_sound(manifest: Mapping[str, Any]) -> bool:
+    """Return whether a manifest has what readers rely on, of its runs too, whose folders are in the store."""
+    runs, words = manifest.get("runs"), [manifest.get(name) for name in ("suite", "profile")]
+    return (
+        manifest.get("kind") in [*KINDS] and isinstance(runs, list) and _all(str, words) and all(map(_is_listed, runs))
+    )
+
+
+def _is_listed(run: Any) -> bool:
+    if not isinstance(run, dict) or not _all(str, [run.get(name) for name in ("dataset", "model", "run", "identity")]):
+        return False
+    path = PurePosixPath(run["run"])
+    inside = bool(path.parts) and not path.is_absolute() and ".." not in path.parts
+    readouts, seed = run.get("readouts"), run.get("seed")
+    return inside and type(seed) is int and 0 <= seed <= MOST and isinstance(readouts, list) and _all(dict, readouts)
+
+
+def _all(kind: type, values: list[Any]) -> bool:
+    return all(isinstance(value, kind) for value in values)
 
 
 def _write(store: Store, folder: Path, manifest: Mapping[str, Any]) -> None:

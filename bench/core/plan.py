@@ -21,7 +21,7 @@ from typing import Any, Literal
 from bench.components import registry
 from bench.components.digests import Stage, stage
 from bench.core.spec import Readout, RunSpec
-from bench.core.store import Lookup, Store
+from bench.core.store import Lookup, RunFolder, Store, StoreError
 from bench.core.suite import Choice, Profile, Suite, SuiteError, alternatives, kind_of, load_suite, suite_with
 from bench.core.task import Places, Task
 from bench.core.variants import Changes, label_of, points
@@ -330,7 +330,7 @@ def timed(seconds: float | None) -> tuple[float, Timing]:
 def expected_seconds(store: Store, spec: RunSpec, profile: Profile) -> float | None:
     """How long the run took here with another seed, else what the profile says; None where nobody knows."""
     for status in sorted(store.folder(spec).path.parent.glob(f"{spec.identity[:12]}-s*/status.json")):
-        with contextlib.suppress(OSError, ValueError, KeyError):
-            if seconds := json.loads(status.read_text())["seconds"]:
+        with contextlib.suppress(StoreError, KeyError, TypeError, AttributeError, ArithmeticError):
+            if seconds := (RunFolder(status.parent).read_json(status.name) or {})["seconds"]:
                 return float(sum(seconds.values()))
     return None if profile.minutes_per_run is None else profile.minutes_per_run * 60

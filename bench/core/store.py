@@ -100,7 +100,7 @@ class RunFolder:
             seal = value.pop("sha256")
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+        except (OSError, ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
             raise StoreError(f"{self.path / name} is corrupt or cannot be read") from error
         if seal != content_hash(value):
             raise StoreError(f"{self.path / name} is corrupt: its content does not match its own checksum")

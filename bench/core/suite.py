@@ -22,6 +22,7 @@ from bench.core.lines import line_of
 from bench.core.variants import Name, SettingError, Variant, changed
 from bench.data import sources
 from bench.data.hygiene import check_concern
+from bench.files import read_toml
 from gebm.components import ComponentKind
 
 __all__ = [
@@ -262,12 +263,9 @@ def _unknown_components(profile: Profile) -> Iterator[Problem]:
 def _read(path: Path) -> tuple[str, dict[str, Any], Any]:
     """Return a suite's text, its content, and the model that it must fit."""
     try:
-        text = path.read_text(encoding="utf-8")
-        content = tomllib.loads(text)
-    except (OSError, UnicodeDecodeError) as error:
-        raise SuiteError(f"{path}: cannot be read: {error}") from error
-    except tomllib.TOMLDecodeError as error:
-        raise SuiteError(f"{path}: not valid TOML: {error}") from error
+        text, content = read_toml(path)
+    except ValueError as error:
+        raise SuiteError(f"{path}: {error}") from error
     if (kind := _kind(content)) not in KINDS:
         raise SuiteError(f"{path}: kind: no kind of suite '{kind}'; {registry.closest(kind, KINDS)}")
     return text, content, Suite[kind_of(kind).PROFILE]  # type: ignore[misc]

@@ -195,5 +195,6 @@ def _stamp_of(path: Path) -> str:
 
 
 def files_below(folder: Path) -> list[Path]:
-    """Return all files below a folder, in the order of their names."""
-    return sorted(Path(where) / name for where, _, names in os.walk(folder) for name in names)
+    """Return all files below a folder, in the order of their names; no pipes and devices, which may never end."""
+    found = (Path(where) / name for where, _, names in os.walk(folder) for name in names)
+    return sorted(path for path in found if path.is_file() or not path.exists())  # a broken link is to be complained of

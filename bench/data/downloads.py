@@ -193,13 +193,14 @@ def _is_verified(path: Path, file: File, accept_unverified: bool) -> bool:
     """Return True for the official file, False for another that is accepted."""
     if checksum_matches(path, file):
         return True
-    if accept_unverified:
+    if accept_unverified and file.replaceable:
         return False
     vouching = file.archive.name if file.archive else ""
     expected = f"its checksum should be {file.checksum}" if file.checksum else f"only {vouching} can vouch for it"
-    raise DatasetError(
-        f"{path} is not the official {file.name} ({expected}); --accept-unverified takes it and marks its results"
+    remedy = (
+        "--accept-unverified takes it and marks its results" if file.replaceable else "no other file is ever opened"
     )
+    raise DatasetError(f"{path} is not the official {file.name} ({expected}); {remedy}")
 
 
 def _unpack(archive: Path, files: Sequence[File], root: Path, verified: bool) -> None:

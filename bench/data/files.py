@@ -56,6 +56,7 @@ class File:
         archive: the official archive that holds it.
         also: checksums of other published copies of the same content.
         elsewhere: where a package of the operating system installs it; used where the data folder has none.
+        replaceable: whether a user may have another file in its place, which marks the results.
     """
 
     name: str
@@ -64,6 +65,7 @@ class File:
     archive: File | None = None
     also: tuple[str, ...] = ()
     elsewhere: str = ""
+    replaceable: bool = True
 
     @property
     def address(self) -> str:
@@ -94,7 +96,7 @@ def needs(*files: File) -> Callable[[T], T]:
 def needed_by(name: str) -> tuple[File, ...]:
     """Return the files of a dataset or of the Inception extractor; none for what is embedded or made here."""
     if name == INCEPTION:
-        return (File(INCEPTION_FILES[0], INCEPTION_URL, f"sha256:{INCEPTION_SHA256}"),)
+        return (File(INCEPTION_FILES[0], INCEPTION_URL, f"sha256:{INCEPTION_SHA256}", replaceable=False),)
     return tuple(getattr(registry.get("datasets", name).load(), "files", ()))
 
 
@@ -176,7 +178,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
     """Return a JSON object, None where there is none that can be read."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
 

@@ -15,6 +15,10 @@ from bench.data import Array, Concern, Dataset, DatasetError, Duplicates
 __all__ = ["CONCERNS", "check_concern", "concerns_of", "refuse_concerns"]
 
 CONCERNS = ("discrete", "index", "collinear", "duplicates")
+UNNAMED = ("", "Unnamed: 0", "__index_level_0__")
+"""What pandas calls the index of a table, where it wrote one as a column."""
+WHOLE = 2**53
+"""Larger numbers are whole for want of digits."""
 FEW_VALUES = 20
 """A column of so few distinct values is discrete, whatever the values."""
 UNEXPLAINED = 1e-6
@@ -32,9 +36,12 @@ def concerns_of(names: Sequence[str], splits: Mapping[str, Array], duplicates: D
     found, rows = [], np.concatenate(list(splits.values()))
     for name, column in zip(names, rows.T, strict=True):
         values = np.unique(column)
-        whole = bool((values == np.floor(values)).all())
-        if whole and len(values) == len(column) and values[-1] - values[0] == len(column) - 1:
+        whole = bool((values == np.floor(values)).all() and np.abs(values).max() < WHOLE)
+        steps = np.diff(values)
+        if len(values) == len(column) and np.ptp(steps) <= 1e-6 * steps[0]:
             found.append(Concern("index", name, f"column '{name}' numbers the rows"))
+        elif whole and name in UNNAMED:
+            found.append(Concern("index", name, f"column '{name}' has the name and the numbers of an index"))
         elif whole:
             found.append(Concern("discrete", name, f"column '{name}' holds whole numbers only"))
         elif len(values) <= FEW_VALUES:

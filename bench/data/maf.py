@@ -16,7 +16,7 @@ import numpy as np
 from bench.data import Array, Dataset, DatasetError, Inputs
 from bench.data.files import File, needs
 from bench.data.old_pickle import read_frame
-from bench.data.reading import optional, readable
+from bench.data.reading import check_unpacked, optional, readable
 from bench.data.table import last_tenths, read_npy, standardising, tabular
 from gebm.components import component
 
@@ -146,10 +146,12 @@ def bsds300(inputs: Inputs) -> Dataset:
     path = inputs.paths[0]
     h5py = optional("h5py", "tabular", path)
     with readable(path, "the archive's HDF5 file of three splits"), h5py.File(path, "r") as file:
-        splits = {split: np.asarray(file[split]) for split in ("train", "validation", "test")}
-    for split, rows in splits.items():
-        if rows.ndim != 2 or rows.shape[1] != PATCH or rows.dtype.kind != "f":
-            raise DatasetError(f"{path}: split '{split}' has shape {rows.shape}; expected rows of {PATCH} numbers")
+        stored = {split: file[split] for split in ("train", "validation", "test")}
+        for split, rows in stored.items():
+            if rows.ndim != 2 or rows.shape[1] != PATCH or rows.dtype.kind != "f":
+                raise DatasetError(f"{path}: split '{split}' has shape {rows.shape}; expected rows of {PATCH} numbers")
+        check_unpacked(path, sum(rows.nbytes for rows in stored.values()))
+        splits = {split: np.asarray(rows) for split, rows in stored.items()}
     protocol = "MAF: splits and values of the archive's file"
     return tabular(inputs.label, splits, protocol=protocol, provenance=inputs.source)
 

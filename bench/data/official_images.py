@@ -6,7 +6,6 @@ a GEBM's refit, is taken from held-out images, never from those that are tested.
 
 from __future__ import annotations
 
-import gzip
 import io
 import itertools
 import math
@@ -22,7 +21,7 @@ from bench.data.decoded import SPLITS, Allocate, Build, put, put_held_out
 from bench.data.files import File, needs
 from bench.data.own_images import images_in_folders
 from bench.data.pictures import Images, fill, read_images, remark_on
-from bench.data.reading import members, optional, readable
+from bench.data.reading import check_unpacked, members, optional, readable, unpacked
 from gebm.components import component
 
 __all__ = ["celeba", "cifar10", "cifar10_jpeg75", "fashion_mnist", "imagenet32", "lsun_bedroom", "mnist", "mnist_10k"]
@@ -194,8 +193,8 @@ def framed(images: Path, labels: Path) -> tuple[Array, Array]:
 
 def read_idx(path: Path, axes: int) -> Array:
     """Return the bytes of a compressed idx file with that many axes; raise a `DatasetError` for any other file."""
-    with readable(path, f"an idx file of {'images' if axes == 3 else 'labels'}"):
-        content = gzip.decompress(path.read_bytes())
+    with readable(path, f"an idx file of {'images' if axes == 3 else 'labels'}"), unpacked(path) as file:
+        content = file.read()
         if content[:4] != bytes([0, 0, 8, axes]):
             raise ValueError(f"it begins with {content[:4].hex()}")
         shape = np.frombuffer(content, ">i4", axes, offset=4)
@@ -242,8 +241,10 @@ def read_npz(archive: Path, member: str, array: str) -> Array:
     with (
         readable(archive, f"an archive whose {member} has an array '{array}' that can be read"),
         zipfile.ZipFile(archive) as content,
+        zipfile.ZipFile(io.BytesIO(content.read(member))) as arrays,
     ):
-        found: Array = np.load(io.BytesIO(content.read(member)), allow_pickle=False)[array]
+        check_unpacked(archive, sum(info.file_size for info in arrays.infolist()))
+        found: Array = np.load(io.BytesIO(arrays.read(f"{array}.npy")), allow_pickle=False)
     return found
 
 

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from bench.data import Array, DatasetError
+from bench.data import Array
+from bench.data.reading import readable
 
 __all__ = ["read_frame"]
 
@@ -64,16 +65,12 @@ def read_frame(path: Path) -> tuple[list[str], Array]:
     Raises:
         DatasetError: if the file is anything else; nothing that it names has been run.
     """
-    try:
-        with path.open("rb") as file:
-            frame = FrameUnpickler(file, encoding="latin1").load()
+    form = "a data frame of numbers, pickled by pandas of 2014 to 2020, that can be read safely"
+    with readable(path, form), path.open("rb") as file:
+        frame = FrameUnpickler(file, encoding="latin1").load()
         blocks = frame.state.get("_data", frame.state.get("_mgr")).state[3]["0.14.1"]
-        names = [str(name) for name in blocks["axes"][0].arguments[0]["data"]]
+        names = ["".join(name) for name in blocks["axes"][0].arguments[0]["data"]]
         values = np.full((blocks["blocks"][0]["values"].shape[1], len(names)), np.nan)
         for block in blocks["blocks"]:
             values[:, block["mgr_locs"]] = block["values"].T
-    except (pickle.UnpicklingError, EOFError, AttributeError, LookupError, TypeError, ValueError) as error:
-        raise DatasetError(
-            f"{path} is not a data frame of numbers, pickled by pandas of 2014 to 2020, that can be read safely: {error}"
-        ) from error
     return names, values

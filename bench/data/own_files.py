@@ -15,15 +15,16 @@ from typing import Any
 import numpy as np
 
 from bench.data import Array, Dataset, DatasetError
-from bench.data.reading import optional, readable
+from bench.data.reading import check_unpacked, optional, readable
 from bench.data.sources import Source
 from bench.data.table import LEAST_ROWS, read_npy, standardising, tabular
 
 __all__ = ["load_file"]
 
+MOST_COLUMNS = 4096
 ROWS_PER_COLUMN = 10
 SPREAD = (1e-100, 1e100)  # of a column; outside, its variance leaves the range of a float64
-MOST_DEVIATIONS = 1e12  # of a standardised value: flows stretch it and densities square it, in float32
+MOST_DEVIATIONS = 1e6  # of a standardised value; a density that has one this far out underflows, or says nothing else
 MISSING = ("", "na", "n/a", "nan", "null", "none", "?")  # in lower case
 
 
@@ -50,7 +51,8 @@ def load_file(source: Source) -> Dataset:
         if (furthest := np.abs(affine(values)).max(axis=0)).max() > MOST_DEVIATIONS:
             name = names[int(furthest.argmax())]
             raise DatasetError(
-                f"{path}: column '{name}' has a {split} value {furthest.max():.0e} standard deviations from the mean; drop the row"
+                f"{path}: column '{name}' has a {split} value {furthest.max():.0e} standard deviations from the mean, too far for any "
+                "density; drop the row, or take logarithms"
             )
     return tabular(
         source.label,
@@ -69,10 +71,12 @@ def _read_csv(path: Path) -> tuple[list[str], Array]:
 
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            start, line = next(((i, line) for i, line in enumerate(file) if line.strip()), (0, ""))
+            lines = ((i, line) for i, line in enumerate(file) if line.strip())
+            (start, line), (_, below) = next(lines, (0, "")), next(lines, (0, ""))
         if not line:
             raise DatasetError(f"{path} is empty")
         delimiter = max(",;\t", key=line.count)
+        _check_width(path, max(line.count(delimiter), below.count(delimiter)) + 1)
         first = [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter))]
         headless = all(map(_is_number, first))
         names = [f"column {i + 1}" for i in range(len(first))] if headless else first
@@ -125,11 +129,15 @@ def _read_numpy(path: Path) -> tuple[list[str], Array]:
 def _read_parquet(path: Path) -> tuple[list[str], Array]:
     pa, parquet = (optional(library, "tabular", path) for library in ("pyarrow", "pyarrow.parquet"))
     with readable(path, "a Parquet file"):
-        table = parquet.ParquetFile(path).read()
+        file = parquet.ParquetFile(path)
+        _check_width(path, len(file.schema_arrow.names))
+        for name, kind in zip(file.schema_arrow.names, file.schema_arrow.types, strict=True):
+            if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)):
+                raise DatasetError(f"{path}: column '{name}' holds {kind}, not numbers; drop the column or encode it")
+        check_unpacked(path, file.metadata.num_rows * len(file.schema_arrow.names) * 8)
+        table = file.read()
     rows = np.empty((table.num_rows, table.num_columns))
-    for i, (name, kind) in enumerate(zip(table.column_names, table.schema.types, strict=True)):
-        if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)):
-            raise DatasetError(f"{path}: column '{name}' holds {kind}, not numbers; drop the column or encode it")
+    for i in range(table.num_columns):
         rows[:, i] = table.column(i).cast(pa.float64(), safe=False).to_numpy()
     return table.column_names, rows
 
@@ -137,8 +145,15 @@ def _read_parquet(path: Path) -> tuple[list[str], Array]:
 READERS = {"csv": _read_csv, "npy": _read_numpy, "parquet": _read_parquet}
 
 
+def _check_width(path: Path, columns: int) -> None:
+    """Raise a `DatasetError` for a table of more columns than are worth reading."""
+    if columns > MOST_COLUMNS:
+        raise DatasetError(f"{path} has {columns:,} columns; {MOST_COLUMNS:,} are the most that a density is fitted to")
+
+
 def _check_table(path: Path, names: Sequence[str], rows: Array) -> None:
     """Raise a `DatasetError` for the first thing that no density can be fitted to."""
+    _check_width(path, len(names))
     if twins := [name for i, name in enumerate(names) if name in names[:i]]:
         raise DatasetError(f"{path}: two columns are called '{twins[0]}'; names must differ")
     if len(names) < 2:
@@ -152,7 +167,8 @@ def _check_table(path: Path, names: Sequence[str], rows: Array) -> None:
     for name, column in zip(names, rows.T, strict=True):
         if (twin := seen.setdefault(column.tobytes(), name)) != name:
             raise DatasetError(f"{path}: columns '{twin}' and '{name}' are equal; drop one, or no density exists")
-    _, spread, axes = np.linalg.svd((rows - rows.mean(axis=0)) / rows.std(axis=0), full_matrices=False)
+    triangle = np.linalg.qr((rows - rows.mean(axis=0)) / rows.std(axis=0), mode="r")  # with the same spread and axes
+    _, spread, axes = np.linalg.svd(triangle)
     if spread[-1] < 1e-10 * spread[0]:
         name = names[int(np.abs(axes[-1]).argmax())]
         raise DatasetError(f"{path}: column '{name}' is a linear combination of others; drop it, or no density exists")

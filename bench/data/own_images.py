@@ -76,16 +76,24 @@ def _side_of(where: Path, sizes: Counter[tuple[int, int]], side: int) -> int:
     if len(sizes) > 1:
         (first, _), (second, _) = sizes.most_common(2)
         raise DatasetError(
-            f"{where}: images have {len(sizes)} sizes, such as {first[0]}×{first[1]} and {second[0]}×{second[1]}; "
-            f"PATH#32 brings them to 32×32"
+            f"{where}: images have {len(sizes)} sizes, such as {first[0]}×{first[1]} and {second[0]}×{second[1]}; {_remedy(sizes)}"
         )
     ((width, height),) = sizes
     if width != height or width % 8 or not SIDES[0] <= width <= SIDES[1]:
         raise DatasetError(
             f"{where}: images are {width}×{height}; networks take squares whose side is a multiple of 8 between {SIDES[0]} and "
-            f"{SIDES[1]}: PATH#32 brings them to 32×32"
+            f"{SIDES[1]}; {_remedy(sizes)}"
         )
     return width
+
+
+def _remedy(sizes: Counter[tuple[int, int]]) -> str:
+    """Return what brings images of those sizes to one that networks take, without enlarging any."""
+    shortest = min(map(min, sizes))
+    if shortest < SIDES[0]:
+        return f"the shortest edge has {shortest} pixels, and nothing is enlarged: leave out images below {SIDES[0]}×{SIDES[0]}"
+    side = min(32, shortest // 8 * 8)
+    return f"PATH#{side} brings them to {side}×{side}"
 
 
 def _arrange(where: Path, names: Sequence[str], seed: int) -> tuple[dict[str, list[str]], dict[str, int]]:
@@ -108,13 +116,13 @@ def _arrange(where: Path, names: Sequence[str], seed: int) -> tuple[dict[str, li
             fifth = len(given["test"]) // 5
             splits |= {"validation": splits["test"][:fifth], "test": splits["test"][fifth:]}
     else:
+        if len(names) < 10 * LEAST:
+            raise DatasetError(f"{where} has {len(names)} images; {10 * LEAST} are needed, of which 80 % train")
         mixed, tenth = shuffled(names), len(names) // 10
         splits = {"train": mixed[: -2 * tenth], "validation": mixed[-2 * tenth : -tenth], "test": mixed[-tenth:]}
     for split, members in splits.items():
         if len(members) < LEAST:
-            raise DatasetError(
-                f"{where}: {len(members)} images for {split} of {len(names):,} in all; {LEAST} are needed"
-            )
+            raise DatasetError(f"{where} has {len(members)} images for {split}; {LEAST} are needed")
     labels = sorted({parts[0] for parts in paths.values()}) if _in_folders(paths) else []
     numbers = {label: i for i, label in enumerate(labels)}
     return splits, {name: numbers[parts[0]] for name, parts in paths.items()} if len(labels) > 1 else {}

@@ -2,18 +2,21 @@
 
 How an image becomes pixels: turned as its EXIF orientation says; transparency laid over white; palettes, CMYK and grey converted to RGB,
 or all to one channel where every image is grey; where a side is asked for, the shorter edge resized to it and the centred square cut out,
-by torchvision. Images of more than 8 bits per channel are not read. Callers say which image goes into which split.
+by torchvision. Images of more than 8 bits per channel, or of more than 2²⁵ pixels, are not read. Callers say which image goes into which
+split.
 """
 
 from __future__ import annotations
 
+import contextlib
 import io
 import itertools
 import struct
+import threading
 import warnings
 import zlib
 from collections import Counter, deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 
@@ -27,8 +30,11 @@ from bench.machine import cores
 
 __all__ = ["BROKEN", "Images", "fill", "read_images", "remark_on", "survey", "to_pixels"]
 
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "PPM", "TIFF")
+"""What is read, whatever a file is called: Pillow runs another program on PostScript."""
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff")
 MOST_UNREADABLE = 0.01
+MOST_PIXELS = 2**25  # of an image, and of all that are decoded at one time: half a gigabyte, with what decoding needs
 BATCH = 64  # images per task of the pool
 WIDE_MODES = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
 GREY_MODES = ("1", "L", "LA", "La")
@@ -57,6 +63,8 @@ def read_images(where: Path) -> Images:
         return
     with members(where) as contents:
         for name, file in contents:
+            if ".." in PurePosixPath(name).parts:
+                raise DatasetError(f"{where} holds {name!r}, which leads out of the archive; pack it without '..'")
             if _is_image(name):
                 yield PurePosixPath(name).as_posix(), file.read()
 
@@ -64,7 +72,7 @@ def read_images(where: Path) -> Images:
 def _is_image(name: str) -> bool:
     """Return whether a name is that of an image, and not of a file that an operating system left behind."""
     parts = PurePosixPath(name).parts
-    hidden = any((part.startswith(".") and part != ".") or part == "__MACOSX" for part in parts)
+    hidden = any((part.startswith(".") and part not in (".", "..")) or part == "__MACOSX" for part in parts)
     return not hidden and name.lower().endswith(EXTENSIONS)
 
 
@@ -81,9 +89,7 @@ def survey(where: Path, tell: Tell) -> tuple[list[str], Counter[tuple[int, int]]
     grey = total = 0
     for total, (name, content) in enumerate(read_images(where), start=1):
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # about what is odd in a file but can be read
-                image = Image.open(io.BytesIO(content))
+            image = _opened(content)
             turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
             sizes[image.size[::-1] if turned else image.size] += 1
             grey += image.mode in GREY_MODES
@@ -97,28 +103,67 @@ def survey(where: Path, tell: Tell) -> tuple[list[str], Counter[tuple[int, int]]
     return sorted(names), sizes, 1 if grey == len(names) else 3, unreadable
 
 
+def _opened(content: bytes) -> Image.Image:
+    """Return an image whose header is read, and nothing more.
+
+    Raises:
+        ValueError and other of `BROKEN`: if it is no image of `FORMATS`, or too large.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about what is odd in a file but can be read
+        image = Image.open(io.BytesIO(content), formats=FORMATS)
+    if image.width * image.height > MOST_PIXELS:
+        raise ValueError(f"{image.width:,}×{image.height:,} pixels are more than {MOST_PIXELS:,}")
+    return image
+
+
+class _Room:
+    """Room for so many pixels, shared by threads."""
+
+    def __init__(self, pixels: int) -> None:
+        self._free, self._changed = pixels, threading.Condition()
+
+    @contextlib.contextmanager
+    def taken(self, pixels: int) -> Iterator[None]:
+        """Hold room for some pixels, once there is as much."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._free >= pixels)
+            self._free -= pixels
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._free += pixels
+                self._changed.notify_all()
+
+
+_ROOM = _Room(MOST_PIXELS)
+
+
 def to_pixels(content: bytes, channels: int, side: int = 0) -> Array:
     """Decode an image to uint8 (channels, height, width); the module's docstring says how.
 
     Raises:
         OSError, ValueError and other of `BROKEN`: if it is no image that can be read whole.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        with Image.open(io.BytesIO(content)) as image:
-            if image.mode in WIDE_MODES:
-                raise ValueError("more than 8 bits a channel")
+    with _opened(content) as image, _ROOM.taken(image.width * image.height):
+        if image.mode in WIDE_MODES:
+            raise ValueError("more than 8 bits a channel")
+        if side**2 * max(image.size) > MOST_PIXELS * min(image.size):
+            raise ValueError(f"{image.width:,}×{image.height:,} is too narrow for {side}×{side}")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             turned: Image.Image = ImageOps.exif_transpose(image)
-    if turned.has_transparency_data:
-        turned = turned.convert("RGBA")
-        turned = Image.alpha_composite(Image.new("RGBA", turned.size, "white"), turned)
-    turned = turned.convert("L" if channels == 1 else "RGB")
-    if side:
-        from torchvision.transforms.functional import center_crop, resize
+        if turned.has_transparency_data:
+            turned = turned.convert("RGBA")
+            turned = Image.alpha_composite(Image.new("RGBA", turned.size, "white"), turned)
+        turned = turned.convert("L" if channels == 1 else "RGB")
+        if side:
+            from torchvision.transforms.functional import center_crop, resize
 
-        turned = center_crop(resize(turned, [side]), [side])
-    pixels: Array = np.asarray(turned).reshape(turned.height, turned.width, channels).transpose(2, 0, 1)
-    return pixels
+            turned = center_crop(resize(turned, [side]), [side])
+        pixels: Array = np.asarray(turned).reshape(turned.height, turned.width, channels).transpose(2, 0, 1)
+        return pixels
 
 
 def fill(

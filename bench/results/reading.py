@@ -90,10 +90,13 @@ def _checked(folder: RunFolder, files: Mapping[str, str]) -> dict[str, dict[str,
         if hashlib.sha256(content).hexdigest() != digest:
             raise StoreError(f"{folder / name} is corrupt: its content does not match the hash in the status")
         if name.endswith(".json"):
-            contents[name] = value = json.loads(content)
-            del value["sha256"]
-            if "files" in value:
-                value["files"] = list(value["files"])
+            try:
+                contents[name] = value = json.loads(content)
+                del value["sha256"]
+                if "files" in value:
+                    value["files"] = list(value["files"])
+            except (ValueError, TypeError, KeyError, RecursionError):
+                raise StoreError(f"{folder / name} is corrupt: it is not what was written") from None
     return contents
 
 

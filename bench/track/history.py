@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import math
 import re
 import statistics
 import time
@@ -122,19 +123,26 @@ def read(folder: Path) -> tuple[pd.DataFrame, list[str]]:
             if recording["schema"] != SCHEMA:
                 problems.append(f"{path} has schema {recording['schema']}, this version reads {SCHEMA}; left out")
                 continue
-            head = {"machine": recording["machine"], "file": path.name, "time": float(recording["commit_time"])}
-            head["recorded"] = recording.get("recorded", 0.0)
+            head = {"machine": str(recording["machine"]), "file": path.name}
+            head |= {"time": _finite(recording["commit_time"]), "recorded": _finite(recording.get("recorded", 0.0))}
             timed = {name: timing for name, timing in recording["benchmarks"].items() if timing.get("seconds")}
             rows += [
                 head
-                | {"benchmark": name, "unit": timing["unit"], "version": timing["version"]}
-                | {"rate": timing["amount"] / statistics.median(map(statistics.median, timing["seconds"]))}
+                | {"benchmark": name, "unit": str(timing["unit"]), "version": str(timing["version"])}
+                | {"rate": _finite(timing["amount"] / statistics.median(map(statistics.median, timing["seconds"])))}
                 for name, timing in timed.items()
             ]
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
             problems.append(f"{path} cannot be read ({type(error).__name__}); left out")
     frame = pd.DataFrame(rows, columns=["machine", "file", "time", "recorded", "benchmark", "unit", "version", "rate"])
     return frame.sort_values(["time", "recorded"], kind="stable", ignore_index=True), problems
+
+
+def _finite(value: Any) -> float:
+    """Return a number as it is read from a recording; a ValueError if it is not finite."""
+    if not math.isfinite(number := float(value)):
+        raise ValueError(f"{value} is not finite")
+    return number
 
 
 def comparable(machine: pd.DataFrame) -> dict[str, pd.DataFrame]:
