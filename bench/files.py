@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import secrets
 from pathlib import Path
 from typing import Any
 
-__all__ = ["CorruptFileError", "read_sealed", "sha256_file", "write_bytes", "write_json", "write_sealed"]
+__all__ = ["CorruptFileError", "make_folder", "read_sealed", "sha256_file", "write_bytes", "write_json", "write_sealed"]
 
 _SEAL = 32  # bytes of sha256 in front of a sealed file
 
@@ -19,7 +20,7 @@ class CorruptFileError(Exception):
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Write `content` to `path` so that a crash leaves the old file or the new one, never a part."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")  # no other machine's either
     try:
         with temporary.open("wb") as file:
             file.write(content)
@@ -28,11 +29,24 @@ def write_bytes(path: Path, content: bytes) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
-    directory = os.open(path.parent, os.O_RDONLY)
+    sync_names(path.parent)
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder, and what it is in, such that none of them is lost by a crash; a folder that is there is left alone."""
+    if not path.is_dir():
+        make_folder(path.parent)
+        path.mkdir(exist_ok=True)
+        sync_names(path.parent)
+
+
+def sync_names(folder: Path) -> None:
+    """Let no name that was given or taken in a folder be undone by a crash."""
+    descriptor = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(directory)
+        os.fsync(descriptor)
     finally:
-        os.close(directory)
+        os.close(descriptor)
 
 
 def write_json(path: Path, value: Any) -> None:

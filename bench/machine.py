@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import os
 import platform
@@ -11,11 +12,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["cores", "cpu_name", "cuda_devices", "no_collection"]
+__all__ = ["cores", "cpu_name", "cuda_devices", "device_names", "no_collection"]
 
 DRIVERS = ("/proc/driver/nvidia", "/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
 """Where a driver of devices that torch calls CUDA shows itself: NVIDIA's, also in containers and under Windows, and AMD's."""
-COUNT = "import torch; print(torch.cuda.device_count() if torch.cuda.is_available() else 0)"
+NAMES = """
+import torch
+for number in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
+    print(torch.cuda.get_device_name(number))
+"""
 
 
 def cores() -> int:
@@ -39,15 +44,16 @@ def cuda_devices(wanted: str) -> tuple[str, ...]:
     """
     if wanted == "cpu" or (wanted == "auto" and not any(Path(sign).exists() for sign in DRIVERS)):
         return ()
-    named, count = os.environ.get("CUDA_VISIBLE_DEVICES"), count_devices()
+    named, count = os.environ.get("CUDA_VISIBLE_DEVICES"), len(device_names())
     names = map(str, range(count)) if named is None else (name.strip() for name in named.split(","))
     return tuple(names)[:count]
 
 
-def count_devices() -> int:
-    """Return how many CUDA devices torch sees; why it sees none, it may say on standard error."""
-    done = subprocess.run([sys.executable, "-c", COUNT], stdout=subprocess.PIPE, check=True)  # noqa: S603
-    return int(done.stdout)
+@functools.cache
+def device_names() -> tuple[str, ...]:
+    """Return the models of the CUDA devices that torch sees; why it sees none, it may say on standard error."""
+    done = subprocess.run([sys.executable, "-c", NAMES], stdout=subprocess.PIPE, check=True, text=True)  # noqa: S603
+    return tuple(done.stdout.splitlines())
 
 
 @contextmanager

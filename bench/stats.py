@@ -6,7 +6,7 @@ says so in `why_not` instead of giving numbers. What the numbers mean is the rep
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from typing import Literal
@@ -21,6 +21,7 @@ __all__ = [
     "Side",
     "TwoLevelDifference",
     "holm",
+    "holm_of",
     "mean_interval",
     "paired_difference",
     "sign_flip_p_value",
@@ -69,6 +70,13 @@ class Estimate:
         if self.ci_low > value:
             return "above"
         return "below" if self.ci_high < value else "unclear"
+
+    @property
+    def p_value(self) -> float | None:
+        """Two-sided, of "the mean is 0" by Student's t; None without an interval. At most 0.05 exactly where the interval decides."""
+        if self.side() == "no interval" or self.standard_error is None:
+            return None
+        return min(1.0, 2 * min(t_tail(self, 0.0, "above"), t_tail(self, 0.0, "below")))
 
     def __neg__(self) -> Estimate:
         """Return the estimate of the opposite."""
@@ -278,6 +286,13 @@ def holm(p_values: Sequence[float]) -> list[float]:
     adjusted = np.empty_like(values)
     adjusted[order] = np.minimum(stepped, 1.0)
     return [float(value) for value in adjusted]
+
+
+def holm_of(estimates: Iterable[Estimate | None]) -> list[float | None]:
+    """Return p-values of "the mean is 0", adjusted by Holm's method for all estimates that are read together; None without an interval."""
+    p_values = [None if each is None else each.p_value for each in estimates]
+    adjusted = iter(holm([value for value in p_values if value is not None]))
+    return [None if value is None else next(adjusted) for value in p_values]
 
 
 @cache

@@ -24,7 +24,7 @@ GAIN_KEY = "test split, n=360; log Z: importance sampling, M=4000"
 CURVES = {1.0: {10: 12.1, 30: 19.0, 100: 37.4, 300: 47.2}, 100.0: {10: 10.7, 30: 6.7, 100: 7.6, 300: 17.8}}
 GANS = {"gan-hinge": 19.5, "gan-ns": 22.5}
 HOSTILE = "energy|loss is NaN\n<script>alert(1)</script> <img src=x onerror=alert(2)> \"' style=x [bold red]"
-VOID = {"meta", "link", "img", "br", "hr"}
+VOID = {"meta", "link", "img", "br", "hr", "input"}
 LOADING = {"src", "href", "xlink:href", "srcset", "data", "action", "poster"}
 
 Row = dict[str, Any]
@@ -108,9 +108,9 @@ def section(rows: Iterable[Row], facts: Mapping[str, Row] | None = None) -> Sect
     return found
 
 
-def printed(results: Results, width: int = 200) -> str:
-    """What a terminal shows of them."""
-    console = Console(file=io.StringIO(), width=width)
+def printed(results: Results, width: int = 200, terminal: bool = True) -> str:
+    """What a terminal of that width shows of them, or what a pipe gets."""
+    console = Console(file=io.StringIO(), width=width, force_terminal=terminal, color_system=None)
     terminal_table(results, console)
     return console.file.getvalue()  # type: ignore[attr-defined, no-any-return]
 

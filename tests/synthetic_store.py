@@ -9,18 +9,21 @@ import hashlib
 import io
 import json
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from bench.core.fields import content_hash
+from bench.core.plan import Planned
 from bench.core.store import Store
 
 CHAINS = (
     {"sampler": "ula", "beta": 1.0, "step_size": 1e-2, "lengths": [10, 100], "decay_factor": 1.0},
     {"sampler": "ula", "beta": 100.0, "step_size": 1e-4, "lengths": [10, 100], "decay_factor": 0.1},
 )
+STEPS = {"steps_done": 100, "steps_asked": 100}
 STAGE = {"roots": [], "code": {}, "versions": {}}
 KEY = "1,000 generated vs 1,197 real ({}), {} cccccccc"
 METRICS = ("fd", "is", "kid", "precision", "recall", "classes")
@@ -43,6 +46,31 @@ def make(
     head = {"schema_version": 2, "suite": suite, "profile": "quick", "kind": "images"}
     write(store.root / "suites" / f"{suite}-quick.json", head | {"runs": planned})
     return store
+
+
+def make_planned(planned: Iterable[Planned], store: Store) -> None:
+    """Runs as a plan wants them, done: stages and identities are right, and no readout has any rows."""
+    for each in planned:
+        task = each.task
+        folder, spec = store.folder(task.spec), task.spec.model_dump(mode="json")
+        (folder / "evals").mkdir(parents=True, exist_ok=True)
+        files = {"spec.json": write(folder / "spec.json", spec)}
+        files["checkpoint.safetensors"] = checkpoint = keep(folder / "checkpoint.safetensors", spec_bytes(spec))
+        about = {"stage": task.training.to_json(), "device": "cpu", "checkpoint": checkpoint, **STEPS}
+        sealed = {"checkpoint.safetensors": checkpoint}
+        files["training.json"] = write(folder / "training.json", about | {"seconds": 60.0, "files": sealed})
+        for readout, code in zip(task.readouts, task.reading, strict=True):
+            identity = readout.identity(checkpoint)
+            value = {"identity": identity, "readout": readout.model_dump(mode="json"), "stage": code.to_json()}
+            value |= {"rows": [], "files": {}, "seconds": {"sampling": 2.5, "scoring": 1.0}}
+            files[f"evals/{identity}.json"] = write(folder / f"evals/{identity}.json", value)
+        status = {"state": "done", "reason": "", "stage": about["stage"], "device": "cpu", **STEPS, "files": files}
+        write(folder / "status.json", status | {"seconds": {"training": 60.0, "sampling": 5.0, "scoring": 2.0}})
+
+
+def spec_bytes(spec: dict[str, Any]) -> bytes:
+    """4 KB that differ from run to run."""
+    return hashlib.sha256(repr(spec).encode()).digest() * 128
 
 
 def run_spec(dataset: str, model: str) -> dict[str, Any]:
@@ -94,8 +122,7 @@ def write_run(root: Path, spec: dict[str, Any], seed: int, rng: np.random.Genera
         "checkpoint.safetensors": keep(folder / "checkpoint.safetensors", rng.bytes(4096)),
         "curve.jsonl": keep(folder / "curve.jsonl", curve(rng)),
     }
-    steps = {"steps_done": 100, "steps_asked": 100}
-    training = {"stage": STAGE, "device": "cpu", "checkpoint": checkpoint, "facts": facts, "seconds": 60.0, **steps}
+    training = {"stage": STAGE, "device": "cpu", "checkpoint": checkpoint, "facts": facts, "seconds": 60.0, **STEPS}
     training |= {"capabilities": ["Samples", "LatentChains"], "peak_memory": {"resident": 1_000_000}}
     sealed = {name: files[name] for name in ("checkpoint.safetensors", "curve.jsonl")}
     files["training.json"] = write(folder / "training.json", training | {"files": sealed})
@@ -111,7 +138,7 @@ def write_run(root: Path, spec: dict[str, Any], seed: int, rng: np.random.Genera
         "seed": seed,
         "device": "cpu",
         "stage": STAGE,
-        **steps,
+        **STEPS,
     }
     status |= {"seconds": {"training": 60.0, "sampling": 5.0, "scoring": 2.0}, "files": files}
     write(folder / "status.json", status)

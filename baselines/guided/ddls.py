@@ -34,6 +34,15 @@ class DDLS(Sampler):
     Arguments:
         step_size: ε > 0, *twice* the γ of ULA.
         noise: s >= 0.
+
+    Example:
+        Less noise is a colder law, here half as wide:
+
+        >>> import gebm
+        >>> normal = gebm.from_log_density(lambda z: -0.5 * ((z - 1) / 0.5).square().sum(1), 1)  # N(1, 0.5²)
+        >>> z = gebm.sample(normal, DDLS(0.1, noise=0.5), n=1000, steps=100).trace.z
+        >>> print(f"{z.mean():.1f} ± {z.std():.1f}")
+        1.0 ± 0.3
     """
 
     step_size: StepSize = 0.01

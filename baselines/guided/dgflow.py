@@ -35,6 +35,15 @@ class DGflow(Sampler):
         step_size: η > 0.
         diffusion: γ >= 0, the weight of the entropy.
         divergence: "kl", "log-d" or "js".
+
+    Example:
+        Without the prior its law is ∝ exp(d), here N(4/3, 1/3), and not the target:
+
+        >>> import gebm
+        >>> normal = gebm.from_log_density(lambda z: -0.5 * ((z - 1) / 0.5).square().sum(1), 1)  # N(1, 0.5²)
+        >>> z = gebm.sample(normal, DGflow(0.01, diffusion=1.0), n=1000, steps=300).trace.z
+        >>> print(f"{z.mean():.1f} ± {z.std():.1f}")
+        1.3 ± 0.6
     """
 
     step_size: StepSize = 0.1

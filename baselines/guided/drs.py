@@ -45,6 +45,15 @@ class DRS(Sampler):
         percentile: of F in the batch of lanes, subtracted from F as γ; None for γ = 0. The paper has 95 on images, public code 60 to 95.
         epsilon: ε > 0, which keeps F finite at d = M.
         burn_in: prior draws, by all lanes together, before any is accepted; the public code makes 50 batches of 256.
+
+    Example:
+        Without the percentile it accepts by the exact rule:
+
+        >>> import gebm
+        >>> normal = gebm.from_log_density(lambda z: -0.5 * ((z - 1) / 0.5).square().sum(1), 1)  # N(1, 0.5²)
+        >>> z = gebm.sample(normal, DRS(percentile=None), n=1000, steps=100).trace.z
+        >>> print(f"{z.mean():.1f} ± {z.std():.1f}")
+        1.0 ± 0.5
     """
 
     percentile: Annotated[float, Range(0, 100)] | None = 80.0

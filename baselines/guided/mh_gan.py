@@ -24,6 +24,13 @@ class MHGAN(IndependentMH):
     The rule is that of `IndependentMH`; what is the paper's own is the start (`start_at`), the chain length (640 steps) and the isotonic
     calibration. Where E = −log dP/dG, chains that start at energies of P are stationary from the start, up to those that never
     accept. One forward evaluation per step.
+
+    Example:
+        >>> import gebm
+        >>> normal = gebm.from_log_density(lambda z: -0.5 * ((z - 1) / 0.5).square().sum(1), 1)  # N(1, 0.5²)
+        >>> z = gebm.sample(normal, MHGAN(), n=1000, steps=100).trace.z
+        >>> print(f"{z.mean():.1f} ± {z.std():.1f}")
+        1.0 ± 0.5
     """
 
     temperable: ClassVar[bool] = False

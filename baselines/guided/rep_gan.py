@@ -32,6 +32,13 @@ class REPGAN(Sampler):
     Arguments:
         step_size: τ > 0, *twice* the γ of MALA.
         noise: η > 0; None for √τ, which the public default is and which follows a tuned or decaying τ.
+
+    Example:
+        >>> import gebm
+        >>> normal = gebm.from_log_density(lambda z: -0.5 * ((z - 1) / 0.5).square().sum(1), 1)  # N(1, 0.5²)
+        >>> z = gebm.sample(normal, REPGAN(0.2, noise=0.5), n=1000, steps=100).trace.z
+        >>> print(f"{z.mean():.1f} ± {z.std():.1f}")
+        1.0 ± 0.5
     """
 
     step_size: StepSize = 0.01

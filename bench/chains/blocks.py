@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 from bench.chains.figures import objectives_figure, trade_off_figure
 from bench.chains.rows import LAWS, RHAT_LIMIT, betas_of, largest_budget, models_of, samplers_of
 from bench.metrics import METRICS, base_name
-from bench.report.blocks import Block, Cell, Column, Table, TextBlock, Verdict
+from bench.report.blocks import Block, Cell, Column, Reply, Table, TextBlock, Verdict
 from bench.report.figures import training_figure
 from bench.report.tables import count_cell, failure_table, number_cell, partition_table, time_table
-from bench.report.text import arrow, beta_name, metric_order, number, span
+from bench.report.text import arrow, beta_name, listed, metric_order, number, span
 
 if TYPE_CHECKING:
     from bench.results.frame import Section
 
-__all__ = ["blocks"]
+__all__ = ["blocks", "replies"]
 
 _QUESTION = "Which chains can be trusted, and what do they cost?"
 _BY_OBJECTIVE = ("sliced-wasserstein", "mean-error[E]", "variance-error[z]", "rhat", "ess-per-cost[z]")
@@ -103,26 +103,50 @@ def _cell(row: Any) -> Cell:
     return number_cell(row.mean)
 
 
-def _sentences(rows: Sequence[Any]) -> list[str]:
-    """Return what the grids say, for those who read no further."""
+def replies(section: Section) -> list[Reply]:
+    """Return how many samplers mixed, by model and β."""
     found = []
+    for model, beta, values in _targets(largest_budget(section.summary)):
+        if chains := _chains(values):
+            mixed, doubtful = _mixed(chains), f"not {listed(sorted(chains.keys() - _mixed(chains).keys()))}"
+            reading = f"{len(mixed)} of {len(chains)}"
+            question = f"Which samplers mix, of {model} at {beta_name(beta)}?"
+            found.append(Reply(question, reading, f"R-hat below {RHAT_LIMIT}", doubtful * (len(mixed) < len(chains))))
+    return found
+
+
+def _targets(rows: Sequence[Any]) -> Iterator[tuple[str, float, dict[str, dict[str, float]]]]:
+    """Yield every model and β with the means by sampler and metric."""
     for model in models_of(rows):
         for beta in betas_of(rows):
             values: dict[str, dict[str, float]] = {}
             for row in rows:
                 if row.label == model and row.beta == beta:
                     values.setdefault(row.sampler, {})[row.metric] = row.mean
-            if said := _judgement(values):
-                found.append(f"{model} at {beta_name(beta)}: {'; '.join(said)}.")
+            yield model, beta, values
+
+
+def _chains(values: Mapping[str, Mapping[str, float]]) -> dict[str, Mapping[str, float]]:
+    return {name: own for name, own in values.items() if name not in LAWS and {"rhat", "mean-error[E]"} <= own.keys()}
+
+
+def _mixed(chains: Mapping[str, Mapping[str, float]]) -> dict[str, Mapping[str, float]]:
+    return {name: own for name, own in chains.items() if own["rhat"] < RHAT_LIMIT}
+
+
+def _sentences(rows: Sequence[Any]) -> list[str]:
+    """Return what the grids say, for those who read no further."""
+    judged = ((f"{model} at {beta_name(beta)}", _judgement(values)) for model, beta, values in _targets(rows))
+    found = [f"{name}: {'; '.join(said)}." for name, said in judged if said]
     return found or ["No finished chain has been judged yet."]
 
 
 def _judgement(values: Mapping[str, Mapping[str, float]]) -> list[str]:
     """Return which samplers mixed, are best, are wrong; how good the reference is, and what was learned; nothing without a chain."""
-    chains = {name: own for name, own in values.items() if name not in LAWS and {"rhat", "mean-error[E]"} <= own.keys()}
+    chains = _chains(values)
     if not chains:
         return []
-    mixed = {name: own for name, own in chains.items() if own["rhat"] < RHAT_LIMIT}
+    mixed = _mixed(chains)
     said = [f"R-hat is below {RHAT_LIMIT} for {len(mixed)} of {len(chains)} samplers"]
     if doubtful := sorted(chains.keys() - mixed.keys(), key=lambda name: chains[name]["rhat"]):
         said.append(f"not for {', '.join(doubtful)}")

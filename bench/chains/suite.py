@@ -27,9 +27,12 @@ ENERGY = "energy-mlp"
 
 
 class TracedSampler(Frozen):
-    """A sampler as a suite of chains names it; what `settings` leave out is the sampler's own.
+    """A sampler as a suite of chains names it.
 
-    `adapt`: tune the step size during warm-up, where the sampler has a target acceptance, then freeze it.
+    Attributes:
+        sampler: as `bench list samplers` names them.
+        settings: what is left out is the sampler's own.
+        adapt: tune the step size during warm-up, where the sampler has a target acceptance, then freeze it.
     """
 
     sampler: str
@@ -41,6 +44,15 @@ class Evaluation(Frozen):
     """How latent chains are judged against the truth: at each β every sampler, with one warm-up and one budget for all.
 
     Costs are in gradient evaluations per chain; `bench.chains.cost.FORWARD_COST` says what a forward evaluation counts.
+
+    Attributes:
+        samplers: what is compared.
+        betas: inverse temperatures.
+        chains: chains side by side.
+        warmup: cost of what is thrown away at the beginning.
+        budgets: costs at which chains are judged.
+        reference_samples: draws that stand for the truth where it is not known in closed form.
+        law_samples: samples of the base and of the learned density that are judged beside the chains, on toys; 0 for none.
     """
 
     samplers: tuple[TracedSampler, ...] = Field(min_length=1)
@@ -55,7 +67,11 @@ class Evaluation(Frozen):
 class ChainsProfile(Profile):
     """Latent chains judged against the truth, on toys and on models that another suite trains.
 
-    `trained_as` names the suite whose profile of the same name trains the models of images.
+    Attributes:
+        trained_as: the suite whose profile of the same name trains the models of images.
+        network: what the energies of toys are built from: settings of energy-mlp.
+        refit: how they are trained.
+        evaluation: how chains are judged.
     """
 
     trained_as: str | None = None

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.claims.model import Claim, Reference
-from bench.claims.select import matches, metrics_of, missing, references, treatments
+from bench.claims.select import is_meant, matches, metrics_of, missing, references, treatments
 from bench.claims.weigh import Comparison, weigh
 from bench.results.frame import Section
 from bench.results.likelihoods import likelihood_rows, log_densities, log_partition_error
@@ -192,7 +192,9 @@ def _failed(claim: Claim, section: Section) -> list[Lost]:
     runs, scored = section.runs, set(section.scores.loc[section.scores["value"].notna(), "label"])
     labels = {label: model for label, model in zip(runs["label"], runs["model"], strict=True) if label not in scored}
     found = [
-        section.losses.of(label, (), set()) for label, model in labels.items() if matches(model, claim.treatment.model)
+        section.losses.of(label, (), set())
+        for label, model in labels.items()
+        if is_meant(model, label, claim.treatment.model)
     ]
     return [each for each in found if each.diverged]
 

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, AllowInfNan, BeforeValidator, Field, ValidationError, model_validator
 
+from bench.components.settings import problems
 from bench.core.fields import Frozen
 from bench.core.suite import explain
 from bench.metrics import metric
@@ -185,10 +186,12 @@ def _installed() -> list[Path]:
 
 def _read(path: Path) -> tuple[Claim, ...]:
     try:
-        return _File.model_validate(tomllib.loads(path.read_text(encoding="utf-8"))).claim
+        text = path.read_text(encoding="utf-8")
+        content = tomllib.loads(text)
+        return _File.model_validate(content).claim
     except (OSError, UnicodeDecodeError) as error:
         raise ClaimError(f"{path}: cannot be read: {error}") from error
     except tomllib.TOMLDecodeError as error:
         raise ClaimError(f"{path}: not valid TOML: {error}") from error
     except ValidationError as error:
-        raise ClaimError(explain(path, error, _File)) from error
+        raise ClaimError(explain(path, text, problems(error, _File, content))) from error

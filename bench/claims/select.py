@@ -8,9 +8,9 @@ from fnmatch import fnmatchcase
 from bench.claims.model import Claim, Reference, Steps
 from bench.metrics import base_name
 from bench.results.frame import Section
-from bench.results.sources import SourceValues, beta_text
+from bench.results.sources import SourceValues, beta_text, is_variant
 
-__all__ = ["matches", "metrics_of", "missing", "references", "treatments"]
+__all__ = ["is_meant", "matches", "metrics_of", "missing", "references", "treatments"]
 
 NO_CHAIN = frozenset({"base", "data", "likelihood", "resampled", "exact", "reference"})
 """Samplers that are no latent chain's: a pattern does not stand for them."""
@@ -19,6 +19,11 @@ NO_CHAIN = frozenset({"base", "data", "likelihood", "resampled", "exact", "refer
 def matches(name: str, patterns: Iterable[str]) -> bool:
     """Return whether a name fits one of the patterns."""
     return any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def is_meant(model: str, label: str, patterns: Iterable[str]) -> bool:
+    """Return whether a claim about models of some names is about this one; a variant's label must be written out."""
+    return label.partition(" (")[0] in patterns if is_variant(model, label) else matches(model, patterns)
 
 
 def metrics_of(claim: Claim, section: Section) -> list[str]:
@@ -61,7 +66,7 @@ def _selected(
     return [
         each
         for source, each in found.items()
-        if matches(each.model, models)
+        if is_meant(each.model, source.label, models)
         and (source.sampler in samplers or (source.sampler not in NO_CHAIN and matches(source.sampler, samplers)))
         and (betas is None or source.beta is None or source.beta in betas)
         and (
@@ -76,7 +81,8 @@ def _selected(
 def missing(claim: Claim, section: Section, judged: Sequence[SourceValues]) -> list[str]:
     """Return why a model of the claim that is here, or one of its β, has nothing to judge; that none is here is a reason too."""
     found: list[str] = []
-    models = [model for model in section.scores["model"].unique() if matches(model, claim.treatment.model)]
+    every = section.scores[["model", "label"]].drop_duplicates().itertuples(index=False)
+    models = dict.fromkeys(model for model, label in every if is_meant(model, label, claim.treatment.model))
     for model in models:
         betas = {each.source.beta for each in judged if each.model == model}
         wanted = claim.treatment.beta or (None,)

@@ -18,10 +18,12 @@ from bench.cli.usage import examples, in_one_line
 __all__ = ["main"]
 
 COMMANDS = {
-    "Run": {"run": "run", "plan": "run", "refit": "refit", "status": "run", "cancel": "cancel"},
-    "Read": {name: name for name in ("report", "claims", "compare", "export", "weights", "list")},
+    "Run": {"run": "run", "plan": "run", "refit": "refit", "status": "status", "cancel": "cancel"},
+    "Read": {name: name for name in ("report", "claims", "compare", "show", "list")},
+    "Take elsewhere": {name: name for name in ("sample", "export", "publish", "weights")}
+    | {"merge": "merge", "sync": "merge"},
     "Measure speed": {"track": "track"},
-    "Set up": {name: name for name in ("doctor", "data", "completion")},
+    "Set up": {name: name for name in ("suite", "doctor", "data", "completion")},
 }
 """Headings of the help, the commands under each and their modules."""
 

@@ -22,13 +22,15 @@ def completion(ctx: click.Context, shell: str) -> None:
 
 
 def complete(kind: str) -> Callable[[click.Context, click.Parameter, str], list[str]]:
-    """Return a shell completion from the names of suites, of a suite's profiles, of datasets or of models."""
+    """Return a shell completion from the names of suites, of a suite's profiles, of runs, or of a kind of component."""
 
     def names(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
         from bench.components import registry
 
         if kind == "profiles":
             return [name for name in profiles(ctx.params.get("suite")) if name.startswith(incomplete)]
+        if kind == "runs":
+            return run_ids(Path(ctx.params.get("store") or "runs"), incomplete)
         known = registry.suite_files() if kind == "suites" else registry.entries(kind)
         files = own_files(incomplete) if kind == "datasets" else []
         return [name for name in known if name.startswith(incomplete)] + files
@@ -49,6 +51,12 @@ def profiles(suite: str | None) -> list[str]:
         return list(dict.fromkeys(name for each in found for name in each))
     except (OSError, ValueError, KeyError, TypeError):
         return []
+
+
+def run_ids(store: Path, incomplete: str) -> list[str]:
+    """Return the ids of a store's runs that begin so."""
+    ids = (str(path.parent.relative_to(store / "runs")) for path in store.glob("runs/*/*/*/spec.json"))
+    return sorted(run for run in ids if run.startswith(incomplete))
 
 
 def own_files(incomplete: str) -> list[str]:

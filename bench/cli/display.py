@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import (
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from bench.core.campaign import Campaign
     from bench.executors.jobs import JobEvent
 
-__all__ = ["Display", "decoding", "downloading"]
+__all__ = ["Display", "decoding", "downloading", "loss_words"]
 
 LINE_EVERY = 15.0  # seconds between lines where there is no terminal
 DESCRIPTION, BAR = TextColumn("{task.description}"), BarColumn(bar_width=24)
@@ -64,6 +64,11 @@ def reporting(*columns: ProgressColumn, transient: bool = False) -> Iterator[Tel
             bars.stop()
 
 
+def loss_words(losses: Mapping[str, Any]) -> list[str]:
+    """Return such as "energy loss 0.31" for each of the losses that are worth a look."""
+    return [f"{key.replace('_', ' ')} {losses[key]:.3g}" for key in LOSSES if key in losses]
+
+
 class Display:
     """How a campaign goes: one bar per run and one for all of them on a terminal, lines now and then in a log or where it is not `live`."""
 
@@ -100,9 +105,7 @@ class Display:
         elif event.kind == "progress" and "warning" in value:
             self.say(f"{name}  {value['warning']}")
         elif event.kind == "progress":
-            losses = value.get("losses", {})
-            shown = [f"{key.replace('_', ' ')} {losses[key]:.3g}" for key in LOSSES if key in losses]
-            note = "  ".join([value.get("phase", ""), *shown])
+            note = "  ".join([value.get("phase", ""), *loss_words(value.get("losses", {}))])
             self.progress.update(self.bars[name], completed=value.get("step", 0), total=value.get("total"), note=note)
         elif event.kind == "done":
             if name in self.bars:  # a short job may have ended before it was seen to start

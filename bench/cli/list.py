@@ -47,6 +47,6 @@ def summary(kind: str, entry: registry.Entry) -> str:
     """Return a component's line: its summary, what a reader must know of its kind, and the package it is from."""
     if entry.problem:
         return f"{entry.summary}; {entry.problem}"
-    before = f"{entry.facts.get('kind', ''):<7}  " if kind == "datasets" else ""
+    before = f"{entry.facts.get('kind', 'any'):<7}  " if kind == "datasets" else ""
     after = BETTER.get(entry.facts.get("direction", ""), "") + (f" [{entry.origin}]" if entry.origin else "")
     return f"{before}{entry.summary}{after}"

@@ -6,10 +6,21 @@ from pathlib import Path
 
 import click
 
-from bench.cli.usage import Failure, examples, store_option, suite_filters
+from bench.cli.completion import complete
+from bench.cli.usage import Failure, examples, store_option, suite_filters, suite_name, together
 from bench.report import FORMATS, render, write_report
 
 __all__ = ["report"]
+
+
+only_options = together(
+    click.option("--model", multiple=True, help="Only this model; repeatable.", shell_complete=complete("models")),
+    click.option(
+        "--dataset", multiple=True, help="Only this dataset; repeatable.", shell_complete=complete("datasets")
+    ),
+    click.option("--metric", multiple=True, help="Only this metric, such as fd; repeatable."),
+    click.option("--sampler", multiple=True, help="Only chains of this sampler, and bases; repeatable."),
+)
 
 
 @click.command(
@@ -17,11 +28,13 @@ __all__ = ["report"]
         "bench report",
         "bench report --format html",
         "bench report --format json > rows.json",
+        "bench report --model gebm --model gan-ns --metric fd",
         "bench report --out results/digits",
     )
 )
 @store_option
 @suite_filters
+@only_options
 @click.option(
     "--format",
     "format_",
@@ -33,17 +46,18 @@ __all__ = ["report"]
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
-    help="Folder for the report, or its file; default: STORE/report. json and csv go to the screen without it.",
+    help="Folder for the report, or its file; default: STORE/report. json, csv and latex go to the screen without it.",
 )
-def report(store: Path, suite: str | None, profile: str | None, format_: str, out: Path | None) -> None:
+def report(
+    store: Path, suite: str | None, profile: str | None, format_: str, out: Path | None, **only: tuple[str, ...]
+) -> None:
     """Write the report: Markdown with figures, one page of HTML, LaTeX, JSON or CSV."""
     from bench.core.store import Store
-    from bench.core.suite import load_suite
+    from bench.results.choice import choose
     from bench.results.frame import scan
 
-    named = load_suite(suite).name if suite and suite.endswith(".toml") else suite
-    results = scan(Store(store).require(), named, profile)
-    if out is None and format_ in ("json", "csv"):
+    results = choose(scan(Store(store).require(), suite_name(suite), profile), only)
+    if out is None and format_ in ("json", "csv", "latex"):
         click.echo(render(results, format_), nl=False)
         return
     target = out or store / "report"

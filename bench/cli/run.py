@@ -1,4 +1,4 @@
-"""`bench plan`, `bench run` and `bench status`: what would run, doing it, and what there is."""
+"""`bench plan` and `bench run`: what would run, and doing it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,6 @@ from bench.cli.usage import (
     limit_option,
     parse_tag,
     selecting,
-    store_option,
     weights_root,
 )
 
@@ -40,30 +39,59 @@ if TYPE_CHECKING:
     from bench.core.task import Outcome, Places
     from bench.executors.jobs import Executor, Job
 
-__all__ = ["carry_out", "find_places", "plan", "run", "status", "write_last"]
+__all__ = ["carry_out", "find_places", "plan", "run", "write_last"]
 
 
-@click.command(epilog=examples("bench plan --suite images", "bench plan --seeds 0,1,2,3,4"))
+@click.command(epilog=examples("bench plan --suite images", "bench plan --seeds 0-4 --sweep training.penalty=0.1,1,10"))
 @selecting
 def plan(**options: Any) -> None:
     """Show what would run, why, and about how long it takes."""
-    campaign = make_campaign(**options)
+    from bench.core.timing import measured
+    from bench.data import NotAtHandError
+
+    try:
+        campaign = make_campaign(**options)
+    except NotAtHandError:
+        show_without_data(**options)
+        raise
+    campaign.planned = measured(campaign.planned, campaign.devices)
     width = max(len(p.task.spec.run_id) for p in campaign.planned)
     for p in campaign.planned:
-        cost = f"{p.seconds / 60:5.1f} min" if p.pending else "        —"
-        click.echo(f"{p.task.spec.run_id:<{width}}  {p.found.state:<8} {cost}  {p.found.reason}".rstrip())
+        cost = "—" if not p.pending else "?" if p.timing == "unknown" else f"{p.seconds / 60:.1f} min"
+        name = f"{p.label}; " * (p.label != p.task.spec.model)
+        click.echo(f"{p.task.spec.run_id:<{width}}  {p.found.state:<8} {cost:>9}  {name}{p.found.reason}".rstrip("; "))
     devices = campaign.devices
     where = f"CUDA device{'s' * (len(devices) > 1)} {', '.join(devices)}" if devices else "the CPU"
+    words = {"measured": "training alone, from two steps", "unknown": "with a minute for each that cannot be timed"}
+    said = [word for timing, word in words.items() if timing in {p.timing for p in campaign.pending.values()}]
+    extra = f" ({', '.join(said)})" if said else ""
     click.echo(
         f"{len(campaign.pending)} of {len(campaign.planned)} runs to do, about "
-        f"{campaign.expected_seconds / 60:.1f} minutes with {campaign.workers} side by side on {where}"
+        f"{campaign.expected_seconds / 60:.1f} minutes{extra} "
+        f"with {campaign.workers} side by side on {where}"
     )
+
+
+def show_without_data(
+    suite: str, profile: str, datasets: Sequence[str], models: Sequence[str], seeds: Sequence[int], **_options: Any
+) -> None:
+    """Print what would run if the data of a suite were at hand, as far as its file says."""
+    from bench.core.suite import load_suite
+
+    loaded = load_suite(suite)
+    chosen = loaded.profile(profile)
+    choices = [each if isinstance(each, str) else " or ".join(each) for each in datasets or chosen.datasets]
+    names = models or [*chosen.models, *(each.label for each in loaded.variants_of(profile))]
+    for dataset in choices:
+        for name in names:
+            click.echo(f"{dataset}/{name}  no data  seeds {','.join(map(str, seeds or chosen.seeds))}")
 
 
 @click.command(
     epilog=examples(
         "bench run --suite images",
-        "bench run --suite images --model gebm --seeds 0,1,2,3,4",
+        "bench run --suite images --model gebm --seeds 0-4",
+        "bench run --suite images --set training.learning_rate=1e-4",
         "bench run --suite my_suite.toml --store /data/runs --max-minutes 60",
         "bench run --suite cifar10 --slurm partition=gpu,gpus_per_node=1,time=8:00:00",
     )
@@ -136,6 +164,7 @@ def carry_out(
     from rich.console import Console
 
     from bench.cli.display import Display
+    from bench.core.store import LOG
 
     for p in campaign.planned:
         if text := notice(p):
@@ -155,8 +184,10 @@ def carry_out(
         console.print(
             "`bench status` shows them, --wait follows them, `bench cancel` ends them", highlight=False, soft_wrap=True
         )
-    ended = campaign.outcomes.items()
-    problems += [f"{name}: {outcome.reason}" for name, outcome in ended if outcome.state in ("failed", "abort")]
+    for name, outcome in campaign.outcomes.items():
+        log = campaign.store.root / "runs" / name / LOG
+        where = f"; see {log}" if outcome.state == "failed" and log.exists() else ""
+        problems += [f"{name}: {outcome.reason}{where}"] * (outcome.state in ("failed", "abort"))
     if counts["stopped"] and not counts["abort"]:
         why = "--max-minutes reached" if max_minutes and not asked() else "interrupted"
         same = f"the same command without {' and '.join(again)}" if again else "the same command"
@@ -165,21 +196,6 @@ def carry_out(
         click.echo(f"bench: {problem}", err=True)
     if any(problems):
         sys.exit(1)
-
-
-@click.command(epilog=examples("bench status", "bench status --store results/runs"))
-@store_option
-def status(store: Path) -> None:
-    """Show every run of a store: done, failed and why, unfinished."""
-    from bench.core.store import Store
-    from bench.results.reading import run_states
-
-    states = run_states(Store(store).require())
-    if not states:
-        click.echo("no runs yet; `bench run --suite images` makes some")
-    width = max((len(name) for name, _, _ in states), default=0)
-    for name, state, reason in states:
-        click.echo(f"{name:<{width}}  {state:<8} {reason}".rstrip())
 
 
 def make_campaign(
@@ -201,11 +217,11 @@ def make_campaign(
     from bench.cli.display import decoding
     from bench.components import registry
     from bench.core.campaign import Campaign
-    from bench.core.plan import Selection, make_plan
+    from bench.core.plan import Selection, make_plan, mixed_devices
     from bench.core.store import Store
     from bench.core.suite import load_suite
     from bench.data import load_dataset
-    from bench.machine import cores
+    from bench.machine import cores, device_names
 
     loaded, places, devices = load_suite(suite), find_places(store, device), find_devices(device) if local else ()
     if jobs_per_device and not devices:
@@ -216,6 +232,8 @@ def make_campaign(
         plans = make_plan(loaded, selection, places, load, functools.partial(click.echo, err=True))
     for name in {p.task.spec.model for p in plans}:
         check_model(registry.get("models", name))
+    for sentence in mixed_devices(plans, set(device_names()) if devices else {"cpu"}):
+        click.echo(f"bench: {sentence}", err=True)
     slots = len(devices) * (jobs_per_device or 1)
     side_by_side = max(1, cores() // plans[0].task.spec.threads) if local else len(plans)
     workers = min(jobs or slots, slots) if devices else jobs or side_by_side
@@ -296,10 +314,12 @@ def show_results(campaign: Campaign, console: Console) -> str:
         return ""
     from bench.report import write_report
     from bench.report.terminal import terminal_table
+    from bench.results.choice import choose
     from bench.results.frame import scan
 
     results = scan(campaign.store, campaign.suite.name, campaign.profile)
-    terminal_table(results, console)
+    datasets = {planned.task.spec.dataset for planned in campaign.planned}
+    terminal_table(choose(results, {"dataset": sorted(datasets)}), console)
     try:
         path = write_report(results, campaign.store.root / "report")
     except OSError as error:

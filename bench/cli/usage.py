@@ -32,6 +32,7 @@ __all__ = [
     "selecting",
     "store_option",
     "suite_filters",
+    "suite_name",
     "suite_option",
     "together",
     "weights_root",
@@ -54,18 +55,13 @@ class Failure(UsageProblem):
 
 
 LARGEST_SEED = 10**9
-FAILURES = {"StoreError", "TransferError", "NothingToReportError", "WeightsError", "QueueError"}
-MISUSE = {
-    "SuiteError",
-    "ClaimError",
-    "UnknownNameError",
-    "DatasetError",
-    "ExportError",
-    "RefitError",
-    "GeneratorError",
-    "ExecutorError",
-}
-"""Errors by the name of their class or a base of it; what is a failure, too, such as a TransferError, is that first."""
+MOST_SEEDS = 10_000
+FAILURES = {"StoreError", "TransferError", "NothingToReportError", "WeightsError", "RebuildError", "QueueError"}
+MISUSE = {"SuiteError", "SettingError", "ClaimError", "UnknownNameError", "DatasetError", "ExportError", "RefitError"}
+MISUSE |= {"GeneratorError", "SamplingError", "ExecutorError"}
+MISNAMED = "NotInStoreError"
+"""Errors by the name of their class or a base of it; what is a failure, too, such as a TransferError, is that first, unless what was asked
+for by name is not in the store."""
 
 
 @contextlib.contextmanager
@@ -81,9 +77,9 @@ def in_one_line() -> Iterator[None]:
         if isinstance(error, click.UsageError) and "NoArgsIsHelpError" not in names:
             where = f"; see {error.ctx.command_path} --help" if error.ctx else ""
             raise UsageProblem(error.format_message().rstrip(".") + where) from error
-        if names & FAILURES:
+        if names & FAILURES and MISNAMED not in names:
             raise Failure(str(error)) from error
-        if names & MISUSE:
+        if names & MISUSE or MISNAMED in names:
             raise UsageProblem(str(error.args[0])) from error
         if isinstance(error, OSError) and error.errno != errno.EPIPE and error.filename is not None:
             raise Failure(f"{error.filename}: {error.strerror}") from error
@@ -143,14 +139,69 @@ def find_devices(wanted: str) -> tuple[str, ...]:
     return devices
 
 
+def suite_name(suite: str | None) -> str | None:
+    """Return the name of a suite that is given by name or by the path of its file."""
+    if suite is None or not suite.endswith(".toml"):
+        return suite
+    from bench.core.suite import load_suite
+
+    return load_suite(suite).name
+
+
 def parse_seeds(_ctx: click.Context, _param: click.Parameter, value: str | None) -> tuple[int, ...]:
-    """Return comma-separated whole numbers >= 0; none for the suite's own."""
-    parts = [part.strip() for part in value.split(",")] if value is not None else []
-    if not all(part.isdecimal() and int(part) <= LARGEST_SEED for part in parts):
-        raise UsageProblem(
-            f"--seeds: '{value}' is not a list of seeds; write whole numbers from 0 to {LARGEST_SEED:,} with commas, such as 0,1,2"
-        )
-    return tuple(dict.fromkeys(map(int, parts)))
+    """Return comma-separated whole numbers >= 0 and ranges of them, such as 0,2 or 0-4; none for the suite's own."""
+    found: list[int] = []
+    for part in value.split(",") if value is not None else []:
+        first, dash, last = (each.strip() for each in part.partition("-"))
+        ends = (first, last if dash else first)
+        if not all(each.isdecimal() and int(each) <= LARGEST_SEED for each in ends) or int(ends[0]) > int(ends[1]):
+            raise UsageProblem(
+                f"--seeds: '{value}' is not a list of seeds; write whole numbers from 0 to {LARGEST_SEED:,} with commas, or a range: "
+                "0,1,2 or 0-2"
+            )
+        found += range(int(ends[0]), min(int(ends[1]), int(ends[0]) + MOST_SEEDS) + 1)
+    if len(found) > MOST_SEEDS:
+        raise UsageProblem(f"--seeds: '{value}' is more than {MOST_SEEDS:,} seeds")
+    return tuple(dict.fromkeys(found))
+
+
+def parse_settings(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]) -> dict[str, Any]:
+    """Return settings by dotted keys, from such as training.learning_rate=1e-4."""
+    return {key: _literal(value) for key, value in _assigned("--set", values).items()}
+
+
+def parse_sweeps(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]) -> dict[str, tuple[Any, ...]]:
+    """Return the values of dotted keys, from such as training.penalty=0.1,1,10."""
+    found: dict[str, tuple[Any, ...]] = {}
+    for key, value in _assigned("--sweep", values).items():
+        every = _literal(f"[{value}]")
+        found[key] = tuple(every if isinstance(every, list) else map(_literal, value.split(",")))
+        if len({repr(each) for each in found[key]}) < len(found[key]):
+            raise UsageProblem(f"--sweep: {key} has a value twice in '{value}'")
+    return found
+
+
+def _assigned(option: str, values: tuple[str, ...]) -> dict[str, str]:
+    """Return the texts on both sides of the first equals signs, or raise a UsageProblem."""
+    found: dict[str, str] = {}
+    for each in values:
+        key, equals, value = (part.strip() for part in each.partition("="))
+        if not re.fullmatch(r"[^\s.=]+(\.[^\s.=]+)*", key) or not equals or not value:
+            raise UsageProblem(f"{option}: '{each}' is no setting; write KEY=VALUE, such as training.penalty=1")
+        if key in found:
+            raise UsageProblem(f"{option}: {key} is there twice")
+        found[key] = value
+    return found
+
+
+def _literal(text: str) -> Any:
+    """Return a value as TOML has it; what is none, such as a word, is a text."""
+    import tomllib
+
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
 
 
 def parse_concerns(_ctx: click.Context, _param: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...]:
@@ -222,9 +273,30 @@ selecting = together(
         shell_complete=complete("datasets"),
     ),
     click.option(
-        "--model", "models", multiple=True, help="Only this model; repeatable.", shell_complete=complete("models")
+        "--model",
+        "models",
+        multiple=True,
+        help="Only this model, or variant of one; repeatable.",
+        shell_complete=complete("models"),
     ),
-    click.option("--seeds", callback=parse_seeds, help="Such as 0,1,2; default: the suite's own."),
+    click.option("--seeds", callback=parse_seeds, help="Such as 0,1,2 or 0-4; default: the suite's own."),
+    click.option(
+        "--set",
+        "settings",
+        multiple=True,
+        callback=parse_settings,
+        metavar="KEY=VALUE",
+        help="Another setting than the profile's, such as training.learning_rate=1e-4; repeatable. Tables show the models that it makes "
+        "beside those of the profile.",
+    ),
+    click.option(
+        "--sweep",
+        "sweeps",
+        multiple=True,
+        callback=parse_sweeps,
+        metavar="KEY=A,B,…",
+        help="Every model once with each of these values, such as training.penalty=0.1,1,10; repeatable for all combinations.",
+    ),
     click.option(
         "--allow",
         multiple=True,

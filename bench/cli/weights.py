@@ -34,7 +34,7 @@ def parse_size(_ctx: click.Context, _param: click.Parameter, value: str) -> int:
 @click.option("--half", is_flag=True, help="float16 instead of float32.")
 @click.option("--shard", default="16MB", show_default=True, callback=parse_size, help="Largest size of a file.")
 def weights(run: str, out: Path, store: Path, half: bool, shard: int) -> None:
-    """Write a RUN's weights to the folder OUT in files small enough to move."""
+    """Write the weights of a RUN, named by its id or a part of it, to the folder OUT in files small enough to move."""
     from bench.core.store import Store
     from bench.results.weights import checkpoint_of, halved, write_weights
 
@@ -46,4 +46,6 @@ def weights(run: str, out: Path, store: Path, half: bool, shard: int) -> None:
         raise Failure(f"cannot write to {out}: {error.strerror}") from error
     sizes = [file.stat().st_size for file in files]
     after = f", after {about['after']}" if "after" in about else ""
-    click.echo(f"{run}{after}: {len(state)} tensors, {sum(sizes) / 1e6:,.1f} MB in {len(files) - 1} shards; {files[0]}")
+    click.echo(
+        f"{about['run']}{after}: {len(state)} tensors, {sum(sizes) / 1e6:,.1f} MB in {len(files) - 1} shards; {files[0]}"
+    )

@@ -138,15 +138,17 @@ def built_in() -> dict[ComponentKind, dict[str, Entry]]:
 
 
 def foreign(kind: ComponentKind, point: EntryPoint) -> Entry:
-    """A component that another package names in its entry points; nothing of it is imported."""
+    """A component that another package names in its entry points; nothing of it is imported.
+
+    Where it is not registered by the decorator, its summary is the first line of its docstring.
+    """
     origin = point.dist.name if point.dist else point.value
     plain = Entry(point.name, f"from {origin}", point.value, {}, origin)
-    module = point.value.partition(":")[0]
-    path = source_file(module)
-    if path is None:
+    module, _, name = point.value.partition(":")
+    if source_file(module) is None:
         return replace(plain, problem=f"cannot be found: there is no module {point.value}")
     try:
-        tree = ast.parse(path.read_text(encoding="utf-8"))
+        module, name, tree = defined_in(module, name)
     except (OSError, ValueError, SyntaxError) as error:
         return replace(plain, problem=f"cannot be imported: {in_one_line(error)}")
     try:
@@ -154,8 +156,35 @@ def foreign(kind: ComponentKind, point: EntryPoint) -> Entry:
     except (ValueError, TypeError) as error:
         reason = f"cannot be listed: arguments of component must be literals ({in_one_line(error)})"
         raise PluginError(f"'{point.name}' of package {origin} {reason}") from error
-    same = (entry for its_kind, entry in registered if (its_kind, entry.target) == (kind, point.value))
-    return next((replace(entry, name=point.name, origin=origin) for entry in same), plain)
+    for its_kind, entry in registered:
+        if (its_kind, entry.target) == (kind, f"{module}:{name}"):
+            return replace(entry, name=point.name, origin=origin, target=point.value)
+    nodes = (node for node in tree.body if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name == name)
+    told = next(filter(None, map(ast.get_docstring, nodes)), "").partition("\n")[0].rstrip(".")
+    return replace(plain, summary=told or plain.summary)
+
+
+def defined_in(module: str, name: str) -> tuple[str, str, ast.Module]:
+    """Return the module that defines a name, the name there, and that module's tree: what a package hands on is followed to its source."""
+    tree = ast.Module([], [])
+    for _ in range(10):  # a package may go in circles
+        if (path := source_file(module)) is None:
+            break
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        handed_on = [
+            (node, alias)
+            for node in tree.body
+            if isinstance(node, ast.ImportFrom)
+            for alias in node.names
+            if (alias.asname or alias.name) == name
+        ]
+        if not handed_on:
+            break
+        node, alias = handed_on[-1]
+        parents = (module if path.name == "__init__.py" else module.rpartition(".")[0]).split(".")
+        base = parents[: len(parents) - node.level + 1] if node.level else []
+        module, name = ".".join([*base, *filter(None, [node.module])]), alias.name
+    return module, name, tree
 
 
 def in_one_line(error: Exception) -> str:

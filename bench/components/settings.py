@@ -5,20 +5,21 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import json
-from collections.abc import Mapping
-from typing import Any, TypeVar, get_args
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
 
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
-from bench.components import registry
+from bench.components import registry, schema
 from gebm.components import ComponentKind
 
-__all__ = ["make", "problem", "settings_of"]
+__all__ = ["Problem", "make", "problems", "settings_of"]
 
 T = TypeVar("T")
 
 CONTRACTS = {"samplers": "gebm.samplers:Sampler", "networks": "gebm.networks.family:EnergyFamily"}
 """What components made from settings are, by kind."""
+UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
 
 
 def make(kind: ComponentKind, name: str, settings: Mapping[str, Any]) -> Any:
@@ -31,9 +32,10 @@ def make(kind: ComponentKind, name: str, settings: Mapping[str, Any]) -> Any:
     entry, what = registry.get(kind, name), f"{kind.removesuffix('s')} '{name}'"
     target = entry.load()
     known = inspect.signature(target).parameters
-    if unknown := next((key for key in settings if key not in known), None):
-        hint = registry.closest(unknown, known) if known else "it has none"
-        raise ValueError(f"{what} has no setting '{unknown}'; {hint}")
+    if unknown := [key for key in settings if key not in known]:
+        hints = [registry.closest(key, known) if known else "it has none" for key in unknown]
+        each = "; ".join(f"no setting '{key}'; {hint}" for key, hint in zip(unknown, hints, strict=True))
+        raise ValueError(f"{what} has {each}")
     resolved = {key: tuple(value) if isinstance(value, list) else value for key, value in settings.items()}
     try:
         if dataclasses.is_dataclass(target) and isinstance(target, type):
@@ -41,9 +43,8 @@ def make(kind: ComponentKind, name: str, settings: Mapping[str, Any]) -> Any:
         else:
             made = target(**resolved)
     except ValidationError as error:
-        keys, message = problem(error, target)
-        where = [what, *([".".join(keys)] if keys else [])]
-        raise ValueError(": ".join([*where, message])) from error
+        wrong = "; ".join(map(str, problems(error, target, resolved)))
+        raise ValueError(f"{what}: {wrong}") from error
     except TypeError as error:
         raise ValueError(f"{what}: {error}") from error
     except Exception as error:
@@ -62,44 +63,60 @@ def settings_of(cls: type[T], values: Mapping[str, Any]) -> T:
     return TypeAdapter(cls).validate_json(json.dumps(values), strict=True)
 
 
-def problem(error: ValidationError, model: type[Any]) -> tuple[list[str], str]:
-    """The keys on the way to the first problem, and what is wrong there."""
-    unknown = ("extra_forbidden", "unexpected_keyword_argument")
-    first = min(error.errors(), key=lambda each: each["type"] not in unknown)  # a typo explains a gap
-    keys, allowed = walk(first["loc"], model)
-    message = first["msg"][:1].lower() + first["msg"][1:]
-    if first["type"] in unknown:
-        message = f"unknown key; {registry.closest(keys[-1], allowed)}" if allowed else "it is not allowed here"
-    elif first["type"] == "missing":
-        message = "required key is missing"
-    elif first["type"] == "value_error":  # worded here, and naming what it was given
-        message = str(first["ctx"]["error"])
-    else:
-        message += f", got {first['input']!r}"
-    return keys, message
+class Problem(NamedTuple):
+    """What is wrong with settings: the keys on the way there, and in plain words what would be right."""
+
+    keys: tuple[str, ...]
+    message: str
+
+    def __str__(self) -> str:
+        return ": ".join(filter(None, (".".join(self.keys), self.message)))
 
 
-def walk(location: tuple[int | str, ...], root: type[Any]) -> tuple[list[str], set[str]]:
-    """The keys of a file on the way to a problem, without pydantic's own marks, and what could stand where the last one does."""
-    models, keys = [root], []
+def problems(error: ValidationError, kind: Any, content: Any) -> list[Problem]:
+    """Return everything that a validation found wrong with a table of such a type; unknown keys first, as a typo explains a gap."""
+    found: dict[tuple[str, ...], str] = {}
+    for each in sorted(error.errors(), key=lambda each: each["type"] not in UNKNOWN):
+        keys, value = followed(each["loc"], content)
+        if each["type"] == "value_error":  # worded where it was raised, and naming what it was given
+            found[keys] = str(each["ctx"]["error"])
+        else:
+            found.setdefault(keys, message(each["type"], keys, value, kind))
+    longest = [keys for keys in found if not any(other[: len(keys)] == keys != other for other in found)]
+    return [Problem(keys, words) for keys, words in found.items() if keys in longest or not words.startswith("must be")]
+
+
+def message(what: str, keys: tuple[str, ...], value: Any, kind: Any) -> str:
+    """Return what is wrong at some keys of a table of such a type, in words."""
+    around = [kind]
+    for key in keys[:-1]:
+        around = [found for each in around for found in schema.at(each, key)]
+    if what in UNKNOWN:
+        return unknown_key(keys[-1], [table for each in around for table in schema.inner(each)])
+    if what == "missing" and value is None:
+        return "required key is missing"
+    here = [found for each in around for found in schema.at(each, keys[-1])] if keys else [kind]
+    return f"must be {' or '.join(dict.fromkeys(map(schema.words, here)))}, got {schema.shown(value)}"
+
+
+def unknown_key(key: str, tables: Sequence[Any]) -> str:
+    """Return what an unknown key of a table may have been meant to be; one that belongs into a table below is named with its way there."""
+    known = {name for table in tables for name in schema.fields(table)}
+    below = [path for table in tables for path in schema.paths(table) if path.endswith(f".{key}")]
+    if not known:
+        return "it is not allowed here"
+    return f"unknown key; did you mean '{below[0]}'?" if below else f"unknown key; {registry.closest(key, known)}"
+
+
+def followed(location: tuple[int | str, ...], content: Any) -> tuple[tuple[str, ...], Any]:
+    """Return the keys of some content on the way to a problem, without pydantic's own marks, and what is there; None for nothing."""
+    keys: list[str] = []
     for part in location:
-        if part != "[key]":
-            keys.append(str(part))
-        if part != location[-1]:
-            inner = [found for model in models for found in inner_models(field_types(model).get(str(part)))]
-            models = inner or models
-    return keys, {name for model in models for name in field_types(model)}
-
-
-def field_types(model: type[Any]) -> dict[str, Any]:
-    """The fields of a pydantic model or a dataclass with their annotations."""
-    if isinstance(model, type) and issubclass(model, BaseModel):
-        return {name: field.annotation for name, field in model.model_fields.items()}
-    return {each.name: each.type for each in dataclasses.fields(model)} if dataclasses.is_dataclass(model) else {}
-
-
-def inner_models(annotation: Any) -> list[type[Any]]:
-    """The classes with fields inside an annotation such as tuple[ChainSettings, ...]."""
-    if isinstance(annotation, type) and (issubclass(annotation, BaseModel) or dataclasses.is_dataclass(annotation)):
-        return [annotation]
-    return [found for part in get_args(annotation) for found in inner_models(part)]
+        if isinstance(content, Mapping) and part != "[key]" and isinstance(part, str):
+            content = content.get(part)
+        elif isinstance(content, list | tuple) and isinstance(part, int) and part < len(content):
+            content = content[part]
+        else:
+            continue
+        keys.append(str(part))
+    return tuple(keys), content

@@ -16,6 +16,7 @@ from bench.core.plan import Planned, Selection, make_plan
 from bench.core.store import Store
 from bench.core.suite import Suite, SuiteError
 from bench.core.task import Outcome, Task
+from bench.core.variants import SettingError
 from bench.data import DatasetError, load_dataset
 from bench.data.hygiene import CONCERNS
 from bench.executors.jobs import Executor, Job, JobEvent
@@ -171,10 +172,11 @@ class Campaign:
         kept, places = [], self.planned[0].task.places
         load = functools.cache(lambda source: load_dataset(source, places.data, places.cache))
         for run in runs:
-            selection = Selection(self.profile, [run["source"]], [run["model"]], [run["seed"]], allow=CONCERNS)
+            asked, settings = run.get("asked", run["model"]), run.get("set", {})
+            selection = Selection(self.profile, [run["source"]], [asked], [run["seed"]], settings, allow=CONCERNS)
             try:
                 found = make_plan(self.suite, selection, places, load)
-            except (SuiteError, UnknownNameError, DatasetError):
+            except (SuiteError, SettingError, UnknownNameError, DatasetError):
                 continue
             kept += [p for p in found if p.task.spec.run_id == run["run"]]
         return kept
@@ -226,9 +228,11 @@ def preparations(todo: Iterable[Planned]) -> list[Job]:
 
 
 def listed(planned: Planned) -> dict[str, Any]:
-    """A run as a manifest lists it."""
+    """A run as a manifest lists it; of one with other settings than the profile's, also its label and how it was asked for."""
     spec, readouts = planned.task.spec, planned.task.readouts
+    asked = {"label": planned.label, "asked": planned.asked, "set": dict(planned.settings)}
     return {
+        **{key: value for key, value in asked.items() if value and value != spec.model},
         **{key: getattr(spec, key) for key in ("dataset", "model", "seed", "identity")},
         "run": spec.run_id,
         "source": planned.task.source,

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bench.core.store import RunFolder, Store, StoreError
+from bench.core.store import NotInStoreError, RunFolder, Store, StoreError
 
 __all__ = ["manifests", "read_manifest", "tagged", "write_manifest", "write_tag"]
 
@@ -33,13 +33,16 @@ def manifests(store: Store, suite: str | None = None, profile: str | None = None
     """What suites are made of, one dictionary per suite and profile.
 
     Raises:
-        StoreError: if one of them is damaged, or if there is none of that suite and profile.
+        StoreError: if one of them is damaged.
+        NotInStoreError: if there is none of that suite and profile.
     """
     found = _read_all(store.root / "suites")
     wanted = [m for m in found if suite in (None, m["suite"]) and profile in (None, m["profile"])]
     if found and not wanted:
         there = ", ".join(f"{m['suite']} ({m['profile']})" for m in found)
-        raise StoreError(f"no runs of suite '{suite or 'any'}', profile '{profile or 'any'}' here; there are: {there}")
+        raise NotInStoreError(
+            f"no runs of suite '{suite or 'any'}', profile '{profile or 'any'}' here; there are: {there}"
+        )
     return wanted
 
 
@@ -59,13 +62,14 @@ def tagged(store: Store, tag: str) -> list[dict[str, Any]]:
     """The runs under a tag, one dictionary per suite and profile.
 
     Raises:
-        StoreError: if one of them is damaged, or if there is no such tag; the message names those there are.
+        StoreError: if one of them is damaged.
+        NotInStoreError: if there is no such tag; the message names those there are.
     """
     if found := _read_all(store.root / "tags" / tag):
         return found
     there = ", ".join(sorted(path.name for path in (store.root / "tags").glob("*") if path.is_dir()))
     hint = f"tags: {there}" if there else "`bench run --tag` makes tags"
-    raise StoreError(f"no runs tagged '{tag}' in {store.root}; {hint}")
+    raise NotInStoreError(f"no runs tagged '{tag}' in {store.root}; {hint}")
 
 
 def _read_all(folder: Path) -> list[dict[str, Any]]:

@@ -10,36 +10,54 @@ A kind of suite is a module with
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 from bench.components import registry
 from bench.components.digests import Stage, stage
 from bench.core.spec import Readout, RunSpec
 from bench.core.store import Lookup, Store
-from bench.core.suite import Choice, Profile, Suite, SuiteError, alternatives, kind_of, load_suite
+from bench.core.suite import Choice, Profile, Suite, SuiteError, alternatives, kind_of, load_suite, suite_with
 from bench.core.task import Places, Task
+from bench.core.variants import Changes, label_of, points
 from bench.data import Dataset, NotAtHandError, load_dataset, sources
 from bench.data.hygiene import refuse_concerns
 
-__all__ = ["Planned", "Selection", "expected_seconds", "make_plan", "make_task"]
+__all__ = ["Planned", "Selection", "expected_seconds", "make_plan", "make_task", "mixed_devices", "timed"]
 
 Loader = Callable[[str], Dataset]
+Timing = Literal["known", "measured", "unknown"]
+UNKNOWN = 60.0
+"""Seconds of a run in place of those that nobody knows: all such runs are given equal time."""
 
 
 @dataclass(frozen=True)
 class Selection:
-    """What the user asked for; empty means all of the profile. `allow`: concerns about tables beside those that the profile allows;
-    `retrain`: train again what other code trained; `fresh`: everything.
+    """What the user asked for; empty means all of the profile.
+
+    Arguments:
+        profile: of the suite.
+        datasets: names or sources.
+        models: names of models, or labels of the profile's variants.
+        seeds: repeats.
+        settings: other settings than the profile's, by dotted keys.
+        sweeps: keys that are set to each of several values, all combinations of them.
+        allow: concerns about tables beside those that the profile allows.
+        retrain: train again what other code trained.
+        fresh: do everything again.
     """
 
     profile: str = "quick"
     datasets: Sequence[str] = ()
     models: Sequence[str] = ()
     seeds: Sequence[int] = ()
+    settings: Changes = field(default_factory=dict)
+    sweeps: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     allow: Sequence[str] = ()
     fresh: bool = False
     retrain: bool = False
@@ -47,11 +65,25 @@ class Selection:
 
 @dataclass(frozen=True)
 class Planned:
-    """A task, what the store has of it, and about how many seconds it takes alone."""
+    """A task, what the store has of it, and about how many seconds it takes alone.
+
+    Arguments:
+        task: what is to be done.
+        found: what there is of it.
+        seconds: how long it takes.
+        timing: whether that is known, from the store or the suite, was measured for this plan, or is no more than `UNKNOWN`.
+        label: what tables call its model.
+        asked: the model or variant that was asked for, from which with `settings` the same run is planned again.
+        settings: other settings than the profile's that the command gave.
+    """
 
     task: Task
     found: Lookup
     seconds: float
+    timing: Timing = "known"
+    label: str = ""
+    asked: str = ""
+    settings: Changes = field(default_factory=dict)
 
     @property
     def pending(self) -> bool:
@@ -73,10 +105,11 @@ def make_plan(
         selection: what of it.
         places: where results, data and weights are, and where to compute.
         load: how a dataset is loaded by its source; by default from `places`.
-        warn: called with a sentence for each dataset of the profile that is not at hand.
+        warn: called with a sentence for each dataset of the profile that is not at hand, and each model that fits none of them.
 
     Raises:
         SuiteError: for a profile the suite does not have, or where no model can be fitted to a dataset of the selection.
+        SettingError: for settings that the profile does not have or cannot have.
         UnknownNameError: for a dataset or model that does not exist.
         DatasetError: for a dataset that is not at hand or cannot be used, or a table with a concern that is not allowed.
     """
@@ -86,22 +119,105 @@ def make_plan(
     datasets = load_datasets(selection.datasets, load) or load_choices(profile.datasets, load, warn)
     for dataset in datasets.values():
         refuse_concerns(dataset, {*profile.allow, *selection.allow})
-    models = [registry.get("models", name) for name in selection.models or profile.models]
-    planned = []
-    for (source, dataset), seed, entry in itertools.product(datasets.items(), seeds, models):
-        once = bool(entry.facts.get("one_seed"))  # it is the same for all seeds
-        if dataset.kind not in entry.facts.get("fits", ("image",)) or (once and seed != seeds[0]):
-            continue
-        readouts = kind.readouts(profile, dataset, entry, places.weights)
-        spec = resolve(suite, selection.profile, dataset, entry, seed)
-        flags = {"fresh": selection.fresh, "retrain": selection.retrain}
-        task = make_task(spec, readouts, places, source, **flags)
-        found = Lookup("missing", "--fresh") if selection.fresh else store.lookup(task)
-        seconds = 2.0 if once else expected_seconds(store, spec, profile.minutes_per_run * 60)
-        planned.append(Planned(task, found, seconds))
+    arms = make_arms(suite, selection)
+    flags = {"fresh": selection.fresh, "retrain": selection.retrain}
+    planned: dict[str, Planned] = {}
+    for source, dataset in datasets.items():
+        first = []  # of every arm the run of the first seed, from which those of the others differ in nothing else
+        for arm in (each for each in arms if _fits(each.entry, dataset)):
+            entry, own = arm.entry, arm.suite.profile(selection.profile)
+            readouts = kind.readouts(own, dataset, entry, places.weights)
+            spec = resolve(arm.suite, selection.profile, dataset, entry, seeds[0])
+            once = bool(entry.facts.get("one_seed"))  # it is the same for all seeds
+            seconds = 2.0 if once else expected_seconds(store, spec, own)
+            label = arm.label if arm.differs(suite, selection.profile, dataset, spec) else entry.name
+            about = (*timed(seconds), label, arm.asked, arm.settings)
+            first.append((make_task(spec, readouts, places, source, **flags), once, about))
+        for seed, (task, once, about) in itertools.product(seeds, first):
+            if not once or seed == seeds[0]:
+                task = _with_seed(task, seed)
+                found = Lookup("missing", "--fresh") if selection.fresh else store.lookup(task)
+                planned.setdefault(task.spec.run_id, Planned(task, found, *about))
+    names = dict.fromkeys(arm.entry.name for arm in arms)
     if not planned:
-        raise SuiteError(f"none of {', '.join(each.name for each in models)} can be fitted to {' or '.join(datasets)}")
-    return planned
+        raise SuiteError(f"none of {', '.join(names)} can be fitted to {' or '.join(datasets)}")
+    for name in names:
+        if not any(_fits(registry.get("models", name), dataset) for dataset in datasets.values()):
+            warn(f"left out: {name} cannot be fitted to {' or '.join(datasets)}")
+    return [*planned.values()]
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A model with the settings that it is planned with.
+
+    Arguments:
+        entry: the model.
+        suite: the suite with those settings.
+        label: what tables call it where they are not the profile's own.
+        asked: the name that it was asked for by.
+        settings: what the command set.
+    """
+
+    entry: registry.Entry
+    suite: Suite[Any]
+    label: str
+    asked: str
+    settings: Changes
+
+    def differs(self, suite: Suite[Any], profile_name: str, dataset: Dataset, spec: RunSpec) -> bool:
+        """Whether the run is another one than that of the suite as it is in its file."""
+        if self.suite is suite:
+            return False
+        try:
+            return resolve(suite, profile_name, dataset, self.entry, spec.seed).identity != spec.identity
+        except SuiteError:  # without these settings there is none
+            return True
+
+
+def make_arms(suite: Suite[Any], selection: Selection) -> list[Arm]:
+    """Every selected model and variant, with each combination of the settings that the command gave.
+
+    Raises:
+        UnknownNameError: for a model that does not exist.
+        SettingError: for settings that the profile does not have or cannot have.
+    """
+    variants = {each.label: each for each in suite.variants_of(selection.profile)}
+    with_settings = functools.cache(lambda key: suite_with(suite, selection.profile, json.loads(key)))
+    found = []
+    for point in points(selection.settings, selection.sweeps):
+        for name in selection.models or (*suite.profile(selection.profile).models, *variants):
+            variant = variants.get(name)
+            entry = registry.get("models", variant.model if variant else name)
+            changes = {**(variant.set if variant else {}), **point}
+            label = label_of(name, point) if variant and variant.name else label_of(entry.name, changes)
+            found.append(Arm(entry, with_settings(json.dumps(changes)) if changes else suite, label, name, point))
+    return found
+
+
+def _fits(entry: registry.Entry, dataset: Dataset) -> bool:
+    return dataset.kind in entry.facts.get("fits", ("image",))
+
+
+def mixed_devices(planned: Sequence[Planned], here: Collection[str]) -> list[str]:
+    """A sentence for each dataset whose runs were, or would be, trained on different kinds of device.
+
+    Args:
+        planned: the plan of one suite.
+        here: the kinds of device that runs are trained on now, see `bench.core.store.trained_on`.
+    """
+    kinds: dict[str, Counter[str]] = {}
+    for p in planned:
+        if not registry.get("models", p.task.spec.model).facts.get("one_seed"):
+            kept = p.found.device and not p.task.fresh and p.found.state != "stale"
+            own = [p.found.device] if kept else here if p.pending else []
+            kinds.setdefault(p.task.spec.dataset, Counter()).update(own)
+    return [
+        f"{dataset}: one comparison of runs trained on different kinds of device ({', '.join(f'{own[kind]} on {kind}' for kind in sorted(own))}); "
+        "one seed draws other numbers on each, so that they are not paired; a --store for each keeps them apart"
+        for dataset, own in kinds.items()
+        if len(own) > 1
+    ]
 
 
 def make_task(spec: RunSpec, readouts: Sequence[Readout], places: Places, source: str, **flags: bool) -> Task:
@@ -109,6 +225,11 @@ def make_task(spec: RunSpec, readouts: Sequence[Readout], places: Places, source
     training, reading = stages(spec, registry.get("models", spec.model), readouts)
     base = None if spec.base is None else make_task(spec.base, (), places, source)
     return Task(spec, tuple(readouts), training, reading, places, source, **flags, base=base)
+
+
+def _with_seed(task: Task, seed: int) -> Task:
+    base = None if task.base is None else _with_seed(task.base, seed)
+    return replace(task, spec=task.spec.model_copy(update={"seed": seed}), base=base)
 
 
 def stages(spec: RunSpec, entry: registry.Entry, readouts: Sequence[Readout]) -> tuple[Stage, tuple[Stage, ...]]:
@@ -201,10 +322,15 @@ def resolve(suite: Suite[Any], profile_name: str, dataset: Dataset, entry: regis
     )
 
 
-def expected_seconds(store: Store, spec: RunSpec, otherwise: float) -> float:
-    """How long the run took here with another seed."""
+def timed(seconds: float | None) -> tuple[float, Timing]:
+    """Return seconds, or what stands for those that nobody knows, and which of them it is."""
+    return (UNKNOWN, "unknown") if seconds is None else (seconds, "known")
+
+
+def expected_seconds(store: Store, spec: RunSpec, profile: Profile) -> float | None:
+    """How long the run took here with another seed, else what the profile says; None where nobody knows."""
     for status in sorted(store.folder(spec).path.parent.glob(f"{spec.identity[:12]}-s*/status.json")):
         with contextlib.suppress(OSError, ValueError, KeyError):
             if seconds := json.loads(status.read_text())["seconds"]:
                 return float(sum(seconds.values()))
-    return otherwise
+    return None if profile.minutes_per_run is None else profile.minutes_per_run * 60

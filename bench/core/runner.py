@@ -9,6 +9,10 @@ from __future__ import annotations
 import errno
 import io
 import math
+import os
+import platform
+import signal
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
@@ -21,13 +25,17 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save
 
+from bench import __version__
 from bench.components import registry
 from bench.components.digests import Stage, difference
+from bench.core.leases import Held, LeaseLostError
 from bench.core.model import Model, build_model, capabilities
 from bench.core.readout import Context, Result
+from bench.core.rebuild import data_facts
+from bench.core.runlog import logged, warnings_noted
 from bench.core.session import InterruptedRunError, Progress, Session
 from bench.core.spec import Readout
-from bench.core.store import Store, progress_words, unfinished
+from bench.core.store import Lookup, Store, StoreError, progress_words, unfinished
 from bench.core.surroundings import environment, memory_words, peak_memory, resolve_device, shortage_words
 from bench.core.task import Outcome, Task
 from bench.data import load_dataset
@@ -41,14 +49,23 @@ __all__ = ["execute", "prepare_extractor", "record_death"]
 def execute(task: Task, progress: Progress, should_stop: Callable[[], bool]) -> Outcome:
     """Do what is missing of a run, and only that."""
     run = Run(task, progress, should_stop)
-    with run.store.lock(task.spec) as mine, run.recorded():
-        if mine and run.prepare():
-            run.read_out(*run.trained())
+    try:
+        with run.held() as mine, run.recorded():
+            if mine and run.prepare():
+                run.read_out(*run.trained())
+    except LeaseLostError as lost:
+        return Outcome("busy", str(lost))
+    except StoreError as error:
+        return Outcome("abort", str(error))
     return run.outcome
 
 
 class BaseFailedError(RuntimeError):
     """The run that another one starts from cannot be had."""
+
+
+class BaseBusyError(RuntimeError):
+    """Another process works on the run that this one starts from."""
 
 
 class DeviceMemoryError(RuntimeError):
@@ -59,37 +76,87 @@ class Run:
     """One run being done."""
 
     def __init__(self, task: Task, progress: Progress, should_stop: Callable[[], bool]) -> None:
-        self.task, self.progress, self.should_stop = task, progress, should_stop
+        self.task, self._asked_to_stop = task, should_stop
+        self.lease: Held | None = None
         self.store = Store(task.places.store)
         self.folder = self.store.folder(task.spec)
+        self._tell = logged(progress, self.folder)
         self.device = resolve_device(task.places.device)
         self.deadline = math.inf if task.deadline is None else task.deadline
         self.outcome = Outcome("busy", "another process works on this run")
         torch.set_num_threads(task.spec.threads)
 
     @contextmanager
+    def held(self) -> Iterator[bool]:
+        """Hold the run inside the block, unless another process does.
+
+        Raises:
+            StoreError: if the store cannot be written.
+        """
+        with self.store.lock(self.task.spec) as self.lease:
+            yield self.lease is not None
+
+    def require_lease(self) -> None:
+        """Call before anything is written.
+
+        Raises:
+            LeaseLostError: if another process has taken the run over, since this one was stopped for minutes.
+        """
+        if self.lease:
+            self.lease.require()
+
+    def progress(self, value: dict[str, Any]) -> None:
+        """Tell what is being done: to whoever started the run and, in the lease, to everybody."""
+        if self.lease and "phase" in value:
+            self.lease.note = value
+        self._tell(value)
+
+    def should_stop(self) -> bool:
+        """Whether the user wants to stop.
+
+        Raises:
+            LeaseLostError: if another process has taken the run over.
+        """
+        self.require_lease()
+        return self._asked_to_stop()
+
+    @contextmanager
     def recorded(self) -> Iterator[None]:
-        """What goes wrong inside the block becomes the outcome, and is recorded; the caller holds the run."""
-        task = self.task
+        """What goes wrong inside the block becomes the outcome, and is recorded; the caller holds the run.
+
+        Raises:
+            LeaseLostError: if another process has taken the run over: what goes wrong with it then is not its own failure.
+        """
         try:
-            yield
+            with warnings_noted(self.folder):
+                yield
+        except LeaseLostError:
+            raise
         except InterruptedRunError as stop:
+            self.folder.log(f"stopped: {stop}")
             self.outcome = Outcome("stopped", str(stop), stop.scored)
+        except BaseBusyError as busy:
+            self.outcome = Outcome("busy", str(busy))
         except OSError as error:
-            full = unwritable(task.places.store, error)
-            self.outcome = full or failure(task, f"error: {error}", traceback.format_exc())
+            full = unwritable(self.task.places.store, error)
+            self.outcome = full or self.failed(f"error: {error}", traceback.format_exc())
         except DivergedError as error:
-            self.outcome = failure(task, f"diverged: {error}")
+            self.outcome = self.failed(f"diverged: {error}")
         except (BaseFailedError, DeviceMemoryError) as error:
-            self.outcome = failure(task, str(error))
+            self.outcome = self.failed(str(error))
         except torch.OutOfMemoryError as error:
-            self.outcome = failure(task, shortage_words(error, "", None))
+            self.outcome = self.failed(shortage_words(error, "", None))
         except MemoryError:
-            self.outcome = failure(task, "out of memory")
+            self.outcome = self.failed("out of memory")
         except Exception as error:
-            self.outcome = failure(task, f"error: {type(error).__name__}: {error}", traceback.format_exc())
-            if task.raises:
+            self.outcome = self.failed(f"error: {type(error).__name__}: {error}", traceback.format_exc())
+            if self.task.raises:
                 raise
+
+    def failed(self, reason: str, details: str = "") -> Outcome:
+        """Record a failure of a run that is held."""
+        self.require_lease()
+        return failure(self.task, reason, details)
 
     def prepare(self) -> bool:
         """Whether there is something to do; what may not be used is set aside, and the run is marked as being worked on."""
@@ -99,8 +166,15 @@ class Run:
             return False
         if task.fresh or found.state in ("stale", "corrupt"):
             self.store.set_aside(task.spec)
-        self.store.prepare(task.spec)
+        self.begin(found)
         return True
+
+    def begin(self, found: Lookup) -> None:
+        """Mark the run as being worked on, and say in its log where and from what."""
+        self.store.prepare(self.task.spec)
+        where = f"on {platform.node()}, process {os.getpid()}, {self.device}"
+        versions = f"GEBM Bench {__version__}, torch {torch.__version__}"
+        self.folder.log(f"begun {where}; {versions}; {found.reason or found.state}")
 
     def build(self) -> Model:
         """The untrained model, on the dataset that the run was planned with.
@@ -149,24 +223,25 @@ class Run:
         """The weights of the run that this one starts from, trained now where the store does not have them.
 
         Raises:
-            BaseFailedError: if it failed, or another process is at work on it.
+            BaseFailedError: if it failed.
+            BaseBusyError: if another process is at work on it.
             InterruptedRunError: if its training was stopped.
         """
         run = Run(replace(task, deadline=self.task.deadline), self.progress, self.should_stop)
         name = task.spec.model
-        with run.store.lock(task.spec) as mine:
+        if (known := run.folder.training()) and not unfinished(known):  # whoever only reads it needs no lease
+            return dict(run.trained()[0].state())
+        with run.held() as mine:
             if not mine:
-                raise BaseFailedError(
-                    f"another process works on {name}, which this run starts from; run it again later"
-                )
+                raise BaseBusyError(f"another process works on {name}, which this run starts from")
             if (found := run.store.lookup(task)).diverged:
                 raise BaseFailedError(f"{name}, which this run starts from, {found.reason}")
             if (known := run.folder.training()) is None or unfinished(known):
-                run.store.prepare(task.spec)
+                run.begin(found)
             try:
                 model, training = run.trained()
             except DivergedError as error:
-                run.store.fail(task, f"diverged: {error}", "")
+                run.store.fail(task, f"diverged: {error}")
                 raise BaseFailedError(f"{name}, which this run starts from, diverged: {error}") from error
             except DeviceMemoryError as error:
                 raise BaseFailedError(f"{name}, which this run starts from, ran {error}") from error
@@ -187,6 +262,7 @@ class Run:
 
     def record_training(self, model: Model, facts: Mapping[str, Any], session: Session, steps: int) -> dict[str, Any]:
         """Keep the model as it is now, drop what was read out of an earlier checkpoint, and say how far training is."""
+        self.require_lease()
         folder, asked = self.folder, model.steps()
         (folder / "training.json").unlink(missing_ok=True)  # it vouches for the checkpoint that is replaced
         write_bytes(folder / "checkpoint.safetensors", save(dict(model.state())))
@@ -198,6 +274,7 @@ class Run:
             "checkpoint": files["checkpoint.safetensors"],
             "files": files,
             "facts": dict(facts),
+            "data": data_facts(model.dataset),
             "capabilities": capabilities(model),
             "seconds": session.seconds,
             "peak_memory": peak_memory(self.device),
@@ -223,9 +300,9 @@ class Run:
         late = partly
         stages = sorted(zip(task.readouts, task.reading, strict=True), key=lambda stage: partly and stage[0].slow)
         for number, (readout, code) in enumerate(stages):
-            must_stop = self.must_stop if number else self.should_stop  # there is time for one
+            deadline = self.deadline if number else math.inf  # there is time for one
             try:
-                result = self.evaluation(readout, code, training["checkpoint"], context, must_stop)
+                result = self.evaluation(readout, code, training["checkpoint"], context, deadline)
             except InterruptedRunError:
                 late = True
                 break  # what is scored by now counts
@@ -236,6 +313,7 @@ class Run:
                 continue
             for part in ("sampling", "scoring"):
                 seconds[part] += result["seconds"][part]
+        self.require_lease()
         if late:
             self.store.finish(task, "unfinished", progress_words(training), seconds)
             scored = any((self.folder / "evals").glob("*.json"))
@@ -245,16 +323,19 @@ class Run:
         self.outcome = Outcome("done", memory_words(training["peak_memory"]))
 
     def evaluation(
-        self, readout: Readout, code: Stage, checkpoint: str, context: Context, must_stop: Callable[[], bool]
+        self, readout: Readout, code: Stage, checkpoint: str, context: Context, deadline: float
     ) -> dict[str, Any]:
         """One readout of a trained model; if it is already there by the same checkpoint and code it is kept."""
         identity = readout.identity(checkpoint)
         if (found := self.folder.evaluation(identity)) and not difference(found["stage"], code):
             return found
-        if must_stop():
+        if self.should_stop() or time.monotonic() > deadline:
             raise InterruptedRunError("stopped between evaluations")
-        result: Result = registry.Entry(identity, "", readout.reader).load()(readout, context)
+        read: Callable[[Readout, Context], Result] = registry.Entry(identity, "", readout.reader).load()
+        with left_when(lambda: self._asked_to_stop() or time.monotonic() > deadline):
+            result = read(readout, context)
         check_finite(result)
+        self.require_lease()
         names = []
         for name, array in result.arrays.items():
             names.append(f"evals/{identity}-{name}.npy")
@@ -271,6 +352,30 @@ class Run:
         }
         self.folder.write_json(f"evals/{identity}.json", value)
         return value
+
+
+@contextmanager
+def left_when(must_stop: Callable[[], bool]) -> Iterator[None]:
+    """Leave the block by InterruptedRunError within a second of having to, whatever it computes; for what starts anew later.
+
+    Where an alarm cannot be set, outside the main thread, the block has to ask for itself. `must_stop` is called between any two steps
+    of the block, and may take no lock that the block takes.
+    """
+
+    def look(_signal: int, _frame: Any) -> None:
+        if must_stop():
+            raise InterruptedRunError("stopped in an evaluation")
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    previous = signal.signal(signal.SIGALRM, look)
+    signal.setitimer(signal.ITIMER_REAL, 1.0, 1.0)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, previous)
 
 
 def failure(task: Task, reason: str, details: str = "") -> Outcome:

@@ -4,10 +4,12 @@
     runs/<dataset>/<model>/<identity>-s<seed>/
         spec.json  env.json  curve.jsonl  checkpoint.safetensors  training.json  evals/*.json|npy  status.json
         resume.pt                     only while training is unfinished
+        log.txt                       what happened when, with tracebacks: for people, in no status
     suites/<suite>-<profile>.json     what a `bench run` planned: the report's list of rows
     tags/<tag>/<suite>-<profile>.json what a `bench run --tag` planned, kept when the suite changes
     cache/                            extractors and reference statistics, by content
-    locks/                            one per run, held by the process that works on it
+    locks/                            a lease per run, held by the process that works on it: `bench.core.leases`
+    incoming/                         runs that `bench merge` is copying
     aside/                            runs set aside: corrupt, trained again, or replaced by --fresh
 
 `training.json` vouches for the checkpoint, `status.json` for everything; both list sha256 hashes. What does not match is never used.
@@ -17,23 +19,27 @@ was scored as it stands has the same files, with fewer steps done than asked for
 
 from __future__ import annotations
 
-import fcntl
 import json
 import shutil
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
 from bench.components.digests import difference
 from bench.core.fields import content_hash
+from bench.core.leases import Held, Lease, LeaseLostError, Leases
 from bench.core.spec import SCHEMA_VERSION, RunSpec
 from bench.core.task import Task
-from bench.files import sha256_file, write_bytes, write_json
+from bench.files import make_folder, sha256_file, write_bytes, write_json
 
-__all__ = ["Lookup", "RunFolder", "Store", "StoreError", "unfinished"]
+__all__ = ["LOG", "Lookup", "NotInStoreError", "RunFolder", "Store", "StoreError", "trained_on", "unfinished"]
+
+LOG = "log.txt"
+NAMED = 8  # runs that an error lists
 
 State = Literal["hit", "stale", "partial", "missing", "failed", "corrupt"]
 
@@ -42,16 +48,25 @@ class StoreError(RuntimeError):
     """The store cannot be used."""
 
 
+class NotInStoreError(StoreError):
+    """What was asked for by name is not in the store, or is several things there."""
+
+
 @dataclass(frozen=True)
 class Lookup:
-    """What the store has of a run, and why it is not more; `stale` says in what way its training is of other code, if it is kept; `trained`
-    that no more than readouts are to be done.
+    """What the store has of a run, and why it is not more; `stale` says in what way its training is of other code, if it is kept.
+    `device` is the kind of device of a finished training, see `trained_on`.
     """
 
     state: State
     reason: str = ""
     stale: str = ""
-    trained: bool = False
+    device: str = ""
+
+    @property
+    def trained(self) -> bool:
+        """Whether no more than readouts are to be done."""
+        return bool(self.device)
 
     @property
     def diverged(self) -> bool:
@@ -80,7 +95,8 @@ class RunFolder:
             StoreError: if it is not what was written.
         """
         try:
-            value: dict[str, Any] = json.loads((self.path / name).read_text())
+            with open(f"{self.path}/{name}", "rb", buffering=0) as file:  # noqa: PTH123  (thousands of them: pathlib is slow)
+                value: dict[str, Any] = json.loads(file.read().decode())
             seal = value.pop("sha256")
         except FileNotFoundError:
             return None
@@ -116,6 +132,11 @@ class RunFolder:
         except (OSError, ValueError):
             return None
         return point
+
+    def log(self, text: str) -> None:
+        """Append text, with the time, to the run's log; a log that cannot be written is no reason to fail."""
+        with suppress(OSError), (self.path / LOG).open("a", encoding="utf-8") as file:
+            file.write(f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC  {text}\n")
 
     def training(self) -> dict[str, Any] | None:
         """What `training.json` says of a sound training, finished or not; None if there is none."""
@@ -165,7 +186,7 @@ class Store:
             self.require()
         try:
             for name in ("runs", "suites", "cache", "locks", "aside"):
-                (root / name).mkdir(parents=True, exist_ok=True)
+                make_folder(root / name)
             write_bytes(root / "locks" / "probe", bytes(4096))  # an empty file fits on a full disk
             RunFolder(root).write_json("store.json", {"schema_version": SCHEMA_VERSION})
         except OSError as error:
@@ -181,10 +202,31 @@ class Store:
         """The directory of a run, which need not exist."""
         return RunFolder(self.root / "runs" / spec.run_id)
 
+    def find(self, name: str) -> RunFolder:
+        """The run whose place in the store, `runs/<dataset>/<model>/<identity>-s<seed>`, is or begins with `name`, or has it anywhere.
+
+        Raises:
+            NotInStoreError: if there is none, or more than one; those are listed.
+        """
+        root = self.root / "runs"
+        if (root / name / "spec.json").is_file():
+            return RunFolder(root / name)
+        ids = sorted(str(path.parent.relative_to(root)) for path in root.glob("*/*/*/spec.json"))
+        begun = [run for run in ids if run.startswith(name.removeprefix("runs/"))]
+        found = begun or [run for run in ids if name in f"runs/{run}"]
+        if not found:
+            raise NotInStoreError(f"no run '{name}' in {self.root}; `bench status` lists the runs")
+        if len(found) > 1:
+            more = f" and {len(found) - NAMED} more" if len(found) > NAMED else ""
+            raise NotInStoreError(
+                f"{len(found)} runs go by '{name}', write more of one: {', '.join(found[:NAMED])}{more}"
+            )
+        return RunFolder(root / found[0])
+
     def prepare(self, spec: RunSpec) -> RunFolder:
         """The directory of a run, made, with its spec in it and without a status: it is being worked on."""
         folder = self.folder(spec)
-        (folder / "evals").mkdir(parents=True, exist_ok=True)
+        make_folder(folder / "evals")
         (folder / "status.json").unlink(missing_ok=True)
         folder.write_json("spec.json", spec.model_dump(mode="json"))
         return folder
@@ -211,23 +253,24 @@ class Store:
             return Lookup("corrupt", damage)
         if unfinished(training):
             return Lookup("partial", f"{progress_words(training)}{'; scored' if status else ''}")
+        device = trained_on(training, (folder.read_json("env.json") or {}) if training["device"] != "cpu" else {})
         stale = stale_training(training, task)
         if stale and task.retrain:
             return Lookup("stale", f"training: {stale}")
         old, absent = outdated_readouts(folder, training["checkpoint"], task)
         if failed and (old or absent):  # else a readout of another suite failed
-            return Lookup("failed", failed["reason"], stale)
+            return Lookup("failed", failed["reason"], stale, device)
         words = [f"training is stale ({stale}) and kept; --retrain redoes it"] if stale else []
         words += [f"{len(absent)} evaluations to do"] if absent else []
         words += [f"{len(old)} evaluations are stale ({old[0]})"] if old else []
         state: State = "partial" if absent or old or not status else "hit"
-        return Lookup(state, "; ".join(words) or ("" if status else "trained; evaluations to do"), stale, trained=True)
+        return Lookup(state, "; ".join(words) or ("" if status else "trained; evaluations to do"), stale, device)
 
     def set_aside(self, spec: RunSpec) -> None:
         """Move what there is of a run out of the way."""
         folder = self.folder(spec).path
         if folder.exists():
-            shutil.move(folder, self.root / "aside" / f"{flat(spec)}-{time.time_ns()}")
+            shutil.move(folder, self.root / "aside" / f"{flat(spec.run_id)}-{time.time_ns()}")
 
     def finish(
         self, task: Task, state: Literal["done", "failed", "unfinished"], reason: str, seconds: Mapping[str, float]
@@ -240,8 +283,6 @@ class Store:
         for path in sorted((folder / "evals").glob("*.json")):
             if result := folder.evaluation(path.stem):
                 names += [f"evals/{path.name}", *result["files"]]
-        if state == "done":
-            (folder / "error.txt").unlink(missing_ok=True)
         status = {
             "state": state,
             "reason": reason,
@@ -254,36 +295,65 @@ class Store:
         folder.write_json(
             "status.json", status | {key: training[key] for key in ("device", "steps_done", "steps_asked")}
         )
+        folder.log(f"{state}: {reason}" if reason else state)
 
-    def fail(self, task: Task, reason: str, details: str) -> None:
-        """Make a failed run a row with its reason; what was finished stays finished."""
+    def fail(self, task: Task, reason: str, details: str = "") -> None:
+        """Make a failed run a row with its reason, details in its log; what was finished stays finished."""
         folder = self.prepare(task.spec)
         if details:
-            write_bytes(folder / "error.txt", details.encode())
+            folder.log(details.rstrip())
         self.finish(task, "failed", reason, {})
+
+    @property
+    def leases(self) -> Leases:
+        """Who works on what."""
+        return Leases(self.root / "locks")
+
+    def holder(self, run: str) -> Lease | None:
+        """Who works on a run, by its id, where, since when and how far it is, from one file; None if nobody does."""
+        return self.leases.holder(flat(run))
+
+    @contextmanager
+    def lock(self, spec: RunSpec) -> Iterator[Held | None]:
+        """Hold the run for this process; yields None if another process does. Others take over soon after this one has died.
+
+        Raises:
+            StoreError: if the store cannot be written.
+        """
+        with self._hold(flat(spec.run_id)) as held:
+            yield held
 
     @contextmanager
     def lock_manifest(self) -> Iterator[None]:
-        """Hold all manifests, waiting for whoever does."""
-        with (self.root / "locks" / "manifests.lock").open("w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            yield
+        """Hold all manifests, waiting for whoever does.
+
+        Raises:
+            StoreError: if the store cannot be written, or somebody else has taken over since this process was stopped for minutes.
+        """
+        while True:
+            with self._hold("manifests") as held:
+                if held is not None:
+                    yield
+                    try:
+                        held.require()
+                    except LeaseLostError as lost:
+                        raise StoreError(f"{lost} while the lists of runs were written; run this again") from lost
+                    return
+            time.sleep(0.2)
 
     @contextmanager
-    def lock(self, spec: RunSpec) -> Iterator[bool]:
-        """Hold the run for this process; yields False if another process does. Released by the system if this one dies."""
-        with (self.root / "locks" / f"{flat(spec)}.lock").open("w") as file:
+    def _hold(self, name: str) -> Iterator[Held | None]:
+        with ExitStack() as stack:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                mine = True
-            except BlockingIOError:
-                mine = False
-            yield mine
+                held = stack.enter_context(self.leases.hold(name))
+            except OSError as error:
+                raise StoreError(f"cannot write to the store {self.root}: {error.strerror or error}") from error
+            yield held
 
 
-def flat(spec: RunSpec) -> str:
+def flat(run: str) -> str:
     """A run's id as the name of a single file or folder."""
-    return spec.run_id.replace("/", "_")
+    return run.replace("/", "_")
 
 
 def outdated_readouts(folder: RunFolder, checkpoint: str, task: Task) -> tuple[list[str], list[str]]:
@@ -308,6 +378,17 @@ def stale_training(training: Mapping[str, Any], task: Task) -> str:
         return words
     device = training["device"]
     return "" if task.places.device in ("auto", device) else f"made on {device}, asked for on {task.places.device}"
+
+
+def trained_on(training: Mapping[str, Any], environment: Mapping[str, Any]) -> str:
+    """The kind of device that a training was made on: "cpu", whatever its model, or a GPU's model; '' where nothing was trained.
+
+    One seed draws other random numbers on a CPU and on a GPU, so that runs of two kinds are not paired as runs of one are.
+    """
+    if not training["steps_asked"]:
+        return ""
+    name: str = training["device"]
+    return name if name == "cpu" else environment.get("device") or name
 
 
 def progress_words(record: Mapping[str, Any]) -> str:

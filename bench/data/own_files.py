@@ -23,7 +23,7 @@ __all__ = ["load_file"]
 
 ROWS_PER_COLUMN = 10
 SPREAD = (1e-100, 1e100)  # of a column; outside, its variance leaves the range of a float64
-MOST_DEVIATIONS = 1e30  # of a standardised value; beyond lies the end of float32
+MOST_DEVIATIONS = 1e12  # of a standardised value: flows stretch it and densities square it, in float32
 MISSING = ("", "na", "n/a", "nan", "null", "none", "?")  # in lower case
 
 

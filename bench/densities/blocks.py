@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, Literal
 
 from bench.densities.comparisons import OWN_BASE, LikelihoodComparison, Likelihoods
 from bench.densities.figures import corner_figure, likelihood_figure
 from bench.densities.gains import gain_figure, gain_sentences, gain_table
+from bench.densities.published import published_table
 from bench.report import tables
-from bench.report.blocks import READING_TONES, Block, Cell, Column, Table, Verdict
+from bench.report.blocks import READING_TONES, Block, Cell, Column, Reply, Table, Verdict
 from bench.report.certificate import certificate
 from bench.report.figures import training_figure
 from bench.report.tables import count_cell, mean_cell, number_cell
@@ -24,9 +23,10 @@ from bench.stats import t_quantile
 if TYPE_CHECKING:
     from bench.results.frame import Section
 
-__all__ = ["blocks", "likelihood_sentences", "likelihood_table", "published_table"]
+__all__ = ["blocks", "likelihood_sentences", "likelihood_table", "replies"]
 
-_WORDS = ("model", "type", "status", "minus", "reading", "published model", "ours")
+DIFFERENCES = "Paired differences in log-likelihood"
+_WORDS = ("model", "type", "status", "minus", "reading")
 _QUESTION = "With a flow as base, does the energy reach or beat maximum likelihood, and can its number be trusted?"
 
 
@@ -35,8 +35,8 @@ def blocks(section: Section) -> list[Block]:
     found = Likelihoods(section)
     shown = [
         Verdict(section.dataset, _QUESTION, points=likelihood_sentences(found)),
-        likelihood_table(found),
         likelihood_figure(found),
+        likelihood_table(found),
         _difference_table(found),
         gain_table(found),
         gain_figure(found),
@@ -49,6 +49,29 @@ def blocks(section: Section) -> list[Block]:
         tables.time_table(section),
     ]
     return [block for block in shown if block is not None]
+
+
+def replies(section: Section) -> list[Reply]:
+    """Return what every energy learned on the flow that GEBMs stand on gains over flows, read by Holm's method as in the table."""
+    found, said = Likelihoods(section), []
+    for each in found.comparisons:
+        if found.is_learned(each.treatment) and not found.stands_elsewhere(each.treatment):
+            budget = found.configs.get(each.reference, {}).get("control")
+            matched = f", which got the energy's {budget} instead" if budget else ""
+            estimate = each.difference.estimate if each.difference else None
+            said.append(
+                Reply(
+                    f"Is {each.treatment} better than {each.reference}{matched}?",
+                    each.reading,
+                    f"{estimate_text(estimate)} nats" if estimate else "no shared seed",
+                    "log Z is more uncertain than that"
+                    if each.drowned
+                    else f"p {number(each.p_holm)} after Holm's correction here",
+                    DIFFERENCES,
+                    estimate,
+                )
+            )
+    return said
 
 
 def likelihood_sentences(found: Likelihoods) -> list[str]:
@@ -201,24 +224,7 @@ def _difference_table(found: Likelihoods) -> Table | None:
         "Mean difference [95 % interval] over shared seeds and shared test rows, for new seeds and new rows; p and reading are corrected "
         "by Holm's method for all rows of this table. A difference smaller than the standard error of log Z is none."
     ]
-    return _table("Paired differences in log-likelihood", lines, notes)
-
-
-def published_table(found: Likelihoods) -> Table | None:
-    """Return published numbers in the same protocol beside ours; None where there are none."""
-    published = tomllib.loads(Path(__file__).with_name("published.toml").read_text(encoding="utf-8"))
-    stated = published.get(str(found.section.scores["dataset"].iloc[0]).partition("@")[0])
-    if stated is None:
-        return None
-    ours = found.rows.get("log-likelihood", {})
-    lines = []
-    for entry in stated["rows"]:
-        row, value = ours.get(entry.get("ours", "")), entry.get("value")
-        theirs = Cell("—") if value is None else Cell(f"{number(value)} ± {number(entry['error'], value)}", value)
-        name = Cell("", code=entry["ours"]) if row else Cell("—")
-        cells = {"published model": Cell(entry["model"]), "published": theirs, "ours": name, "here": mean_cell(row)}
-        lines.append(cells)
-    return _table("Published log-likelihoods beside ours", lines, [stated["note"]])
+    return _table(DIFFERENCES, lines, notes)
 
 
 def _table(

@@ -17,7 +17,7 @@ from bench.report.certificate import networks
 from bench.report.comparisons import counted
 from bench.results.likelihoods import likelihood_rows, log_densities, log_partition, log_partition_error
 from bench.results.sources import records
-from bench.stats import TwoLevelDifference, holm, t_tail, two_level_difference
+from bench.stats import TwoLevelDifference, holm_of, two_level_difference
 
 if TYPE_CHECKING:
     from bench.results.frame import Section
@@ -45,13 +45,6 @@ class LikelihoodComparison:
     difference: TwoLevelDifference | None
     log_partition_error: float
     p_holm: float | None = None
-
-    @property
-    def p_value(self) -> float | None:
-        """Two-sided, before any correction; None without an interval."""
-        if self.difference is None or self.difference.estimate.side() == "no interval":
-            return None
-        return min(1.0, 2 * min(t_tail(self.difference.estimate, 0.0, side) for side in ("above", "below")))
 
     @property
     def drowned(self) -> bool:
@@ -142,10 +135,8 @@ class Likelihoods:
                 lengths = {len(values) for values in (*points.values(), *others.values())}
                 difference = two_level_difference(points, others) if len(lengths) < 2 else None
                 found.append(LikelihoodComparison(label, reference, difference, error))
-        p_values = {i: each.p_value for i, each in enumerate(found) if each.p_value is not None}
-        for i, p_holm in zip(p_values, holm([*p_values.values()]), strict=True):
-            found[i] = replace(found[i], p_holm=p_holm)
-        return found
+        adjusted = holm_of(each.difference.estimate if each.difference else None for each in found)
+        return [replace(each, p_holm=p_holm) for each, p_holm in zip(found, adjusted, strict=True)]
 
     def _points(self, label: str, name: str) -> dict[int, NDArray[np.float64]]:
         """Return the log-densities of the test rows by seed, left out where they are unusable."""

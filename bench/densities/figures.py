@@ -115,7 +115,7 @@ def _best_gebm(found: Likelihoods) -> str | None:
     return max(learned, key=lambda row: row.mean).label if learned else None
 
 
-def _rows(path: Path | None) -> NDArray[np.float64] | None:
+def _rows(path: str | Path | None) -> NDArray[np.float64] | None:
     """Return the rows of a table, or None where the file is absent or damaged: a picture is no reason to fail."""
     try:
         rows: NDArray[Any] = np.load(path or "", allow_pickle=False)

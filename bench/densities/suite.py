@@ -15,6 +15,7 @@ from bench.components.settings import make
 from bench.core.fields import Count, Frozen, Positive
 from bench.core.spec import Readout
 from bench.core.suite import Component, Profile, Suite, SuiteError
+from bench.core.variants import SettingError, changed, flat
 from bench.data import Dataset
 from gebm.settings import RefitSettings, SelectionSettings, TrainingSettings
 
@@ -24,7 +25,12 @@ ENERGY = "energy-mlp"
 
 
 class Evaluation(Frozen):
-    """How densities are read out: draws for log Z, and samples kept for the eye."""
+    """How densities are read out.
+
+    Attributes:
+        partition_samples: draws for log Z.
+        shown_samples: samples kept for the eye.
+    """
 
     partition_samples: Annotated[int, Field(ge=100, le=10**9)] = 100000
     shown_samples: Count = 2000
@@ -33,9 +39,17 @@ class Evaluation(Frozen):
 class DensityProfile(Profile):
     """Flows by maximum likelihood and GEBMs on the very same flows, scored by the log-likelihood of held-out rows.
 
-    `flows` are named as models name them. `stage_steps` are those of a flow trained 1×, others take 2× and 4× as many; `longer_steps` are
-    those that a trained flow gets instead of an energy. `overrides` hold, by dataset (without its split), what differs there: anything
-    below, tables key by key.
+    Attributes:
+        flows: what the flows are built from, by the names that models use for them, such as [profiles.quick.flows.realnvp].
+        energy: what the energy is built from: settings of energy-mlp.
+        likelihood: how flows are trained.
+        stage_steps: steps of a flow trained 1×; others take 2× and 4× as many.
+        longer_steps: steps that a trained flow gets instead of an energy.
+        training: how flow and energy are trained together.
+        selection: what watches that training on held-out rows.
+        refit: how an energy is trained on a flow that stays as it is.
+        evaluation: how they are read out.
+        overrides: what differs on one dataset, by its name without a split: any of these tables, key by key.
     """
 
     flows: Mapping[str, FlowSettings] = Field(min_length=1)
@@ -51,8 +65,14 @@ class DensityProfile(Profile):
 
     @model_validator(mode="after")
     def _overrides_are_valid(self) -> DensityProfile:
+        wrong = []
         for dataset in self.overrides:
-            self.on(dataset)
+            try:
+                self.on(dataset)
+            except SettingError as error:
+                wrong.append(f"overrides of {dataset}: {error}")
+        if wrong:
+            raise ValueError("; ".join(wrong))
         return self
 
     def components(self) -> Iterator[Component]:
@@ -61,21 +81,10 @@ class DensityProfile(Profile):
     def on(self, dataset: str) -> DensityProfile:
         """Return the profile with the dataset's overrides."""
         changes = self.overrides.get(dataset.partition("@")[0])
-        if not changes:
-            return self
-        return DensityProfile.model_validate(merged(self.model_dump(exclude={"overrides"}), changes))
+        return changed(self.model_copy(update={"overrides": {}}), flat(changes)) if changes else self
 
 
 PROFILE = DensityProfile
-
-
-def merged(settings: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return settings with changes, table by table."""
-    both = dict(settings)
-    for key, value in changes.items():
-        old = both.get(key)
-        both[key] = merged(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
-    return both
 
 
 class LikelihoodReadout(Readout):

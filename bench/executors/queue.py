@@ -19,7 +19,7 @@ from pathlib import Path
 from bench.executors.jobs import QueueError
 from bench.files import write_bytes, write_json
 
-__all__ = ["Place", "Submission", "cancel", "job_states", "places", "slurm", "submissions"]
+__all__ = ["Place", "Submission", "cancel", "places", "slurm", "submissions"]
 
 ENDED = {
     "BOOT_FAIL",
@@ -172,18 +172,6 @@ def table(text: str) -> dict[tuple[str, str], dict[str, str]]:
     """The rows of squeue's answer."""
     rows = [dict(zip(FIELDS, line.split("|"), strict=False)) for line in text.splitlines() if line.strip()]
     return {(row["Name"], row["ArrayTaskID"]): row for row in rows}
-
-
-def job_states(store: Path) -> dict[str, str]:
-    """By run id, in words, what the queue knows of a store's runs: waiting, running on which node since when, or ended without a result.
-
-    The scheduler is asked once, and at most every ten seconds.
-
-    Raises:
-        QueueError: if it does not answer.
-    """
-    known = places(store / "jobs", newest=False)
-    return {name: place.words for name, place in known.items() if place.alive or not place.result.exists()}
 
 
 def cancel(found: Iterable[Place]) -> None:

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from bench.images.targets import AT_TARGET, Reached, reached
 from bench.report.comparisons import headline_metric, step_text
 from bench.report.text import direction
-from bench.results.sources import CALIBRATED_BETA, Source, SourceValues, beta_text, reading, records
-from bench.stats import Estimate, holm, mean_interval, t_tail
+from bench.results.frame import once
+from bench.results.sources import CALIBRATED_BETA, Source, SourceValues, beta_text, is_variant, reading, records
+from bench.stats import Estimate, holm_of, mean_interval
 
 if TYPE_CHECKING:
     from bench.results.frame import Section
@@ -26,6 +27,7 @@ __all__ = [
     "SameSeconds",
     "Spot",
     "Square",
+    "chain_name",
     "contrast",
     "corrected",
     "makings",
@@ -106,20 +108,14 @@ class Contrast:
         """The contrast in words: better, worse, higher, lower, no clear difference, no verdict or not comparable."""
         return reading(self.estimate, self.sense)
 
-    @property
-    def p_value(self) -> float | None:
-        """Two-sided, of Student's t; at most 0.05 exactly where the interval decides."""
-        if self.estimate is None or self.estimate.standard_error is None:
-            return None
-        return min(1.0, 2 * min(t_tail(self.estimate, 0.0, "above"), t_tail(self.estimate, 0.0, "below")))
 
-
+@once
 def makings(section: Section) -> dict[str, Making]:
-    """Return how the section's trained models were made, by label; those whose settings are not recorded are left out."""
+    """Return how the section's trained models were made, by label; variants, and those whose settings are not recorded, are left out."""
     found = {}
     for run in records(section.runs.drop_duplicates("label")):
         config = (run.spec or {}).get("config") or {}
-        if "objective" not in config:
+        if "objective" not in config or is_variant(run.model, run.label):
             continue
         base = config.get("base") or {"model": run.model, "config": config}
         energy = config.get("energy") or ("own" if config.get("has_energy") else "")
@@ -128,6 +124,7 @@ def makings(section: Section) -> dict[str, Making]:
     return found
 
 
+@once
 def spots(section: Section) -> list[Spot]:
     """Return where the second network's worth is read, as far as anything was scored there."""
     metric, there = headline_metric(section), section.by_source
@@ -140,17 +137,18 @@ def spots(section: Section) -> list[Spot]:
         for chain in chains:
             if (chain.sampler, chain.beta) == (MAIN_SAMPLER, beta) and chain.steps == section.longest[chain[1:3]]:
                 own = [each for source, each in known.items() if source._replace(label="") == chain]
-                found.append(Spot(_chain_name(chain, own, chains), metric, *chain[1:]))
+                found.append(Spot(chain_name(chain, own, chains), metric, *chain[1:]))
     found.append(Spot("likelihood gain at β̂", GAIN, "likelihood", CALIBRATED_BETA))
     scored = {(name, source._replace(label="")) for name, source in there}
     return [spot for spot in found if (spot.metric, spot.source("")) in scored]
 
 
-def _chain_name(chain: Source, own: Sequence[Reached], chains: Iterable[Source]) -> str:
+def chain_name(chain: Source, own: Sequence[Reached], chains: Iterable[Source]) -> str:
     """Return a chain's name; one that is not at its target for every model is no sample of it."""
     told = {each.verdict for each in own} - {None}
     kind = "" if not told or told == {AT_TARGET} else ", short-run" + " for some" * (AT_TARGET in told)
-    return f"{chain.sampler} {beta_text(chain.beta or 0.0)}{step_text(chain, chains)}, {chain.steps} steps{kind}"
+    target = "" if chain.beta is None else f" {beta_text(chain.beta)}"
+    return f"{chain.sampler}{target}{step_text(chain, chains)}, {chain.steps} steps{kind}"
 
 
 def contrast(name: str, spot: Spot, sides: Sequence[SourceValues | None], weights: Sequence[float]) -> Contrast:
@@ -171,10 +169,8 @@ def contrast(name: str, spot: Spot, sides: Sequence[SourceValues | None], weight
 
 def corrected(found: Sequence[Contrast]) -> list[Contrast]:
     """Return contrasts with p-values corrected by Holm for all that are read together."""
-    p_values = {index: each.p_value for index, each in enumerate(found)}
-    tested = {index: p for index, p in p_values.items() if p is not None}
-    adjusted = dict(zip(tested, holm([*tested.values()]), strict=True))
-    return [replace(each, p_holm=adjusted.get(index)) for index, each in enumerate(found)]
+    adjusted = holm_of(each.estimate for each in found)
+    return [replace(each, p_holm=p_holm) for each, p_holm in zip(found, adjusted, strict=True)]
 
 
 class Square(NamedTuple):
@@ -257,6 +253,7 @@ class SameSeconds(NamedTuple):
     seconds: tuple[float | None, float | None]
 
 
+@once
 def same_seconds(section: Section) -> list[SameSeconds]:
     """Return base of the longer-trained GAN − samples with the post-hoc energy, at every readout of samples, corrected over all."""
     made, there, spent = makings(section), section.by_source, _seconds(section)

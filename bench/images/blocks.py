@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from bench.images.attribution import makings
 from bench.images.attribution_tables import attribution_table, post_hoc_table, seconds_table
-from bench.images.convergence import training_marks
+from bench.images.convergence import RISING, UNDERTRAINED, training_marks
 from bench.images.figures import score_figures, sheet_figures
 from bench.images.frechet_curves import frechet_table
 from bench.images.published import orientation_table, published_images_table, published_sentence
+from bench.images.replies import replies
 from bench.images.sampler_table import sampler_tables
 from bench.images.targets import Reached, exact_table, fastest_table, reached, target_note, target_table
 from bench.images.temperature import temperature_figure, temperature_table
@@ -49,11 +50,11 @@ from bench.results.sources import CALIBRATED_BETA, Source, records, source_of
 if TYPE_CHECKING:
     from bench.results.frame import Section
 
-__all__ = ["blocks", "blocks_across", "difference_table", "score_table"]
+__all__ = ["blocks", "blocks_across", "difference_table", "replies", "score_table"]
 
 _UNENDED = (
-    "Undertrained: the second half of the base's steps still improved its score. Energy still rising: its refit ran out of steps while "
-    "the held-out gain rose. Whether training is at its end has tables of its own below."
+    "‡ Undertrained: the second half of the base's steps still improved its score. § Energy still rising: its refit ran out of steps "
+    "while the held-out gain rose. Whether training is at its end has tables of its own below."
 )
 MOST_LINES = 30  # of scores that a terminal shows; of more, the longest chains of one sampler
 _TIMES = (
@@ -63,14 +64,16 @@ _TIMES = (
 
 
 def blocks(section: Section) -> list[Block]:
-    """Return a section's blocks, the verdict first, then warnings, samples, scores and what they rest on."""
+    """Return a section's blocks: the verdict, warnings, a picture and the scores, then what they rest on."""
+    charts = [*score_figures(section, quoted(section))]
     found = [
         energy_verdict(section),
         *_warnings(section),
-        *sheet_figures(section, quoted(section)),
-        temperature_figure(section),
-        *score_figures(section, quoted(section)),
+        *charts[:1],
         score_table(section),
+        *sheet_figures(section, quoted(section)),
+        *charts[1:],
+        temperature_figure(section),
         temperature_table(section),
         target_table(section),
         exact_table(section),
@@ -104,10 +107,10 @@ def _warnings(section: Section) -> Iterator[Block]:
     """Yield what must be known before any number is read."""
     metric = headline_metric(section)
     rows = section.summary[(section.summary["metric"] == metric) & (section.summary["sampler"] != "data")]
+    rows = rows[rows["mean"].notna()]
     collapsed = [
-        f"{label} collapsed in {len(gone)} of {len(own)} readouts ({gone[0].reason})."
-        for label, own in rows[rows["mean"].notna()].groupby("label", sort=False)
-        if (gone := records(own[own["status"] == "collapsed"]))
+        f"{label} collapsed in {len(gone)} of {(rows['label'] == label).sum()} readouts ({gone['reason'].iloc[0]})."
+        for label, gone in rows[rows["status"] == "collapsed"].groupby("label", sort=False)
     ]
     if collapsed:
         yield TextBlock("Mode collapse", items=collapsed, tone="bad")
@@ -223,7 +226,8 @@ def score_table(section: Section) -> Table | None:
 
 def _model_cell(label: str, mark: str) -> Cell:
     """Return a model's name with what says that its training is not at its end, in a terminal a sign of it."""
-    return Cell(mark, code=label, tone="open", short=f"{label}‡") if mark else Cell(code=label)
+    signs = "".join(sign for words, sign in ((UNDERTRAINED, "‡"), (RISING, "§")) if words in mark)
+    return Cell(signs, code=label, tone="open", short=f"{label}‡") if mark else Cell(code=label)
 
 
 def _score_notes(lines: Sequence[_Line], metrics: Sequence[str], found: Sequence[Reached]) -> list[str]:

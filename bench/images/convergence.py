@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 from bench.images.attribution import makings
 from bench.report.comparisons import headline_metric
 from bench.report.text import direction, estimate_text, listed, number
-from bench.results.frame import SOUND
-from bench.results.sources import Source, by_source, reading, records
+from bench.results.frame import SOUND, once
+from bench.results.sources import Source, SourceValues, by_source, reading, records
 from bench.stats import PairedDifference, paired_difference
 
 if TYPE_CHECKING:
@@ -130,10 +130,10 @@ class EnergyCurve:
         return bool(self.ran_out) and self.change.estimate is not None and self.change.estimate.side() == "above"
 
 
+@once
 def base_curves(section: Section, metric: str) -> list[BaseCurve]:
     """Return the curve of every base that was scored on the way, under the score key of the trained one."""
-    rows = section.snapshots
-    earlier = by_source(rows[rows["value"].notna() & rows["status"].isin(SOUND)])
+    earlier = _on_the_way(section)
     found = []
     for label, (config, _) in _finished(section).items():
         end = section.by_source.get((metric, Source(label, "base", None, None, 0)))
@@ -150,6 +150,14 @@ def base_curves(section: Section, metric: str) -> list[BaseCurve]:
     return found
 
 
+@once
+def _on_the_way(section: Section) -> dict[tuple[str, Source], SourceValues]:
+    """Return the scores of bases at earlier steps of their training that count, by metric and source."""
+    rows = section.snapshots
+    return by_source(rows[rows["value"].notna() & rows["status"].isin(SOUND)])
+
+
+@once
 def energy_curves(section: Section) -> list[EnergyCurve]:
     """Return the curve of every refit, as its runs have kept it."""
     found = []
@@ -160,6 +168,7 @@ def energy_curves(section: Section) -> list[EnergyCurve]:
     return found
 
 
+@once
 def _finished(section: Section) -> dict[str, tuple[Mapping[str, Any], list[Any]]]:
     """Return the settings and the finished runs of each model, by label."""
     found: dict[str, tuple[Mapping[str, Any], list[Any]]] = {}

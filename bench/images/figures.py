@@ -20,6 +20,7 @@ from bench.report.comparisons import counted, headline_metric, metrics_of, step_
 from bench.report.figures import DPI, INK, THOUSANDS, figure_of, legend_above, plain_axes
 from bench.report.tables import marked_scores
 from bench.report.text import direction, readout_name
+from bench.results.sheets import in_rows, mosaic
 from bench.results.sources import Source, beta_order, records, source_of
 
 if TYPE_CHECKING:
@@ -295,11 +296,8 @@ def sample_sheets(files: Sequence[Any]) -> list[Sheet]:
         for row in [*others[:1], *(chain[-1] for chain in chains)]:
             images = _load(row.arrays["samples"])
             if images is not None and len(images):
-                images = images[: _COLUMNS * _ROWS]
-                blank = np.full((-len(images) % _COLUMNS, *images.shape[1:]), 255, np.uint8)
-                grid = np.concatenate([images, blank]).reshape(-1, _COLUMNS, *images.shape[1:])
                 length = f", {row.steps:,} steps" if row.steps else ""
-                sheets.append(Sheet(_title(row, files) + length, grid))
+                sheets.append(Sheet(_title(row, files) + length, in_rows(images[: _COLUMNS * _ROWS], _COLUMNS)))
     return sheets
 
 
@@ -323,7 +321,7 @@ def _title(row: Any, files: Iterable[Any]) -> str:
     return name if row.sampler == "data" else f"{row.label}: {name}"
 
 
-def _load(path: Path) -> NDArray[np.uint8] | None:
+def _load(path: str | Path) -> NDArray[np.uint8] | None:
     """Return the images, or None where the file is absent, damaged or of another shape: a picture is no reason to fail."""
     try:
         images = np.load(path, allow_pickle=False)
@@ -337,26 +335,18 @@ def draw_sheets(sheets: Sequence[Sheet], factor: int, across: int) -> Drawn | No
     if not sheets:
         return None
     scale = -(-factor // max(sheet.images.shape[4] for sheet in sheets))
-    mosaics = [_mosaic(sheet.images).repeat(scale, 0).repeat(scale, 1) for sheet in sheets]
+    mosaics = [mosaic(sheet.images).repeat(scale, 0).repeat(scale, 1) for sheet in sheets]
     across, head = min(across, len(sheets)), 34 if sheets[0].heads else 8
     width = max(620, *(mosaic.shape[1] for mosaic in mosaics)) + 32
     height = max(mosaic.shape[0] for mosaic in mosaics) + 40 + head
     total = np.array([across * width, -(-len(sheets) // across) * height])
     figure = Drawn(figsize=tuple(total / DPI), dpi=DPI, facecolor="white")
     style: dict[str, Any] = {"fontsize": 9, "color": INK, "va": "baseline"}
-    for number, (sheet, mosaic) in enumerate(zip(sheets, mosaics, strict=True)):
+    for number, (sheet, drawn) in enumerate(zip(sheets, mosaics, strict=True)):
         left, top = number % across * width + 16, total[1] - number // across * height - 28
         figure.text(left / total[0], top / total[1], sheet.title, **style)
-        figure.figimage(mosaic, left, top - head - mosaic.shape[0], origin="upper", zorder=-1)
+        figure.figimage(drawn, left, top - head - drawn.shape[0], origin="upper", zorder=-1)
         for column, words in enumerate(sheet.heads):
-            middle = left + (column + 0.5) * mosaic.shape[1] / len(sheet.heads)
+            middle = left + (column + 0.5) * drawn.shape[1] / len(sheet.heads)
             figure.text(middle / total[0], (top - head + 8) / total[1], words, ha="center", **style)
     return figure
-
-
-def _mosaic(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return (rows, columns, channels, height, width) as one image of (height, width, 3), a white pixel between neighbours."""
-    colour = np.broadcast_to(images, (*images.shape[:2], 3, *images.shape[3:]))
-    padded = np.pad(colour, ((0, 0),) * 3 + ((0, 1),) * 2, constant_values=255)
-    rows, columns, _, height, width = padded.shape
-    return padded.transpose(0, 3, 1, 4, 2).reshape(rows * height, columns * width, 3)[:-1, :-1]

@@ -21,7 +21,7 @@ from bench.results.sources import records, source_of
 if TYPE_CHECKING:
     from bench.results.frame import Section
 
-__all__ = ["orientation_table", "published_cells", "published_images_table", "published_sentence"]
+__all__ = ["orientation", "orientation_table", "published_cells", "published_images_table", "published_sentence"]
 
 _FAMILIES = {"sngan": "SNGAN ConvNet", "sngan-resnet": "SNGAN ResNet", "mlp": "fully connected networks"}
 _PUBLISHED: dict[str, Any] = tomllib.loads(
@@ -31,8 +31,8 @@ _PAPER: dict[str, Any] = _PUBLISHED["paper"]
 _AS_THE_PAPER = f"GEBM, energy × {_PAPER['beta']:g}"
 _PROTOCOL = (
     f"Published: {_PAPER['source']}. {_PAPER['networks']}, {_PAPER['base_steps']:,} base steps of batch {_PAPER['batch_size']}; chains of "
-    f"{_PAPER['chain_steps']:,} steps at the energy times {_PAPER['beta']:g}; FID by Inception. Not verified: {_PAPER['unverified']}. "
-    "Cells that could not be verified are —."
+    f"{_PAPER['chain_steps']:,} steps at the energy times {_PAPER['beta']:g}; FID by Inception. Not verified: {_PAPER['unverified']}; "
+    f"the authors' repository, which is not the paper, has {_PAPER['repository']}. Cells that could not be verified are —."
 )
 
 
@@ -73,26 +73,30 @@ def published_sentence(section: Section) -> TextBlock | None:
     return TextBlock("", [said], terminal="untitled")
 
 
+def orientation(dataset: str) -> list[dict[str, Any]]:
+    """Return what others published on a dataset: per source its protocol and rows."""
+    return [source for source in _PUBLISHED["orientation"] if source["dataset"] == dataset]
+
+
 def orientation_table(section: Section) -> Table | None:
     """Return what others published on this dataset; None where nothing is known."""
     cells = published_cells(section.dataset_name)
     if cells is None:
         return None
+    sources = orientation(cells["name"])
     rows = [
         {
-            "model": Cell(each["model"]),
-            "source": Cell(each.get("source", "—")),
-            "Inception Score ↑": _with_error(each, "inception_score"),
-            "FID ↓": _with_error(each, "fid"),
+            "model": Cell(row["model"]),
+            "source": Cell(source["source"]),
+            "Inception Score ↑": _with_error(row, "inception_score"),
+            "FID ↓": _with_error(row, "fid"),
         }
-        for each in _PUBLISHED["orientation"]
-        if each["dataset"] == cells["name"]
+        for source in sources
+        for row in source["rows"]
     ]
-    note = (
-        "Numbers of others, for orientation only. FID moves more with protocol than with method, and how many images each of them scored "
-        "was not verified."
-    )
-    return table_of(f"Published by others on {cells['title']}", rows, [note])
+    note = "Numbers of others, for orientation only: FID moves more with protocol than with method, so compare within a source."
+    legend = [f"{source['source']}: {source['protocol']}." for source in sources]
+    return table_of(f"Published by others on {cells['title']}", rows, [note], legend=legend)
 
 
 def _ours(section: Section) -> list[tuple[str, Any]]:
@@ -121,7 +125,9 @@ def _fid(cells: Mapping[str, Any]) -> str:
 
 
 def _with_error(stated: Mapping[str, Any], name: str) -> Cell:
-    value, error = stated[name], stated.get(f"{name}_error")
+    value, error = stated.get(name), stated.get(f"{name}_error")
+    if value is None:
+        return MISSING
     return Cell(f"{value:g}" + (f" ± {error:g}" if error is not None else ""), value)
 
 

@@ -17,10 +17,10 @@ from bench.components import registry
 from bench.components.settings import make
 from bench.core.manifests import manifests
 from bench.core.model import weights_digest
-from bench.core.plan import Planned, expected_seconds, load_choices, make_task
+from bench.core.plan import Planned, expected_seconds, load_choices, make_task, timed
 from bench.core.runner import Run
 from bench.core.spec import RunSpec
-from bench.core.store import Lookup, RunFolder, Store
+from bench.core.store import Lookup, NotInStoreError, Store
 from bench.core.suite import Suite
 from bench.core.task import Places, Task
 from bench.data import Dataset, sources
@@ -95,7 +95,7 @@ def plan_refit(suite: Suite[Any], asked: Refit, places: Places, load: Loader) ->
     task = make_task(spec, readouts(profile, dataset, entry, places.weights), places, source, fresh=asked.fresh)
     store = Store(places.store)
     found = Lookup("missing", "--fresh") if asked.fresh else store.lookup(task)
-    return Planned(task, found, expected_seconds(store, spec, profile.minutes_per_run * 60)), network
+    return Planned(task, found, *timed(expected_seconds(store, spec, profile))), network
 
 
 def take_in(task: Task, network: nn.Module) -> None:
@@ -141,23 +141,16 @@ def _from_store(root: Path, asked: Refit) -> tuple[RunSpec, str]:
     """Return the run that trained the generator, and the source of its dataset."""
     if asked.latent is not None:
         raise RefitError("--latent is for a generator from elsewhere; a run has its own latent dimension")
-    store, name = Store(root).require(), asked.generator
-    runs = store.root / "runs"
-    ids = sorted(str(path.parent.relative_to(runs)) for path in runs.glob("*/*/*/spec.json"))
-    near = [name] if name in ids else [each for each in ids if each.startswith(name)]
-    if len(near) != 1:
-        if near:
-            raise RefitError(
-                f"{len(near)} runs begin with '{name}', {near[0]} and {near[1]} among them; write more of the id"
-            )
-        forms = "a generator is the id of a run (`bench status`), a file .safetensors or module:function"
-        raise RefitError(f"no run '{name}' in {root}; {forms}")
-    spec = RunSpec.model_validate(RunFolder(runs / near[0]).read_json("spec.json"))
-    spec = spec.base or spec  # what was fitted afterwards has its base from another run
+    store = Store(root).require()
+    try:
+        found = RunSpec.model_validate(store.find(asked.generator).read_json("spec.json"))
+    except NotInStoreError as error:
+        raise RefitError(f"{error}; a generator may also be a file .safetensors or module:function") from error
+    spec = found.base or found  # what was fitted afterwards has its base from another run
     if asked.seed not in (None, spec.seed):
-        raise RefitError(f"--seed {asked.seed}: {near[0]} has seed {spec.seed}, and so has what is fitted on it")
+        raise RefitError(f"--seed {asked.seed}: {found.run_id} has seed {spec.seed}, and so has what is fitted on it")
     listed = {run["run"]: run["source"] for manifest in manifests(store) for run in manifest["runs"]}
-    source = asked.dataset or listed.get(near[0]) or spec.dataset
+    source = asked.dataset or listed.get(found.run_id) or spec.dataset
     return spec, str(sources.parse(source))
 
 

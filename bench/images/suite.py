@@ -59,9 +59,17 @@ GRID = (0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 20.0, 50.0, 100.0)
 
 
 class Chain(Frozen):
-    """One latent chain at one inverse temperature, scored at several lengths; settings left out are the sampler's own.
+    """One latent chain at one inverse temperature, scored at several lengths.
 
-    A guided sampler with a calibration of its own is aimed at the calibrated logit, so its `beta` is "calibrated".
+    Attributes:
+        sampler: what moves it, as `bench list samplers` names them.
+        beta: the inverse temperature: a number from 0 to 1,000,000, or "calibrated" for each run's own. A guided sampler with a
+            calibration of its own is aimed at the calibrated logit, so its `beta` is "calibrated".
+        step_size: the sampler's; its own default where it is left out.
+        settings: others of the sampler's settings; what is left out is the sampler's own.
+        lengths: steps after which the chain is scored.
+        decay_factor: what the step size is multiplied by after every `decay_every` steps.
+        decay_every: see `decay_factor`.
     """
 
     sampler: str
@@ -87,10 +95,19 @@ class Chain(Frozen):
 class Evaluation(Frozen):
     """How trained models of images are scored: by which metrics, in the features of which extractor.
 
-    "auto" is Inception where its weights are available, else the in-domain classifier. Temperatures of chains and of `exact` samples are
-    numbers or "calibrated". Exact samples are resampled from at most `pool` base draws, or are `annealing` particles in each of 32
-    populations (0: never). `betas` is the grid on which the likelihood gain is read out, from `partition_samples` base draws. With
-    `training_curve` bases are also kept and scored after an eighth, a quarter and half of their training.
+    Attributes:
+        samples: images that are scored, of every model and chain.
+        reference: the real images that they are compared with; `half`: every other training image.
+        extractor: whose features: "auto" is Inception where its weights are available, else the "in-domain" classifier; "in-domain-half"
+            is one that has seen half of the training images.
+        metrics: as `bench list metrics` names them.
+        chains: latent chains of models with an energy.
+        exact: temperatures, numbers or "calibrated", at which models with an energy are sampled without a chain.
+        pool: base draws at most that exact samples are resampled from.
+        betas: the grid of temperatures on which the likelihood gain is read out.
+        annealing: particles in each of 32 annealed populations, for exact samples that resampling cannot give; 0 for none.
+        partition_samples: base draws for log Z.
+        training_curve: keep and score bases after an eighth, a quarter and half of their training, too.
     """
 
     samples: Annotated[int, Field(ge=10, le=10**7)]
@@ -113,10 +130,17 @@ class Evaluation(Frozen):
 
 
 class ImagesProfile(Profile):
-    """Models of images of one architecture, scored by their samples; `precision` is of training, see `gebm.precision`.
+    """Models of images of one architecture, scored by their samples.
 
-    `refit` is of the energies that were trained with their base, `post_hoc` of those fitted afterwards (by default the same);
-    `longer_base_steps` are the base steps of a GAN that gets the seconds of an energy instead.
+    Attributes:
+        precision: of training, see `gebm.precision`.
+        network: what both networks are built from: a `family`, as `bench list networks` names them, and its settings.
+        training: how base and energy, or generator and discriminator, are trained together.
+        refit: how energies that were trained with their base are trained further on it.
+        post_hoc: how energies are fitted on a trained base afterwards, by default as in `refit`.
+        longer_base_steps: base steps of a GAN that gets the seconds of an energy instead, such as gan-ns+time.
+        short_run: how a model without a base is trained (ebm-short-run).
+        evaluation: how they are scored.
     """
 
     precision: Literal["float32", "bf16"] = "float32"

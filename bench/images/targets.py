@@ -10,10 +10,11 @@ from functools import cached_property
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from bench.report.blocks import MISSING, Cell, Table, Tone, table_of
+from bench.report.blocks import MISSING, READING_TONES, Cell, Table, table_of
 from bench.report.comparisons import headline_metric, reading_order, step_text
 from bench.report.tables import count_cell
 from bench.report.text import direction, estimate_text, listed, number, readout_name, span
+from bench.results.frame import once
 from bench.results.sources import CALIBRATED_BETA, Source, SourceValues, beta_text, records, source_of
 from bench.results.summary import COSTS
 from bench.stats import Estimate, mean_interval
@@ -21,14 +22,15 @@ from bench.stats import Estimate, mean_interval
 if TYPE_CHECKING:
     from bench.results.frame import Section
 
-__all__ = ["AT_TARGET", "Reached", "exact_table", "fastest_table", "reached", "target_note", "target_table"]
+__all__ = ["AT_TARGET", "TARGETS", "Reached", "exact_table", "fastest_table", "reached", "target_note", "target_table"]
 
 AT_TARGET = "at its target"
+TARGETS = "Do chains reach their target?"
+"""Title of the table about targets."""
 _CALIBRATION_NOTE = (
     "A guided sampler is aimed at its own calibration of the logit, of which no mean energy is known here, so none is said to have "
     "reached it; |Z| above 2 says that this logit is not calibrated on held-out data either."
 )
-_TONES: Mapping[str, Tone] = {AT_TARGET: "good", "on its way": "bad", "cannot tell": "open"}
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,7 @@ def share(value: float) -> str:
     return f"{min(percent, 99) if value < 1 else percent} %".replace("-", "−")
 
 
+@once
 def reached(section: Section) -> dict[Source, Reached]:
     """Return what is known of every readout that counts: chains at all lengths, and exact samples."""
     groups: dict[Source, list[Any]] = {}
@@ -129,7 +132,7 @@ def target_table(section: Section) -> Table | None:
         "|Z| above 2 says that the calibrated logit is not calibrated on held-out data."
         * any(map(_calibrated, chains)),
     ]
-    return table_of("Do chains reach their target?", rows, notes)
+    return table_of(TARGETS, rows, notes)
 
 
 def _verdict_cell(each: Reached) -> Cell:
@@ -139,7 +142,7 @@ def _verdict_cell(each: Reached) -> Cell:
     n = sum(each.said.values())
     why = dict.fromkeys(filter(None, (_chain_of(row).get("why") for row in each.rows)))
     words = [verdict if count == n else f"{verdict} in {count} of {n}" for verdict, count in each.said.most_common()]
-    return Cell("; ".join(words), detail=f"({'; '.join(why)})" if why else "", tone=_TONES[each.verdict or ""])
+    return Cell("; ".join(words), detail=f"({'; '.join(why)})" if why else "", tone=READING_TONES[each.verdict or ""])
 
 
 def exact_table(section: Section) -> Table | None:

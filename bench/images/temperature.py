@@ -17,6 +17,7 @@ from bench.report.comparisons import headline_metric
 from bench.report.figures import INK, figure_of, legend_above, plain_axes
 from bench.report.tables import number_cell
 from bench.report.text import PAPER_BETA, arrow, interval_text, number
+from bench.results.frame import once
 from bench.results.sources import CALIBRATED_BETA, Source, records
 from bench.stats import Estimate, mean_interval
 
@@ -71,6 +72,7 @@ class Calibrated:
         return f"({', '.join(said)})" if said else ""
 
 
+@once
 def calibrated(section: Section) -> dict[str, Calibrated]:
     """Return the calibrated temperature of every model that has one."""
     found: dict[str, list[Any]] = {}
@@ -131,6 +133,7 @@ def _gain_cell(gain: Estimate | None, seeds: int) -> Cell:
     return Cell(text, gain.mean, " ".join(filter(None, (ends, few))))
 
 
+@once
 def _likelihoods(section: Section) -> list[Any]:
     readouts = section.counted_readouts
     return records(readouts[readouts["sampler"] == "likelihood"])
@@ -150,6 +153,7 @@ def _worst(values: Sequence[float | None]) -> Cell:
     return number_cell(max(known)) if known else MISSING
 
 
+@once
 def gains(section: Section) -> dict[str, dict[float, list[float]]]:
     """Return the gains of every model by β, one value per seed, β̂ left out."""
     found: dict[str, dict[float, list[float]]] = {}

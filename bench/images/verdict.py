@@ -31,14 +31,28 @@ from bench.stats import Estimate
 if TYPE_CHECKING:
     from bench.results.frame import Section
 
-__all__ = ["energy_verdict", "quoted", "refinement"]
+__all__ = [
+    "GAIN_READINGS",
+    "LIKELIHOOD",
+    "differences",
+    "energy_verdict",
+    "finding_title",
+    "main_sampler",
+    "post_hoc_title",
+    "quoted",
+    "refinement",
+]
+
+LIKELIHOOD = "Likelihood"
+"""Title of the finding about likelihood gains."""
 
 MOST_QUOTED = 6
+WIDE = "* An interval of two seeds, too wide to lean on."
 MOST_GAINS = 4  # that a terminal shows beside those of the first sentences
 _QUESTION = "What is the second network worth: in likelihood, over its own base, and over a GAN of the same complexity?"
 _NO_BREAK = "\N{NO-BREAK SPACE}"
 _JOINED = {"no clear difference": "from", "no verdict": "against", "not comparable": "with"}
-_GAINS = {"no interval": "no verdict", "unclear": "no clear gain", "above": "gain", "below": "loss"}
+GAIN_READINGS = {"no interval": "no verdict", "unclear": "no clear gain", "above": "gain", "below": "loss"}
 
 
 def energy_verdict(section: Section) -> Verdict:
@@ -51,13 +65,7 @@ def energy_verdict(section: Section) -> Verdict:
         f"Differences in {metric}{sense}, paired by seed, at the longest chain of the suite for each target (never the "
         "best one), with 95 % Student-t intervals, each interval by itself."
     )
-    targets = quoted(section)
-    longer = {each.longer for each in same_seconds(section)}  # have a sentence of their own
-    found = [
-        each
-        for each in compare(section, [metric])
-        if each.treatment in targets and (each.own_base or each.reference.label not in longer)
-    ]
+    targets, found = quoted(section), differences(section, metric)
     likelihood = likelihood_sentences(section, list(dict.fromkeys(target.label for target in targets)))
     training = training_sentences(section)
     if not found:
@@ -75,13 +83,28 @@ def energy_verdict(section: Section) -> Verdict:
         *training,
     ]
     findings = [_finding(section, target, targets, found, known) for target in targets]
-    if gains := _gains(section):
+    gains = _gains(section)
+    if any(each.estimate and each.estimate.wide for each in found) or any(
+        each.effect.wide for each in gains if each.effect
+    ):
+        note += f" {WIDE}"
+    if gains:
         about = "a different question, the gain over the own base on held-out data"
-        findings.append(Finding("Likelihood", about, gains, brief=len(gains) <= MOST_GAINS))
+        findings.append(Finding(LIKELIHOOD, about, gains, brief=len(gains) <= MOST_GAINS))
     findings += _post_hoc(section)
     if costs := _costs(section, targets):
         findings.append(Finding("Cost", "mean wall clock per run, all readouts included", facts=costs))
     return Verdict(section.dataset, _QUESTION, lead, findings, note=note)
+
+
+def differences(section: Section, metric: str) -> list[Comparison]:
+    """Return what is quoted against its own base and every model without a chain, but those that have a sentence of their own."""
+    targets, longer = quoted(section), {each.longer for each in same_seconds(section)}
+    return [
+        each
+        for each in compare(section, [metric])
+        if each.treatment in targets and (each.own_base or each.reference.label not in longer)
+    ]
 
 
 def quoted(section: Section) -> list[Source]:
@@ -123,17 +146,28 @@ def _finding(
     known: Mapping[Source, Reached],
 ) -> Finding:
     """Return a target's differences from its own base and from every model without a chain."""
-    metric, short = headline_metric(section) or "", refinement(target, known)
+    metric, short, title = headline_metric(section) or "", refinement(target, known), finding_title(target, known)
     about = [target.label, f"{target.sampler}{step_text(target, targets)}", f"{target.steps} steps"]
     colder = "" if target.beta in (None, 1.0, CALIBRATED_BETA) else ", not the trained density"
     if target.sampler == "exact":
-        title, about = f"Exact samples at {_target_name(target)}", about[:1]
-    else:
-        title = short[:1].upper() + short[1:] if short else _target_name(target)
+        about = about[:1]
     where = ", ".join(about) + colder + (f"; {known[target].words}" if short else "")
     where += f"; difference in {arrow(metric).replace(' ', _NO_BREAK)}"
     answers = [_answer(each) for each in found if each.treatment == target]
     return Finding(title, where, answers, brief=target.sampler != "exact" or target.beta == CALIBRATED_BETA)
+
+
+def finding_title(target: Source, known: Mapping[Source, Reached]) -> str:
+    """Return what the finding about a target is called."""
+    if target.sampler == "exact":
+        return f"Exact samples at {_target_name(target)}"
+    short = refinement(target, known)
+    return short[:1].upper() + short[1:] if short else _target_name(target)
+
+
+def post_hoc_title(name: str) -> str:
+    """Return what the finding about a pair of models, GAN with a post-hoc energy − GEBM, is called."""
+    return f"Energy fitted afterwards on a GAN: {name}"
 
 
 def _lead(found: Sequence[Comparison], known: Mapping[str, Any], ways: Mapping[Source, Reached]) -> list[str]:
@@ -199,7 +233,7 @@ def _gains(section: Section) -> list[Answer]:
 
 def _gain(subject: str, gain: Estimate, beside: str = "") -> Answer:
     grounds = ", ".join(filter(None, (_grounds(gain), beside)))
-    return Answer(_GAINS[gain.side()], subject, f"{estimate_text(gain)} nats", grounds, gain, "nats")
+    return Answer(GAIN_READINGS[gain.side()], subject, f"{estimate_text(gain)} nats", grounds, gain, "nats")
 
 
 def _post_hoc(section: Section) -> list[Finding]:
@@ -224,14 +258,14 @@ def _post_hoc(section: Section) -> list[Finding]:
                 )
             )
         if answers:
-            findings.append(Finding(f"Energy fitted afterwards on a GAN: {name}", "", answers, brief=False))
+            findings.append(Finding(post_hoc_title(name), "", answers, brief=False))
     return findings
 
 
 def _grounds(estimate: Estimate) -> str:
     if estimate.ci_low is None:
         return "one seed, no interval"
-    return f"n = {estimate.n}" + (", an interval too wide to lean on" if estimate.wide else "")
+    return f"n = {estimate.n}" + "*" * estimate.wide
 
 
 def _costs(section: Section, targets: Sequence[Source]) -> list[tuple[str, str]]:

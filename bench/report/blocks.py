@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MISSING",
+    "MOST_COLUMNS",
     "READING_TONES",
     "Answer",
     "Block",
@@ -28,6 +29,8 @@ __all__ = [
     "Finding",
     "Page",
     "PageSection",
+    "Reply",
+    "Runs",
     "Table",
     "TextBlock",
     "Tone",
@@ -42,11 +45,15 @@ Line = tuple[int, str, str, Tone]
 """A line of text: depth in a list (0 is a paragraph), what is set in bold, the rest of it, its tone."""
 
 READING_TONES: Mapping[str, Tone] = {
-    **dict.fromkeys(("better", "gain", "supported"), "good"),
-    **dict.fromkeys(("worse", "loss", "contradicted"), "bad"),
+    **dict.fromkeys(("better", "gain", "supported", "at its target"), "good"),
+    **dict.fromkeys(("worse", "loss", "contradicted", "on its way"), "bad"),
     **dict.fromkeys(("no clear difference", "no clear gain", "no verdict", "inconclusive", "not enough seeds"), "open"),
+    "cannot tell": "open",
 }
-"""Tones of the readings of comparisons, of likelihood gains and of claims; of any other reading the tone is plain."""
+"""Tones of the readings of comparisons, of likelihood gains, of claims and of chains; of any other reading the tone is plain."""
+
+MOST_COLUMNS = 8
+"""Columns that a page shows of a table before its reader asks for all."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +90,7 @@ class Column:
     Attributes:
         name: its heading.
         numeric: whether it is right-aligned and sorted by value.
-        terminal: whether a terminal shows it: "always", while there is "room", or "never".
+        terminal: whether a terminal shows it: "always", while there is "room", or "never". Pages fold columns away in that order, too.
     """
 
     name: str
@@ -102,6 +109,8 @@ class Cell:
         code: a name, set as code before the text.
         tone: its colour.
         short: what a terminal shows instead of all this, where that is something else.
+        aside: what else is to be known, below the detail.
+        link: `PageSection.name`, a space and the title of the block or finding that the cell was taken from.
     """
 
     text: str = ""
@@ -110,9 +119,11 @@ class Cell:
     code: str = ""
     tone: Tone = "plain"
     short: str = ""
+    aside: str = ""
+    link: str = ""
 
     def __str__(self) -> str:
-        return f"{self.text} {self.detail}".strip()
+        return "; ".join(filter(None, (f"{self.text} {self.detail}".strip(), self.aside)))
 
 
 MISSING = Cell("—")
@@ -133,6 +144,13 @@ class Table(Block):
     legend: Sequence[str] = ()
     remarks: Sequence[tuple[str, Tone]] = ()
     brief: Sequence[int] | None = None
+
+    @property
+    def unfolded(self) -> list[int]:
+        """The numbers of the columns that a page shows at once: all, or of many those that matter most, from the left."""
+        order = ("always", "room", "never")
+        ranked = sorted(range(len(self.columns)), key=lambda index: order.index(self.columns[index].terminal))
+        return sorted(ranked[:MOST_COLUMNS])
 
 
 def table_of(
@@ -182,6 +200,14 @@ class Figure(Block):
 
     def lines(self) -> Iterator[Line]:
         yield 0, "", f"Figure, in the HTML and Markdown forms: {self.text}.", "plain"
+
+
+@dataclass(frozen=True)
+class Runs(Block):
+    """Every run by itself: by model, a finding per run whose facts are all that is known of it. Forms without folds leave it out."""
+
+    kind = "runs"
+    models: Mapping[str, Sequence[Finding]]
 
 
 @dataclass(frozen=True)
@@ -254,6 +280,26 @@ class Verdict(Block):
 
 
 @dataclass(frozen=True)
+class Reply:
+    """What one section says to a question of the first screen; sections that ask the same stand in one row.
+
+    Attributes:
+        reading: in the words of `READING_TONES`, or any others.
+        text: the numbers that it rests on.
+        where: what was read.
+        to: title of the block or finding that it was taken from.
+        estimate: the difference or gain that the reading is of, where it is of one.
+    """
+
+    question: str
+    reading: str
+    text: str = ""
+    where: str = ""
+    to: str = ""
+    estimate: Estimate | None = None
+
+
+@dataclass(frozen=True)
 class PageSection:
     """A dataset's part of a page, or what spans datasets; `place` is suite, profile and dataset."""
 
@@ -267,13 +313,30 @@ class PageSection:
         """What files and references are named after."""
         return re.sub(r"[^a-z0-9]+", "-", "-".join(self.place).lower()).strip("-")
 
+    @property
+    def groups(self) -> list[list[Block]]:
+        """The blocks, each with those that continue it."""
+        found: list[list[Block]] = []
+        for block in self.blocks:
+            found = [*found[:-1], [*found[-1], block]] if found and not block.title else [*found, [block]]
+        return found
+
+    @property
+    def open(self) -> int:
+        """How many of the groups are read first: up to the main table, which a terminal shows, too; all where there is none."""
+        main = (
+            i for i, (block, *_) in enumerate(self.groups, 1) if isinstance(block, Table) and block.terminal != "never"
+        )
+        return next(main, len(self.groups))
+
 
 @dataclass(frozen=True)
 class Page:
-    """A whole report: the sections with their verdicts, what all of them say about claims, and what holds for all of them."""
+    """A whole report: answers at a glance, the sections that they rest on, what these say about claims, and what holds for all."""
 
     title: str
     subtitle: str
     sections: Sequence[PageSection]
+    front: Table | None = None
     claims: Verdict | None = None
     back: Sequence[Block] = ()

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from bench.core.spec import RunSpec
 from bench.report.blocks import MISSING, Block, Cell, TextBlock, table_of
 from bench.report.text import listed, number, short_count
+from bench.results.frame import once
 from bench.results.sources import records
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ class Match(NamedTuple):
     matched: bool | None
 
 
+@once
 def networks(section: Section) -> dict[str, list[Any]]:
     """Return the trained runs of every model by label, in the order of the section, seeds ascending."""
     found: dict[str, list[Any]] = {}
@@ -161,6 +163,7 @@ def _distinct(values: Iterable[int | None], form: Callable[[int], str]) -> Cell:
     return Cell(" / ".join(map(form, known)), known[0]) if known else MISSING
 
 
+@once
 def _compared(section: Section) -> list[Any]:
     """Return the runs whose networks have the names that most runs' have, but for those that differ by design."""
     runs = [run for own in networks(section).values() for run in own if not _differs(run.spec.get("config", {}))]

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bench.report.text import about_density, direction, metric_order
+from bench.results.frame import once
 from bench.results.sources import Source, beta_order, pair, reading, records
 from bench.stats import Estimate, PairedDifference, mean_interval
 
@@ -67,8 +68,7 @@ def counted(summary: pd.DataFrame) -> pd.DataFrame:
 
 def step_text(source: Source, among: Iterable[Source]) -> str:
     """Return the step size as an addition to a source's name where another of these differs from it in nothing else."""
-    same = source._replace(step_size=None, steps=0)
-    twins = {other.step_size for other in among if other._replace(step_size=None, steps=0) == same}
+    twins = {other.step_size for other in among if other[:3] == source[:3]}
     return f", step {source.step_size:g}" if len(twins) > 1 and source.step_size is not None else ""
 
 
@@ -85,6 +85,7 @@ def reading_order(items: Iterable[Any], row_of: Callable[[Any], Any] = lambda it
     return sorted(items, key=place)
 
 
+@once
 def metrics_of(section: Section, *, real: bool = True) -> list[str]:
     """Return the metrics of samples that have values, in the catalogue's order; with those of real data only, or without."""
     scores = section.scores[section.scores["value"].notna()]
@@ -97,6 +98,7 @@ def headline_metric(section: Section) -> str | None:
     return next(iter(metrics_of(section)), None)
 
 
+@once
 def longest_sources(section: Section) -> list[Source]:
     """Return, of every model, sampler and target, the longest chain that the section holds for this target."""
     scores = section.counted
@@ -126,6 +128,7 @@ def compare(section: Section, metrics: Sequence[str]) -> list[Comparison]:
     return found
 
 
+@once
 def likelihood_gains(section: Section, beta: float = 1.0) -> dict[str, Estimate]:
     """Return the mean gain of the energy at β over its base on held-out data, by model, where each run states one value."""
     scores = section.counted

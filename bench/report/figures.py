@@ -9,12 +9,13 @@ from __future__ import annotations
 import io
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+from markupsafe import escape
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -83,7 +84,22 @@ def svg_of(figure: Figure, name: str) -> str:
         r' id="[A-Za-z][\w.]*_\d+"',  # matplotlib's counters, which nothing refers to
     )
     svg = re.sub("|".join(left_out), "", svg[svg.index("<svg") :], flags=re.DOTALL)
-    return svg.replace("xlink:href", "href")
+    return svg.replace("xlink:href", "href").replace("</svg>", "".join(_hover_points(figure)) + "</svg>")
+
+
+def _hover_points(figure: Figure) -> Iterator[str]:
+    """Yield a transparent circle over every marker of a drawn figure, which tells its values to a pointer that rests on it."""
+    width, height = figure.get_size_inches() * 72
+    for panel in (panel for panel in figure.axes if panel.get_visible()):
+        names = panel.get_xlabel() or "x", panel.get_ylabel() or "y"
+        for line in (line for line in panel.lines if line.get_marker() not in ("", " ", "None", None)):
+            values = np.asarray(line.get_xydata(), dtype=np.float64)
+            places = panel.transData.transform(values) / figure.bbox.size
+            for at, (x, y) in zip(values, places, strict=True):
+                if 0 <= x <= 1 and 0 <= y <= 1:
+                    text = escape(", ".join(f"{name} {value:.4g}" for name, value in zip(names, at, strict=True)))
+                    place = f'cx="{x * width:.1f}" cy="{(1 - y) * height:.1f}"'
+                    yield f'<circle {place} r="6" fill="none" pointer-events="all"><title>{text}</title></circle>'
 
 
 def training_figure(section: Any) -> blocks.Figure | None:

@@ -7,14 +7,18 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib import resources
+from typing import Any
 
 import jinja2
 from markupsafe import Markup
 
 from bench import __version__
-from bench.report.blocks import Figure, Page, Verdict
+from bench.report.blocks import Block, Figure, Page, PageSection, Runs, Verdict
 from bench.report.figures import png_of, svg_of
 
 __all__ = ["render_html"]
@@ -24,10 +28,88 @@ def render_html(page: Page) -> str:
     """Return the file's text; equal pages give equal text."""
     script = _read("report.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    template = _environment().get_template("page.html.j2")
-    return template.render(
-        page=page, version=__version__, style=_read("report.css"), script=script, script_digest=digest
+    places = _Places()
+    shown = replace(page, sections=[places.section(section) for section in page.sections])
+    return (
+        _environment()
+        .get_template("page.html.j2")
+        .render(
+            page=shown,
+            places=places,
+            version=__version__,
+            style=_read("report.css"),
+            script=script,
+            script_digest=digest,
+        )
     )
+
+
+@dataclass
+class _Places:
+    """Where everything is on the page: ids by section and title, pictures, and the folds of runs by section and model."""
+
+    ids: dict[int, str] = field(default_factory=dict)
+    named: dict[str, str] = field(default_factory=dict)
+    pictures: dict[int, Markup] = field(default_factory=dict)
+    runs: dict[str, dict[str, str]] = field(default_factory=dict)
+
+    def section(self, section: PageSection) -> PageSection:
+        """Return a section without figures that have nothing to draw, and remember where its parts are."""
+        blocks = [
+            block for number, block in enumerate(section.blocks) if self._drawn(block, f"{section.name}-{number}")
+        ]
+        self.named[section.name] = section.name
+        for each in _parts(blocks):
+            name = f"{section.name}-{_slug(each.title)}"
+            twins = sum(known == name or known.startswith(f"{name}--") for known in self.ids.values())
+            self.ids[id(each)] = f"{name}--{twins + 1}" if twins else name
+            self.named.setdefault(f"{section.name} {each.title}", self.ids[id(each)])
+        for block in blocks:
+            if isinstance(block, Runs):
+                place = self.ids[id(block)]
+                self.runs[section.name] = {label: f"{place}-{number}" for number, label in enumerate(block.models)}
+        return replace(section, blocks=blocks)
+
+    def _drawn(self, block: Block, name: str) -> bool:
+        """Draw a figure; whether there is something to show."""
+        if isinstance(block, Figure):
+            figure = block.draw()
+            if figure is None:
+                return False
+            self.pictures[id(block)] = _picture(block, figure, name)
+        return True
+
+    def at(self, part: Any) -> str:
+        """Return the id of a block or finding; empty for one without."""
+        return self.ids.get(id(part), "")
+
+    def picture(self, figure: Figure) -> Markup:
+        """Return the element of a figure."""
+        return self.pictures[id(figure)]
+
+    def to(self, link: str) -> str:
+        """Return the id that a cell's link leads to, at least to its section; empty for none."""
+        return self.named.get(link) or self.named.get(link.partition(" ")[0], "")
+
+    def of(self, section: PageSection) -> dict[str, str]:
+        """Return the ids of a section's runs by model."""
+        return self.runs.get(section.name, {})
+
+    @property
+    def models(self) -> list[str]:
+        """All models of the page."""
+        return list(dict.fromkeys(label for own in self.runs.values() for label in own))
+
+
+def _parts(blocks: list[Block]) -> Iterator[Any]:
+    """Yield every block and finding that has a title."""
+    for block in blocks:
+        yield from [block] if block.title else []
+        yield from block.findings if isinstance(block, Verdict) else ()
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", text.replace("β̂", "fitted").lower()).strip("-") or "x"
 
 
 @cache
@@ -39,7 +121,7 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    environment.filters |= {"drawn": _drawn, "place": _place, "scales": _scales}
+    environment.filters |= {"place": _place, "scales": _scales, "exact": "{:.10g}".format}
     return environment
 
 
@@ -47,11 +129,7 @@ def _read(name: str) -> str:
     return (resources.files("bench.report") / "templates" / name).read_text(encoding="utf-8")
 
 
-def _drawn(block: Figure, name: str) -> Markup | None:
-    """Return the element of a figure; None where there is nothing to draw."""
-    figure = block.draw()
-    if figure is None:
-        return None
+def _picture(block: Figure, figure: Any, name: str) -> Markup:
     if block.raster:
         png = base64.b64encode(png_of(figure)).decode()
         return Markup('<img alt="{}" src="data:image/png;base64,{}">').format(block.text, png)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.report.blocks import Block, Page, Table, Verdict
+from bench.report.blocks import Block, Page, Runs, Table, Verdict
 
 __all__ = ["escape_latex", "render_latex"]
 
@@ -36,6 +36,11 @@ _ESCAPES = str.maketrans(
         "∞": r"$\infty$",
         "±": r"$\pm$",
         "√": r"$\surd$",
+        "✓": r"$\surd$",
+        "✗": r"$\times$",
+        "≈": r"$\approx$",
+        "‡": r"$\ddagger$",
+        "§": r"\S{}",
         "\n": " ",
     }
 )
@@ -50,16 +55,17 @@ def escape_latex(text: str) -> str:
 
 def render_latex(page: Page) -> str:
     """Return every table of the page; what is not a table is a comment."""
-    parts = [_HEAD, *([_comment(page.claims)] if page.claims else [])]
+    parts = [_HEAD, *([_table(page.front, page.title, "tab:front")] if page.front else [])]
     tables = 0
     for section in page.sections:
         parts.append(f"% {section.title}, {section.subtitle}")
         for block in section.blocks:
             tables += isinstance(block, Table)
             label = f"tab:{section.name}-{tables}"
-            parts.append(_table(block, section.title, label) if isinstance(block, Table) else _comment(block))
-    parts += map(_comment, page.back)
-    return "\n\n".join([*parts, *(["% No scores yet."] if not tables else [])]) + "\n"
+            if not isinstance(block, Runs):
+                parts.append(_table(block, section.title, label) if isinstance(block, Table) else _comment(block))
+    parts += map(_comment, [*([page.claims] if page.claims else []), *page.back])
+    return "\n\n".join([*parts, *(["% No scores yet."] if not (tables or page.front) else [])]) + "\n"
 
 
 def _comment(block: Block) -> str:

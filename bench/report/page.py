@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import shlex
 import tomllib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bench.claims import judge, load_claims
@@ -13,7 +13,10 @@ from bench.components import registry
 from bench.core.spec import RunSpec
 from bench.report.blocks import Commands, Page, PageSection
 from bench.report.claims import claims_block
-from bench.report.tables import environment
+from bench.report.front import front_table
+from bench.report.runs import runs_block
+from bench.report.tables import environment, mixed_devices
+from bench.results.choice import in_words
 from bench.results.sources import records
 
 if TYPE_CHECKING:
@@ -37,27 +40,38 @@ def make_page(results: Results) -> Page:
         ClaimError: if an installed package's claims cannot be read.
     """
     found = results.sections()
+    found.sort(key=lambda section: section.counted.empty)  # what says nothing yet is not read first
     sections = [
         PageSection(
             section.dataset,
             f"suite {section.suite}, profile {section.profile}",
             [section.suite, section.profile, section.dataset],
-            [*_room(section.kind).blocks(section), _how_it_was_made(section)],
+            [
+                *_room(section.kind).blocks(section),
+                *mixed_devices(section),
+                runs_block(section),
+                _how_it_was_made(section),
+            ],
         )
         for section in found
     ]
+    front = front_table(
+        [(page, _room(section.kind).replies(section)) for page, section in zip(sections, found, strict=True)]
+    )
     places = dict.fromkeys(section.subtitle for section in sections)
     for kind in dict.fromkeys(section.kind for section in found):
         across = getattr(_room(kind), "blocks_across", None)
         title, blocks = across([section for section in found if section.kind == kind]) if across else ("", [])
         if blocks:
             sections.append(PageSection(title, "longest chains", [title], blocks))
-    findings = judge(found, load_claims())
+    findings = [] if results.only else judge(found, load_claims())  # a choice of rows proves nothing
     claims = claims_block(findings) if any(finding.verdict != "not run" for finding in findings) else None
     runs, seeds = ({value for section in found for value in section.runs[name]} for name in ("run", "seed"))
     subtitle = f"{'; '.join(places)}: {len(runs)} runs, {len(seeds)} seed{'s' * (len(seeds) > 1)}"
-    back = [*environment(found), Commands("This page", [_report_command(found)])]
-    return Page("GEBM Bench report", subtitle, sections, claims, back)
+    if results.only:
+        subtitle += f"; only {in_words(results.only)}, without claims, which are about all rows"
+    back = [*environment(found), Commands("This page", [_report_command(found, results.only)])]
+    return Page("GEBM Bench report", subtitle, sections, front, claims, back)
 
 
 def _room(kind: str) -> Any:
@@ -88,9 +102,10 @@ def run_commands(section: Section) -> list[str]:
     return [_run_command(section, models, seeds) for seeds, models in groups.items() if models]
 
 
-def _report_command(sections: Iterable[Section]) -> str:
+def _report_command(sections: Iterable[Section], only: Mapping[str, Sequence[str]] | None = None) -> str:
     places = list(dict.fromkeys((section.suite, section.profile) for section in sections))
     chosen = ["--suite", places[0][0], "--profile", places[0][1]] if len(places) == 1 else []
+    chosen += [word for column, names in (only or {}).items() for name in names for word in (f"--{column}", name)]
     return shlex.join(["bench", "report", *chosen, "--store", "runs", "--format", "html"])
 
 

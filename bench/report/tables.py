@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
+from string import ascii_lowercase
 from typing import TYPE_CHECKING, Any
 
 from bench.report.blocks import MISSING, Cell, Table, TextBlock, Tone, table_of
 from bench.report.certificate import networks
 from bench.report.comparisons import reading_order
 from bench.report.text import interval_text, metric_order, number
+from bench.results.frame import once
 from bench.results.sources import records
 
 if TYPE_CHECKING:
@@ -23,9 +26,11 @@ __all__ = [
     "count_cell",
     "environment",
     "failure_table",
+    "footnotes",
     "marked_scores",
     "mean_cell",
     "mean_seconds",
+    "mixed_devices",
     "number_cell",
     "partition_table",
     "said_apart",
@@ -34,6 +39,7 @@ __all__ = [
 ]
 
 SHORT_REASON = 90
+_NUMBER = re.compile(r"(\d[\d.,]*(?<![.,]))")
 _STATUS_TONES: Mapping[str, Tone] = {"missing": "plain", "partial": "open", "unfinished": "open"}
 
 
@@ -73,6 +79,7 @@ def stale_note(rows: Iterable[Any]) -> str:
     )
 
 
+@once
 def marked_scores(section: Section) -> tuple[pd.DataFrame, list[str]]:
     """Return the summary's scores with `mark`, which tells keys that are not comparable apart, and the keys in full.
 
@@ -118,6 +125,7 @@ def _reason_cell(reason: str) -> Cell:
     return Cell(reason, short=f"{reason[:SHORT_REASON].rstrip()} …" if len(reason) > SHORT_REASON + 2 else "")
 
 
+@once
 def mean_seconds(section: Section) -> dict[str, dict[str, float]]:
     """Return the mean seconds per run by model and phase, phases that no run of the model recorded left out."""
     found: dict[str, dict[str, float]] = {}
@@ -151,7 +159,8 @@ def partition_table(section: Section) -> Table | None:
     stated = [(row, row.row["log_partition"]) for row in found if row.row["log_partition"].get("estimate") is not None]
     with_bracket, with_upper = (any(each.get(part) for _, each in stated) for part in ("bracket", "upper"))
     rows = []
-    for readout, each in stated:
+    marks, remarks = footnotes([each.get("warnings") or () for _, each in stated])
+    for (readout, each), mark in zip(stated, marks, strict=True):
         scores, sound = readout.row.get("scores", {}), bool(each.get("reportable"))
         cells = {
             "model": Cell(code=readout.label),
@@ -167,8 +176,7 @@ def partition_table(section: Section) -> Table | None:
         if with_upper:
             cells["from the data's side"] = _upper_cell(each.get("upper"))
             cells["beyond reach"] = _share_cell(each.get("horizon"))
-        warnings = "; ".join(each.get("warnings") or ())
-        cells["usable"] = Cell("yes" if sound else "no", detail=warnings, tone="plain" if sound else "bad")
+        cells["usable"] = Cell("yes" if sound else "no", detail=mark, tone="plain" if sound else "bad")
         rows.append(cells)
     notes = [
         "log Z is the log-partition of the energy over its base. With Pareto k̂ below 0.5 and ESS/M near 1 importance sampling is "
@@ -182,7 +190,28 @@ def partition_table(section: Section) -> Table | None:
         "A bracket holds the held-out log-likelihood between its ends; it is sorted by its width." * with_bracket,
     ]
     keys = dict.fromkeys(f"Protocol: {readout.row['key']}" for readout, _ in stated if readout.row.get("key"))
-    return table_of("Calibration of log Z", rows, notes, legend=list(keys))
+    return table_of("Calibration of log Z", rows, notes, legend=[*remarks, *keys])
+
+
+def footnotes(remarks: Sequence[Sequence[str]]) -> tuple[list[str], list[str]]:
+    """Return the mark of every row's remarks, and each remark said once; numbers in which rows differ are left to their columns.
+
+    Example:
+        >>> footnotes([["k = 0.7 is not below 0.5"], ["k = 0.8 is not below 0.5"], []])
+        (['(a)', '(a)', ''], ['(a) k = … is not below 0.5'])
+    """
+    forms: dict[str, list[list[str]]] = {}
+    for text in (text for own in remarks for text in own):
+        forms.setdefault(_NUMBER.sub("#", text), []).append(_NUMBER.split(text))
+    letters = {form: ascii_lowercase[index % 26] * (1 + index // 26) for index, form in enumerate(forms)}
+    marks = [", ".join(dict.fromkeys(letters[_NUMBER.sub("#", text)] for text in own)) for own in remarks]
+    said = (
+        "".join(part[0] if len(set(part)) == 1 else "…" for part in zip(*texts, strict=True))
+        for texts in forms.values()
+    )
+    return [f"({mark})" if mark else "" for mark in marks], [
+        f"({letters[form]}) {text}" for form, text in zip(forms, said, strict=True)
+    ]
 
 
 def _upper_cell(upper: Mapping[str, Any] | None) -> Cell:
@@ -200,6 +229,20 @@ def _bracket_cell(bracket: Sequence[float] | None) -> Cell:
         return MISSING
     low, high = bracket
     return Cell(f"[{number(low)}, {number(high)}]", high - low)
+
+
+def mixed_devices(section: Section) -> list[TextBlock]:
+    """Return a notice where runs of a section were trained on different kinds of device; nothing where they were not."""
+    trained = section.runs[section.runs["trained_on"] != ""]
+    kinds = trained.groupby("trained_on")
+    if len(kinds) < 2:
+        return []
+    said = [
+        f"{', '.join(dict.fromkeys(own['label']))} on {kind} ({len(own)} run{'s' * (len(own) > 1)})"
+        for kind, own in kinds
+    ]
+    text = f"Trained on different kinds of device: {'; '.join(said)}. One seed draws other numbers on each, so that they are not paired."
+    return [TextBlock("Not a comparison of equals", items=[text], tone="bad", terminal="untitled")]
 
 
 def environment(sections: Iterable[Section]) -> list[TextBlock]:

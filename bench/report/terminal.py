@@ -1,4 +1,4 @@
-"""The main tables and verdicts on the terminal, at the end of `bench run`: as many columns as the window has room for."""
+"""The main tables and verdicts on the terminal, at the end of `bench run`: as many columns as the window has room for, all in a pipe."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
+from rich.console import Console
 from rich.table import Table as Grid
 from rich.text import Text
 
@@ -13,12 +14,11 @@ from bench.report.blocks import Block, Cell, Table, Tone, Verdict
 from bench.report.page import make_page
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from bench.results.frame import Results
 
 __all__ = ["print_block", "terminal_table"]
 
+_PIPE = 10_000  # columns that no table has
 _STYLES: dict[Tone, str] = {"good": "green", "bad": "bold red", "open": "yellow", "plain": ""}
 
 
@@ -51,7 +51,8 @@ def print_block(block: Block, console: Console, *, soft_wrap: bool = False) -> N
     elif block.terminal == "titled":
         say(block.title, "bold")
     if isinstance(block, Table):
-        console.print(_grid(block, console.width))
+        wide = console if console.is_terminal else Console(file=console.file, width=_PIPE)
+        wide.print(_grid(block, wide.width))
         for remark, tone in block.remarks:
             say(remark, _STYLES[tone])
         for line in block.legend:

@@ -14,7 +14,7 @@ from typing import Any
 
 import pandas as pd
 
-from bench.core.store import Store, StoreError
+from bench.core.store import NotInStoreError, Store
 from bench.metrics import metric
 from bench.results.frame import Results, one_temperature, scan
 from bench.results.sources import CALIBRATED_BETA, Source, reading, records
@@ -78,13 +78,14 @@ def read_part(text: str) -> tuple[str, Results]:
     """Return the full name of a part of a store, and what is in it; each run is there once, though several suites may list it.
 
     Raises:
-        StoreError: for another word before "=", or an empty one after it; if there is no store, no such tag or suite in it, or no run.
+        StoreError: if there is no store.
+        NotInStoreError: for another word before "=", or an empty one after it; if there is no such tag or suite, or no run.
     """
     root, at, rest = text.rpartition("@") if "@" in text else (text, "", "")
     word, equals, value = rest.partition("=")
     what, name = (word, value) if equals else ("tag", word)
     if at and (what not in WHERE or not name):
-        raise StoreError(f"'{text}': write FOLDER, or FOLDER@WHAT=NAME with one of {', '.join(WHERE)} for WHAT")
+        raise NotInStoreError(f"'{text}': write FOLDER, or FOLDER@WHAT=NAME with one of {', '.join(WHERE)} for WHAT")
     full = f"{Path(root)}" + (f"@{what}={name}" if at else "")
     found = scan(Store(Path(root)).require(), **({what: name} if at and what in ("tag", "suite") else {}))
     runs = found.runs[found.runs["spec"].map(bool)].drop_duplicates("run")
@@ -93,7 +94,7 @@ def read_part(text: str) -> tuple[str, Results]:
     elif what == "device":
         runs = runs[runs["device"].str.contains(name, regex=False)]
     if runs.empty:
-        raise StoreError(f"no runs in {full}")
+        raise NotInStoreError(f"no runs in {full}")
     scores = found.scores[found.scores["run"].isin(runs["run"])].drop_duplicates(["run", *_PLACE, "key"])
     return full, replace(found, runs=runs, scores=scores)
 

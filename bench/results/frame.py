@@ -7,12 +7,12 @@ are None.
 from __future__ import annotations
 
 import functools
-import json
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -20,7 +20,7 @@ import pandas as pd
 from bench.components.digests import changes
 from bench.core.fields import content_hash
 from bench.core.manifests import manifests, tagged
-from bench.core.store import Store
+from bench.core.store import Store, trained_on
 from bench.machine import no_collection
 from bench.metrics import METRICS, base_name
 from bench.results.losses import Losses, losses_in
@@ -37,8 +37,12 @@ __all__ = [
     "Results",
     "Section",
     "build",
+    "once",
     "scan",
 ]
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 SCHEMA: Mapping[str, Mapping[str, str]] = tomllib.loads(Path(__file__).with_name("schema.toml").read_text("utf-8"))
 """Type, unit and meaning of every column of scores."""
@@ -52,7 +56,18 @@ SCORE_COLUMNS = tuple(SCHEMA)
 READOUT_COLUMNS = (*HEAD, *CHAIN, *STATE, *LOST, "readout", "row", "arrays")
 ANY_BETA = ("likelihood-gain", "ess-fraction")
 """Metrics of a density that are read out at any temperature."""
-_RECORDED = ("folder", "device", "versions", "code", *FACTS, "capabilities", *SECONDS, "peak_memory", "spec")
+_RECORDED = (
+    "folder",
+    "device",
+    "trained_on",
+    "versions",
+    "code",
+    *FACTS,
+    "capabilities",
+    *SECONDS,
+    "peak_memory",
+    "spec",
+)
 RUN_COLUMNS = (*HEAD, *STATE, *_RECORDED)
 SOUND = ("done", "collapsed", "refused")
 """Statuses of scores by the present code that are a run's result; `stale`, `unfinished` and all others stand apart."""
@@ -60,9 +75,10 @@ TRAINING = "training"
 """Sampler of a base at an earlier step of its training, which `steps` counts."""
 NO_FACTS: Mapping[str, Any] = {
     **{name: {} for name in (*FACTS, "versions", "peak_memory", "spec")},
-    **dict.fromkeys(("dataset_digest", "device", "code"), ""),
+    **dict.fromkeys(("dataset_digest", "device", "trained_on", "code"), ""),
     "capabilities": [],
 }
+_OF_ROW = ("steps", *COSTS, "key", "scores")
 _PLACE = ["suite", "profile", "kind", "dataset"]
 _DTYPES = {"number or missing": "float64", "integer or missing": "Int64", "integer": "int64", "true or false": "bool"}
 _NUMBERS = {name: _DTYPES[about["type"]] for name, about in SCHEMA.items() if about["type"] in _DTYPES}
@@ -83,6 +99,7 @@ class Section:
         runs: a row per run.
         readouts: a row per run × readout × chain length.
         snapshots: as `scores`, of bases at earlier steps of their training, which are in no other frame.
+        computed: what `once` has made of it.
     """
 
     suite: str
@@ -93,6 +110,7 @@ class Section:
     runs: pd.DataFrame
     readouts: pd.DataFrame
     snapshots: pd.DataFrame
+    computed: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def dataset_name(self) -> str:
@@ -131,13 +149,31 @@ class Section:
         return summarise(self.scores)
 
 
+def once(function: Callable[Concatenate[Section, P], T]) -> Callable[Concatenate[Section, P], T]:
+    """Decorate a function of a section that is asked for again and again: it is called once; what it returned must not be changed."""
+
+    @functools.wraps(function)
+    def known(section: Section, /, *arguments: P.args, **named: P.kwargs) -> T:
+        place = (function, arguments, *named.items())
+        if place not in section.computed:
+            section.computed[place] = function(section, *arguments, **named)
+        found: T = section.computed[place]
+        return found
+
+    return known
+
+
 @dataclass(frozen=True)
 class Results:
-    """The runs of a store, or of a part of it, with the columns `SCORE_COLUMNS`, `RUN_COLUMNS` and `READOUT_COLUMNS`."""
+    """The runs of a store, or of a part of it, with the columns `SCORE_COLUMNS`, `RUN_COLUMNS` and `READOUT_COLUMNS`.
+
+    `only` are the names, by column, that the rows were chosen by.
+    """
 
     scores: pd.DataFrame
     runs: pd.DataFrame
     readouts: pd.DataFrame
+    only: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def sections(self) -> list[Section]:
         """Split by suite, profile and dataset, in order of first appearance; content of two digests is two datasets.
@@ -149,7 +185,7 @@ class Results:
         if self.scores.empty:
             raise NothingToReportError("nothing to report yet: the store holds no run; `bench run` makes some")
         check(self.scores)
-        known = self.scores[self.scores["dataset_digest"] != ""]
+        known = self.runs[self.runs["dataset_digest"] != ""]
         earlier, of_earlier = (frame["sampler"] == TRAINING for frame in (self.scores, self.readouts))
         scores, readouts = one_temperature(self.scores[~earlier]), one_temperature(self.readouts[~of_earlier])
         frames = (scores, self.runs, readouts, self.scores[earlier])
@@ -172,9 +208,12 @@ def scan(store: Store, suite: str | None = None, profile: str | None = None, tag
             for planned in manifest["runs"]:
                 head = {key: manifest[key] for key in ("suite", "profile", "kind")}
                 head |= {key: planned[key] for key in ("dataset", "model", "seed", "run", "identity")}
+                head["label"] = planned.get("label", planned["model"])
                 folder = store.root / "runs" / planned["run"]
                 run, own = _run_and_rows(head, folder, read(planned["run"]), planned["readouts"])
-                rows += [row | {"at": len(runs)} for row in own]
+                for row in own:
+                    row["at"] = len(runs)
+                rows += own
                 runs.append(run)
         return build(runs, rows)
 
@@ -241,6 +280,7 @@ def _facts(files: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
         "steps_done": status.get("steps_done"),
         "steps_asked": status.get("steps_asked"),
         "device": environment.get("device") or training["device"],
+        "trained_on": trained_on(training, environment),
         "versions": environment.get("versions") or stage["versions"],
         "code": content_hash([stage["code"], stage["versions"]])[:16],
         **{name: facts.get(name, {}) for name in FACTS},
@@ -263,29 +303,38 @@ def _readout_rows(
         state |= {"status": "done", "reason": ""}
     state["stale"] = run["stale"] or _stale(result["stage"])
     stem = f"evals/{result['identity']}-"
-    files = {name.removeprefix(stem).removesuffix(".npy"): run["folder"] / name for name in result["files"]}
+    root = str(run["folder"])
+    files = {name.removeprefix(stem).removesuffix(".npy"): f"{root}/{name}" for name in result["files"]}
     arrays = {name: path for name, path in files.items() if not name.isdigit()}
     for row in result["rows"]:
-        own, pictures = dict(state), f"{row['steps']:06}"  # pictures are stored by the number of steps
-        refused = _why_refused(row)
-        own |= {"collapsed": bool(row["collapsed"]), "refused": bool(refused)}
-        if state["status"] == "unfinished":
-            own["reason"] = "; ".join(filter(None, (state["reason"], row["collapsed"])))
-        elif row["collapsed"] or refused:
-            own |= {"status": "collapsed" if row["collapsed"] else "refused", "reason": row["collapsed"] or refused}
-        own |= {"sampler": result["sampler"], "step_size": result["step_size"], "beta": row.get("beta", result["beta"])}
-        own |= {
-            "beta_rule": row.get("beta_rule", None if own["beta"] is None else "fixed"),
+        beta, collapsed, refused = row.get("beta", result["beta"]), row["collapsed"], why_refused(row)
+        own = {
+            **state,
+            "collapsed": bool(collapsed),
+            "refused": bool(refused),
+            "sampler": result["sampler"],
+            "step_size": result["step_size"],
+            "beta": beta,
+            "beta_rule": row.get("beta_rule", None if beta is None else "fixed"),
             "target": row.get("target"),
+            **{name: row[name] for name in _OF_ROW},
+            "readout": readout,
+            "row": row,
+            "arrays": arrays,
         }
-        own |= {name: row[name] for name in ("steps", *COSTS, "key", "scores")}
+        if state["status"] == "unfinished":
+            own["reason"] = "; ".join(filter(None, (state["reason"], collapsed)))
+        elif collapsed or refused:
+            own |= {"status": "collapsed" if collapsed else "refused", "reason": collapsed or refused}
         if refused and not own["scores"]:
             own["scores"] = {None: None}
-        samples = {"samples": files[pictures]} if pictures in files else {}
-        yield own | {"readout": readout, "row": row, "arrays": arrays | samples}
+        pictures = f"{row['steps']:06}"  # they are stored by the number of steps
+        if pictures in files:
+            own["arrays"] = arrays | {"samples": files[pictures]}
+        yield own
 
 
-def _why_refused(row: Mapping[str, Any]) -> str:
+def why_refused(row: Mapping[str, Any]) -> str:
     """Return why a row, and no more of its run, lacks what was asked for; '' where it does not."""
     partition = row.get("log_partition") or {}
     if row.get("why_not") or partition.get("reportable", True):
@@ -297,18 +346,21 @@ def build(runs: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]]) 
     """Make the three frames of records.
 
     Arguments:
-        runs: one per run, with the columns `RUN_COLUMNS` except `label`.
+        runs: one per run, with the columns `RUN_COLUMNS`; without `label` it is the model's name.
         rows: one per row of a readout, with `at`, the number of its run, `scores` by metric, and the columns of a readout; one without
             sampler and scores is a run, or a readout, without numbers.
     """
     run_frame = _typed(pd.DataFrame.from_records(list(runs), columns=list(RUN_COLUMNS)))
-    models = run_frame.groupby(["suite", "profile", "dataset", "model"], sort=False)["identity"]
-    several = models.transform("nunique") > 1 if runs else pd.Series(dtype=bool)
-    names = run_frame["model"].where(~several, run_frame["model"] + " (" + run_frame["identity"].str[:8] + ")")
+    run_frame["label"] = run_frame["label"].fillna(run_frame["model"])
+    labels = run_frame.groupby(["suite", "profile", "dataset", "label"], sort=False)["identity"]
+    several = labels.transform("nunique") > 1 if runs else pd.Series(dtype=bool)
+    names = run_frame["label"].where(~several, run_frame["label"] + " (" + run_frame["identity"].str[:8] + ")")
     run_frame["label"] = names.astype(object)
     heads = run_frame[list(HEAD)].take([row["at"] for row in rows]).reset_index(drop=True)
     own = [name for name in dict.fromkeys((*SCORE_COLUMNS, *READOUT_COLUMNS)) if name not in HEAD]
-    every = pd.DataFrame({name: pd.Series([row.get(name) for row in rows], dtype=object) for name in own})
+    blank = dict.fromkeys(own)
+    values = [*zip(*(itemgetter(*own)(blank | row) for row in rows), strict=True)] or [()] * len(own)
+    every = pd.DataFrame({name: pd.Series(each, dtype=object) for name, each in zip(own, values, strict=True)})
     every = _typed(pd.concat([heads, every], axis=1))
     for frame in (run_frame, every):
         frame["status"] = frame["status"].mask((frame["stale"] != "") & frame["status"].isin(SOUND), "stale")
@@ -344,10 +396,11 @@ def _split(frame: pd.DataFrame, digests: Mapping[Any, Sequence[str]]) -> dict[An
 
 
 @functools.cache
-def _changes(stage: str) -> str:
-    return changes(json.loads(stage))
+def _changes(roots: tuple[str, ...], *parts: tuple[tuple[str, str], ...]) -> str:
+    code, versions = map(dict, parts)
+    return changes({"roots": roots, "code": code, "versions": versions})
 
 
 def _stale(stage: Mapping[str, Any]) -> str:
     """Return what has changed in the code and libraries of a stage since it was recorded; '' if nothing."""
-    return _changes(json.dumps(stage, sort_keys=True))
+    return _changes(tuple(stage["roots"]), *(tuple(stage[part].items()) for part in ("code", "versions")))

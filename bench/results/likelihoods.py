@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.results.frame import once
 from bench.results.sources import records
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["likelihood_rows", "log_densities", "log_partition", "log_partition_error"]
 
 
+@once
 def likelihood_rows(section: Section) -> dict[str, list[Any]]:
     """Return the likelihood readouts of a section that count, by label in the order of its runs, each label's by seed."""
     rows = [row for row in records(section.counted_readouts) if row.row.get("likelihood")]

@@ -1,6 +1,6 @@
 """One run's directory read: its state, and the JSON files that its status vouches for.
 
-Files that were sound are kept, for all runs of a store, in one sealed file of its cache folder, so that only runs that changed are read
+What a run is at by a glance, for `bench status`, is in `bench.results.states`. Files that were sound are kept, for all runs of a store, in one sealed file of its cache folder, so that only runs that changed are read
 again.
 """
 
@@ -18,14 +18,20 @@ from typing import Any, NamedTuple
 from bench.core.store import RunFolder, Store, StoreError
 from bench.files import CorruptFileError, read_sealed, write_sealed
 
-__all__ = ["RunFiles", "cached_reader", "read_run", "run_states"]
+__all__ = ["RunFiles", "by_status", "cached_reader", "read_run"]
 
-_STATUS = frozenset({"state", "reason", "files", "steps_done", "steps_asked"})
+_STEPS = ("steps_done", "steps_asked")
+_STATUS = frozenset({"state", "reason", "files", *_STEPS})
+_SHARED = ("stage", "config", "readout", "versions")
+"""Parts of a run's files that are the same in many runs; they are kept once."""
 _CHECKED = (".json", ".jsonl", ".npy")  # the checkpoint is checked when it is used
 
 
 class RunFiles(NamedTuple):
-    """A run's state with a reason, and the sound JSON files of its directory by name; at most its spec where there are no results."""
+    """A run's state with a reason, and the sound JSON files of its directory by name; at most its spec where there are no results.
+
+    Of the status only its steps are there, of the files that another one lists only their names.
+    """
 
     state: str
     reason: str
@@ -34,26 +40,35 @@ class RunFiles(NamedTuple):
 
 def read_run(folder: RunFolder) -> RunFiles:
     """Read a run; where it has scores its files are held against their hashes."""
-    try:
-        status = folder.read_json("status.json")
-        if status is None:
-            begun = (folder / "resume.pt").exists() or (folder / "training.json").exists()
-            state = ("partial", "unfinished; `bench run` continues it") if begun else ("missing", "not run yet")
-        elif lacking := sorted(_STATUS - status.keys()):
-            raise StoreError(f"{folder / 'status.json'} lacks {', '.join(lacking)}: written by another version")
-        elif status["state"] == "failed" and not (
-            "training.json" in status["files"] and status["steps_done"] == status["steps_asked"]
-        ):
-            state = ("failed", status["reason"])
-        else:
-            files = _checked(folder, status["files"]) | {"status.json": status}
-            return RunFiles(status["state"], "after " * (status["state"] == "unfinished") + status["reason"], files)
-    except StoreError as error:
-        state = ("failed", str(error))
     spec = None
+    try:
+        state, reason, status = by_status(folder)
+        if status is not None:
+            files = _checked(folder, status["files"])
+            return RunFiles(state, reason, files | {"status.json": {name: status[name] for name in _STEPS}})
+    except StoreError as error:
+        state, reason = "failed", str(error)
     with suppress(StoreError):
         spec = folder.read_json("spec.json")
-    return RunFiles(*state, {"spec.json": spec} if spec else {})
+    return RunFiles(state, reason, {"spec.json": spec} if spec else {})
+
+
+def by_status(folder: RunFolder) -> tuple[str, str, dict[str, Any] | None]:
+    """Return a run's state and reason by its status alone, and that status where it vouches for results.
+
+    Raises:
+        StoreError: if the status is damaged or of another version.
+    """
+    status = folder.read_json("status.json")
+    if status is None:
+        begun = (folder / "resume.pt").exists() or (folder / "training.json").exists()
+        return ("partial", "unfinished; `bench run` continues it", None) if begun else ("missing", "not run yet", None)
+    if lacking := sorted(_STATUS - status.keys()):
+        raise StoreError(f"{folder / 'status.json'} lacks {', '.join(lacking)}: written by another version")
+    trained = "training.json" in status["files"] and status["steps_done"] == status["steps_asked"]
+    if status["state"] == "failed" and not trained:
+        return "failed", status["reason"], None
+    return status["state"], "after " * (status["state"] == "unfinished") + status["reason"], status
 
 
 def _checked(folder: RunFolder, files: Mapping[str, str]) -> dict[str, dict[str, Any]]:
@@ -75,7 +90,10 @@ def _checked(folder: RunFolder, files: Mapping[str, str]) -> dict[str, dict[str,
         if hashlib.sha256(content).hexdigest() != digest:
             raise StoreError(f"{folder / name} is corrupt: its content does not match the hash in the status")
         if name.endswith(".json"):
-            contents[name] = {key: value for key, value in json.loads(content).items() if key != "sha256"}
+            contents[name] = value = json.loads(content)
+            del value["sha256"]
+            if "files" in value:
+                value["files"] = list(value["files"])
     return contents
 
 
@@ -86,33 +104,56 @@ def cached_reader(store: Store) -> Iterator[Any]:
     A cache that is absent, damaged or of other code is empty. Runs without scores are never taken from it.
     """
     path = store.cache / "scan.sealed"
-    kept = _load(path)
+    kept, shared = _load(path)
     new: dict[str, tuple[Any, ...]] = {}
 
     def read(run: str) -> RunFiles:
-        folder = store.root / "runs" / run
+        folder = f"{store.root}/runs/{run}"
         stamp = _stamp(folder)
         if run in kept and kept[run][0] == stamp:
             return RunFiles(*kept[run][1:])
-        found = read_run(RunFolder(folder))
+        found = read_run(RunFolder(Path(folder)))
+        for value, name in _shared_parts(found.files):
+            value[name] = shared.setdefault(json.dumps(value[name]), value[name])
         if stamp and found.files:
             new[run] = (stamp, *found)
         return found
 
     yield read
     if new:
-        there = {run: each for run, each in (kept | new).items() if (store.root / "runs" / run).is_dir()}
+        numbers = {id(value): number for number, value in enumerate(shared.values())}
+        runs = {
+            run: (*about, {name: _numbered(value, numbers) for name, value in files.items()})
+            for run, (*about, files) in (kept | new).items()
+            if (store.root / "runs" / run).is_dir()
+        }
+        content = {"code": _code(), "shared": list(shared.values()), "runs": runs}
         with suppress(OSError):  # a store that cannot be written goes without
             path.parent.mkdir(exist_ok=True)
-            write_sealed(path, json.dumps({"code": _code(), "runs": there}, ensure_ascii=False).encode())
+            write_sealed(path, json.dumps(content, ensure_ascii=False, check_circular=False).encode())
 
 
-def _load(path: Path) -> dict[str, Any]:
+def _load(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return stamp, state, reason and files of every run in the cache, and the parts of files that they share by their JSON."""
     try:
         found = json.loads(read_sealed(path))
-        return found["runs"] if found["code"] == _code() else {}
-    except (OSError, CorruptFileError, ValueError, KeyError, TypeError):
-        return {}
+        if found["code"] == _code():
+            for *_, files in found["runs"].values():
+                for value, name in _shared_parts(files):
+                    value[name] = found["shared"][value[name]]
+            return found["runs"], {json.dumps(value): value for value in found["shared"]}
+    except (OSError, CorruptFileError, ValueError, LookupError, TypeError):
+        pass
+    return {}, {}
+
+
+def _shared_parts(files: Mapping[str, dict[str, Any]]) -> Iterator[tuple[dict[str, Any], str]]:
+    return ((value, name) for value in files.values() for name in _SHARED if name in value)
+
+
+def _numbered(value: dict[str, Any], numbers: Mapping[int, int]) -> dict[str, Any]:
+    """Return the content of a file with numbers in the place of what is shared."""
+    return value | {name: numbers[id(value[name])] for name in _SHARED if name in value}
 
 
 @functools.cache
@@ -120,35 +161,18 @@ def _code() -> str:
     return hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
 
 
-def _stamp(folder: Path) -> str:
+def _stamp(folder: str) -> str:
     """Return a digest of the names of a run's files, and the sizes and times of change of its text files; '' without a status."""
     files = []
     try:
         for place in (f"{folder}/", f"{folder}/evals/"):
-            with os.scandir(place) as entries:
-                for entry in entries:
-                    stat = entry.stat() if entry.name.endswith((".json", ".jsonl")) else None
-                    files.append((entry.name, stat and (stat.st_size, stat.st_mtime_ns)))
+            for name in os.listdir(place):
+                if name.endswith((".json", ".jsonl")):
+                    stat = os.stat(place + name)  # noqa: PTH116  (thousands of them: pathlib is slow)
+                    name = f"{name} {stat.st_size} {stat.st_mtime_ns}"
+                files.append(name)
     except OSError:
         return ""
-    names = {name for name, _ in files}
-    return hashlib.blake2b(repr(sorted(files)).encode(), digest_size=12).hexdigest() if "status.json" in names else ""
-
-
-def run_states(store: Store) -> list[tuple[str, str, str]]:
-    """Return (run, state, reason) of every run directory, planned or not; of an unfinished one also how far it is."""
-    found = []
-    for spec in sorted((store.root / "runs").glob("*/*/*/spec.json")):
-        read = read_run(RunFolder(spec.parent))
-        words = f"{read.reason} {_last_step(spec.parent)}" if read.state == "partial" else read.reason
-        found.append((str(spec.parent.relative_to(store.root / "runs")), read.state, words.strip()))
-    return found
-
-
-def _last_step(folder: Path) -> str:
-    """Return how far an unfinished run is, from the last line of its curve."""
-    try:
-        last = json.loads((folder / "curve.jsonl").read_text().splitlines()[-1])
-        return f"from {last['phase']} step {last['step']}"
-    except (OSError, ValueError, LookupError, TypeError):
+    if not any(name.startswith("status.json ") for name in files):
         return ""
+    return hashlib.blake2b("/".join(sorted(files)).encode(), digest_size=12).hexdigest()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import math
+from collections import namedtuple
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from bench.stats import Estimate, PairedDifference, paired_difference
@@ -17,6 +20,7 @@ __all__ = [
     "SourceValues",
     "beta_text",
     "by_source",
+    "is_variant",
     "pair",
     "reading",
     "records",
@@ -25,7 +29,7 @@ __all__ = [
 
 CALIBRATED_BETA = math.inf
 """In a section's frames, the β of rows at each run's own calibrated temperature: one readout, though its value differs from run to run."""
-_COLUMNS = ["model", "label", "sampler", "beta", "step_size", "steps", "metric", "key", "seed", "run", "value"]
+_LIKE = ["model", "label", "sampler", "beta", "step_size", "steps", "metric", "key"]
 
 
 class Source(NamedTuple):
@@ -44,6 +48,11 @@ class Source(NamedTuple):
     def is_chain(self) -> bool:
         """Whether samples come from a latent chain rather than straight from the base."""
         return self.sampler not in ("base", "data")
+
+
+def is_variant(model: str, label: str) -> bool:
+    """Whether a label is that of a model with settings of its own, rather than the model's name, maybe with a piece of the identity."""
+    return label.partition(" (")[0] != model
 
 
 @dataclass(frozen=True)
@@ -73,7 +82,20 @@ def beta_order(beta: float | None) -> float:
 
 def records(frame: pd.DataFrame) -> list[Any]:
     """Return the rows as named tuples with None for whatever pandas uses for "missing"."""
-    return list(frame.astype(object).where(frame.notna(), None).itertuples(index=False))
+    columns = (_plain(frame[name]) for name in frame.columns)
+    return list(map(_row_type(tuple(frame.columns))._make, zip(*columns, strict=True)))
+
+
+def _plain(column: pd.Series) -> list[Any]:
+    """Return the values as plain Python has them."""
+    missing = column.isna().to_numpy(dtype=bool)
+    values: list[Any] = column.to_numpy().tolist()
+    return [None if gone else value for gone, value in zip(missing, values, strict=True)] if missing.any() else values
+
+
+@functools.cache
+def _row_type(names: tuple[str, ...]) -> Any:
+    return namedtuple("Row", names)
 
 
 def source_of(record: Any) -> Source:
@@ -84,11 +106,17 @@ def source_of(record: Any) -> Source:
 def by_source(scores: pd.DataFrame) -> dict[tuple[str, Source], SourceValues]:
     """Return the values of scores by metric and source, in order of first appearance."""
     found: dict[tuple[str, Source], SourceValues] = {}
-    for score in records(scores[_COLUMNS]):
+    if scores.empty:
+        return found
+    groups = scores.groupby(_LIKE, sort=False, dropna=False).ngroup().to_numpy()
+    order, starts = np.argsort(groups, kind="stable"), np.unique(groups, return_index=True)[1]
+    members = np.split(order, np.cumsum(np.bincount(groups))[:-1])
+    seeds, values, runs = (_plain(scores[name]) for name in ("seed", "value", "run"))
+    for score, rows in zip(records(scores[_LIKE].iloc[starts]), map(np.ndarray.tolist, members), strict=True):
         source = source_of(score)
         own = found.setdefault((score.metric, source), SourceValues(score.model, source))
-        own.values.setdefault(score.key, {})[score.seed] = score.value
-        own.runs[score.seed] = score.run
+        own.values.setdefault(score.key, {}).update((seeds[row], values[row]) for row in rows)
+        own.runs.update((seeds[row], runs[row]) for row in rows)
     return found
 
 

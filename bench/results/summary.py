@@ -38,7 +38,6 @@ _LIKE = (*_PLACE, *COSTS, "metric", "key", "stale", "steps_done", "steps_asked")
 _MEAN = ("mean", "ci_low", "ci_high", "n", "planned", "status", "collapsed", "refused", "reason")
 _MODEL = ["suite", "profile", "dataset", "model", "identity"]
 _CHAIN = [*_MODEL, "sampler", "beta", "step_size", "steps"]
-_READOUT = [*_CHAIN, "metric"]
 _Row = namedtuple("_Row", "at group readout place apart model seed metric key value status collapsed refused reason")
 _Mean = tuple[Any, list[float], int, str, bool, bool, str]
 """The first row of a group, the values to be averaged, how many were planned, status, whether a seed collapsed or was refused, reason."""
@@ -54,10 +53,15 @@ def summarise(scores: pd.DataFrame) -> pd.DataFrame:
         scores: as `bench.results.frame.Results` has them.
     """
     frame = scores.reset_index(drop=True)
-    unfinished = ("unfinished: " + frame["reason"].astype(str)).where(frame["status"] == "unfinished", "")
-    frame["apart"] = unfinished + ("stale: " + frame["stale"].astype(str)).where(frame["stale"] != "", "")
+    said = zip(frame["status"], frame["reason"], frame["stale"], strict=True)
+    frame["apart"] = [
+        f"unfinished: {reason}" * (status == "unfinished") + f"stale: {stale}" * (stale != "")
+        if stale or status == "unfinished"
+        else ""
+        for status, reason, stale in said
+    ]
     frame["place"] = frame.groupby(_CHAIN, sort=False, dropna=False).ngroup()
-    frame["readout"] = frame.groupby(_READOUT, sort=False, dropna=False).ngroup()
+    frame["readout"] = frame.groupby(["place", "metric"], sort=False, dropna=False).ngroup()
     frame["group"] = frame.groupby(["readout", "key", "apart"], sort=False, dropna=False).ngroup()
     columns = [frame[name].tolist() for name in _Row._fields[1:]]
     rows = list(map(_Row, range(len(frame)), *columns))  # itertuples takes five times as long
@@ -96,12 +100,8 @@ def render_csv(summaries: Sequence[pd.DataFrame]) -> str:
 
 def _targets(frame: pd.DataFrame) -> pd.Series:
     """Return by group what its rows say of the chain's target, if they all say the same; else that one cannot tell."""
-
-    def common(said: pd.Series) -> Any:
-        words = said.dropna().unique()
-        return (words[0] if len(words) == 1 else "cannot tell") if len(words) else None
-
-    return frame.groupby("group")["target"].agg(common)
+    said = frame.groupby("group")["target"]
+    return said.first().where(said.nunique() < 2, "cannot tell")
 
 
 def _plain(summary: pd.DataFrame) -> pd.DataFrame:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -10,9 +11,17 @@ from bench.core.store import Store
 from bench.files import write_bytes
 from bench.markdown import table
 from bench.metrics import METRICS
+from bench.results.croissant import metadata
 from bench.results.frame import SCHEMA, scan
 
 __all__ = ["ExportError", "export", "load", "schema_page"]
+
+Columns = Mapping[str, Mapping[str, str]]
+"""Type and meaning of every column, as `schema.toml` has them."""
+SCORES_ARE = (
+    "One row per run × readout × chain length × metric; a run without scores is one row with a status and a reason."
+)
+CURVES_ARE = "Training curves: one row per run × phase × step × quantity."
 
 
 class ExportError(ValueError):
@@ -39,8 +48,9 @@ def load(store: str | Path, suite: str | None = None, profile: str | None = None
     return scan(Store(Path(store)).require(), suite, profile).scores
 
 
-def export(frame: pd.DataFrame, path: Path) -> Path:
-    """Write the table as CSV or Parquet, by the ending of `path`, and the schema page beside it; return the page's path.
+def export(frame: pd.DataFrame, path: Path, columns: Columns = SCHEMA) -> Path:
+    """Write a table as CSV or Parquet, by the ending of `path`; beside it a page about its columns, whose path is returned, and the same as
+    Croissant metadata.
 
     Raises:
         ExportError: for another ending, or for Parquet without pyarrow.
@@ -55,23 +65,25 @@ def export(frame: pd.DataFrame, path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     write_bytes(path, content)
     page = path.with_name(f"{path.stem}-schema.md")
-    write_bytes(page, schema_page().encode())
+    write_bytes(page, schema_page(columns).encode())
+    what = f"{SCORES_ARE if columns is SCHEMA else CURVES_ARE} {len(frame):,} rows."
+    write_bytes(path.with_name(f"{path.stem}-croissant.json"), metadata(path, what, columns).encode())
     return page
 
 
-def schema_page() -> str:
-    """Return the columns and metrics of an export, in Markdown."""
-    columns = [(f"`{name}`", each["type"], each.get("unit", "—"), each["meaning"]) for name, each in SCHEMA.items()]
-    metrics = [
-        (f"`{each.name}`", each.unit or "—", each.direction, each.about, each.summary.replace("|", r"\|"))
-        for each in METRICS.values()
-    ]
-    parts = [
-        "# Columns of the export",
-        "One row per run × readout × chain length × metric; a run without scores is one row with a status and a reason.",
-        table(("column", "type", "unit", "meaning"), columns),
-        "## Metrics",
-        "A metric in the features of an extractor other than Inception is followed by its name, such as `fd[digits-cnn]`.",
-        table(("metric", "unit", "better", "about", "meaning"), metrics),
-    ]
+def schema_page(columns: Columns = SCHEMA) -> str:
+    """Return the columns of an export, and of scores the metrics, in Markdown."""
+    lines = [(f"`{name}`", each["type"], each.get("unit", "—"), each["meaning"]) for name, each in columns.items()]
+    head = ["# Columns of the export", SCORES_ARE if columns is SCHEMA else CURVES_ARE]
+    parts = [*head, table(("column", "type", "unit", "meaning"), lines)]
+    if columns is SCHEMA:
+        metrics = [
+            (f"`{each.name}`", each.unit or "—", each.direction, each.about, each.summary.replace("|", r"\|"))
+            for each in METRICS.values()
+        ]
+        parts += [
+            "## Metrics",
+            "A metric in the features of an extractor other than Inception is followed by its name, such as `fd[digits-cnn]`.",
+            table(("metric", "unit", "better", "about", "meaning"), metrics),
+        ]
     return "\n\n".join(parts) + "\n"

@@ -29,18 +29,19 @@ class WeightsError(ValueError):
 
 
 def checkpoint_of(store: Store, run: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Return the tensors of a run's checkpoint, and the run, its spec and, of an unfinished one, how far it is.
+    """Return the tensors of the checkpoint of a run, named by any part of its id that no other run has, and the run, its spec and, of an
+    unfinished one, how far it is.
 
     Raises:
-        WeightsError: if there is no such run, it has no checkpoint yet, or that is damaged.
+        NotInStoreError: if there is no such run, or more than one.
+        WeightsError: if it has no checkpoint yet, or that is damaged.
         StoreError: if a file of the run is damaged.
     """
     from safetensors.torch import load_file
 
-    folder = RunFolder(store.root / "runs" / run)
+    folder = store.find(run)
+    run = str(folder.path.relative_to(store.root / "runs"))
     spec, training = folder.read_json("spec.json"), folder.read_json("training.json")
-    if spec is None:
-        raise WeightsError(f"no run '{run}' in {store.root}; `bench status` lists the runs")
     if training is None:
         why = "`bench run --max-minutes` leaves one of a run that is not done"
         raise WeightsError(f"{run} has no checkpoint yet; {why}")

@@ -77,6 +77,15 @@ class SIR(Sampler):
 
     Arguments:
         candidates: N >= 1.
+
+    Example:
+        >>> import gebm
+        >>> normal = gebm.from_log_density(lambda z: -0.5 * ((z - 1) / 0.5).square().sum(1), 1)  # N(1, 0.5²), of a prior N(0, 1)
+        >>> for candidates in (2, 10, 1000):
+        ...     print(f"{gebm.sample(normal, SIR(candidates), n=1000, steps=10).trace.z.mean():.1f}")
+        0.5
+        0.9
+        1.0
     """
 
     candidates: Annotated[int, Range(1, 10**6)] = 16
@@ -103,6 +112,13 @@ class IteratedSIR(Sampler):
 
     Arguments:
         candidates: N >= 2, the current latent included.
+
+    Example:
+        >>> import gebm
+        >>> normal = gebm.from_log_density(lambda z: -0.5 * ((z - 1) / 0.5).square().sum(1), 1)  # N(1, 0.5²)
+        >>> z = gebm.sample(normal, IteratedSIR(16), n=1000, steps=40).trace.z
+        >>> print(f"{z.mean():.1f} ± {z.std():.1f}")
+        1.0 ± 0.5
     """
 
     candidates: Candidates = 16
@@ -134,6 +150,13 @@ class Ex2MCMC(Sampler):
         candidates: N >= 2.
         step_size: γ of MALA.
         moves: MALA moves per step, >= 1.
+
+    Example:
+        >>> import gebm
+        >>> normal = gebm.from_log_density(lambda z: -0.5 * ((z - 1) / 0.5).square().sum(1), 1)  # N(1, 0.5²)
+        >>> z = gebm.sample(normal, Ex2MCMC(16, step_size=0.1), n=1000, steps=20).trace.z
+        >>> print(f"{z.mean():.1f} ± {z.std():.1f}")
+        1.0 ± 0.5
     """
 
     candidates: Candidates = 16

@@ -31,6 +31,14 @@ class ULA(Sampler):
 
     Arguments:
         step_size: γ > 0.
+
+    Example:
+        On N(0, 1), whose variance is 1:
+
+        >>> import gebm
+        >>> normal = gebm.from_log_density(lambda z: -0.5 * z.square().sum(1), 1)
+        >>> print(f"{gebm.sample(normal, ULA(0.5), n=2000, steps=100).trace.z.var():.1f}")
+        1.3
     """
 
     step_size: StepSize = 0.01
@@ -59,6 +67,13 @@ class MALA(Sampler):
 
     Arguments:
         step_size: γ > 0; tuned to an acceptance of 0.574 (Roberts & Rosenthal, 1998).
+
+    Example:
+        >>> import gebm
+        >>> normal = gebm.from_log_density(lambda z: -0.5 * ((z - 1) / 0.5).square().sum(1), 1)  # N(1, 0.5²)
+        >>> z = gebm.sample(normal, MALA(0.1), n=1000, steps=100).trace.z
+        >>> print(f"{z.mean():.1f} ± {z.std():.1f}")
+        1.0 ± 0.5
     """
 
     step_size: StepSize = 0.01

@@ -39,6 +39,13 @@ class RandomWalk(Sampler):
 
     Arguments:
         step_size: σ > 0; tuned to an acceptance of 0.234 (Roberts, Gelman & Gilks, 1997).
+
+    Example:
+        >>> import gebm
+        >>> normal = gebm.from_log_density(lambda z: -0.5 * ((z - 1) / 0.5).square().sum(1), 1)  # N(1, 0.5²)
+        >>> z = gebm.sample(normal, RandomWalk(1.0), n=1000, steps=100).trace.z
+        >>> print(f"{z.mean():.1f} ± {z.std():.1f}")
+        1.0 ± 0.5
     """
 
     step_size: StepSize = 0.1
@@ -67,6 +74,13 @@ class PreconditionedCrankNicolson(Sampler):
 
     Raises:
         TypeError: at init, under a prior that is neither Gaussian nor uniform.
+
+    Example:
+        >>> import gebm
+        >>> normal = gebm.from_log_density(lambda z: -0.5 * ((z - 1) / 0.5).square().sum(1), 1)  # N(1, 0.5²)
+        >>> z = gebm.sample(normal, PreconditionedCrankNicolson(0.7), n=1000, steps=100).trace.z
+        >>> print(f"{z.mean():.1f} ± {z.std():.1f}")
+        1.0 ± 0.5
     """
 
     step_size: Annotated[float, Range(0, 1, "low")] = 0.1
@@ -92,6 +106,13 @@ class IndependentMH(Sampler):
     """Independent Metropolis–Hastings with proposals from the prior: z′ ~ η, log α = β(E(z) − E(z′)) (Tierney, 1994).
 
     Right under any prior: proposals are always inside its support.
+
+    Example:
+        >>> import gebm
+        >>> normal = gebm.from_log_density(lambda z: -0.5 * ((z - 1) / 0.5).square().sum(1), 1)  # N(1, 0.5²)
+        >>> z = gebm.sample(normal, IndependentMH(), n=1000, steps=100).trace.z
+        >>> print(f"{z.mean():.1f} ± {z.std():.1f}")
+        1.0 ± 0.5
     """
 
     def init(self, potential: LatentPotential, z: Float[Tensor, "batch latent"]) -> State:

@@ -107,6 +107,20 @@ class ParallelTempering(Sampler):
 
     Raises:
         ValueError: if the ladder is not such, or the sampler is not exact or cannot be run with one β per row.
+
+    Example:
+        Two narrow modes, of weights 0.8 and 0.2, that MALA alone would not leave:
+
+        >>> import gebm
+        >>> from torch.distributions import Categorical, MixtureSameFamily, Normal
+        >>> weights, modes = torch.tensor([0.2, 0.8]), Normal(torch.tensor([-2.0, 2.0]), 0.1)
+        >>> mixture = MixtureSameFamily(Categorical(weights), modes)
+        >>> target = gebm.from_log_density(lambda z: mixture.log_prob(z[:, 0]), 1)
+        >>> ladder = (0.0, 0.01, 0.1, 1.0)
+        >>> for sampler in (MALA(0.01), ParallelTempering(MALA(0.01), ladder)):
+        ...     print(f"{(gebm.sample(target, sampler, n=1000, steps=300).z > 0).float().mean():.1f}")
+        0.5
+        0.8
     """
 
     sampler: Sampler
@@ -182,7 +196,12 @@ class ParallelTempering(Sampler):
     "parallel tempering over β with MALA moves of one step size",
 )
 def parallel_tempering(step_size: float = 0.01, ladder: tuple[float, ...] = (0.0, 0.1, 0.3, 1.0)) -> ParallelTempering:
-    """Return parallel tempering that moves by MALA with one step size at every level."""
+    """Return parallel tempering that moves by MALA with one step size at every level.
+
+    Arguments:
+        step_size: MALA's, at every level.
+        ladder: rising factors of β, from 0 (the prior) to 1 (the target).
+    """
     return ParallelTempering(MALA(step_size), ladder)
 
 

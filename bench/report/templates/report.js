@@ -36,3 +36,31 @@ for (const table of document.querySelectorAll("table.sortable")) {
     button.addEventListener("click", () => sort(table, heading));
   }
 }
+
+// A model that is not wanted leaves every table.
+
+const models = document.getElementById("models");
+if (models) {
+  models.hidden = false;
+  models.addEventListener("change", ({ target }) => {
+    for (const row of document.querySelectorAll("tr[data-model]")) {
+      if (row.dataset.model === target.value) row.hidden = !target.checked;
+    }
+  });
+}
+
+// The contents are open beside the text and closed above it; a link opens the folds around its end, and printing opens all.
+
+const menu = document.getElementById("menu");
+menu.open = matchMedia("(min-width: 64rem)").matches;
+
+function reveal() {
+  const end = location.hash && document.getElementById(location.hash.slice(1));
+  if (!end) return;
+  for (let fold = end.closest("details"); fold; fold = fold.parentElement.closest("details")) fold.open = true;
+  end.scrollIntoView();
+}
+
+addEventListener("hashchange", reveal);
+addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((fold) => (fold.open = true)));
+reveal();

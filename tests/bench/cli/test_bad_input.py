@@ -14,6 +14,8 @@ from click.testing import CliRunner
 
 from bench.cli import main
 from bench.components import registry
+from bench.core.manifests import write_manifest
+from bench.core.store import Store
 from bench.data import downloads
 
 from ..conftest import TINY
@@ -89,12 +91,12 @@ CASES = [
     ("plan --suite nosuch.toml", 2, "no suite file 'nosuch.toml'"),
     ("plan --suite broken.toml", 2, "broken.toml: not valid TOML"),
     ("plan --suite binary.toml", 2, "binary.toml: cannot be read"),
-    ("plan --suite types.toml", 2, "types.toml: profiles.quick.seeds: input should be a valid array, got 'zero'"),
+    ("plan --suite types.toml", 2, "types.toml: profiles.quick.seeds: must be a list of one or more"),
     ("plan --suite negative.toml", 2, "base_steps must be a whole number"),
     ("plan --suite unknown.toml", 2, "penaltyevery: unknown key; did you mean 'penalty_every'?"),
-    ("plan --suite step.toml", 2, "step_size: input should be less than or equal to 1000000"),
-    ("plan --suite draws.toml", 2, "partition_samples: input should be less than or equal to 1000000000"),
-    ("plan --suite threads.toml", 2, "threads: input should be less than or equal to 4096"),
+    ("plan --suite step.toml", 2, "step_size: must be a number in (0, 1000000], got 1000000000.0 (line 36)"),
+    ("plan --suite draws.toml", 2, "partition_samples: must be a whole number from 4 to 1,000,000,000"),
+    ("plan --suite threads.toml", 2, "threads: must be a whole number from 1 to 4,096, got 1000000"),
     ("plan --suite sampler.toml", 2, "no sampler 'ulla'; did you mean 'ula'?"),
     ("plan --suite family.toml", 2, "no network 'mpl'; did you mean 'mlp'?"),
     ("plan --suite kind.toml", 2, "no kind of suite 'image'; did you mean 'images'?"),
@@ -112,6 +114,37 @@ CASES = [
     ("plan --seeds 0,x", 2, "write whole numbers from 0"),
     ("plan --seeds -1", 2, "write whole numbers from 0"),
     ("plan --seeds 99999999999999", 2, "write whole numbers from 0 to 1,000,000,000"),
+    ("plan --seeds 4-0", 2, "--seeds: '4-0' is not a list of seeds"),
+    ("plan --seeds 0-", 2, "--seeds: '0-' is not a list of seeds"),
+    ("plan --seeds 0-999999", 2, "--seeds: '0-999999' is more than 10,000 seeds"),
+    ("plan --set training.penalty", 2, "--set: 'training.penalty' is no setting; write KEY=VALUE"),
+    ("plan --set =1", 2, "--set: '=1' is no setting"),
+    ("plan --set training.penalty=", 2, "is no setting; write KEY=VALUE"),
+    ("plan --set training..penalty=1", 2, "is no setting; write KEY=VALUE"),
+    ("plan --set training.ema=0 --set training.ema=0.5", 2, "--set: training.ema is there twice"),
+    ("plan --set training.penlty=1", 2, "cannot set training.penlty: unknown key; did you mean 'penalty'?"),
+    ("plan --set learning_rate=1e-4", 2, "unknown key; did you mean 'training.learning_rate'?"),
+    ("run --set training.base_steps=many", 2, 'training.base_steps: must be a whole number from 1 to 1,000,000,000, got "many"'),
+    ("run --set training.base_steps=1e3", 2, "training.base_steps: must be a whole number from 1 to 1,000,000,000, got 1000.0"),
+    ("run --set training.decay=linaer", 2, 'must be one of "constant", "linear", "cosine", "exponential", got "linaer"'),
+    ("run --set models=gebm", 2, "models is chosen with --model, not set"),
+    ("run --sweep seeds=1,2", 2, "seeds is chosen with --seeds, not set"),
+    ("run --sweep training.penalty", 2, "--sweep: 'training.penalty' is no setting"),
+    ("run --sweep training.penalty=1,1", 2, "--sweep: training.penalty has a value twice in '1,1'"),
+    ("run --sweep training.penalty=1,x", 2, 'training.penalty: must be a number from 0 to 1,000,000, got "x"'),
+    ("run --sweep evaluation.samples=10,20", 2, "evaluation.samples makes no other run; set it"),
+    ("run --suite density --set overrides.redwine.refit.step=3", 2, "cannot set refit.step: unknown key; did you mean 'steps'?"),
+    ("suite chek", 2, "No such command 'chek'"),
+    ("suite init", 2, "Missing argument 'NAME'"),
+    ("suite init a/b", 2, "'a/b' is no name of letters, digits, dots, dashes and underscores"),
+    ("suite init tiny", 2, "tiny.toml is there already; choose another name"),
+    ("suite init mine --kind image", 2, "'images', 'chains', 'density'"),
+    ("suite check nosuch", 2, "no suite 'nosuch'"),
+    ("suite check nosuch.toml", 2, "no suite file 'nosuch.toml'"),
+    ("suite check broken.toml", 2, "broken.toml: not valid TOML"),
+    ("suite check binary.toml", 2, "binary.toml: cannot be read"),
+    ("suite check kind.toml", 2, "no kind of suite 'image'; did you mean 'images'?"),
+    ("plan --jobs-per-device 0", 2, "'--jobs-per-device': 0 is not in the range"),
     ("plan --jobs 0", 2, "'--jobs': 0 is not in the range x>=1; see bench plan --help"),
     ("plan --device tpu", 2, "'auto', 'cpu', 'cuda'"),
     ("plan --suite tiny.toml --store words.csv", 1, "the store words.csv is not a folder"),
@@ -129,9 +162,30 @@ CASES = [
     ("claims --claims empty", 2, "empty: cannot be read"),
     ("claims --claims claims.toml", 2, "claims.toml: claim.0"),
     ("compare nowhere old", 1, "no store at nowhere"),
-    ("compare old@what=3 old", 1, "write FOLDER, or FOLDER@WHAT=NAME"),
+    ("merge --into somewhere", 2, "Missing argument 'STORE...'"),
+    ("merge nowhere", 2, "Missing option '--into'"),
+    ("merge nowhere --into somewhere", 1, "no store at nowhere"),
+    ("merge old --into somewhere", 1, "the store old has schema 1"),
+    ("sync empty old", 1, "no store at empty"),
+    ("compare old@what=3 old", 2, "write FOLDER, or FOLDER@WHAT=NAME"),
+    ("compare blank@tag=none blank", 2, "no runs tagged 'none' in blank"),
+    *((f"{command} --store listed --suite nosuch", 2, "no runs of suite 'nosuch', profile 'any' here; there are: tiny (quick)")
+      for command in ("report", "claims", "export scores.csv")),
     ("export empty", 2, "'empty' is a directory"),
+    ("export words.csv --to tensorboard", 2, "leave out --curves, and name a folder"),
+    ("export scores.csv --run x", 2, "--run is for --curves and --to"),
+    ("export out --to excel", 2, "'tensorboard', 'wandb'"),
+    ("show a/b/c", 1, "no store at runs"),
+    ("show", 2, "Missing argument 'RUN'"),
+    ("sample a/b/c --out x.png", 1, "no store at runs"),
+    ("sample a/b/c", 2, "Missing option '--out'"),
+    ("sample a/b/c --out x.gif", 2, "end the name in .png, .npy or .npz"),
+    ("sample a/b/c --out x.png --beta hot", 2, "--beta: 'hot' is no temperature; write calibrated, or a number"),
+    ("sample a/b/c --out x.png --beta nan", 2, "--beta: 'nan' is no temperature"),
+    ("publish a/b/c", 2, "Missing option '--to'"),
+    ("publish a/b/c --to words.csv", 2, "'words.csv' is a file"),
     ("weights a/b/c out", 1, "no store at runs"),
+    ("weights a/b/c out --store blank", 2, "no run 'a/b/c' in blank"),
     ("weights a/b/c out --shard big", 2, "--shard: 'big' is no size"),
     ("weights a/b/c words.csv", 2, "'words.csv' is a file"),
     ("list model", 2, "'models'"),
@@ -166,6 +220,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("bad")
     (folder / "empty").mkdir()
     (folder / "old" / "runs").mkdir(parents=True)
+    Store(folder / "blank").create()
+    listed = {"suite": "tiny", "profile": "quick", "kind": "images", "runs": []}
+    write_manifest(Store(folder / "listed").create(), listed)
     texts = {"tiny.toml": TINY, "broken.toml": "name = ", "claims.toml": "[[claim]]\nid = 3\n", "nothing.csv": ""}
     texts |= {f"{name}.toml": TINY.replace(*change) for name, change in SUITES.items()}
     for name, text in (texts | {"words.csv": "a,b\nx,y\n"}).items():

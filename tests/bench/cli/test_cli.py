@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
@@ -83,7 +82,7 @@ def own(finished: tuple[Path, str], tmp_path: Path) -> Store:
 
 
 def test_cuda_where_there_is_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(machine, "count_devices", lambda: 0)
+    monkeypatch.setattr(machine, "device_names", tuple)
     monkeypatch.chdir(tmp_path)
     assert "no CUDA device is available" in bench("run", "--device", "cuda", code=2).output
     for device in ("auto", "cpu"):
@@ -105,7 +104,7 @@ def test_a_plan_says_how_many_runs_share_which_devices(
     options: tuple[object, ...], promised: str, tiny_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(machine, "DRIVERS", (str(tmp_path),))
-    monkeypatch.setattr(machine, "count_devices", lambda: 2)
+    monkeypatch.setattr(machine, "device_names", lambda: ("GPU", "GPU"))
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     assert bench("plan", "--suite", tiny_path, "--store", tmp_path / "none", *options).stdout.endswith(f"{promised}\n")
 
@@ -149,7 +148,7 @@ def test_run_plan_status_report(finished: tuple[Path, str], tmp_path: Path) -> N
     assert "7 runs: 7 done" in printed
     assert "0 of 7 runs to do" in bench("plan", *options).stdout
     assert "7 runs: 7 hit" in bench("run", *options).stdout
-    assert bench("status", "--store", store).stdout.count(" done") == 7
+    assert bench("status", "--store", store).stdout.endswith("7 runs: 7 done\n")
     rows = scores(store)
     promised = {"suite", "dataset", "model", "sampler", "beta", "steps", "metric", "key", "mean"}
     promised |= {"ci_low", "ci_high", "n", "status", "reason"}
@@ -198,6 +197,24 @@ def test_stale_training_is_kept_and_said_until_retrain(own: Store) -> None:
     assert {row["model"] for row in scores(own.root) if row["stale"]} == {"gan-ns"}
 
 
+def test_different_kinds_of_device_are_never_mixed_silently(own: Store) -> None:
+    options = ("--suite", own.root.parent / "tiny.toml", "--store", own.root)
+    assert "kinds of device" not in bench("plan", *options).stderr
+    folder = RunFolder(next(own.root.glob("runs/digits/gan-ns/*-s0")))
+    status = folder.read_json("status.json") or {}
+    for name, device in (("training.json", "cuda"), ("env.json", "NVIDIA Made-up")):
+        folder.write_json(name, (folder.read_json(name) or {}) | {"device": device})
+        status["files"][name] = sha256_file(folder / name)
+    folder.write_json("status.json", status)
+    said = (
+        "bench: digits: one comparison of runs trained on different kinds of device (1 on NVIDIA Made-up, 5 on cpu); "
+    )
+    assert bench("plan", *options).stderr.startswith(said)
+    assert bench("run", *options).stderr.startswith(said)
+    page = bench("report", "--store", own.root, "--out", own.root.parent).stdout
+    assert "gan-ns on NVIDIA Made-up (1 run)" in page
+
+
 def test_other_selections_and_settings_of_a_suite_live_in_one_store(own: Store) -> None:
     for manifest in own.root.glob("suites/*.json"):
         manifest.unlink()
@@ -241,13 +258,7 @@ def wait_for(condition: Callable[[], object], seconds: float = 120) -> None:
 
 def works(store: Store) -> bool:
     """Return whether a process holds a run of the store."""
-    for path in (store.root / "locks").glob("digits*.lock"):
-        with path.open("r+") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return True
-    return False
+    return any(store.leases.holder(path.name) for path in (store.root / "locks").glob("digits*"))
 
 
 def test_interrupted_killed_and_continued_gives_identical_numbers(

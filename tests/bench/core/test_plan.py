@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from bench.core.plan import Selection, make_plan
+from bench.core.plan import Selection, make_plan, mixed_devices
+from bench.core.store import Lookup
 from bench.core.suite import Suite, SuiteError, load_suite
 from bench.core.task import Places
 from bench.data import NotAtHandError
@@ -59,6 +61,29 @@ def test_nothing_at_hand_or_asked_for_by_name_is_an_error(tmp_path: Path) -> Non
         planned(tmp_path, '[["redwine", "whitewine"]]')
     with pytest.raises(NotAtHandError, match="redwine needs"):
         planned(tmp_path, '["known-density-8"]', "known-density-8", "redwine")
+
+
+def test_many_seeds_are_planned_as_each_is_alone(tiny: Suite, tmp_path: Path) -> None:
+    models, places = ["gebm", "gan-ns+refit", "data"], Places(tmp_path)
+    together = make_plan(tiny, Selection(models=models, seeds=[3, 0, 7]), places)
+    alone = [make_plan(tiny, Selection(models=[model], seeds=[seed]), places) for seed in (3, 0, 7) for model in models]
+    assert together == [p for plan in alone for p in plan if p.task.spec.model != "data" or p.task.spec.seed == 3]
+    refit = together[4].task
+    assert refit.base
+    assert (refit.spec.seed, refit.base.spec.seed, refit.base.spec.model) == (0, 0, "gan-ns")
+    assert len({p.task.spec.run_id for p in together}) == 7
+
+
+def test_kinds_of_device_in_one_comparison_are_told(tiny: Suite, tmp_path: Path) -> None:
+    done, todo = make_plan(tiny, Selection(models=["gebm"]), Places(tmp_path))
+    done = replace(done, found=Lookup("hit", device="NVIDIA A100"))
+    assert mixed_devices([done, todo], {"NVIDIA A100"}) == []
+    assert "(1 on NVIDIA A100, 1 on cpu)" in mixed_devices([done, todo], {"cpu"})[0]
+    assert "(1 on NVIDIA A100, 1 on NVIDIA H100)" in mixed_devices([done, todo], {"NVIDIA H100"})[0]
+    again = replace(done, task=replace(done.task, fresh=True))
+    assert mixed_devices([again, todo], {"cpu"}) == []
+    (real,) = make_plan(tiny, Selection(models=["data"]), Places(tmp_path))
+    assert mixed_devices([done, real], {"cpu"}) == []
 
 
 @pytest.mark.parametrize("datasets", ["[[]]", '[["redwine", "redwine"]]', '[["redwine", "rdwine"]]'])

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import itertools
 import json
+import signal
+import threading
+import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
@@ -16,7 +19,7 @@ from bench.core.model import build_model
 from bench.core.phases import minibatches
 from bench.core.plan import Selection, make_plan
 from bench.core.runner import execute
-from bench.core.store import Store
+from bench.core.store import LOG, Store
 from bench.core.suite import Suite
 from bench.core.task import Places, Task
 from bench.data import Dataset, load_dataset
@@ -108,6 +111,24 @@ def test_an_interrupted_run_is_identical(tiny: Suite, store: Store, finished: St
     assert numbers(store, task) == numbers(finished, task)
 
 
+def test_a_readout_that_never_asks_is_left(tiny: Suite, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As an annealed log Z of minutes; it starts anew when the run is continued."""
+    reading = threading.Event()
+
+    def endless(*_: Any) -> None:
+        reading.set()
+        while True:
+            time.sleep(0.01)
+
+    task = plan_one(tiny, store, "gan-ns").task
+    with monkeypatch.context() as patch:
+        patch.setattr("bench.images.evaluation.read_base", endless)
+        outcome = execute(task, ignore, reading.is_set)
+    assert (outcome.state, outcome.reason) == ("stopped", "stopped after all 60 steps")
+    assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
+    assert execute(task, ignore, lambda: False).state == "done"
+
+
 def test_nan_is_a_row_and_the_suite_goes_on(tiny: Suite, store: Store) -> None:
     hot = changed(tiny, "training", learning_rate=1e3, energy_learning_rate=1e3)
     outcome = do(plan_one(hot, store))
@@ -129,11 +150,11 @@ def test_a_crash_is_a_row_with_its_traceback_and_is_tried_again(
         outcome = do(plan_one(tiny, store, "gan-ns"))
     assert (outcome.state, outcome.reason) == ("failed", "error: ZeroDivisionError: division by zero")
     planned = plan_one(tiny, store, "gan-ns")
-    error = store.folder(planned.task.spec) / "error.txt"
-    assert "ZeroDivisionError" in error.read_text()
+    log = store.folder(planned.task.spec) / LOG
+    assert "ZeroDivisionError" in log.read_text()
     assert planned.pending
     assert do(planned).state == "done"
-    assert not error.exists()
+    assert log.read_text().rstrip().endswith("done")
 
 
 def test_out_of_memory_is_a_row(tiny: Suite, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ import pytest
 from bench.core.campaign import Campaign
 from bench.core.manifests import manifests, tagged
 from bench.core.runner import execute, record_death
-from bench.core.store import RunFolder, Store, StoreError
+from bench.core.store import RunFolder, Store, StoreError, flat
 from bench.core.suite import Suite
 from bench.core.task import Places
 from bench.files import CorruptFileError, read_sealed, write_bytes, write_json, write_sealed
@@ -132,17 +132,20 @@ def test_another_device_than_asked_for_is_stale_and_kept(tiny: Suite, done: Stor
 def test_a_run_is_held_by_one_process(tiny: Suite, store: Store) -> None:
     task = plan_one(tiny, store).task
     script = (
-        "import fcntl, sys, time\n"
-        f"file = open({str(store.root / 'locks' / (task.spec.run_id.replace('/', '_') + '.lock'))!r}, 'w')\n"
-        "fcntl.flock(file, fcntl.LOCK_EX); print('held', flush=True); time.sleep(60)\n"
+        "import time; from pathlib import Path; from bench.core.leases import Leases\n"
+        f"with Leases(Path({str(store.root / 'locks')!r})).hold({flat(task.spec)!r}) as held:\n"
+        "    print('held', flush=True); time.sleep(60)\n"
     )
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline().strip() == "held"
         with store.lock(task.spec) as mine:
             assert not mine
+        assert (there := store.holder(task.spec.run_id))
+        assert there.pid == holder.pid
         assert execute(task, lambda _: None, lambda: False).state == "busy"
         holder.kill()  # a lock dies with its holder
+    assert store.holder(task.spec.run_id) is None
     with store.lock(task.spec) as mine:
         assert mine
 

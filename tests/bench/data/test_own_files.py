@@ -118,6 +118,7 @@ def with_columns(*columns: np.ndarray, header: str) -> Callable[[Path], None]:
         (with_columns(1e-300 * A, B, header="a,b"), "e-300, outside 1e-100 to 1e+100"),
         (with_columns(1e300 * A, B, header="a,b"), "e+300, outside 1e-100 to 1e+100"),
         (lambda path: write_csv(path, np.vstack([ROWS, [[1e99, 1, 1]]])), "standard deviations from the mean"),
+        (lambda path: write_csv(path, np.vstack([ROWS, [[1e21, 1, 1]]])), "standard deviations from the mean"),
         (lambda path: write_csv(path, ROWS[:99]), "99 rows; 100 are needed for 3 columns"),
         (
             lambda path: write_csv(path, np.random.default_rng(1).random((110, 12)), ",".join("abcdefghijkl")),

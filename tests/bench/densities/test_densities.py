@@ -26,7 +26,7 @@ from bench.core.store import Store
 from bench.core.suite import Suite, SuiteError, load_suite
 from bench.core.task import Places
 from bench.data import load_dataset
-from bench.densities.blocks import likelihood_sentences, likelihood_table, published_table
+from bench.densities.blocks import likelihood_sentences, likelihood_table
 from bench.densities.comparisons import Likelihoods
 from bench.densities.gains import gain_table
 from bench.densities.likelihoods import read_likelihood

@@ -179,8 +179,8 @@ def test_what_cannot_be_imported_is_said(name: str, message: str) -> None:
 @pytest.mark.parametrize(
     ("generator", "asked", "message"),
     [
-        ("digits/nosuch", {}, "no run 'digits/nosuch' in .*; a generator is the id of a run"),
-        ("digits/g", {}, "2 runs begin with 'digits/g', digits/g.* among them; write more of the id"),
+        ("digits/nosuch", {}, "no run 'digits/nosuch' in .*; a generator may also be a file"),
+        ("digits/g", {}, "2 runs go by 'digits/g', write more of one: digits/gan-ns/.*, digits/gebm/"),
         ("digits/gan-ns/", {"seed": 3}, "--seed 3: digits/gan-ns/.* has seed 0"),
         ("digits/gan-ns/", {"latent": 3}, "--latent is for a generator from elsewhere"),
         ("digits/gebm/", {"energy": "warm"}, "gebm has no discriminator of the energy's structure"),

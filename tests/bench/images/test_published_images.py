@@ -70,6 +70,20 @@ def test_a_dataset_that_the_paper_does_not_have_gets_no_table(made: Any) -> None
     assert published_cells("celeba-64") is None
 
 
+def test_numbers_of_others_come_with_their_protocol_and_unverified_ones_not_at_all(made: Any) -> None:
+    table = orientation_table(section_of(made, "cifar10"))
+    cells = {(row[0].text, row[1].text): (row[2].text, row[3].text) for row in table.rows}
+    assert cells["SNGAN ResNet", "mimicry"] == ("7.97 ± 0.06", "16.77 ± 0.04")
+    assert cells["SNGAN with DDLS", "Che et al. 2020"] == ("9.09", "—")
+    assert cells["IGEBM", "Du and Mordatch 2019"] == ("6.78", "40.58")
+    assert {source for _, source in cells} == {line.partition(":")[0] for line in table.legend}
+    protocols = " ".join(table.legend)
+    assert "Miyato et al. 2018: FID of 5,000 images against 10,000 real ones" in protocols
+    assert "the 38.2 that others quote for it could not be found" in protocols
+    assert "not the paper's table" in protocols
+    assert len(orientation_table(section_of(made, "imagenet32")).rows) == 3
+
+
 def test_the_papers_number_stands_beside_its_own_temperature_only(made: Any) -> None:
     table = published_images_table(section_of(made, "cifar10"))
     beside = {row[3].text.partition(",")[0]: row[1].text for row in table.rows if row[1].text != "—"}

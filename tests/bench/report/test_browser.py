@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from bench.report import write_report
+from bench.report.blocks import MOST_COLUMNS
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chrome")
@@ -51,7 +52,7 @@ def show(browser: Any, page: str, width: int = 1280, height: int = 800, scheme: 
 
 def column(browser: Any, index: int) -> list[Any]:
     """What the first table sorts that column by, from top to bottom: numbers, None for missing ones, or texts."""
-    script = """return Array.from(document.querySelector('table').tBodies[0].rows, row => {
+    script = """return Array.from(document.querySelector('table.sortable').tBodies[0].rows, row => {
         const cell = row.cells[arguments[0]];
         if (!cell.classList.contains('number')) return cell.textContent.trim();
         return 'value' in cell.dataset ? Number(cell.dataset.value) : null; })"""
@@ -61,7 +62,7 @@ def column(browser: Any, index: int) -> list[Any]:
 
 def press(browser: Any, index: int) -> str:
     """Press the heading of a column of the first table; its aria-sort then."""
-    script = """const heading = document.querySelector('table').tHead.rows[0].cells[arguments[0]];
+    script = """const heading = document.querySelector('table.sortable').tHead.rows[0].cells[arguments[0]];
         heading.querySelector('button').click();
         return heading.ariaSort"""
     return str(browser.execute_script(script, index))
@@ -70,7 +71,7 @@ def press(browser: Any, index: int) -> str:
 def headings(browser: Any) -> list[str]:
     """The column headings of the first table."""
     found: list[str] = browser.execute_script(
-        "return Array.from(document.querySelector('table').tHead.rows[0].cells, cell => cell.textContent.trim())"
+        "return Array.from(document.querySelector('table.sortable').tHead.rows[0].cells, cell => cell.textContent.trim())"
     )
     return found
 
@@ -96,14 +97,14 @@ def test_words_sort_and_only_one_column_is_marked(browser: Any, page: str) -> No
     words = column(browser, 0)
     assert words == sorted(words)
     marks = browser.execute_script(
-        "return Array.from(document.querySelector('table').tHead.rows[0].cells, h => h.ariaSort)"
+        "return Array.from(document.querySelector('table.sortable').tHead.rows[0].cells, h => h.ariaSort)"
     )
     assert marks == ["ascending"] + ["none"] * (len(marks) - 1)
 
 
 def test_a_heading_is_reached_and_pressed_by_keyboard(browser: Any, page: str) -> None:
     show(browser, page)
-    button = browser.find_element("css selector", "table th:nth-child(5) button")
+    button = browser.find_element("css selector", "table.sortable th:nth-child(5) button")
     button.send_keys("\ue007")  # Enter
     assert browser.execute_script("return arguments[0].parentElement.ariaSort", button) == "ascending"
     assert browser.execute_script("return getComputedStyle(arguments[0]).outlineStyle", button) == "solid"
@@ -142,16 +143,57 @@ def test_dark_is_dark_and_can_be_read(browser: Any, page: str) -> None:
 
 
 def test_the_first_screen_answers(browser: Any, page: str) -> None:
-    """On a laptop all findings, on a phone the answer itself."""
+    """On a laptop every question, on a phone the first ones."""
     bottom = "return document.querySelector(arguments[0]).getBoundingClientRect().bottom"
     show(browser, page)
-    assert browser.execute_script(bottom, ".findings") <= 800
+    assert browser.execute_script(bottom, ".front") <= 800
     show(browser, page, 390, 844)
-    assert browser.execute_script(bottom, ".lead:has(+ .findings)") <= 844 / 2
+    assert browser.execute_script(bottom, ".front tr:nth-child(2)") <= 844
+
+
+def test_an_answer_leads_to_its_reading_though_that_is_folded(browser: Any, page: str) -> None:
+    show(browser, page)
+    assert browser.execute_script("return document.querySelectorAll('.part details[open]').length") == 0
+    browser.find_element("css selector", ".front a").click()
+    script = """const end = document.querySelector(':target'), box = end.getBoundingClientRect();
+        return [end.querySelector('h4').textContent, box.top >= 0 && box.top < innerHeight, box.height > 0]"""
+    assert browser.execute_script(script) == ["β=1 (model)", True, True]
+
+
+def test_the_contents_lead_to_every_block(browser: Any, page: str) -> None:
+    show(browser, page)
+    lost = """return Array.from(document.querySelectorAll('nav a'), a => a.hash.slice(1))
+        .filter(id => !document.getElementById(id))"""
+    assert browser.execute_script(lost) == []
+    titles = "return Array.from(document.querySelectorAll('.part h3'), h => h.textContent)"
+    named = browser.execute_script("return Array.from(document.querySelectorAll('nav a'), a => a.textContent)")
+    assert set(browser.execute_script(titles)) - {"Every reading behind these sentences"} <= set(named)
+
+
+def test_models_leave_the_tables_and_come_back(browser: Any, page: str) -> None:
+    shown = """return Array.from(document.querySelectorAll('tr[data-model="gan-ns"]'), row => row.checkVisibility())
+        .filter(Boolean).length"""
+    show(browser, page)
+    before = browser.execute_script(shown)
+    box = browser.find_element("css selector", "#models input[value='gan-ns']")
+    box.click()
+    assert browser.execute_script(shown) == 0
+    box.click()
+    assert browser.execute_script(shown) == before > 0
+
+
+def test_a_wide_table_shows_what_matters_most_and_all_when_asked(browser: Any, page: str) -> None:
+    script = """return Array.from(document.querySelector('table.sortable').tHead.rows[0].cells, h => h.checkVisibility())
+        .filter(Boolean).length"""
+    show(browser, page)
+    assert browser.execute_script(script) == MOST_COLUMNS
+    browser.find_element("css selector", ".all input").click()
+    assert browser.execute_script(script) == len(headings(browser)) > MOST_COLUMNS
 
 
 def test_all_pictures_are_drawn(browser: Any, page: str) -> None:
     show(browser, page)
+    browser.execute_script("document.querySelectorAll('details').forEach(fold => fold.open = true)")
     sizes = browser.execute_script("return Array.from(document.images, i => i.complete && i.naturalWidth)")
     assert sizes
     assert all(sizes)

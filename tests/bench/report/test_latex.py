@@ -50,12 +50,12 @@ def test_environments_braces_and_dollars_are_balanced(text: str) -> None:
 
 def test_every_row_has_as_many_cells_as_columns(text: str) -> None:
     tables = rows_of(text)
-    assert len(tables) == 2  # what made-up results have: scores and paired differences
+    assert len(tables) == 3  # what made-up results have: answers, scores and paired differences
     for columns, lines in tables:
         assert len(lines) > 2
         for line in lines:
             assert len(re.findall(r"(?<!\\)&", line)) == len(columns) - 1
-    assert text.count(r"\toprule") == text.count(r"\midrule") == text.count(r"\bottomrule") == 2
+    assert text.count(r"\toprule") == text.count(r"\midrule") == text.count(r"\bottomrule") == 3
 
 
 def test_hostile_names_stay_text(text: str) -> None:
@@ -67,12 +67,14 @@ def test_hostile_names_stay_text(text: str) -> None:
 def test_no_text_opens_anything(text: str) -> None:
     escaped = escape_latex(text)
     commands = re.sub(
-        r"\\(textbackslash|textasciitilde|textasciicircum|textless|textgreater|textbar|textquotedbl|dots)\{\}",
+        r"\\(textbackslash|textasciitilde|textasciicircum|textless|textgreater|textbar|textquotedbl|dots|S)\{\}",
         "",
         escaped,
     )
     commands = re.sub(
-        r"\$(\\(beta|gamma|kappa|times|neq|downarrow|uparrow|dagger|surd|infty|pm|rightarrow)|\\\||-)\$", "", commands
+        r"\$(\\(beta|gamma|kappa|times|neq|downarrow|uparrow|dagger|surd|infty|pm|rightarrow|approx|ddagger)|\\\||-)\$",
+        "",
+        commands,
     )
     commands = re.sub(r"\\textsuperscript\{2\}|\\[{}&%$#_]", "", commands)
     assert not set(commands.removeprefix("{}")) & set("\\{}&%$#_~^")

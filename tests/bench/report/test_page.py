@@ -67,17 +67,24 @@ def test_every_kind_of_text_is_escaped(made: Any) -> None:
 
 
 def test_what_is_read_first_comes_first(page: str) -> None:
-    order = ["What is the second network worth", "Over its own base", "<h3>β=1 (model)", "<h3>β=100 (paper)"]
-    order += ["<h3>Likelihood", "<h3>Samples of the first seed", "<h3>Score against cost", "<h3>Scores"]
-    order += ["<h3>Paired differences", "<h3>Calibration of log Z", "<h3>Training curves", "<h3>Runs without scores"]
-    order += ["<h3>Certificate", "<h3>Time", "<h3>How it was made", "<h2>Environment"]
+    order = ["<h2>At a glance", "<h2>digits", "What is the second network worth", "Over its own base"]
+    order += ["<h3>Score against cost", "<h3>Scores", "<h4>β=1 (model)", "<h4>β=100 (paper)", "<h4>Likelihood"]
+    order += ["<h3>Samples of the first seed", "<h3>Paired differences", "<h3>Calibration of log Z"]
+    order += [
+        "<h3>Training curves",
+        "<h3>Runs without scores",
+        "<h3>Certificate",
+        "<h3>Time",
+        "<h3>Every run by itself",
+    ]
+    order += ["<h3>How it was made", "<h2>Claims", "<h2>Environment"]
     places = [page.index(words.replace("'", "&#39;")) for words in order]
     assert places == sorted(places)
 
 
 def test_tables_have_headers_with_scope_and_equal_rows(made: Any, page: str) -> None:
     tables = made.Reader(page).tables
-    assert len(tables) == 8
+    assert len(tables) == 9
     for table in tables:
         assert len({len(row) for row in table}) == 1
         assert all(tag == "th" and attributes.get("scope") == "col" for tag, attributes in table[0])
@@ -96,7 +103,7 @@ def test_pictures_have_words_and_headings_skip_no_level(made: Any, page: str) ->
 
 
 def test_numeric_cells_carry_what_they_are_sorted_by(made: Any, page: str) -> None:
-    scores = made.Reader(page).tables[0]
+    scores = made.Reader(page).tables[1]
     column = next(i for i, (_, attributes) in enumerate(scores[0]) if attributes.get("class") == "number")
     values = [row[column][1].get("data-value") for row in scores[1:]]
     assert values == [None if value is None else str(float(value)).removesuffix(".0") for value in values]
@@ -183,8 +190,8 @@ def test_chains_are_a_page_with_their_own_tables(made: Any) -> None:
     page = render(made.results(rows), "html")
     reader = made.Reader(page)
     assert "Which chains can be trusted" in page
-    assert page.index("R-hat is below 1.01") < page.index("objective × sampler")
-    assert len(reader.tables) == len(values)
+    assert page.index("R-hat is below 1.01") < page.index("objective × sampler</h3>")
+    assert len(reader.tables) == 1 + len(values)
     assert ">1.300 !<" in page
     assert 'data-value="1.3"' in page
 

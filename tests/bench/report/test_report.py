@@ -16,6 +16,7 @@ import pytest
 from matplotlib.image import imread
 
 from bench.report import render, write_report
+from bench.report.blocks import MOST_COLUMNS
 from bench.report.figures import read_curve
 from bench.report.text import estimate_text, number, short_names, shortened_note
 from bench.results.frame import NothingToReportError
@@ -30,6 +31,11 @@ def tables(text: str) -> list[list[list[str]]]:
     return [[line.strip("|").split(" | ") for line in block.splitlines()] for block in blocks]
 
 
+def score_table(text: str) -> list[list[str]]:
+    """The table of scores with all of its columns."""
+    return next(table for table in tables(text) if "gradient evaluations per sample" in map(str.strip, table[0]))
+
+
 @pytest.fixture(scope="module")
 def written(made: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     folder = tmp_path_factory.mktemp("written")
@@ -40,16 +46,10 @@ def written(made: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, 
 
 def test_the_answer_comes_first(written: tuple[Path, str]) -> None:
     order = [
-        "## What do these runs say about the claims of the paper and of this benchmark?",
-        *(
-            "What is the second network worth",
-            "- β=1 (model)",
-            "- β=100 (paper)",
-            "### Samples along the chain",
-            "### Score against",
-        ),
-        *("### Scores", "Score key of", "### Paired differences", "### Training", "### Runs without scores"),
-        *("### Certificate", "### Time", "### How it was made", "## Environment"),
+        *("## At a glance", "## digits", "What is the second network worth", "- β=1 (model)", "- β=100 (paper)"),
+        *("### Score against", "### Scores", "Score key of", "### Samples along the chain", "### Paired differences"),
+        *("### Training", "### Runs without scores", "### Certificate", "### Time", "### How it was made"),
+        *("## What do these runs say about the claims of the paper and of this benchmark?", "## Environment"),
     ]
     places = [written[1].index(heading) for heading in order]
     assert places == sorted(places)
@@ -57,13 +57,14 @@ def test_the_answer_comes_first(written: tuple[Path, str]) -> None:
 
 def test_every_table_is_whole(written: tuple[Path, str]) -> None:
     found = tables(written[1])
-    assert len(found) == 5
+    assert len(found) == 8  # wide ones once with the columns that matter most, once with all
+    assert max(len(found[number][0]) for number in (0, 1, 3)) <= MOST_COLUMNS
     assert all(len({len(line) for line in table}) == 1 for table in found)
 
 
 def test_claims_are_bold_only_where_they_stand_among_all(made: Any) -> None:
     text = render(made.results(made.study(seeds=8)))
-    claims = text[: text.index("## digits")]
+    claims = text[text.index("## What do these runs say") :]
     found = re.findall(
         r"^  - (\**)(contradicted|supported|inconclusive)\b.*after Holm ([^;,\n]+)", claims, re.MULTILINE
     )
@@ -83,7 +84,7 @@ def test_every_figure_is_there_and_not_blank(written: tuple[Path, str]) -> None:
 
 
 def test_likelihood_stands_only_beside_the_models_own_temperature(written: tuple[Path, str]) -> None:
-    scores = tables(written[1])[0]
+    scores = score_table(written[1])
     column = next(i for i, name in enumerate(scores[0]) if "likelihood-gain" in name)
     for line in scores[2:]:
         assert (line[column].strip() != "—") == ("β=1 (model)" in line[1])
@@ -214,8 +215,9 @@ def test_an_extractor_that_all_share_is_named_once(names: list[str], shown: list
 
 
 def test_an_extractor_is_named_once_per_table(written: tuple[Path, str]) -> None:
-    for table in tables(written[1])[:2]:
+    for table in tables(written[1])[1:5]:
         assert sum("[digits-cnn]" in name for name in table[0]) == 1
+    for table in tables(written[1])[2:5:2]:
         assert {"is ↑", "kid ↓", "precision ↑"} <= {name.strip() for name in table[0]}
 
 
@@ -245,7 +247,7 @@ def test_stale_and_unfinished_rows_stand_apart_and_say_why(made: Any) -> None:
         assert "†" in text or r"$\dagger$" in text
     text = render(made.results(rows))
     assert text.count("† Made before a change: gebm.objectives changed") == 1
-    assert all(line[-2].strip() == "1" for line in tables(text)[0][2:])
+    assert all(line[-2].strip() == "1" for line in score_table(text)[2:])
 
 
 @pytest.mark.parametrize(("kind", "metric"), [("chains", "rhat"), ("density", "log-likelihood")])
@@ -285,6 +287,10 @@ def test_the_terminal_shows_the_columns_that_fit_and_every_form_the_same_rows(ma
         assert max(map(len, shown.splitlines())) <= width
         assert all(name in shown for name in ("fd[digits-cnn] ↓", "ula β=100 (paper)", "real data, held out", *others))
         assert "likelihood-gain ↑" not in shown
+    piped = made.printed(results, 100, terminal=False)
+    assert "gradient evaluations per sample" not in piped  # in no form of the brief table
+    assert all(name in piped for name in ("is ↑", "kid ↓", "precision ↑", "status"))
+    assert "…" not in piped
 
 
 def test_reports_are_made_without_torch(synthetic: Any, tmp_path: Path) -> None:

@@ -115,7 +115,7 @@ def test_an_unfinished_run_moves_too_and_says_so(tmp_path: Path) -> None:
     store = Store(tmp_path / "store").create()
     arguments = ["weights", "digits/gan-ns/0-s0", str(tmp_path / "w"), "--store", str(store.root)]
     refused = CliRunner().invoke(main, arguments)
-    assert (refused.exit_code, "no run 'digits/gan-ns/" in refused.output) == (1, True)
+    assert (refused.exit_code, "no run 'digits/gan-ns/" in refused.output) == (2, True)
     folder, _ = trained(store, "digits/gan-ns/0-s0", 2, 120)
     assert "after 2 of 120 steps" in CliRunner().invoke(main, arguments).output
     flip(folder / "checkpoint.safetensors")
