@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,6 +16,7 @@ from bench.cli.usage import (
     data_root,
     device_option,
     examples,
+    find_devices,
     store_option,
 )
 
@@ -102,6 +103,7 @@ def sample(
     from bench.results.models import caveats, find_trained, rebuild
     from bench.results.samples import draw, plan
 
+    find_devices(device)
     trained, weights = find_trained(run, store)
     model = rebuild(trained, weights, str(resolve_device(device)), data_root())
     if out.suffix == ".png" and model.dataset.kind != "image":
@@ -134,8 +136,8 @@ def write(drawn: Drawn, out: Path) -> None:
     elif out.suffix == ".npy":
         np.save(buffer, drawn.samples, allow_pickle=False)
     else:
-        chain = {} if drawn.latents is None else {"latents": drawn.latents, "energy": drawn.energy}
-        np.savez(buffer, samples=drawn.samples, **chain)
+        arrays: dict[str, Any] = {"samples": drawn.samples, "latents": drawn.latents, "energy": drawn.energy}
+        np.savez(buffer, **{name: array for name, array in arrays.items() if array is not None})
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         write_bytes(out, buffer.getvalue())

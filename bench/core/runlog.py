@@ -35,9 +35,9 @@ def warnings_noted(folder: RunFolder) -> Iterator[None]:
     with warnings.catch_warnings():
         show = warnings.showwarning
 
-        def note(message: Warning | str, category: type[Warning], *where: Any) -> None:
+        def note(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
             folder.log(f"{category.__name__}: {message}")
-            show(message, category, *where)
+            show(message, category, *where, **more)
 
         warnings.showwarning = note
         yield

@@ -25,7 +25,6 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save
 
-from bench import __version__
 from bench.components import registry
 from bench.components.digests import Stage, difference
 from bench.core.leases import Held, LeaseLostError
@@ -173,8 +172,7 @@ class Run:
         """Mark the run as being worked on, and say in its log where and from what."""
         self.store.prepare(self.task.spec)
         where = f"on {platform.node()}, process {os.getpid()}, {self.device}"
-        versions = f"GEBM Bench {__version__}, torch {torch.__version__}"
-        self.folder.log(f"begun {where}; {versions}; {found.reason or found.state}")
+        self.folder.log(f"begun {where}, torch {torch.__version__}: {found.reason or found.state}")
 
     def build(self) -> Model:
         """The untrained model, on the dataset that the run was planned with.

@@ -194,17 +194,17 @@ class Store:
         return RunFolder(self.root / "runs" / spec.run_id)
 
     def find(self, name: str) -> RunFolder:
-        """The run whose place in the store, `runs/<dataset>/<model>/<identity>-s<seed>`, is or begins with `name`, or has it anywhere.
+        """The run whose id, with or without `runs/` before it, is `name`, or else begins with it, or ends with it, or has it anywhere.
 
         Raises:
             NotInStoreError: if there is none, or more than one; those are listed.
         """
-        root = self.root / "runs"
+        root, name = self.root / "runs", name.removeprefix("runs/")
         if (root / name / "spec.json").is_file():
             return RunFolder(root / name)
         ids = sorted(str(path.parent.relative_to(root)) for path in root.glob("*/*/*/spec.json"))
-        begun = [run for run in ids if run.startswith(name.removeprefix("runs/"))]
-        found = begun or [run for run in ids if name in f"runs/{run}"]
+        ways = (str.startswith, str.endswith, str.__contains__)
+        found = next(filter(None, ([run for run in ids if way(run, name)] for way in ways)), [])
         if not found:
             raise NotInStoreError(f"no run '{name}' in {self.root}; `bench status` lists the runs")
         if len(found) > 1:

@@ -11,6 +11,7 @@ Nothing is sent anywhere; a folder that is whole has its `config.json`, which is
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from bench.markdown import escape, table
 from bench.metrics import base_name
 from bench.report.one_run import readout_words, score_tables
 from bench.report.text import metric_order
-from bench.results.models import CONFIG, WEIGHTS, Trained, caveats
+from bench.results.models import CONFIG, WEIGHTS, Trained, caveats, check_no_code
 from bench.results.one_run import OneRun
 from bench.results.sheets import png_of, sheet
 from bench.results.weights import WeightsError
@@ -60,10 +61,11 @@ def publish(run: OneRun, out: Path) -> list[Path]:
     """Write a run's trained model into a folder; return the files, the configuration last.
 
     Raises:
-        WeightsError: if the run has no trained model, or that is damaged.
+        WeightsError: if the run has no trained model, that is damaged, or its generator is a function of the user's own.
         OSError: if the folder cannot be written.
     """
     trained, weights = Trained.of(run), run.folder / "checkpoint.safetensors"
+    check_no_code(trained)
     content = weights.read_bytes()
     out.mkdir(parents=True, exist_ok=True)
     (out / CONFIG).unlink(missing_ok=True)
@@ -148,6 +150,6 @@ def _scores(run: OneRun) -> list[str]:
     return parts or ["None was read out."]
 
 
-def _data(run: OneRun, data: dict[str, Any]) -> str:
+def _data(run: OneRun, data: Mapping[str, Any]) -> str:
     words = "; ".join(filter(None, (data.get("protocol"), data.get("provenance"))))
     return f"{run.spec.dataset}, sha256 of its content `{run.spec.dataset_digest}`. {escape(words)}".rstrip()

@@ -121,6 +121,8 @@ def _to_wandb(run: OneRun, out: Path) -> None:
     name = f"{spec.dataset}-{spec.model}-{spec.identity[:12]}-s{spec.seed}".replace("+", "-")
     group = f"{spec.dataset}/{spec.model}/{spec.identity[:12]}"
     config = dict(_flat(spec.model_dump(mode="json")))
+    for old in out.glob(f"wandb/offline-run-*-{name}"):
+        shutil.rmtree(old)
     quiet = wandb.Settings(silent=True, console="off")
     with wandb.init(
         project="gebm-bench",

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from bench.data import Dataset
     from gebm.model import GEBM
 
-__all__ = ["CONFIG", "WEIGHTS", "Trained", "find_trained", "load_model", "rebuild"]
+__all__ = ["CONFIG", "WEIGHTS", "Trained", "caveats", "check_no_code", "find_trained", "load_model", "rebuild"]
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 """Files of a published model."""
@@ -95,9 +95,11 @@ def find_trained(run: str | Path, store: str | Path = "runs") -> tuple[Trained, 
     published = RunFolder(Path(run))
     if (config := published.read_json(CONFIG)) is not None:
         try:
-            return Trained(**config["model"]), published / WEIGHTS
+            trained = Trained(**config["model"])
         except (KeyError, TypeError) as error:
             raise WeightsError(f"{published / CONFIG} is of another version") from error
+        check_no_code(trained)
+        return trained, published / WEIGHTS
     folder = find_run(run, Path(store))
     return Trained.of(OneRun.read(folder)), folder / "checkpoint.safetensors"
 
@@ -151,6 +153,21 @@ def load_model(
     for text in caveats(trained):
         warnings.warn(f"{RunSpec.model_validate(trained.spec).run_id} {text}", stacklevel=2)
     return model.gebm.eval() if isinstance(model, LatentChains) else model
+
+
+def check_no_code(trained: Trained) -> None:
+    """A published model names registered components only: code that a stranger's file names is never called.
+
+    Raises:
+        WeightsError: if its generator is a function of the user's own.
+    """
+    spec = RunSpec.model_validate(trained.spec)
+    if name := next(
+        (each.config["generator"] for each in (spec, spec.base) if each and "generator" in each.config), ""
+    ):
+        raise WeightsError(
+            f"the generator of {spec.run_id} is code of its own, {name}, which a published model cannot name"
+        )
 
 
 def caveats(trained: Trained) -> list[str]:

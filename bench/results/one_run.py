@@ -130,7 +130,10 @@ class OneRun:
     @property
     def temperature(self) -> float | None:
         """β̂, at which the energy gains most likelihood on the validation split; None where it was not read out."""
-        return next((row.beta for row in self.rows if row.calibrated and row.beta is not None), None)
+        own = (
+            row for row in self.rows if row.sampler in ("likelihood", "exact")
+        )  # not a guided sampler's own calibration
+        return next((row.beta for row in own if row.calibrated), None)
 
     @property
     def chains(self) -> list[dict[str, Any]]:

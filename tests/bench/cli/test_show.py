@@ -168,6 +168,18 @@ def test_a_damaged_publication_is_refused(done: Store, tmp_path: Path) -> None:
     assert refused.endswith("model.safetensors is missing\n")
 
 
+def test_code_that_a_published_folder_names_is_not_called(done: Store, tmp_path: Path) -> None:
+    bench("publish", "gan-ns", "--to", tmp_path / "out", "--store", done.root)
+    config = RunFolder(tmp_path / "out").read_json("config.json")
+    assert config is not None
+    config["model"]["spec"]["config"]["generator"] = "builtins:breakpoint"
+    RunFolder(tmp_path / "out").write_json("config.json", config)
+    with pytest.raises(
+        WeightsError, match="is code of its own, builtins:breakpoint, which a published model cannot name"
+    ):
+        package.load_model(tmp_path / "out")
+
+
 def curve_of(run: RunFolder) -> set[tuple[str, int, str, float]]:
     points = [json.loads(line) for line in (run / "curve.jsonl").read_text().splitlines()]
     return {

@@ -14,7 +14,7 @@ import pytest
 from bench.core.campaign import Campaign
 from bench.core.manifests import manifests, tagged
 from bench.core.runner import execute, record_death
-from bench.core.store import RunFolder, Store, StoreError, flat
+from bench.core.store import NotInStoreError, RunFolder, Store, StoreError, flat
 from bench.core.suite import Suite
 from bench.core.task import Places
 from bench.files import CorruptFileError, read_sealed, write_bytes, write_json, write_sealed
@@ -224,3 +224,27 @@ def test_tagged_runs_stay_listed_when_their_suite_changes(tiny: Suite, tmp_path:
     assert [run["seed"] for run in manifest["runs"]] == [0, 1]
     with pytest.raises(StoreError, match=r"no runs tagged 'after'.*tags: before"):
         tagged(store, "after")
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("digits/gebm/aa-s1", "digits/gebm/aa-s1"),
+        ("runs/digits/gebm/aa-s1", "digits/gebm/aa-s1"),
+        ("gebm/aa-s1", "digits/gebm/aa-s1"),  # not s10
+        ("aa-s10", "digits/gebm/aa-s10"),
+        ("bb", "gebm-digits/gan/bb-s0"),
+        ("gebm-d", "gebm-digits/gan/bb-s0"),  # the beginning of one before the middle of others
+        ("digits/gebm", "2 runs go by 'digits/gebm', write more of one: digits/gebm/aa-s1, digits/gebm/aa-s10"),
+        ("cc", "no run 'cc' in"),
+    ],
+)
+def test_a_run_is_found_by_any_part_of_its_id_that_is_its_own(tmp_path: Path, name: str, found: str) -> None:
+    for run in ("digits/gebm/aa-s1", "digits/gebm/aa-s10", "gebm-digits/gan/bb-s0"):
+        folder = tmp_path / "runs" / run
+        folder.mkdir(parents=True)
+        (folder / "spec.json").touch()
+    try:
+        assert Store(tmp_path).find(name).path == tmp_path / "runs" / found
+    except NotInStoreError as error:
+        assert found in str(error)  # noqa: PT017
