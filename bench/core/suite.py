@@ -190,8 +190,10 @@ def check_suite(name: str) -> list[tuple[int, Problem]]:
                 found.setdefault(culprit := _culprit(before, each), each)
                 _mend(content, culprit, example)
         if content == before:
-            everything = [*found.items(), *((each.keys, each) for each in wrong if each.keys not in found)]
-            return sorted((line_of(text, keys), each) for keys, each in everything)
+            for each in wrong:
+                if each.keys not in found:
+                    found.setdefault(_culprit(content, each), each)
+            return sorted((line_of(text, keys), each) for keys, each in found.items())
 
 
 def explain(path: Path, text: str, wrong: Sequence[Problem]) -> str:

@@ -51,6 +51,8 @@ def training_seconds(task: Task, progress: Progress, should_stop: Callable[[], b
     with tempfile.TemporaryDirectory() as folder:
         try:
             model = Run(task, progress, should_stop).build()
+            if not model.steps():  # it is fitted at one go
+                return None
             if task.base is not None:
                 model.start_from(Run(task.base, progress, should_stop).build().state())
             session = TwoSteps(Path(folder), "", progress, should_stop)

@@ -316,3 +316,16 @@ def test_json_has_what_scripts_rely_on(made: Any) -> None:
     assert own["interval"][0] < own["effect"] < own["interval"][1] < 0
     assert own["p"] <= own["p_holm"] <= 0.05
     assert [each["metric"] for each in own["comparisons"]] == [FD]
+
+
+def test_a_variant_is_judged_only_where_a_claim_writes_out_its_label(made: Any) -> None:
+    plain = duel(made, [-10.0, -11.0, -12.0])
+    other = {"label": "gebm[penalty=1]", "identity": "other"}
+    variant = [row | other | {"run": f"varied-{row['seed']}"} for row in duel(made, [10.0, 11.0, 12.0])]
+    for model, expected in (("gebm", "supported"), ("gebm*", "supported"), ("gebm[penalty=1]", "contradicted")):
+        claim = OWN_BASE | {"treatment": OWN_BASE["treatment"] | {"model": model}}
+        (finding,) = judged(made, plain + variant, claim)
+        assert finding.verdict == expected
+        assert len(finding.comparisons) == 1
+    (finding,) = judged(made, variant, OWN_BASE)
+    assert (finding.verdict, finding.reason) == ("not run", "no run of gebm")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.cli.list import summaries
 from bench.components import registry
 from bench.components.registry import KINDS, PluginError, UnknownNameError
 from gebm.components import ComponentKind
@@ -64,6 +65,32 @@ def test_every_built_in_component_says_what_it_is_and_can_be_loaded(kind: Compon
         assert 10 < len(entry.summary) < 130
         assert "\n" not in entry.summary
         assert entry.load() is not None
+
+
+def test_a_guest_without_the_decorator_is_described_by_its_docstring(install: Install) -> None:
+    source = (
+        'raise RuntimeError("imported")\n\ndef load(inputs):\n    """Weather of one town.\n\n    More of it.\n    """\n'
+    )
+    install("town", "datasets", "weather = town:load", source)
+    install("bare", "datasets", "bare = bare:load", "def load(inputs): ...\n")
+    assert registry.get("datasets", "weather").summary == "Weather of one town"
+    assert registry.get("datasets", "bare").summary == "from bare"
+    listed = summaries("datasets")
+    assert listed["weather"] == "any      Weather of one town [town]"
+
+
+def test_a_guest_that_its_package_hands_on_is_found_where_it_is_registered(install: Install, tmp_path: Path) -> None:
+    install("lobby", "samplers", "guest = lobby:Visitor", "")
+    rooms = tmp_path / "lobby" / "rooms"
+    rooms.mkdir(parents=True)
+    (tmp_path / "lobby" / "__init__.py").write_text("from .rooms import Guest as Visitor\n")
+    (rooms / "__init__.py").write_text("from lobby.rooms.first import Guest\n")
+    (rooms / "first.py").write_text(GUEST.format(kind="samplers"))
+    registry.entries.cache_clear()
+    guest = registry.get("samplers", "guest")
+    assert (guest.summary, guest.target) == ("one of the guests", "lobby:Visitor")
+    assert guest.seeded
+    assert "lobby" not in sys.modules
 
 
 @pytest.mark.parametrize("kind", KINDS)

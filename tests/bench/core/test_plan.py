@@ -6,7 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from bench.cli import main
 from bench.core.plan import Selection, make_plan, mixed_devices
 from bench.core.store import Lookup
 from bench.core.suite import Suite, SuiteError, load_suite
@@ -84,6 +86,16 @@ def test_kinds_of_device_in_one_comparison_are_told(tiny: Suite, tmp_path: Path)
     assert mixed_devices([again, todo], {"cpu"}) == []
     (real,) = make_plan(tiny, Selection(models=["data"]), Places(tmp_path))
     assert mixed_devices([done, real], {"cpu"}) == []
+
+
+def test_a_plan_without_data_says_what_would_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("BENCH_DATA", str(tmp_path))
+    shown = CliRunner().invoke(main, ["plan", "--suite", "cifar10", "--seeds", "0-1", "--model", "gebm"])
+    assert shown.exit_code == 2
+    assert shown.stdout == "cifar10 or cifar10-jpeg75/gebm  no data  seeds 0,1\n"
+    assert shown.stderr.startswith("bench: cifar10 needs ")
+    assert "bench data fetch cifar10" in shown.stderr
 
 
 @pytest.mark.parametrize("datasets", ["[[]]", '[["redwine", "redwine"]]', '[["redwine", "rdwine"]]'])

@@ -156,7 +156,7 @@ def test_an_answer_leads_to_its_reading_though_that_is_folded(browser: Any, page
     assert browser.execute_script("return document.querySelectorAll('.part details[open]').length") == 0
     browser.find_element("css selector", ".front a").click()
     script = """const end = document.querySelector(':target'), box = end.getBoundingClientRect();
-        return [end.querySelector('h4').textContent, box.top >= 0 && box.top < innerHeight, box.height > 0]"""
+        return [end.querySelector('h4').textContent, Math.round(box.top) >= 0 && box.top < innerHeight, box.height > 0]"""
     assert browser.execute_script(script) == ["β=1 (model)", True, True]
 
 

@@ -32,6 +32,7 @@ def test_the_schema_names_every_column_and_metric_once(store: Store) -> None:
     page = schema_page()
     for name in (*frame.columns, *METRICS):
         assert page.count(f"| `{name}` |") == 1
+    assert "&#" not in page
 
 
 def test_types_are_as_the_schema_says(store: Store) -> None:
