@@ -139,9 +139,8 @@ class Campaign:
 
     def glance(self, name: str) -> dict[str, Any] | None:
         """How far a run is that another machine works on, as its progress would be told; None if there is no telling."""
-        planned = self.pending.get(name)
-        point = planned and self.store.folder(planned.task.spec).last_point()
-        return {"phase": point["phase"], "step": point["step"], "losses": point} if point else None
+        holder = self.store.holder(name)
+        return dict(holder.note) if holder and holder.note else None
 
     def recorded(self, event: JobEvent, runs: Mapping[str, Planned]) -> JobEvent:
         """A job's end with its outcome, remembered; a run whose process was killed is recorded for it."""

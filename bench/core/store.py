@@ -124,15 +124,6 @@ class RunFolder:
         """Hashes of the named files, as a status lists them."""
         return {name: sha256_file(self.path / name) for name in names}
 
-    def last_point(self) -> dict[str, Any] | None:
-        """The last point of the training curve; None if there is none."""
-        try:
-            *_, last = (self.path / "curve.jsonl").read_bytes().splitlines()
-            point: dict[str, Any] = json.loads(last)
-        except (OSError, ValueError):
-            return None
-        return point
-
     def log(self, text: str) -> None:
         """Append text, with the time, to the run's log; a log that cannot be written is no reason to fail."""
         with suppress(OSError), (self.path / LOG).open("a", encoding="utf-8") as file:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import time
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from bench.components import registry
+from bench.core import leases
 from bench.core.campaign import Campaign, imports
 from bench.core.store import Store
 from bench.core.suite import Suite
@@ -42,11 +44,19 @@ def test_what_is_to_be_done_afresh_elsewhere_is_set_aside_once(tiny: Suite, done
     assert [(p.task.fresh, p.pending) for p in campaign.planned] == [(False, True)]
 
 
-def test_how_far_a_run_is_elsewhere_is_read_from_its_curve(tiny: Suite, done: Store) -> None:
-    planned = plan_one(tiny, done, "gan-ns", fresh=True)
-    campaign = Campaign(tiny, "quick", [planned], done, 1)
-    told = campaign.glance(planned.task.spec.run_id)
-    assert told is not None
-    assert (told["phase"], told["step"]) == ("training", 60)
-    assert "energy_loss" in told["losses"]
-    assert campaign.glance("another") is None
+def test_how_far_a_run_is_elsewhere_is_what_its_holder_says(
+    tiny: Suite, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leases, "PERIODS", leases.Periods(heartbeat=0.05))
+    planned = plan_one(tiny, store, "gan-ns")
+    campaign, name = Campaign(tiny, "quick", [planned], store, 1), planned.task.spec.run_id
+    told = {"phase": "training", "step": 7, "total": 60}
+    with store.lock(planned.task.spec) as held:
+        assert held is not None
+        assert campaign.glance(name) is None
+        held.note = told
+        deadline = time.monotonic() + 30
+        while campaign.glance(name) is None and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert campaign.glance(name) == told
+    assert campaign.glance(name) is None
