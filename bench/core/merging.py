@@ -10,8 +10,9 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any, Literal
 
 from bench.components.digests import Stage, difference
@@ -24,6 +25,7 @@ from bench.files import write_bytes
 __all__ = ["Merged", "merge"]
 
 ENDED = ("done", "failed")
+SIDE_BY_SIDE = 8  # runs: nearly all of the time goes to waiting for disks
 READ = frozenset({"state", "reason", "files", "stage", "device"})  # of a status
 
 
@@ -64,9 +66,13 @@ def merge(source: Store, into: Store, *, ended: bool = False) -> Iterator[Merged
         StoreError: if `into` cannot be written.
     """
     runs = source.root / "runs"
+
+    def transferred(path: Path) -> Merged:
+        return transfer(RunFolder(path), str(path.relative_to(runs)), into, ended)
+
     try:
-        for path in sorted(runs.glob("*/*/*/")):
-            yield transfer(RunFolder(path), str(path.relative_to(runs)), into, ended)
+        with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+            yield from pool.map(transferred, sorted(runs.glob("*/*/*/")))
         yield from merge_lists(source, into)
     except OSError as error:
         raise StoreError(f"cannot write to the store {into.root}: {error.strerror or error}") from error

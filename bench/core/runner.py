@@ -239,6 +239,7 @@ class Run:
             try:
                 model, training = run.trained()
             except DivergedError as error:
+                run.require_lease()
                 run.store.fail(task, f"diverged: {error}")
                 raise BaseFailedError(f"{name}, which this run starts from, diverged: {error}") from error
             except DeviceMemoryError as error:
