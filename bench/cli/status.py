@@ -34,7 +34,9 @@ UNITS = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
 @click.option(
     "--dataset", "datasets", multiple=True, help="Only this dataset; repeatable.", shell_complete=complete("datasets")
 )
-@click.option("--model", "models", multiple=True, help="Only this model; repeatable.", shell_complete=complete("models"))
+@click.option(
+    "--model", "models", multiple=True, help="Only this model; repeatable.", shell_complete=complete("models")
+)
 @click.option(
     "--state",
     "states",

@@ -212,7 +212,10 @@ def mixed_devices(section: Section) -> list[TextBlock]:
     kinds = trained.groupby("trained_on")
     if len(kinds) < 2:
         return []
-    said = [f"{', '.join(dict.fromkeys(own['label']))} on {kind} ({len(own)} run{'s' * (len(own) > 1)})" for kind, own in kinds]
+    said = [
+        f"{', '.join(dict.fromkeys(own['label']))} on {kind} ({len(own)} run{'s' * (len(own) > 1)})"
+        for kind, own in kinds
+    ]
     text = f"Trained on different kinds of device: {'; '.join(said)}. One seed draws other numbers on each, so that they are not paired."
     return [TextBlock("Not a comparison of equals", items=[text], tone="bad", terminal="untitled")]
 

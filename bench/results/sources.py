@@ -89,7 +89,7 @@ def _plain(column: pd.Series) -> list[Any]:
 
 @functools.cache
 def _row_type(names: tuple[str, ...]) -> Any:
-    return namedtuple("Row", names)  # noqa: PYI024
+    return namedtuple("Row", names)
 
 
 def source_of(record: Any) -> Source:

@@ -65,8 +65,9 @@ def run_states(store: Store, runs: Iterable[str], *, check: bool = False) -> Ite
         runs: their ids.
         check: hold all files of a run against their hashes, as a report does; without it a sound status is believed.
     """
+    root = store.root / "runs"
     for run in runs:
-        folder = RunFolder(store.root / "runs" / run)
+        folder = RunFolder(root / run)
         try:
             state, reason, _ = read_run(folder) if check else by_status(folder)
         except StoreError as error:

@@ -207,7 +207,9 @@ def test_different_kinds_of_device_are_never_mixed_silently(own: Store) -> None:
         folder.write_json(name, (folder.read_json(name) or {}) | {"device": device})
         status["files"][name] = sha256_file(folder / name)
     folder.write_json("status.json", status)
-    said = "bench: digits: one comparison of runs trained on different kinds of device (1 on NVIDIA Made-up, 5 on cpu); "
+    said = (
+        "bench: digits: one comparison of runs trained on different kinds of device (1 on NVIDIA Made-up, 5 on cpu); "
+    )
     assert bench("plan", *options).stderr.startswith(said)
     assert bench("run", *options).stderr.startswith(said)
     page = bench("report", "--store", own.root, "--out", own.root.parent).stdout

@@ -61,13 +61,17 @@ def test_filters_and_json(store: Store) -> None:
     assert rows[0]["log"] == f"runs/{rows[0]['run']}/error.txt"
     assert rows[1]["at"]["step"] == 7950
     assert "did you mean 'data1'?" in status(store, "--dataset", "data11", code=2).stderr
-    assert "--model: no run of 'gebm' here; there are: model00, model01" in status(store, "--model", "gebm", code=2).stderr
+    assert (
+        "--model: no run of 'gebm' here; there are: model00, model01" in status(store, "--model", "gebm", code=2).stderr
+    )
 
 
 def test_of_a_suite_what_has_not_begun_is_there_too(store: Store) -> None:
     folders(store)[7].rename(store.root / "aside" / "gone")
     assert status(store).stdout.endswith("7 runs: 4 done, 1 unfinished, 1 partial, 1 failed\n")
-    assert status(store, "--suite", "synthetic").stdout.endswith("8 runs: 4 done, 1 unfinished, 1 partial, 1 failed, 1 missing\n")
+    assert status(store, "--suite", "synthetic").stdout.endswith(
+        "8 runs: 4 done, 1 unfinished, 1 partial, 1 failed, 1 missing\n"
+    )
     assert "there are: synthetic (quick)" in status(store, "--suite", "other", code=1).stderr
 
 
