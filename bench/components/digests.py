@@ -90,6 +90,8 @@ def changes(recorded: Mapping[str, Any]) -> str:
 def difference(before: Mapping[str, Any], now: Stage) -> str:
     """Modules and libraries in which a recorded stage and the present one differ."""
     code, versions = before["code"], before["versions"]
+    if code == now.code and versions == now.versions:
+        return ""
     modules = [name for name in sorted({*code, *now.code}) if code.get(name) != now.code.get(name)]
     named = ", ".join(modules[:3]) + (f" and {len(modules) - 3} more" if len(modules) > 3 else "")
     words = [f"{named} changed"] if modules else []

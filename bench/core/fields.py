@@ -18,6 +18,9 @@ Rate = Annotated[float, Field(gt=0, le=1e6)]
 Beta = Annotated[float, Field(ge=0, le=1e6)]
 
 
+_canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
+
+
 def _distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
     if len(set(values)) < len(values):
         raise ValueError("nothing may be listed twice")
@@ -36,4 +39,4 @@ class Frozen(BaseModel):
 
 def content_hash(value: Any) -> str:
     """Return the hex sha256 of a value's canonical JSON."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+    return hashlib.sha256(_canonical(value).encode()).hexdigest()

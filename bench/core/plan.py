@@ -212,11 +212,15 @@ def mixed_devices(planned: Sequence[Planned], here: Collection[str]) -> list[str
             kept = p.found.device and not p.task.fresh and p.found.state != "stale"
             own = [p.found.device] if kept else here if p.pending else []
             kinds.setdefault(p.task.spec.dataset, Counter()).update(own)
-    return [
-        f"{dataset}: one comparison of runs trained on different kinds of device ({', '.join(f'{own[kind]} on {kind}' for kind in sorted(own))}); "
-        "one seed draws other numbers on each, so that they are not paired; a --store for each keeps them apart"
+    said = {
+        dataset: ", ".join(f"{count} on {kind}" for kind, count in sorted(own.items()))
         for dataset, own in kinds.items()
         if len(own) > 1
+    }
+    return [
+        f"{dataset}: one comparison of runs trained on different kinds of device ({counts}); "
+        "one seed draws other numbers on each, so that they are not paired; a --store for each keeps them apart"
+        for dataset, counts in said.items()
     ]
 
 

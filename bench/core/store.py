@@ -113,11 +113,12 @@ class RunFolder:
     def damaged(self, files: Mapping[str, str]) -> str:
         """The first of the listed files that is absent or differs from its hash, as a sentence; '' if all are sound."""
         for name, digest in files.items():
-            path = self.path / name
-            if not path.is_file():
-                return f"{path} is missing"
-            if sha256_file(path) != digest:
-                return f"{path} is corrupt: its content does not match the hash in the status"
+            try:
+                found = sha256_file(f"{self.path}/{name}")
+            except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+                return f"{self.path / name} is missing"
+            if found != digest:
+                return f"{self.path / name} is corrupt: its content does not match the hash in the status"
         return ""
 
     def hashes(self, *names: str) -> dict[str, str]:

@@ -58,9 +58,11 @@ def render(results: Results, format: str = "markdown", path: Path | None = None)
 
         summaries = [section.summary for section in results.sections()]
         return render_json(summaries) if format == "json" else render_csv(summaries)
+    from bench.machine import no_collection
     from bench.report.page import make_page
 
-    page = make_page(results)
+    with no_collection():
+        page = make_page(results)
     if format == "html":
         from bench.report.html import render_html
 

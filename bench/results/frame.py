@@ -56,19 +56,8 @@ SCORE_COLUMNS = tuple(SCHEMA)
 READOUT_COLUMNS = (*HEAD, *CHAIN, *STATE, *LOST, "readout", "row", "arrays")
 ANY_BETA = ("likelihood-gain", "ess-fraction")
 """Metrics of a density that are read out at any temperature."""
-_RECORDED = (
-    "folder",
-    "device",
-    "trained_on",
-    "versions",
-    "code",
-    *FACTS,
-    "capabilities",
-    *SECONDS,
-    "peak_memory",
-    "spec",
-)
-RUN_COLUMNS = (*HEAD, *STATE, *_RECORDED)
+_RECORDED = ("folder", "device", "trained_on", "versions", "code")
+RUN_COLUMNS = (*HEAD, *STATE, *_RECORDED, *FACTS, "capabilities", *SECONDS, "peak_memory", "spec")
 SOUND = ("done", "collapsed", "refused")
 """Statuses of scores by the present code that are a run's result; `stale`, `unfinished` and all others stand apart."""
 TRAINING = "training"
@@ -359,7 +348,7 @@ def build(runs: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]]) 
     heads = run_frame[list(HEAD)].take([row["at"] for row in rows]).reset_index(drop=True)
     own = [name for name in dict.fromkeys((*SCORE_COLUMNS, *READOUT_COLUMNS)) if name not in HEAD]
     blank = dict.fromkeys(own)
-    values = [*zip(*(itemgetter(*own)(blank | row) for row in rows), strict=True)] or [()] * len(own)
+    values = [*zip(*(itemgetter(*own)({**blank, **row}) for row in rows), strict=True)] or [()] * len(own)
     every = pd.DataFrame({name: pd.Series(each, dtype=object) for name, each in zip(own, values, strict=True)})
     every = _typed(pd.concat([heads, every], axis=1))
     for frame in (run_frame, every):

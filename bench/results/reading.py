@@ -1,7 +1,7 @@
 """One run's directory read: its state, and the JSON files that its status vouches for.
 
-What a run is at by a glance, for `bench status`, is in `bench.results.states`. Files that were sound are kept, for all runs of a store, in one sealed file of its cache folder, so that only runs that changed are read
-again.
+Files that were sound are kept, for all runs of a store, in one sealed file of its cache folder, so that only runs that changed are read
+again. What `bench status` shows of a run without reading all of it is in `bench.results.states`.
 """
 
 from __future__ import annotations
@@ -169,9 +169,9 @@ def _stamp(folder: str) -> str:
     files = []
     try:
         for place in (f"{folder}/", f"{folder}/evals/"):
-            for name in os.listdir(place):
+            for name in os.listdir(place):  # noqa: PTH208  (thousands of them: pathlib is slow)
                 if name.endswith((".json", ".jsonl")):
-                    stat = os.stat(place + name)  # noqa: PTH116  (thousands of them: pathlib is slow)
+                    stat = os.stat(place + name)  # noqa: PTH116
                     name = f"{name} {stat.st_size} {stat.st_mtime_ns}"
                 files.append(name)
     except OSError:

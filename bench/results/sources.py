@@ -89,7 +89,7 @@ def records(frame: pd.DataFrame) -> list[Any]:
 def _plain(column: pd.Series) -> list[Any]:
     """Return the values as plain Python has them."""
     missing = column.isna().to_numpy(dtype=bool)
-    values: list[Any] = column.to_numpy().tolist()
+    values: list[Any] = column.astype(object).tolist()
     return [None if gone else value for gone, value in zip(missing, values, strict=True)] if missing.any() else values
 
 

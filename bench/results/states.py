@@ -68,9 +68,9 @@ def run_states(store: Store, runs: Iterable[str], *, check: bool = False) -> Ite
     Raises:
         QueueError: if runs were submitted to a scheduler that does not answer.
     """
-    jobs = queue.places(store.root / "jobs", newest=False)
+    jobs, root = queue.places(store.root / "jobs", newest=False), store.root / "runs"
     for run in runs:
-        folder = RunFolder(store.root / "runs" / run)
+        folder = RunFolder(root / run)
         try:
             state, reason, _ = read_run(folder) if check else by_status(folder)
         except StoreError as error:

@@ -13,7 +13,17 @@ import pytest
 
 import bench.results.reading
 from bench.core.store import Store
-from bench.results.frame import READOUT_COLUMNS, RUN_COLUMNS, SCORE_COLUMNS, NothingToReportError, Results, scan
+from bench.results.frame import (
+    READOUT_COLUMNS,
+    RUN_COLUMNS,
+    SCORE_COLUMNS,
+    NothingToReportError,
+    Results,
+    Section,
+    once,
+    scan,
+)
+from bench.results.sources import records
 
 Read = list[str]
 
@@ -252,6 +262,31 @@ def test_an_empty_store_gives_empty_frames(tmp_path: Path) -> None:
     assert list(found.scores.columns) == list(SCORE_COLUMNS)
     with pytest.raises(NothingToReportError, match="nothing to report yet"):
         found.sections()
+
+
+def test_records_are_plain_and_have_none_for_what_is_missing() -> None:
+    frame = pd.DataFrame(
+        {"real": [1.5, float("nan")], "count": pd.array([3, None], dtype="Int64"), "text": ["a", None]}
+    )
+    frame = frame.assign(row=[{"a": 1}, None]).astype({"text": object})
+    whole, gone = records(frame)
+    assert whole == (1.5, 3, "a", {"a": 1})
+    assert [type(value) for value in whole] == [float, int, str, dict]
+    assert gone == (None, None, None, None)
+    assert whole._replace(count=4).count == 4
+
+
+def test_what_is_asked_of_a_section_is_computed_once_for_the_same_question(store: Store) -> None:
+    asked: list[tuple[str, int]] = []
+
+    @once
+    def question(section: Section, factor: int = 1) -> int:
+        asked.append((section.dataset, factor))
+        return len(section.runs) * factor
+
+    one, other = scan(store).sections()
+    assert [question(one), question(one), question(one, 2), question(other)] == [4, 4, 8, 4]
+    assert asked == [("data0", 1), ("data0", 2), ("data1", 1)]
 
 
 def test_times_of_change_are_told_apart_by_the_nanosecond(store: Store, read: Read) -> None:
