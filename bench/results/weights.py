@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.core.store import NotInStoreError, RunFolder, Store, progress_words, unfinished
+from bench.core.store import NotInStoreError, RunFolder, Store, StoreError, progress_words, unfinished
 from bench.files import sha256_file, write_bytes
 
 if TYPE_CHECKING:
