@@ -43,7 +43,8 @@ def references(wanted: Reference, treatment: SourceValues, section: Section, met
     """Return the sources that a treatment is compared with: what the reference leaves out is as in the treatment."""
     like = treatment.source
     beta = like.beta if wanted.beta is None else wanted.beta
-    found = _selected(section, metric, wanted.model or ("*",), wanted.sampler or (like.sampler,), (beta,), wanted.steps)
+    models = wanted.model or (treatment.model, like.label.partition(" (")[0])
+    found = _selected(section, metric, models, wanted.sampler or (like.sampler,), (beta,), wanted.steps)
     return [each for each in found if each.source != like and (wanted.model or each.source.label == like.label)]
 
 

@@ -226,7 +226,7 @@ def component_problems(suite: Suite[Any]) -> Iterator[Problem]:
     for name, profile in suite.profiles.items():
         known = [*_unknown_components(profile)]
         yield from (Problem(("profiles", name, *each.keys), each.message) for each in known)
-        places = [("variants", str(i)) for i in range(len(suite.variants))]
+        places: list[tuple[str, ...]] = [("variants", str(i)) for i in range(len(suite.variants))]
         places += [("profiles", name, "variants", str(i)) for i in range(len(profile.variants))]
         labels = set(registry.entries("models"))
         for place, variant in zip(places, suite.variants_of(name), strict=True):

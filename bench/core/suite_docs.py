@@ -136,7 +136,7 @@ def reference() -> str:
         lines += [f"## Profiles of kind {kind}\n", *_sections(kind_of(kind).PROFILE, "profiles.NAME", kind, seen)]
     for title, component in (("Networks", "networks"), ("Samplers", "samplers")):
         lines.append(f"## {title}\n")
-        for name, entry in registry.entries(component).items():  # type: ignore[arg-type]
+        for name, entry in registry.entries(component).items():
             if not entry.origin:
                 lines += [f"### {name}\n", f"{_sentence(entry.summary)}.\n", *_rows(fields(entry.load()), {})]
     return "\n".join(lines)
