@@ -24,6 +24,7 @@ from bench.core.store import Store, trained_on
 from bench.machine import no_collection
 from bench.metrics import METRICS, base_name
 from bench.results.losses import Losses, losses_in
+from bench.results.one_run import why_refused
 from bench.results.reading import RunFiles, cached_reader
 from bench.results.sources import CALIBRATED_BETA, Source, SourceValues, by_source
 from bench.results.summary import COSTS, DATA, summarise
@@ -321,14 +322,6 @@ def _readout_rows(
         if pictures in files:
             own["arrays"] = arrays | {"samples": files[pictures]}
         yield own
-
-
-def why_refused(row: Mapping[str, Any]) -> str:
-    """Return why a row, and no more of its run, lacks what was asked for; '' where it does not."""
-    partition = row.get("log_partition") or {}
-    if row.get("why_not") or partition.get("reportable", True):
-        return str(row.get("why_not") or "")
-    return "; ".join(["log Z is not reportable", *(partition.get("warnings") or ())[:1]])
 
 
 def build(runs: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]]) -> Results:

@@ -16,7 +16,7 @@ from bench.core.spec import RunSpec
 from bench.core.store import LOG, NotInStoreError, RunFolder, Store, StoreError, progress_words, unfinished
 from bench.results.reading import read_run
 
-__all__ = ["OneRun", "Row", "StageState", "find_run", "read_curve"]
+__all__ = ["OneRun", "Row", "StageState", "find_run", "read_curve", "why_refused"]
 
 ORDER = ("base", "data", "likelihood", "exact", "training")
 """Samplers that come before chains, in this order; `training`, the base at earlier steps, comes last."""
@@ -105,8 +105,6 @@ class OneRun:
     @cached_property
     def rows(self) -> list[Row]:
         """What was read out, in the order of `ORDER`, chains by their length."""
-        from bench.results.frame import why_refused
-
         rows = []
         for found in self.evaluations:
             for row in found["rows"]:
@@ -168,6 +166,14 @@ def read_curve(folder: RunFolder) -> Iterator[dict[str, Any]]:
     with suppress(OSError, ValueError):
         for line in (folder / "curve.jsonl").read_text().splitlines():
             yield json.loads(line)
+
+
+def why_refused(row: Mapping[str, Any]) -> str:
+    """Return why a row, and no more of its run, lacks what was asked for; '' where it does not."""
+    partition = row.get("log_partition") or {}
+    if row.get("why_not") or partition.get("reportable", True):
+        return str(row.get("why_not") or "")
+    return "; ".join(["log Z is not reportable", *(partition.get("warnings") or ())[:1]])
 
 
 def _place(evaluation: Mapping[str, Any]) -> tuple[float, str, float, float]:
