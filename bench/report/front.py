@@ -19,8 +19,6 @@ _SIGNS: Mapping[str, str] = {
 _LEGEND: Mapping[str, str] = {
     "✓": "✓ yes, ",
     "✗": "✗ no, ",
-    "(✓)": "(✓) yes in its own section but not after the correction over this table, ",
-    "(✗)": "(✗) no likewise, ",
     "≈": "≈ no clear difference, which is not equality, ",
     "?": "? too little to tell, ",
     "→": "→ not there yet, ",
@@ -44,7 +42,7 @@ def front_table(found: Sequence[tuple[PageSection, Sequence[Reply]]]) -> Table |
             p_holm, sign = adjusted[id(reply)], _SIGNS.get(reply.reading, "")
             if sign in ("✓", "✗") and p_holm is not None and p_holm > LEVEL:
                 sign = f"({sign})"
-            signs[sign] = None
+            signs[sign.strip("()")] = None
             rows[reply.question][section.name] = Cell(
                 f"{sign} {reply.reading}".strip(),
                 detail=reply.text,
@@ -60,7 +58,10 @@ def front_table(found: Sequence[tuple[PageSection, Sequence[Reply]]]) -> Table |
     lines = [[Cell(question), *(own.get(each.name, MISSING) for each, _ in found)] for question, own in rows.items()]
     known = "".join(words for sign, words in _LEGEND.items() if sign in signs).removesuffix(", ")
     intervals = sum(p_holm is not None for p_holm in adjusted.values())
-    correction = f"Differences are paired by seed, [95 % interval]; the correction is Holm's, over all {intervals} intervals here."
+    correction = (
+        "Differences are paired by seed, [95 % interval]. A sign in brackets holds in its own section, but not after Holm's correction "
+        f"over all {intervals} intervals of this table."
+    )
     return Table("At a glance", columns, lines, [f"{known}." * bool(known), correction * bool(intervals)])
 
 
