@@ -66,7 +66,7 @@ def replies(section: Section) -> list[Reply]:
                     f"{estimate_text(estimate)} nats" if estimate else "no shared seed",
                     "log Z is more uncertain than that"
                     if each.drowned
-                    else f"p {number(each.p_holm)} after Holm's correction here",
+                    else f"p {number(each.p_holm)} after Holm in its section",
                     DIFFERENCES,
                     estimate,
                 )

@@ -19,8 +19,6 @@ _SIGNS: Mapping[str, str] = {
 _LEGEND: Mapping[str, str] = {
     "✓": "✓ yes, ",
     "✗": "✗ no, ",
-    "(✓)": "(✓) yes by its own interval alone, ",
-    "(✗)": "(✗) no by its own interval alone, ",
     "≈": "≈ no clear difference, which is not equality, ",
     "?": "? too little to tell, ",
     "→": "→ not there yet, ",
@@ -31,8 +29,8 @@ LEVEL = 0.05
 def front_table(found: Sequence[tuple[PageSection, Sequence[Reply]]]) -> Table | None:
     """Return a row per question and a column per section that answers any; None where none does.
 
-    What an interval decides stands firm where it still does after Holm's correction over all intervals of the table; a sign in brackets
-    is by its own interval alone.
+    What its section decides stands firm where it still does after Holm's correction over all intervals of the table; otherwise its sign
+    is in brackets.
     """
     found = [(section, replies) for section, replies in found if replies]
     every = [reply for _, replies in found for reply in replies]
@@ -44,7 +42,7 @@ def front_table(found: Sequence[tuple[PageSection, Sequence[Reply]]]) -> Table |
             p_holm, sign = adjusted[id(reply)], _SIGNS.get(reply.reading, "")
             if sign in ("✓", "✗") and p_holm is not None and p_holm > LEVEL:
                 sign = f"({sign})"
-            signs[sign] = None
+            signs[sign.strip("()")] = None
             rows[reply.question][section.name] = Cell(
                 f"{sign} {reply.reading}".strip(),
                 detail=reply.text,
@@ -61,8 +59,8 @@ def front_table(found: Sequence[tuple[PageSection, Sequence[Reply]]]) -> Table |
     known = "".join(words for sign, words in _LEGEND.items() if sign in signs).removesuffix(", ")
     intervals = sum(p_holm is not None for p_holm in adjusted.values())
     correction = (
-        "Differences are paired by seed, [95 % interval]. A sign without brackets holds after Holm's correction over the "
-        f"{intervals} intervals of this table."
+        "Differences are paired by seed, [95 % interval]. A sign in brackets holds in its own section, but not after Holm's correction "
+        f"over all {intervals} intervals of this table."
     )
     return Table("At a glance", columns, lines, [f"{known}." * bool(known), correction * bool(intervals)])
 
