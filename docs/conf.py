@@ -58,7 +58,11 @@ nb_output_stderr = "remove"  # progress
 os.environ["PATH"] = (
     f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # `bench` in notebooks is this one
 )
-os.environ |= {"OMP_NUM_THREADS": "1", "TTY_COMPATIBLE": "0", "COLUMNS": "100"}  # what it prints is for a page, not for a terminal
+os.environ |= {
+    "OMP_NUM_THREADS": "1",
+    "TTY_COMPATIBLE": "0",
+    "COLUMNS": "100",
+}  # what it prints is for a page, not for a terminal
 
 
 def _as_restructured_text(lines: list[str]) -> None:

@@ -13,7 +13,9 @@ ROOT = Path(__file__).parents[1]
 def test_every_file_beside_the_code_is_packaged() -> None:
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
     patterns = [pattern.removeprefix("**/") for pattern in settings["package-data"]["*"]]
-    files = [path for package in ("gebm", "baselines", "bench") for path in (ROOT / package).rglob("*") if path.is_file()]
+    files = [
+        path for package in ("gebm", "baselines", "bench") for path in (ROOT / package).rglob("*") if path.is_file()
+    ]
     data = [path for path in files if path.suffix not in (".py", ".pyc")]
     assert data
     assert [path for path in data if not any(path.match(pattern) for pattern in patterns)] == []
