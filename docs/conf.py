@@ -53,13 +53,16 @@ nb_execution_cache_path = str(ROOT / "build" / f"notebooks-{_code()}")
 nb_execution_in_temp = True
 nb_execution_raise_on_error = True
 nb_execution_timeout = 900  # seconds per cell, on a machine that is busy
-nb_merge_streams = True
 nb_output_stderr = "remove"  # progress
 
 os.environ["PATH"] = (
     f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # `bench` in notebooks is this one
 )
-os.environ["OMP_NUM_THREADS"] = "1"
+os.environ |= {
+    "OMP_NUM_THREADS": "1",
+    "TTY_COMPATIBLE": "0",
+    "COLUMNS": "100",
+}  # what it prints is for a page, not for a terminal
 
 
 def _as_restructured_text(lines: list[str]) -> None:
