@@ -82,7 +82,9 @@ def _read_all(folder: Path) -> list[dict[str, Any]]:
 def _is_sound(manifest: Mapping[str, Any]) -> bool:
     """Return whether a manifest has what readers rely on, of its runs too, whose folders are in the store."""
     runs, words = manifest.get("runs"), [manifest.get(name) for name in ("suite", "profile")]
-    return manifest.get("kind") in [*KINDS] and isinstance(runs, list) and _all(str, words) and all(map(_is_listed, runs))
+    return (
+        manifest.get("kind") in [*KINDS] and isinstance(runs, list) and _all(str, words) and all(map(_is_listed, runs))
+    )
 
 
 def _is_listed(run: Any) -> bool:

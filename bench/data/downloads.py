@@ -197,7 +197,9 @@ def _is_verified(path: Path, file: File, accept_unverified: bool) -> bool:
         return False
     vouching = file.archive.name if file.archive else ""
     expected = f"its checksum should be {file.checksum}" if file.checksum else f"only {vouching} can vouch for it"
-    remedy = "--accept-unverified takes it and marks its results" if file.replaceable else "no other file is ever opened"
+    remedy = (
+        "--accept-unverified takes it and marks its results" if file.replaceable else "no other file is ever opened"
+    )
     raise DatasetError(f"{path} is not the official {file.name} ({expected}); {remedy}")
 
 

@@ -1,5 +1,6 @@
 """What the harness reads besides data: suites, claims, stores, checkpoints, caches, the history of throughput, the environment."""
 
+# ruff: noqa: E501  (tables of cases)
 from __future__ import annotations
 
 import json
@@ -23,7 +24,7 @@ from bench.core.session import Session
 from bench.core.store import Store
 from bench.core.suite import find_suite, load_suite
 from bench.core.task import Places
-from bench.files import read_sealed, write_sealed
+from bench.files import write_sealed
 from bench.images.refits import _read
 from bench.metrics.cache import read_or_compute
 from bench.results.weights import read_weights
@@ -130,7 +131,11 @@ def reads_store(*commands: str, plans: bool = False) -> Callable[[Path], object]
             try:
                 step(folder)
             except Exception as error:
-                if not {each.__name__ for each in type(error).__mro__} & {"ClickException", "StoreError", "NothingToReportError"}:
+                if not {each.__name__ for each in type(error).__mro__} & {
+                    "ClickException",
+                    "StoreError",
+                    "NothingToReportError",
+                }:
                     raise
                 errors.append(error)
         if errors:
@@ -183,6 +188,7 @@ def taken(folder: Path) -> None:
 
 def resume(folder: Path) -> None:
     """A training that was left off."""
+
     class Phase:
         done, total = 0, 2
 
@@ -219,12 +225,35 @@ def recordings(folder: Path) -> None:
     for commit in range(12):
         said = {"seconds": [[0.5 + commit / 100] * 3] * 2, "amount": 2.0, "unit": "naps", "version": "v"}
         value = {"schema": 1, "machine": "m", "commit": f"{commit:040x}", "commit_time": float(commit), "recorded": 1.0}
-        put(f"history/m/{commit:010d}.json", json.dumps(value | {"benchmarks": {"nap": said, "walk": said}}).encode())(folder)
+        put(f"history/m/{commit:010d}.json", json.dumps(value | {"benchmarks": {"nap": said, "walk": said}}).encode())(
+            folder
+        )
 
 
-VARIABLES = ("BENCH_DATA", "BENCH_CACHE", "BENCH_WEIGHTS", "BENCH_STORE", "BENCH_HISTORY", "BENCH_THREADS", "HOME", "XDG_CACHE_HOME", "CUDA_VISIBLE_DEVICES")
+VARIABLES = (
+    "BENCH_DATA",
+    "BENCH_CACHE",
+    "BENCH_WEIGHTS",
+    "BENCH_STORE",
+    "BENCH_HISTORY",
+    "BENCH_THREADS",
+    "HOME",
+    "XDG_CACHE_HOME",
+    "CUDA_VISIBLE_DEVICES",
+)
 SETTINGS = [text for text in TEXTS if "\0" not in text and "\ud800" not in text]
-SETTINGS += ["/dev/null", "/proc/self/mem", "file", "loop", "/" + "x" * 5000, "\udcff\udcfe", "runs/../..", "//", "0", "-1"]
+SETTINGS += [
+    "/dev/null",
+    "/proc/self/mem",
+    "file",
+    "loop",
+    "/" + "x" * 5000,
+    "\udcff\udcfe",
+    "runs/../..",
+    "//",
+    "0",
+    "-1",
+]
 
 
 def surroundings(folder: Path) -> None:
@@ -237,7 +266,15 @@ def surroundings(folder: Path) -> None:
 def spoiled_settings(_content: bytes, rng: Rng) -> bytes:
     """A few variables with hostile values, and a command."""
     chosen = {any_of(rng, VARIABLES): any_of(rng, SETTINGS) for _ in range(int(rng.integers(1, 4)))}
-    commands = ("list datasets", "data list", "data verify digits", "status", "plan --suite images --model gebm --device cpu", "track history", "data fetch redwine --from t")
+    commands = (
+        "list datasets",
+        "data list",
+        "data verify digits",
+        "status",
+        "plan --suite images --model gebm --device cpu",
+        "track history",
+        "data fetch redwine --from t",
+    )
     return json.dumps([any_of(rng, commands), chosen]).encode()
 
 
@@ -282,13 +319,27 @@ def renamed(**changes: Any) -> Callable[[Path], object]:
         path = next(iter(folder.glob("runs/suites/*.json")))
         found = json.loads(path.read_text())
         runs = [run | changes for run in found["runs"]]
-        synthetic_store.change(path, **({"runs": runs} | {key: changes[key] for key in ("suite", "profile", "kind") if key in changes}))
+        synthetic_store.change(
+            path, **({"runs": runs} | {key: changes[key] for key in ("suite", "profile", "kind") if key in changes})
+        )
 
     return change
 
 
-STORES = [nested(pattern) for pattern in (STATUS, "runs/suites/*.json", "runs/store.json", "runs/runs/*/*/*/training.json", "runs/runs/*/*/*/spec.json")]
-STORES += [renamed(dataset=text, model=text, run=text) for text in ("../../../../etc", "/etc", "<script>alert(1)</script>", "=cmd|calc", "\\input{x}", "")]
+STORES = [
+    nested(pattern)
+    for pattern in (
+        STATUS,
+        "runs/suites/*.json",
+        "runs/store.json",
+        "runs/runs/*/*/*/training.json",
+        "runs/runs/*/*/*/spec.json",
+    )
+]
+STORES += [
+    renamed(dataset=text, model=text, run=text)
+    for text in ("../../../../etc", "/etc", "<script>alert(1)</script>", "=cmd|calc", "\\input{x}", "")
+]
 STORES += [renamed(kind=text) for text in ("os", "../x", "density.models", "")]
 ANY = "runs/[rst]*/**/*"
 RESULTS = [

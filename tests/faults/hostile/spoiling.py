@@ -21,7 +21,24 @@ TEXTS = [
     *("../../../etc/passwd", "/etc/passwd", "..", ".", "~", "C:\\x", "a/../../b", "x" * 10_000, "é\u202e\u0000\ufeff", "\ud800", "💥"),
     *("true", "null", "[", "{", '"', "'", "#", ";", ",", "|", "[bold red]", "__import__('os').system('touch pwned')"),
 ]  # fmt: skip
-VALUES: list[Any] = [None, True, False, *EXTREMES, 0.5, -0.0, 1e308, math.nan, math.inf, -math.inf, 10**30, [], {}, [[]], {"": {}}, *TEXTS]
+VALUES: list[Any] = [
+    None,
+    True,
+    False,
+    *EXTREMES,
+    0.5,
+    -0.0,
+    1e308,
+    math.nan,
+    math.inf,
+    -math.inf,
+    10**30,
+    [],
+    {},
+    [[]],
+    {"": {}},
+    *TEXTS,
+]
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
@@ -35,7 +52,11 @@ def drawn(strategy: st.SearchStrategy[Any], count: int, number: int = 0) -> list
 
     @seed(number)
     @settings(
-        max_examples=count, phases=[Phase.generate], database=None, deadline=None, suppress_health_check=list(HealthCheck)
+        max_examples=count,
+        phases=[Phase.generate],
+        database=None,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
     )
     @given(strategy)
     def collect(example: Any) -> None:
@@ -109,7 +130,7 @@ def spoiled_text(content: bytes, rng: Rng) -> bytes:
         return spoiled_bytes(content, rng)
     text = content.decode("utf-8", "replace")
     for _ in range(int(rng.integers(1, 4))):
-        marks = [i for i, sign in enumerate(text) if sign in ",;\n=\" []{}:"] or [0]
+        marks = [i for i, sign in enumerate(text) if sign in ',;\n=" []{}:'] or [0]
         start = any_of(rng, marks)
         end = next((i for i in marks if i > start), len(text))
         text = text[: start + 1] + any_of(rng, TEXTS) + text[any_of(rng, [end, start + 1]) :]

@@ -29,6 +29,8 @@ def test_every_kind_has_its_share(count: int) -> None:
 
 def test_the_campaign_can_fail() -> None:
     """A worker that is asked for a case that is not there ends, and is said to have; the next one does its case."""
-    ended = run_cases([(len(LAYOUTS), 0), (next(i for i, each in enumerate(LAYOUTS) if each.kind == "claims"), 1)], SEED)
+    ended = run_cases(
+        [(len(LAYOUTS), 0), (next(i for i, each in enumerate(LAYOUTS) if each.kind == "claims"), 1)], SEED
+    )
     assert [each.state == "failed" for each in ended] == [True, False]
     assert "IndexError" in ended[0].why
