@@ -65,7 +65,9 @@ class Watch:
     def __call__(self, event: str, arguments: tuple[Any, ...]) -> None:
         if self.folder is None:
             return
-        if event == "subprocess.Popen" and arguments[0] == sys.executable:  # a reader apart, in which files may do their worst
+        if (
+            event == "subprocess.Popen" and arguments[0] == sys.executable
+        ):  # a reader apart, in which files may do their worst
             return
         if event in STARTING:
             self.seen.append(f"{event} {arguments!r:.120}")
