@@ -199,24 +199,26 @@ def load_dataset(
 
 
 def _load_registered(named: sources.Source, root: Path | None, decoded: DecodedCache) -> Dataset:
-    """Call a loader with its files; what goes wrong in another package's is a `DatasetError` that names it."""
+    """Call a loader with its files; what goes wrong in another package's, or with files of a user's own, is a `DatasetError`."""
     from bench.data.files import File, find
 
     entry = registry.get("datasets", named.where)
     loader: Callable[[Inputs], Dataset] = entry.load()
     files: tuple[File, ...] = getattr(loader, "files", ())
     official = find(entry.name, files, root, decoded.digest_of)
+    unverified = not all(official.values())
     source = ", ".join(dict.fromkeys(file.source for file in files))
     where = f"dataset '{entry.name}'" + (f" of package {entry.origin}" if entry.origin else "")
     try:
         dataset = loader(Inputs(entry.name, named.label, named.split, tuple(official), source, decoded))
     except Exception as error:
-        if isinstance(error, DatasetError) or not entry.origin:
+        if isinstance(error, DatasetError) or not (entry.origin or unverified):
             raise
-        raise DatasetError(f"{where} failed to load: {type(error).__name__}: {error}".splitlines()[0]) from error
+        whose = " from files that are not the official ones" if unverified else ""
+        raise DatasetError(f"{where} failed to load{whose}: {type(error).__name__}: {error}".splitlines()[0]) from error
     if not isinstance(dataset, Dataset):
         raise DatasetError(f"{where}: its loader returned {type(dataset).__name__}, not a bench.data.Dataset")
-    if all(official.values()):
+    if not unverified:
         return dataset
     provenance = f"{dataset.provenance}; NOT the official file, accepted unverified"
     return replace(dataset, provenance=provenance, table=dataset.table and replace(dataset.table, unverified=True))

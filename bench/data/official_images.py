@@ -21,7 +21,7 @@ from bench.data.decoded import SPLITS, Allocate, Build, put, put_held_out
 from bench.data.files import File, needs
 from bench.data.own_images import images_in_folders
 from bench.data.pictures import Images, fill, read_images, remark_on
-from bench.data.reading import check_unpacked, members, optional, readable, unpacked
+from bench.data.reading import check_apart, check_unpacked, members, optional, readable, unpacked
 from gebm.components import component
 
 __all__ = ["celeba", "cifar10", "cifar10_jpeg75", "fashion_mnist", "imagenet32", "lsun_bedroom", "mnist", "mnist_10k"]
@@ -35,6 +35,13 @@ FASHION_DEBIAN = "/usr/share/datasets/fashion-mnist"  # dataset-fashion-mnist, w
 IMAGENET = "https://image-net.org/data/downsample/"
 LSUN = File("lsun/bedroom_train_lmdb.zip", "http://dl.yf.io/lsun/scenes/", "md5:f2c5d904a82a6295dbdccb322b4b0a99")
 LSUN_HELD_OUT = 10_000
+LMDB_WALK = """
+import sys, lmdb
+with lmdb.open(sys.argv[1], subdir=False, readonly=True, lock=False) as environment, environment.begin(buffers=True) as transaction:
+    for _, value in transaction.cursor():
+        value[-1:]
+"""
+"""Touches every page of an LMDB file."""
 
 
 def made_of_files(inputs: Inputs, build: Build, protocol: str) -> Dataset:
@@ -318,6 +325,8 @@ def lsun_bedroom(inputs: Inputs) -> Dataset:
 def read_lmdb(path: Path, content: bool = True) -> Images:
     """Yield the images in the data file of an LMDB environment, or without `content` their names alone."""
     lmdb = optional("lmdb", "lsun", path)
+    if not content:  # asked first
+        check_apart(path, "an LMDB file that can be read", LMDB_WALK)
     try:
         with (
             lmdb.open(str(path), subdir=False, readonly=True, lock=False) as environment,

@@ -123,7 +123,7 @@ def read(folder: Path) -> tuple[pd.DataFrame, list[str]]:
             if recording["schema"] != SCHEMA:
                 problems.append(f"{path} has schema {recording['schema']}, this version reads {SCHEMA}; left out")
                 continue
-            head = {"machine": str(recording["machine"]), "file": path.name}
+            head: dict[str, Any] = {"machine": str(recording["machine"]), "file": path.name}
             head |= {"time": _finite(recording["commit_time"]), "recorded": _finite(recording.get("recorded", 0.0))}
             timed = {name: timing for name, timing in recording["benchmarks"].items() if timing.get("seconds")}
             rows += [

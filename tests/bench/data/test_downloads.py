@@ -313,6 +313,22 @@ def test_a_folder_that_is_the_data_folder_is_accepted_in_place(tmp_path: Path) -
     assert states(["redwine"], tmp_path) == {"redwine": "UNVERIFIED"}, "no receipt stands in for a checksum"
 
 
+def test_no_other_file_is_offered_in_the_place_of_inceptions_weights(tmp_path: Path) -> None:
+    """They are a pickle, which the extractor opens only if it is the published one."""
+    (tmp_path / "mine.pth").write_bytes(b"mine")
+    for accept in (False, True):
+        with pytest.raises(DatasetError, match=r"no other file is ever opened") as caught:
+            copy_from(tmp_path / "mine.pth", INCEPTION, tmp_path / "data", accept_unverified=accept)
+        assert "--accept-unverified" not in str(caught.value)
+    assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize("name", ["miniboone", "hepmass-dkef-original", "fashion-mnist", "mnist"])
+def test_what_is_fetched_is_named_once(name: str) -> None:
+    names = [file.name for file in needed_by(name)]
+    assert len(names) == len(set(names))
+
+
 def test_inceptions_weights_come_where_they_are_looked_for(
     tmp_path: Path, register: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:

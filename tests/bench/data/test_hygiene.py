@@ -52,11 +52,23 @@ def test_a_sound_table_has_no_concerns(tmp_path: Path) -> None:
         (np.arange(ROWS) % 11 / 2, "discrete"),
         (np.arange(ROWS), "index"),
         (np.random.default_rng(1).permutation(ROWS) + 1000.0, "index"),
+        (np.random.default_rng(1).permutation(ROWS) * 0.1 + 7, "index"),
     ],
-    ids=["0/1", "whole", "halves", "index", "shuffled index"],
+    ids=["0/1", "whole", "halves", "index", "shuffled index", "even steps"],
 )
 def test_columns_without_a_density_are_named(tmp_path: Path, column: np.ndarray, kind: str) -> None:
     assert concerns(tmp_path, sound().assign(odd=column)) == {(kind, "odd")}
+
+
+@pytest.mark.parametrize("name", ["", "Unnamed: 0", "__index_level_0__"])
+def test_what_pandas_writes_as_an_index_is_one_though_rows_were_dropped(tmp_path: Path, name: str) -> None:
+    frame = sound()
+    frame.insert(0, name, np.random.default_rng(1).permutation(10 * ROWS)[:ROWS])
+    assert concerns(tmp_path, frame) == {("index", name)}
+
+
+def test_large_numbers_are_not_whole_for_want_of_digits(tmp_path: Path) -> None:
+    assert concerns(tmp_path, sound() * 1e30) == set()
 
 
 def test_columns_that_others_all_but_determine_are_named(tmp_path: Path) -> None:

@@ -148,6 +148,17 @@ def test_a_column_that_is_constant_in_the_training_rows_alone_is_named(tmp_path:
         load_dataset(f"csv:{path}", None)
 
 
+def test_a_value_too_far_out_for_a_density_is_refused_before_training(tmp_path: Path) -> None:
+    order, rows = np.random.default_rng(0).permutation(200), ROWS.copy()
+    rows[order[-1], 1] = 1e12  # a test row of split 0
+    with pytest.raises(
+        DatasetError, match=r"column 'b' has a test value .* standard deviations from the mean.*drop the row"
+    ):
+        load_dataset(f"csv:{write_csv(tmp_path / 't.csv', rows)}", None)
+    rows[order[-1], 1] = 1e4
+    assert load_dataset(f"csv:{write_csv(tmp_path / 't.csv', rows)}", None).shape == (3,)
+
+
 def test_npy_files_of_another_form(tmp_path: Path) -> None:
     path = tmp_path / "t.npy"
     for content, message in ((np.zeros(5), r"shape \(5,\); expected"), (np.array([["a", "b"]]), "expected numbers")):

@@ -120,7 +120,7 @@ def test_pixels_become_rgb_as_documented() -> None:
 def test_sizes_that_differ_need_a_side(images: Make) -> None:
     folder = images()
     Image.fromarray(pixels(24, 1)).save(folder / "cat" / "000.png")
-    with pytest.raises(DatasetError, match=r"2 sizes, such as 16×16 and 24×24; PATH#32"):
+    with pytest.raises(DatasetError, match=r"2 sizes, such as 16×16 and 24×24; PATH#16 brings them to 16×16"):
         load(folder)
     assert load(folder, "#8").shape == (3, 8, 8)
     assert load(folder, "#8").name == "folder-mine-8"
@@ -175,7 +175,10 @@ def test_whatever_damage_an_image_is_read_or_refused(form: str) -> None:
     [
         (lambda folder: [path.unlink() for path in folder.rglob("*.png")], "is an empty folder"),
         (lambda folder: (folder / "bird").mkdir(), "bird is an empty folder"),
-        (lambda folder: [path.unlink() for path in folder.rglob("*[1-9].png")], "of 10 in all; 10 are needed"),
+        (
+            lambda folder: [path.unlink() for path in folder.rglob("*[1-9].png")],
+            "has 10 images; 100 are needed, of which 80 % train",
+        ),
         (lambda folder: [path.rename(path.with_suffix(".txt")) for path in folder.rglob("*.png")], "no images in"),
     ],
 )
@@ -196,5 +199,20 @@ def test_wrong_paths_say_what_they_are(images: Make, tmp_path: Path) -> None:
     (tmp_path / "x.tar").write_bytes(b"no tar at all")
     with pytest.raises(DatasetError, match="is not an archive that can be read"):
         load_dataset(f"tar:{tmp_path}/x.tar", None)
-    with pytest.raises(DatasetError, match="images are 20×20; networks take squares"):
+    with pytest.raises(DatasetError, match=r"images are 20×20; networks take squares .*; PATH#16 brings"):
         load(images(side=20, name="odd"))
+
+
+def test_what_is_advised_of_sizes_can_be_done(images: Make) -> None:
+    assert load(images(side=20), "#16").shape == (3, 16, 16)
+    with pytest.raises(
+        DatasetError, match=r"images are 6×6; .* nothing is enlarged: leave out images below 8×8"
+    ) as caught:
+        load(images(side=6, name="tiny"))
+    assert "#" not in str(caught.value)
+
+
+def test_too_few_images_in_a_split_are_counted(images: Make) -> None:
+    folder = images(("train/a", "train/b", "test/a", "test/b"), 12)
+    with pytest.raises(DatasetError, match="has 4 images for validation; 10 are needed"):
+        load(folder)

@@ -1,7 +1,8 @@
 """python -m tests.faults.hostile --cases 10000 --seed 0: read hostile input of every kind and print the table of how it ended.
 
 Conditions of each case: the harness's own errors in one line or none; at most 10 seconds of processor time, and 1 GiB of memory; nothing
-written outside the case's folder, no process started, no connection made, nothing unpickled, no text run as code. Exit code 1 if a case fails.
+written outside the case's folder, no process started, no connection made, nothing unpickled, no text run as code. Exit code 1 if
+a case fails.
 """
 
 from __future__ import annotations

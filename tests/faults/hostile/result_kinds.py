@@ -1,5 +1,6 @@
 """What the harness reads besides data: suites, claims, stores, checkpoints, caches, the history of throughput, the environment."""
 
+# ruff: noqa: E501  (tables of cases)
 from __future__ import annotations
 
 import json

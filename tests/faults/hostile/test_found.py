@@ -1,5 +1,6 @@
-"""What the campaign of hostile input found, each as small as it can be: before it was mended, every one ended in a traceback, or without end."""
+"""What the campaign of hostile input found, each as small as it can be: once, every one ended in a traceback, or did not end."""
 
+# ruff: noqa: E501  (tables of cases)
 from __future__ import annotations
 
 import gzip
@@ -28,6 +29,7 @@ from bench.core.spec import RunSpec
 from bench.core.store import RunFolder, Store, StoreError
 from bench.core.suite import SuiteError, load_suite
 from bench.data import DatasetError, load_dataset
+from bench.data.files import write_receipt
 from bench.data.official_images import read_idx
 from bench.data.old_pickle import read_frame
 from bench.data.pictures import BROKEN, to_pixels
@@ -68,6 +70,16 @@ def test_an_idx_file_is_not_unpacked_without_end(tmp_path: Path) -> None:
     path.write_bytes(gzip.compress(bytes([0, 0, 8, 1])) + gzip.compress(bytes(MIB)) * 130)
     with pytest.raises(DatasetError, match="too many to be trusted"):
         read_idx(path, 1)
+
+
+def test_an_accepted_file_that_no_arithmetic_can_bear(tmp_path: Path) -> None:
+    rows = np.full((200, 12), np.inf)
+    np.savetxt(tmp_path / "winequality-red.csv", rows, "%.1f", ";", header="names", comments="")
+    write_receipt(tmp_path / "winequality-red.csv", "a test", verified=False)
+    with pytest.raises(
+        DatasetError, match="dataset 'redwine' failed to load from files that are not the official ones"
+    ):
+        load_dataset("redwine", tmp_path)
 
 
 def head(name: str, size: int, kind: bytes = tarfile.REGTYPE) -> bytes:

@@ -51,6 +51,7 @@ CHANGING = (
     "os.chmod",
     "shutil.rmtree",
 )
+MAKERS = ("jinja2/environment.py", "dataclasses.py", "collections/__init__.py", "typing.py", "_typing_extra.py")
 
 
 class Watch:
@@ -64,17 +65,20 @@ class Watch:
     def __call__(self, event: str, arguments: tuple[Any, ...]) -> None:
         if self.folder is None:
             return
+        if (
+            event == "subprocess.Popen" and arguments[0] == sys.executable
+        ):  # a reader apart, in which files may do their worst
+            return
         if event in STARTING:
             self.seen.append(f"{event} {arguments!r:.120}")
         elif event == "open" and arguments[2] & WRITING and self.is_outside(arguments[0]):
             self.seen.append(f"wrote {arguments[0]!r}")
-        elif event == "os.mkdir" and os.path.isdir(arguments[0]):
+        elif event == "os.mkdir" and Path(arguments[0]).is_dir():
             return
         elif event in CHANGING and any(self.is_outside(each) for each in arguments[:2]):
             self.seen.append(f"{event} {arguments!r:.120}")
-        elif event == "exec" and isinstance(arguments[0], CodeType) and arguments[0].co_filename.startswith("<"):
-            if not importing(sys._getframe(1)):
-                self.seen.append(f"ran a text as code: {arguments[0].co_filename} {arguments[0].co_names[:5]}")
+        elif event == "exec" and is_text(arguments[0]) and not importing(sys._getframe(1)):
+            self.seen.append(f"ran a text as code: {arguments[0].co_filename} {arguments[0].co_names[:5]}")
 
     def is_outside(self, path: Any) -> bool:
         """Whether a path is not below the case's folder; what is no path is not."""
@@ -94,13 +98,15 @@ class Watch:
             self.folder = None
 
 
+def is_text(code: Any) -> bool:
+    """Whether code is not of a file."""
+    return isinstance(code, CodeType) and code.co_filename.startswith("<")
+
+
 def importing(frame: FrameType | None) -> bool:
-    """Whether a module is being imported, which may make classes from text, or a template of ours compiled."""
+    """Whether a module is being imported, or libraries make classes and templates of their own, all of which run texts."""
     while frame is not None:
-        name = frame.f_code.co_filename
-        if name.startswith("<frozen importlib") or name.endswith(
-            ("jinja2/environment.py", "dataclasses.py", "collections/__init__.py", "typing.py", "_typing_extra.py")
-        ):
+        if frame.f_code.co_filename.startswith("<frozen importlib") or frame.f_code.co_filename.endswith(MAKERS):
             return True
         frame = frame.f_back
     return False
@@ -109,8 +115,8 @@ def importing(frame: FrameType | None) -> bool:
 def resident(peak: bool = False) -> int:
     """Bytes of memory that this process has, or the most since `forget_peak`."""
     name = "VmHWM" if peak else "VmRSS"
-    with open("/proc/self/status") as file:
-        return next(int(line.split()[1]) * 1024 for line in file if line.startswith(name))
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(name))
 
 
 def forget_peak() -> None:
