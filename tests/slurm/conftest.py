@@ -24,7 +24,10 @@ def cluster() -> Iterator[Cluster]:
         for name in ("SLURM_CONF", "PATH"):
             patch.setenv(name, made.environment[name])
         try:
-            made.start()
+            try:
+                made.start()
+            except TimeoutError as late:
+                pytest.skip(f"no Slurm can be started here: {late}")
             yield made
         finally:
             made.stop()

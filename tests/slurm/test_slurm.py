@@ -155,6 +155,7 @@ def measured(store: Store) -> dict[str, object]:
     return found
 
 
+@pytest.mark.skipif("SLURM" not in os.environ, reason="minutes of real runs: SLURM=all")
 def test_runs_through_slurm_end_with_the_same_bits_whatever_happens_to_them(
     cluster: Cluster, make_store: Callable[[str], Store], tmp_path: Path
 ) -> None:
