@@ -53,7 +53,8 @@ nb_execution_cache_path = str(ROOT / "build" / f"notebooks-{_code()}")
 nb_execution_in_temp = True
 nb_execution_raise_on_error = True
 nb_execution_timeout = 900  # seconds per cell, on a machine that is busy
-nb_output_stderr = "remove"  # progress
+nb_merge_streams = True
+nb_output_stderr = "remove"
 
 os.environ["PATH"] = (
     f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # `bench` in notebooks is this one
