@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from bench.data import Array
-from bench.data.reading import readable
+from bench.data.reading import check_apart, readable
 
 __all__ = ["read_frame"]
 
@@ -48,6 +48,10 @@ OTHERS = {
 }
 
 
+TRIAL = "import sys, pathlib, bench.data.old_pickle as reader; reader.load(pathlib.Path(sys.argv[1]))"
+"""NumPy trusts the state of a pickled array."""
+
+
 class FrameUnpickler(pickle.Unpickler):
     """Resolves the names of a pickled data frame to inert records, and no others."""
 
@@ -59,6 +63,12 @@ class FrameUnpickler(pickle.Unpickler):
         raise pickle.UnpicklingError(f"it names {module}.{name}, which no data frame of numbers needs")
 
 
+def load(path: Path) -> Any:
+    """Return the record that stands for the data frame."""
+    with path.open("rb") as file:
+        return FrameUnpickler(file, encoding="latin1").load()
+
+
 def read_frame(path: Path) -> tuple[list[str], Array]:
     """Return the names of the columns and the values (n, columns) of a pickled data frame of numbers.
 
@@ -66,8 +76,9 @@ def read_frame(path: Path) -> tuple[list[str], Array]:
         DatasetError: if the file is anything else; nothing that it names has been run.
     """
     form = "a data frame of numbers, pickled by pandas of 2014 to 2020, that can be read safely"
-    with readable(path, form), path.open("rb") as file:
-        frame = FrameUnpickler(file, encoding="latin1").load()
+    check_apart(path, form, TRIAL)
+    with readable(path, form):
+        frame = load(path)
         blocks = frame.state.get("_data", frame.state.get("_mgr")).state[3]["0.14.1"]
         names = ["".join(name) for name in blocks["axes"][0].arguments[0]["data"]]
         values = np.full((blocks["blocks"][0]["values"].shape[1], len(names)), np.nan)

@@ -85,13 +85,13 @@ def unpacked(path: Path) -> Iterator[IO[bytes]]:
 
 
 def check_apart(path: Path, form: str, code: str) -> None:
-    """Run code on the path of a file, its first argument, in a process of its own; raise a `DatasetError` if that dies.
+    """Run code on the path of a file, its first argument, in a process of its own; raise a `DatasetError` if a signal kills that.
 
     For libraries in C that trust their files: one that is damaged would take this process with it.
     """
     done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, check=False)  # noqa: S603  (our own code)
-    if done.returncode:
-        raise DatasetError(f"{path} is not {form}: its reader ended with code {done.returncode}")
+    if done.returncode < 0:
+        raise DatasetError(f"{path} is not {form}: its reader was killed by signal {-done.returncode}")
 
 
 def optional(library: str, extra: str, path: Path) -> Any:

@@ -17,6 +17,7 @@ __all__ = ["FILE_KINDS", "IMAGE_KINDS", "SIDES", "Source", "parse"]
 FILE_KINDS = ("csv", "npy", "parquet")
 IMAGE_KINDS = ("folder", "tar")
 SIDES = (8, 256)
+MOST_DIGITS = 10  # of a seed or a side: NumPy's older generator takes seeds below 2³²
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,12 @@ def parse(text: str) -> Source:
             raise registry.UnknownNameError(
                 f"'{text}': a side is a multiple of 8 between {SIDES[0]} and {SIDES[1]}, such as {path}#32"
             )
-        return Source(kind, str(Path(path).expanduser().resolve()), split or 0, side or 0)
+        try:
+            where = str(Path(path).expanduser().resolve())
+            where.encode()
+        except (OSError, ValueError, RuntimeError) as error:
+            raise registry.UnknownNameError(f"'{text[:200]}' names no file: {error}") from error
+        return Source(kind, where, split or 0, side or 0)
     if "@" in stem:
         raise registry.UnknownNameError(f"'{text}': a split is a whole number, such as {stem.partition('@')[0]}@1")
     if not registry.get("datasets", stem).seeded and split:
@@ -79,4 +85,5 @@ def parse(text: str) -> Source:
 def _number_behind(mark: str, text: str) -> tuple[str, int | None]:
     """Split a text from the whole number behind its last mark, None where there is none."""
     stem, _, number = text.rpartition(mark)
-    return (stem, int(number)) if number.isdecimal() and len(number) < len(text) else (text, None)
+    found = number.isdecimal() and len(number) < min(len(text), MOST_DIGITS)
+    return (stem, int(number)) if found else (text, None)
