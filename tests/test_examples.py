@@ -98,7 +98,8 @@ def bench_run(command: list[str], **_: object) -> None:
     """Do what a `bench run` does, its options parsed by itself, in this process instead of a server of workers."""
     assert command[:4] == [sys.executable, "-m", "bench", "run"]
     options = bench.cli.run.run.make_context("bench run", command[4:]).params
-    assert options.pop("max_minutes") is None
+    for name in ("max_minutes", "executor", "slurm", "wait", "report_too"):
+        assert not options.pop(name)
     campaign = bench.cli.run.make_campaign(**options)
     campaign.store.create()
     campaign.remember()

@@ -112,6 +112,8 @@ class RunFolder:
 
     def damaged(self, files: Mapping[str, str]) -> str:
         """The first of the listed files that is absent or differs from its hash, as a sentence; '' if all are sound."""
+        if not isinstance(files, Mapping):
+            return f"what lists the files of {self.path} is not laid out as expected"
         for name, digest in files.items():
             try:
                 found = sha256_file(f"{self.path}/{name}")

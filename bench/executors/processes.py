@@ -88,12 +88,10 @@ class Processes:
                         yield event
                 if jobs:
                     yield JobEvent(jobs[0], "tick")
-        finally:
-            ask_to_stop(running)
+        except BaseException:  # such as a second Ctrl-C: what was saved seconds ago is safe
             for worker in running:
-                worker.process.join(timeout=30)
-                if worker.process.is_alive():
-                    worker.process.kill()
+                worker.process.kill()
+            raise
 
 
 def awaited(job: Job, waiting: Sequence[tuple[float, Job]], running: Sequence[Worker]) -> bool:

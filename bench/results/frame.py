@@ -253,9 +253,9 @@ def _run_and_rows(
         names = [f"evals/{content_hash(checkpoint | readout)[:16]}.json" for readout in readouts]
         results = [found.files.get(name) for name in names]
         for part in ("sampling", "scoring"):
-            run[f"seconds_{part}"] = sum(result["seconds"].get(part, 0.0) for result in results if result)
+            run[f"seconds_{part}"] = sum(float(result["seconds"].get(part, 0.0)) for result in results if result)
         return run, [row for each in zip(readouts, results, strict=True) for row in _readout_rows(found, run, *each)]
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
         what = f"lacks {error}" if isinstance(error, KeyError) else "is not laid out as expected"
         why = f"a file of {folder.name} {what}: written by another version"
         return _run_and_rows(head, folder, RunFiles("failed", why, {}), [])
@@ -273,11 +273,18 @@ def _facts(files: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
         "trained_on": trained_on(training, environment),
         "versions": environment.get("versions") or stage["versions"],
         "code": content_hash([stage["code"], stage["versions"]])[:16],
-        **{name: facts.get(name, {}) for name in FACTS},
+        **{name: _plain(facts.get(name, {})) for name in FACTS},
         "capabilities": training.get("capabilities", []),
-        "seconds_training": training["seconds"],
+        "seconds_training": float(training["seconds"]),
         "peak_memory": training.get("peak_memory") or {},
     }
+
+
+def _plain(facts: Any) -> dict[str, Any]:
+    """Return facts by name, or raise a TypeError where they are something else."""
+    if not isinstance(facts, dict) or any(isinstance(value, dict | list) for value in facts.values()):
+        raise TypeError
+    return facts
 
 
 def _readout_rows(

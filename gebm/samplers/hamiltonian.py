@@ -191,7 +191,7 @@ class AdjustedKineticLangevin(_Kinetic):
     Example:
         >>> import gebm
         >>> normal = gebm.from_log_density(lambda z: -0.5 * ((z - 1) / 0.5).square().sum(1), 1)  # N(1, 0.5²)
-        >>> z = gebm.sample(normal, AdjustedKineticLangevin(0.01, friction=3), n=1000, steps=100).trace.z
+        >>> z = gebm.sample(normal, AdjustedKineticLangevin(0.01, friction=3.0), n=1000, steps=100).trace.z
         >>> print(f"{z.mean():.1f} ± {z.std():.1f}")
         1.0 ± 0.5
     """

@@ -47,8 +47,8 @@ def test_the_papers_claims_are_whole() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ('"fd"', '"fdd"', "claim.0.metric.0: no metric 'fdd'; did you mean 'fd'?"),
-        ('"difference"', '"better"', "claim.0.rule: input should be 'difference', 'margin' or 'trend', got 'better'"),
+        ('"fd"', '"fdd"', "claim.0.metric: no metric 'fdd'; did you mean 'fd'?"),
+        ('"difference"', '"better"', 'claim.0.rule: must be one of "difference", "margin", "trend", got "better"'),
         ('source = "me"\n', "", "claim.0.source: required key is missing"),
         ("sentence =", "sentense =", "claim.0.sentense: unknown key; did you mean 'sentence'?"),
         ("id = ", "id ", "not valid TOML: Expected '=' after a key in a key/value pair (at line 3"),

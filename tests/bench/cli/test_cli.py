@@ -231,7 +231,7 @@ def test_other_selections_and_settings_of_a_suite_live_in_one_store(own: Store) 
 
 
 def test_a_report_of_what_is_not_there_names_what_is(own: Store) -> None:
-    assert "there are: tiny (quick)" in bench("report", "--store", own.root, "--suite", "nosuch", code=1).stderr
+    assert "there are: tiny (quick)" in bench("report", "--store", own.root, "--suite", "nosuch", code=2).stderr
     manifest = own.root / "suites" / "tiny-quick.json"
     manifest.write_text(manifest.read_text().replace('"data"', '"gebm"'))
     assert "corrupt" in bench("report", "--store", own.root, code=1).stderr

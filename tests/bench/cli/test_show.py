@@ -16,9 +16,12 @@ from PIL import Image
 
 import bench as package
 from bench.cli.show import plot
+from bench.core.campaign import Campaign
 from bench.core.store import RunFolder, Store
+from bench.core.suite import Suite
 from bench.results.weights import WeightsError
 
+from ..conftest import plan_one
 from .test_cli import bench
 
 
@@ -191,11 +194,10 @@ def curve_of(run: RunFolder) -> set[tuple[str, int, str, float]]:
 
 
 @pytest.fixture
-def listed(done: Store) -> Store:
-    """The store with a manifest, which a `bench run` would have written."""
-    runs = [{"run": f"digits/{model}/{run_of(done, model).path.name}"} for model in ("gebm", "gan-ns")]
-    listing = {"suite": "tiny", "profile": "quick", "kind": "images", "runs": runs}
-    RunFolder(done.root / "suites").write_json("tiny-quick.json", listing)
+def listed(tiny: Suite, done: Store) -> Store:
+    """The store with a manifest, as a `bench run` writes it."""
+    plans = [plan_one(tiny, done, model) for model in ("gebm", "gan-ns")]
+    Campaign(tiny, "quick", plans, done, 1).remember()
     return done
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -12,8 +14,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from bench.cli import main
-from bench.core.store import Store
-from bench.results import states
+from bench.core.store import Store, flat
 
 REASON = "diverged: energy_loss not finite in training at step 3" + ", and a long story" * 9
 
@@ -72,16 +73,19 @@ def test_of_a_suite_what_has_not_begun_is_there_too(store: Store) -> None:
     assert status(store, "--suite", "synthetic").stdout.endswith(
         "8 runs: 4 done, 1 unfinished, 1 partial, 1 failed, 1 missing\n"
     )
-    assert "there are: synthetic (quick)" in status(store, "--suite", "other", code=1).stderr
+    assert "there are: synthetic (quick)" in status(store, "--suite", "other", code=2).stderr
 
 
-def test_a_run_at_work_says_where_and_how_far(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_at_work_says_where_and_how_far(store: Store) -> None:
     at = {"phase": "refit", "step": 400, "total": 2000, "losses": {"energy_loss": 0.3141}}
     killed = str(folders(store)[1].relative_to(store.root / "runs"))
-    monkeypatch.setattr(states, "_holder", lambda _, run: ("node7", at) if run == killed else None)
+    held = store.leases.claim(flat(killed))
+    assert held
+    held.note = at
+    held.beat()
     (line,) = status(store, "--state", "running").stdout.splitlines()[:-1]
     assert line.split()[:2] == [killed, "running"]
-    assert line.endswith("node7  refit step 400 of 2,000, energy loss 0.314")
+    assert line.endswith(f"process {os.getpid()} on {socket.gethostname()}  refit step 400 of 2,000, energy loss 0.314")
 
 
 def test_damage_is_found_when_asked_for(store: Store) -> None:

@@ -408,7 +408,7 @@ def test_a_run_that_is_taken_over_is_left_alone(
 
     def take_over(value: dict[str, object]) -> None:
         if value.get("phase") == "training" and not left:
-            Held(store.leases, flat(task.spec), 1).require()  # as if nothing had been seen for long
+            Held(store.leases, flat(task.spec.run_id), 1).require()  # as if nothing had been seen for long
             wait_for(lambda: not any(each.name.startswith("lease of") for each in threading.enumerate()))
             left.append(contents(folder.path))
 

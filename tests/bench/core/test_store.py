@@ -133,7 +133,7 @@ def test_a_run_is_held_by_one_process(tiny: Suite, store: Store) -> None:
     task = plan_one(tiny, store).task
     script = (
         "import time; from pathlib import Path; from bench.core.leases import Leases\n"
-        f"with Leases(Path({str(store.root / 'locks')!r})).hold({flat(task.spec)!r}) as held:\n"
+        f"with Leases(Path({str(store.root / 'locks')!r})).hold({flat(task.spec.run_id)!r}) as held:\n"
         "    print('held', flush=True); time.sleep(60)\n"
     )
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as holder:

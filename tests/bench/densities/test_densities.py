@@ -30,6 +30,7 @@ from bench.densities.blocks import likelihood_sentences, likelihood_table
 from bench.densities.comparisons import Likelihoods
 from bench.densities.gains import gain_table
 from bench.densities.likelihoods import read_likelihood
+from bench.densities.published import published_table
 from bench.densities.suite import LikelihoodReadout
 from bench.report import write_report
 from bench.results.frame import scan

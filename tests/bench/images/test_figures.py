@@ -71,7 +71,7 @@ def test_sample_sheets_hold_the_longest_chains_of_the_first_seed(made: Any, tmp_
         (False, True, True),
     ]
     names = [block.name for block in blocks(section) if isinstance(block, Figure)]
-    assert names == ["samples", "along-chain", "score", "other-scores", "training"]
+    assert names == ["score", "samples", "along-chain", "other-scores", "training"]
 
 
 def test_more_chains_than_colours_are_still_drawn_apart(made: Any) -> None:

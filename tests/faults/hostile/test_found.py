@@ -13,6 +13,7 @@ import tarfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -218,9 +219,10 @@ def test_a_status_whose_seconds_are_none(tmp_path: Path, seconds: Any) -> None:
     folder = Store(tmp_path).folder(spec)
     folder.path.mkdir(parents=True)
     folder.write_json("status.json", {"seconds": seconds})
-    assert expected_seconds(Store(tmp_path), spec, 7.5) == 7.5
+    profile: Any = SimpleNamespace(minutes_per_run=0.125)
+    assert expected_seconds(Store(tmp_path), spec, profile) == 7.5
     (folder / "status.json").write_text(DEEP)
-    assert expected_seconds(Store(tmp_path), spec, 7.5) == 7.5
+    assert expected_seconds(Store(tmp_path), spec, profile) == 7.5
 
 
 @pytest.mark.parametrize(
