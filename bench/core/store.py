@@ -110,8 +110,8 @@ class RunFolder:
         """Write a JSON file of the run, with a checksum of itself in it."""
         write_json(self.path / name, value | {"sha256": content_hash(value)})
 
-    def damaged(self, files: Mapping[str, str]) -> str:
-        """The first of the listed files that is absent or differs from its hash, as a sentence; '' if all are sound."""
+    def damaged(self, files: Any) -> str:
+        """The first of the files, listed with their hashes, that is absent or differs, as a sentence; '' if all are sound."""
         if not isinstance(files, Mapping):
             return f"what lists the files of {self.path} is not laid out as expected"
         for name, digest in files.items():
