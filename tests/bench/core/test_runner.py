@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import signal
 import threading
 import time
@@ -13,7 +12,6 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from bench.core.model import build_model
 from bench.core.phases import minibatches
@@ -27,6 +25,7 @@ from bench.images.models import LatentModel
 from gebm import energy_steps
 from gebm.training import AlternatingTraining
 
+from ...faults.studies import numbers
 from ..conftest import changed, do, plan_one
 
 MODELS = ("gebm", "gebm-dv", "gan-hinge", "gan-ns")
@@ -37,20 +36,6 @@ def built(task: Task, dataset: Dataset | None = None) -> LatentModel:
     model = build_model(task.spec, dataset or load_dataset("digits", None), torch.device("cpu"))
     assert isinstance(model, LatentModel)
     return model
-
-
-def numbers(store: Store, task: Task) -> dict[str, Any]:
-    """Everything a run found that is not a duration."""
-    folder = store.folder(task.spec)
-    found: dict[str, Any] = {"curve": (folder / "curve.jsonl").read_text()}
-    found |= {name: (t.shape, t.numpy().tobytes()) for name, t in load_file(folder / "checkpoint.safetensors").items()}
-    for path in sorted((folder / "evals").iterdir()):
-        if path.suffix == ".npy":
-            found[path.name] = path.read_bytes()
-        else:
-            result = json.loads(path.read_text())
-            found[path.name] = {k: v for k, v in result.items() if k not in ("seconds", "sha256")}
-    return found
 
 
 def ignore(_: Any) -> None:
@@ -108,7 +93,7 @@ def test_an_interrupted_run_is_identical(tiny: Suite, store: Store, finished: St
     """Stopped at every 17th look, through training, refit, chains and evaluations alike."""
     task = plan_one(tiny, store, model).task
     assert stops_until_done(task, 17) >= 3
-    assert numbers(store, task) == numbers(finished, task)
+    assert numbers(store, task.spec.run_id) == numbers(finished, task.spec.run_id)
 
 
 def test_a_readout_that_never_asks_is_left(tiny: Suite, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -232,10 +217,10 @@ def test_out_of_device_memory_outside_training_names_no_batch(
 
 def test_fresh_starts_again_and_keeps_the_old(tiny: Suite, done: Store) -> None:
     planned = plan_one(tiny, done, "gan-ns", fresh=True)
-    before = numbers(done, planned.task)
+    before = numbers(done, planned.task.spec.run_id)
     assert planned.pending
     assert do(planned).state == "done"
-    assert numbers(done, planned.task) == before
+    assert numbers(done, planned.task.spec.run_id) == before
     assert len(list((done.root / "aside").iterdir())) == 1
 
 
