@@ -126,7 +126,7 @@ def numbers(store: Store, run: str) -> dict[str, Any]:
     for path in sorted((folder / "evals").iterdir()):
         if path.suffix == ".npy":
             found[path.name] = path.read_bytes()
-        else:
+        elif path.suffix == ".json":  # a crash may leave a part under a name of its own
             result = json.loads(path.read_text())
             found[path.name] = {key: value for key, value in result.items() if key not in ("seconds", "sha256")}
     return found
