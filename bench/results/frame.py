@@ -304,6 +304,8 @@ def _readout_rows(
     files = {name.removeprefix(stem).removesuffix(".npy"): f"{root}/{name}" for name in result["files"]}
     arrays = {name: path for name, path in files.items() if not name.isdigit()}
     for row in result["rows"]:
+        if any(isinstance(row[name], str | list | dict) for name in ("steps", *COSTS)):
+            raise TypeError
         beta, collapsed, refused = row.get("beta", result["beta"]), row["collapsed"], why_refused(row)
         own = {
             **state,
