@@ -36,10 +36,8 @@ OURS = ("array", "dependency", "job_name", "name", "nodes", "ntasks", "ntasks_pe
 NOT_SBATCH = ("array_parallelism", "setup", "teardown", "signal_delay_s", "stderr_to_stdout", "srun_args", "use_srun")
 DEFAULTS = {"time": 60, "stderr_to_stdout": True}
 TIMES_UP = 10_000  # how often a job may run out of time before it is given up
-BUSY_FOR, BUSY_PAUSE = (
-    600.0,
-    5.0,
-)  # seconds for which a job waits for another process that holds its run, and between tries
+BUSY_FOR = 600.0  # seconds for which a job waits for another process that holds its run
+BUSY_PAUSE = 5.0  # seconds between its tries
 LINE_EVERY = 30.0  # seconds between lines of a job's log
 SLOWEST_LOOK = 10.0  # seconds between two looks at the queue
 LOOKS = 3  # at the queue before a job that left it without a result is called dead: file systems are slow to show files
@@ -107,9 +105,7 @@ class Slurm:
         after: list[str] = []
         for group in waves(new, largest_array() if new else 1):
             needed = {name for job in group for name in (*job.after, *first)} - {job.name for job in group}
-            last = (
-                after if self.terms.workers else []
-            )  # with a limit arrays follow each other, so that it holds over all
+            last = after if self.terms.workers else []  # arrays follow each other, so that a limit holds over all
             after = sorted({*last, *(self.known[name].array for name in needed if name in self.known)}, key=int)
             try:
                 made = self.submit_array(group, after)

@@ -17,6 +17,8 @@ from bench.core.store import Store
 from bench.core.suite import Suite, load_suite
 from bench.core.task import Outcome, Places
 
+from ..faults.studies import cache_for
+
 TINY = """
 name = "tiny"
 summary = "the images suite, too small to mean anything"
@@ -82,15 +84,7 @@ def tiny(tiny_path: Path) -> Suite:
 @pytest.fixture(scope="session")
 def extractor_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A cache with an extractor of the digits that was trained in 200 steps."""
-    from bench.data import load_dataset
-    from bench.metrics import classifier
-    from bench.metrics.extractors import load_extractor
-
-    cache = tmp_path_factory.mktemp("cache")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(classifier, "default_steps", lambda size, channels: 200)
-        load_extractor("digits-cnn", load_dataset("digits", None), cache, None)
-    return cache
+    return cache_for(tmp_path_factory.mktemp("cache"))
 
 
 @pytest.fixture
