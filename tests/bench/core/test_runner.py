@@ -25,7 +25,7 @@ from bench.images.models import LatentModel
 from gebm import energy_steps
 from gebm.training import AlternatingTraining
 
-from ...faults.studies import numbers
+from ...faults import studies
 from ..conftest import changed, do, plan_one
 
 MODELS = ("gebm", "gebm-dv", "gan-hinge", "gan-ns")
@@ -36,6 +36,11 @@ def built(task: Task, dataset: Dataset | None = None) -> LatentModel:
     model = build_model(task.spec, dataset or load_dataset("digits", None), torch.device("cpu"))
     assert isinstance(model, LatentModel)
     return model
+
+
+def numbers(store: Store, task: Task) -> dict[str, Any]:
+    """Everything a run found that is not a duration."""
+    return studies.numbers(store, task.spec.run_id)
 
 
 def ignore(_: Any) -> None:
@@ -93,7 +98,7 @@ def test_an_interrupted_run_is_identical(tiny: Suite, store: Store, finished: St
     """Stopped at every 17th look, through training, refit, chains and evaluations alike."""
     task = plan_one(tiny, store, model).task
     assert stops_until_done(task, 17) >= 3
-    assert numbers(store, task.spec.run_id) == numbers(finished, task.spec.run_id)
+    assert numbers(store, task) == numbers(finished, task)
 
 
 def test_a_readout_that_never_asks_is_left(tiny: Suite, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -217,10 +222,10 @@ def test_out_of_device_memory_outside_training_names_no_batch(
 
 def test_fresh_starts_again_and_keeps_the_old(tiny: Suite, done: Store) -> None:
     planned = plan_one(tiny, done, "gan-ns", fresh=True)
-    before = numbers(done, planned.task.spec.run_id)
+    before = numbers(done, planned.task)
     assert planned.pending
     assert do(planned).state == "done"
-    assert numbers(done, planned.task.spec.run_id) == before
+    assert numbers(done, planned.task) == before
     assert len(list((done.root / "aside").iterdir())) == 1
 
 
