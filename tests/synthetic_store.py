@@ -24,6 +24,7 @@ CHAINS = (
     {"sampler": "ula", "beta": 100.0, "step_size": 1e-4, "lengths": [10, 100], "decay_factor": 0.1},
 )
 STEPS = {"steps_done": 100, "steps_asked": 100}
+TRAINED = {"phase": "training", "seconds": 60.0, **STEPS}
 STAGE = {"roots": [], "code": {}, "versions": {}}
 KEY = "1,000 generated vs 1,197 real ({}), {} cccccccc"
 METRICS = ("fd", "is", "kid", "precision", "recall", "classes")
@@ -56,13 +57,14 @@ def make_planned(planned: Iterable[Planned], store: Store) -> None:
         (folder / "evals").mkdir(parents=True, exist_ok=True)
         files = {"spec.json": write(folder / "spec.json", spec)}
         files["checkpoint.safetensors"] = checkpoint = keep(folder / "checkpoint.safetensors", spec_bytes(spec))
-        about = {"stage": task.training.to_json(), "device": "cpu", "checkpoint": checkpoint, **STEPS}
+        about = {"stage": task.training.to_json(), "device": "cpu", "checkpoint": checkpoint, **TRAINED}
         sealed = {"checkpoint.safetensors": checkpoint}
-        files["training.json"] = write(folder / "training.json", about | {"seconds": 60.0, "files": sealed})
+        files["training.json"] = write(folder / "training.json", about | {"facts": {}, "files": sealed})
         for readout, code in zip(task.readouts, task.reading, strict=True):
             identity = readout.identity(checkpoint)
             value = {"identity": identity, "readout": readout.model_dump(mode="json"), "stage": code.to_json()}
             value |= {"rows": [], "files": {}, "seconds": {"sampling": 2.5, "scoring": 1.0}}
+            value |= dict.fromkeys(("sampler", "beta", "step_size"))
             files[f"evals/{identity}.json"] = write(folder / f"evals/{identity}.json", value)
         status = {"state": "done", "reason": "", "stage": about["stage"], "device": "cpu", **STEPS, "files": files}
         write(folder / "status.json", status | {"seconds": {"training": 60.0, "sampling": 5.0, "scoring": 2.0}})
@@ -122,7 +124,7 @@ def write_run(root: Path, spec: dict[str, Any], seed: int, rng: np.random.Genera
         "checkpoint.safetensors": keep(folder / "checkpoint.safetensors", rng.bytes(4096)),
         "curve.jsonl": keep(folder / "curve.jsonl", curve(rng)),
     }
-    training = {"stage": STAGE, "device": "cpu", "checkpoint": checkpoint, "facts": facts, "seconds": 60.0, **STEPS}
+    training = {"stage": STAGE, "device": "cpu", "checkpoint": checkpoint, "facts": facts, **TRAINED}
     training |= {"capabilities": ["Samples", "LatentChains"], "peak_memory": {"resident": 1_000_000}}
     sealed = {name: files[name] for name in ("checkpoint.safetensors", "curve.jsonl")}
     files["training.json"] = write(folder / "training.json", training | {"files": sealed})

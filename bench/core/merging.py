@@ -26,7 +26,6 @@ __all__ = ["Merged", "merge"]
 
 ENDED = ("done", "failed")
 SIDE_BY_SIDE = 8  # runs: nearly all of the time goes to waiting for disks
-READ = frozenset({"state", "reason", "files", "stage", "device"})  # of a status
 
 
 @dataclass(frozen=True)
@@ -81,7 +80,7 @@ def merge(source: Store, into: Store, *, ended: bool = False) -> Iterator[Merged
 def transfer(folder: RunFolder, run: str, into: Store, ended: bool) -> Merged:
     """Copy one run, if it is to be copied."""
     try:
-        status, spec = status_of(folder), spec_of(folder)
+        status, spec = folder.read_json("status.json"), spec_of(folder)
     except StoreError as error:
         return Merged(run, "damaged", str(error))
     if status is None or (ended and status["state"] not in ENDED):
@@ -111,18 +110,6 @@ def transfer(folder: RunFolder, run: str, into: Store, ended: bool) -> Merged:
         return Merged(run, "busy", str(lost))
 
 
-def status_of(folder: RunFolder) -> dict[str, Any] | None:
-    """A run's status; None if it has none.
-
-    Raises:
-        StoreError: if that is damaged.
-    """
-    status = folder.read_json("status.json")
-    if status is not None and (lacking := sorted(READ - status.keys())):
-        raise StoreError(f"{folder / 'status.json'} lacks {', '.join(lacking)}: written by another version")
-    return status
-
-
 def spec_of(folder: RunFolder) -> RunSpec | None:
     """The run that a folder holds.
 
@@ -130,10 +117,7 @@ def spec_of(folder: RunFolder) -> RunSpec | None:
         StoreError: if that is damaged.
     """
     value = folder.read_json("spec.json")
-    try:
-        return None if value is None else RunSpec.model_validate(value)
-    except ValueError as error:
-        raise StoreError(f"{folder / 'spec.json'} is of another version") from error
+    return None if value is None else RunSpec.model_validate(value)
 
 
 def against(status: Mapping[str, Any], theirs: RunFolder, ours: RunFolder) -> Merged:
@@ -144,7 +128,7 @@ def against(status: Mapping[str, Any], theirs: RunFolder, ours: RunFolder) -> Me
     """
     run = "/".join(ours.path.parts[-3:])
     try:
-        own = status_of(ours)
+        own = ours.read_json("status.json")
     except StoreError as error:
         return Merged(run, "conflict", f"{error}; `bench run` makes it again")
     if own is None or own["state"] != "done":

@@ -334,7 +334,7 @@ def timed(seconds: float | None) -> tuple[float, Timing]:
 def expected_seconds(store: Store, spec: RunSpec, profile: Profile) -> float | None:
     """How long the run took here with another seed, else what the profile says; None where nobody knows."""
     for status in sorted(store.folder(spec).path.parent.glob(f"{spec.identity[:12]}-s*/status.json")):
-        with contextlib.suppress(StoreError, KeyError, TypeError, AttributeError, ArithmeticError):
+        with contextlib.suppress(StoreError):
             if seconds := (RunFolder(status.parent).read_json(status.name) or {})["seconds"]:
                 return float(sum(seconds.values()))
     return None if profile.minutes_per_run is None else profile.minutes_per_run * 60

@@ -32,6 +32,7 @@ from typing import Any, Literal
 from bench.components.digests import difference
 from bench.core.fields import content_hash
 from bench.core.leases import Held, Lease, LeaseLostError, Leases
+from bench.core.records import problem
 from bench.core.spec import SCHEMA_VERSION, RunSpec
 from bench.core.task import Task
 from bench.files import make_folder, sha256_file, write_bytes, write_json
@@ -92,7 +93,7 @@ class RunFolder:
         """A JSON file of the run; None if absent.
 
         Raises:
-            StoreError: if it is not what was written.
+            StoreError: if it is not what was written, or is not laid out as `bench.core.records` says.
         """
         try:
             with open(f"{self.path}/{name}", "rb", buffering=0) as file:  # noqa: PTH123  (thousands of them: pathlib is slow)
@@ -104,16 +105,16 @@ class RunFolder:
             raise StoreError(f"{self.path / name} is corrupt or cannot be read") from error
         if seal != content_hash(value):
             raise StoreError(f"{self.path / name} is corrupt: its content does not match its own checksum")
+        if wrong := problem(name, value):
+            raise StoreError(f"{self.path / name} {wrong}")
         return value
 
     def write_json(self, name: str, value: dict[str, Any]) -> None:
         """Write a JSON file of the run, with a checksum of itself in it."""
         write_json(self.path / name, value | {"sha256": content_hash(value)})
 
-    def damaged(self, files: Any) -> str:
+    def damaged(self, files: Mapping[str, str]) -> str:
         """The first of the files, listed with their hashes, that is absent or differs, as a sentence; '' if all are sound."""
-        if not isinstance(files, Mapping):
-            return f"what lists the files of {self.path} is not laid out as expected"
         for name, digest in files.items():
             try:
                 found = sha256_file(f"{self.path}/{name}")

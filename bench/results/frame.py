@@ -247,18 +247,13 @@ def _run_and_rows(
     run = {**head, **NO_FACTS, **state, **known}
     if "training.json" not in found.files:
         return run, [state]
-    try:
-        run |= _facts(found.files)
-        checkpoint = {"checkpoint": found.files["training.json"]["checkpoint"]}
-        names = [f"evals/{content_hash(checkpoint | readout)[:16]}.json" for readout in readouts]
-        results = [found.files.get(name) for name in names]
-        for part in ("sampling", "scoring"):
-            run[f"seconds_{part}"] = sum(float(result["seconds"].get(part, 0.0)) for result in results if result)
-        return run, [row for each in zip(readouts, results, strict=True) for row in _readout_rows(found, run, *each)]
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        what = f"lacks {error}" if isinstance(error, KeyError) else "is not laid out as expected"
-        why = f"a file of {folder.name} {what}: written by another version"
-        return _run_and_rows(head, folder, RunFiles("failed", why, {}), [])
+    run |= _facts(found.files)
+    checkpoint = {"checkpoint": found.files["training.json"]["checkpoint"]}
+    names = [f"evals/{content_hash(checkpoint | readout)[:16]}.json" for readout in readouts]
+    results = [found.files.get(name) for name in names]
+    for part in ("sampling", "scoring"):
+        run[f"seconds_{part}"] = sum(float(result["seconds"].get(part, 0.0)) for result in results if result)
+    return run, [row for each in zip(readouts, results, strict=True) for row in _readout_rows(found, run, *each)]
 
 
 def _facts(files: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
@@ -273,18 +268,11 @@ def _facts(files: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
         "trained_on": trained_on(training, environment),
         "versions": environment.get("versions") or stage["versions"],
         "code": content_hash([stage["code"], stage["versions"]])[:16],
-        **{name: _plain(facts.get(name, {})) for name in FACTS},
+        **{name: facts.get(name, {}) for name in FACTS},
         "capabilities": training.get("capabilities", []),
         "seconds_training": float(training["seconds"]),
         "peak_memory": training.get("peak_memory") or {},
     }
-
-
-def _plain(facts: Any) -> dict[str, Any]:
-    """Return facts by name, or raise a TypeError where they are something else."""
-    if not isinstance(facts, dict) or any(isinstance(value, dict | list) for value in facts.values()):
-        raise TypeError
-    return facts
 
 
 def _readout_rows(
@@ -304,8 +292,6 @@ def _readout_rows(
     files = {name.removeprefix(stem).removesuffix(".npy"): f"{root}/{name}" for name in result["files"]}
     arrays = {name: path for name, path in files.items() if not name.isdigit()}
     for row in result["rows"]:
-        if any(isinstance(row[name], str | list | dict) for name in ("steps", *COSTS)):
-            raise TypeError
         beta, collapsed, refused = row.get("beta", result["beta"]), row["collapsed"], why_refused(row)
         own = {
             **state,

@@ -94,10 +94,7 @@ def find_trained(run: str | Path, store: str | Path = "runs") -> tuple[Trained, 
     """
     published = RunFolder(Path(run))
     if (config := published.read_json(CONFIG)) is not None:
-        try:
-            trained = Trained(**config["model"])
-        except (KeyError, TypeError) as error:
-            raise WeightsError(f"{published / CONFIG} is of another version") from error
+        trained = Trained(**{name: config["model"][name] for name in Trained.__dataclass_fields__})
         check_no_code(trained)
         return trained, published / WEIGHTS
     folder = find_run(run, Path(store))

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from bench.components.digests import changes
 from bench.core.fields import content_hash
 from bench.core.spec import RunSpec
-from bench.core.store import LOG, NotInStoreError, RunFolder, Store, StoreError, progress_words, unfinished
+from bench.core.store import LOG, NotInStoreError, RunFolder, Store, progress_words, unfinished
 from bench.results.reading import read_run
 
 __all__ = ["OneRun", "Row", "StageState", "find_run", "read_curve", "why_refused"]
@@ -83,10 +83,7 @@ class OneRun:
         found, training = read_run(folder), folder.training()
         paths = sorted((folder / "evals").glob("*.json")) if training else []
         evaluations = [each for path in paths if (each := folder.evaluation(path.stem))]
-        try:
-            spec = RunSpec.model_validate(folder.read_json("spec.json"))
-        except ValueError as error:
-            raise StoreError(f"{folder / 'spec.json'} is of another version") from error
+        spec = RunSpec.model_validate(folder.read_json("spec.json"))
         return cls(folder, spec, found.state, found.reason, training, tuple(sorted(evaluations, key=_place)))
 
     @property
@@ -137,7 +134,7 @@ class OneRun:
     def chains(self) -> list[dict[str, Any]]:
         """The settings of the latent chains that were read out."""
         asked = (each["readout"].get("chain") for each in self.evaluations)
-        return [chain for chain in asked if isinstance(chain, dict)]
+        return [chain for chain in asked if chain]
 
     @property
     def log(self) -> str:

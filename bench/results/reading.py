@@ -15,13 +15,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from bench.core.records import problem
 from bench.core.store import RunFolder, Store, StoreError
 from bench.files import CorruptFileError, read_sealed, write_sealed
 
 __all__ = ["RunFiles", "by_status", "cached_reader", "read_run"]
 
 _STEPS = ("steps_done", "steps_asked")
-_STATUS = frozenset({"state", "reason", "files", *_STEPS})
 _SHARED = ("stage", "config", "readout", "versions")
 """Parts of a run's files that are the same in many runs; they are kept once."""
 _CHECKED = (".json", ".jsonl", ".npy")  # the checkpoint is checked when it is used
@@ -63,8 +63,6 @@ def by_status(folder: RunFolder) -> tuple[str, str, dict[str, Any] | None]:
     if status is None:
         begun = (folder / "resume.pt").exists() or (folder / "training.json").exists()
         return ("partial", "unfinished; `bench run` continues it", None) if begun else ("missing", "not run yet", None)
-    if lacking := sorted(_STATUS - status.keys()):
-        raise StoreError(f"{folder / 'status.json'} lacks {', '.join(lacking)}: written by another version")
     trained = "training.json" in status["files"] and status["steps_done"] == status["steps_asked"]
     if status["state"] == "failed" and not trained:
         return "failed", status["reason"], None
@@ -93,10 +91,12 @@ def _checked(folder: RunFolder, files: Mapping[str, str]) -> dict[str, dict[str,
             try:
                 contents[name] = value = json.loads(content)
                 del value["sha256"]
-                if "files" in value:
-                    value["files"] = list(value["files"])
             except (ValueError, TypeError, KeyError, RecursionError):
                 raise StoreError(f"{folder / name} is corrupt: it is not what was written") from None
+            if wrong := problem(name, value):
+                raise StoreError(f"{folder / name} {wrong}")
+            if "files" in value:
+                value["files"] = list(value["files"])
     return contents
 
 
@@ -108,26 +108,27 @@ def cached_reader(store: Store) -> Iterator[Any]:
     """
     path = store.cache / "scan.sealed"
     kept, shared = _load(path)
-    new: dict[str, tuple[Any, ...]] = {}
+    new: dict[str, tuple[str, RunFiles]] = {}
 
     def read(run: str) -> RunFiles:
         folder = f"{store.root}/runs/{run}"
         stamp = _stamp(folder)
-        if run in kept and kept[run][0] == stamp:
-            return RunFiles(*kept[run][1:])
+        known, cached = kept.get(run, ("", None))
+        if cached and known == stamp and _is_sound(cached):
+            return cached
         found = read_run(RunFolder(Path(folder)))
         for value, name in _shared_parts(found.files):
             value[name] = shared.setdefault(json.dumps(value[name]), value[name])
         if stamp and found.files:
-            new[run] = (stamp, *found)
+            new[run] = (stamp, found)
         return found
 
     yield read
     if new:
         numbers = {id(value): number for number, value in enumerate(shared.values())}
         runs = {
-            run: (*about, {name: _numbered(value, numbers) for name, value in files.items()})
-            for run, (*about, files) in (kept | new).items()
+            run: (stamp, state, reason, {name: _numbered(value, numbers) for name, value in files.items()})
+            for run, (stamp, (state, reason, files)) in (kept | new).items()
             if (store.root / "runs" / run).is_dir()
         }
         content = {"code": _code(), "shared": list(shared.values()), "runs": runs}
@@ -136,18 +137,26 @@ def cached_reader(store: Store) -> Iterator[Any]:
             write_sealed(path, json.dumps(content, ensure_ascii=False, check_circular=False).encode())
 
 
-def _load(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return stamp, state, reason and files of every run in the cache, and the parts of files that they share by their JSON."""
+def _load(path: Path) -> tuple[dict[str, tuple[str, RunFiles]], dict[str, Any]]:
+    """Return the stamp and what was read of every run in the cache, and the parts of files that they share by their JSON."""
     try:
         found = json.loads(read_sealed(path))
         if found["code"] == _code():
-            for *_, files in found["runs"].values():
+            kept = {run: (stamp, RunFiles(*about)) for run, (stamp, *about) in found["runs"].items()}
+            for _, (_, _, files) in kept.values():
                 for value, name in _shared_parts(files):
                     value[name] = found["shared"][value[name]]
-            return found["runs"], {json.dumps(value): value for value in found["shared"]}
-    except (OSError, CorruptFileError, ValueError, LookupError, TypeError):
+            return kept, {json.dumps(value): value for value in found["shared"]}
+    except (OSError, CorruptFileError, ValueError, LookupError, TypeError, AttributeError):
         pass
     return {}, {}
+
+
+def _is_sound(found: RunFiles) -> bool:
+    """Return whether what the cache has of a run is laid out as what is read from its folder; its checksum may be anybody's."""
+    records = {name if name != "status.json" else "progress": record for name, record in found.files.items()}
+    words = isinstance(found.state, str) and isinstance(found.reason, str)
+    return words and not any(problem(name, record) for name, record in records.items())
 
 
 def _shared_parts(files: Mapping[str, dict[str, Any]]) -> Iterator[tuple[dict[str, Any], str]]:

@@ -68,11 +68,13 @@ def test_all_that_is_shown_is_there_as_json(done: Store) -> None:
 
 def test_a_failure_shows_why_and_where(done: Store) -> None:
     folder = run_of(done, "gebm")
+    status = folder.read_json("status.json")
+    assert status is not None
     for name in ("training.json", "status.json"):
         (folder / name).unlink()
     folder.log("Traceback (most recent call last): …\nZeroDivisionError: by zero")
-    status = {"state": "failed", "reason": "error: by zero", "files": {}, "steps_done": 0, "steps_asked": 80}
-    folder.write_json("status.json", status)
+    failed = {"state": "failed", "reason": "error: by zero", "files": {}, "steps_done": 0, "steps_asked": 80}
+    folder.write_json("status.json", status | failed)
     found = bench("show", "gebm", "--store", done.root).stdout
     assert "failed: error: by zero" in found
     assert "ZeroDivisionError: by zero" in found

@@ -213,8 +213,12 @@ def test_a_failed_readout_leaves_the_others(store: Store, synthetic: ModuleType)
     ("name", "changes", "why"),
     [
         ("status.json", {"files": None}, "status.json lacks files: written by another version"),
-        ("training.json", {"checkpoint": None}, "lacks 'checkpoint': written by another version"),
-        ("training.json", {"facts": [1]}, "is not laid out as expected: written by another version"),
+        ("training.json", {"checkpoint": None}, "training.json lacks checkpoint: written by another version"),
+        (
+            "training.json",
+            {"facts": [1]},
+            "training.json is not laid out as expected at facts: written by another version",
+        ),
     ],
 )
 def test_files_of_another_version_are_named(

@@ -88,7 +88,7 @@ def test_what_is_damaged_absent_or_foreign_is_refused(done: Store, tmp_path: Pat
     with pytest.raises(WeightsError, match="has no trained model yet: missing, not run yet"):
         bench.load_model(folder.path)
     change(folder / "spec.json", kind=None)
-    with pytest.raises(StoreError, match=r"spec.json is of another version"):
+    with pytest.raises(StoreError, match=r"spec.json lacks kind: written by another version"):
         bench.load_model(folder.path)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
@@ -81,21 +82,24 @@ def flip(path: Path) -> None:
     path.write_bytes(content)
 
 
-def trained(store: Store, run: str, done: int = 10, asked: int = 10) -> tuple[RunFolder, torch.nn.Linear]:
+def trained(
+    store: Store, run: str, synthetic: ModuleType, done: int = 10, asked: int = 10
+) -> tuple[RunFolder, torch.nn.Linear]:
     """A run as far as `bench weights` reads it, and what was trained."""
     folder, model = RunFolder(store.root / "runs" / run), torch.nn.Linear(30, 100)
     folder.path.mkdir(parents=True)
-    folder.write_json("spec.json", {"model": "gebm"})
+    folder.write_json("spec.json", synthetic.run_spec("digits", "gebm") | {"seed": 0})
     (folder / "checkpoint.safetensors").write_bytes(save(model.state_dict()))
     steps = {"steps_done": done, "steps_asked": asked, "phase": "training"}
     digest = sha256_file(folder / "checkpoint.safetensors")
-    folder.write_json("training.json", {"checkpoint": digest, **steps})
+    record = {"checkpoint": digest, "device": "cpu", "facts": {}, "files": {}, "seconds": 1.0, "stage": synthetic.STAGE}
+    folder.write_json("training.json", record | steps)
     return folder, model
 
 
-def test_a_run_moves_and_gives_the_same_values(tmp_path: Path) -> None:
+def test_a_run_moves_and_gives_the_same_values(tmp_path: Path, synthetic: ModuleType) -> None:
     store, out = Store(tmp_path / "store").create(), tmp_path / "weights"
-    _, whole = trained(store, "digits/gebm/0-s0")
+    _, whole = trained(store, "digits/gebm/0-s0", synthetic)
     arguments = ["weights", "digits/gebm/0-s0", str(out), "--store", str(store.root), "--half", "--shard", "6.8KB"]
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 0, result.output
@@ -111,12 +115,12 @@ def test_a_run_moves_and_gives_the_same_values(tmp_path: Path) -> None:
     assert len(list(out.iterdir())) == 2  # shards of before are gone
 
 
-def test_an_unfinished_run_moves_too_and_says_so(tmp_path: Path) -> None:
+def test_an_unfinished_run_moves_too_and_says_so(tmp_path: Path, synthetic: ModuleType) -> None:
     store = Store(tmp_path / "store").create()
     arguments = ["weights", "digits/gan-ns/0-s0", str(tmp_path / "w"), "--store", str(store.root)]
     refused = CliRunner().invoke(main, arguments)
     assert (refused.exit_code, "no run 'digits/gan-ns/" in refused.output) == (2, True)
-    folder, _ = trained(store, "digits/gan-ns/0-s0", 2, 120)
+    folder, _ = trained(store, "digits/gan-ns/0-s0", synthetic, 2, 120)
     assert "after 2 of 120 steps" in CliRunner().invoke(main, arguments).output
     flip(folder / "checkpoint.safetensors")
     assert "is corrupt" in CliRunner().invoke(main, arguments).output

@@ -13,7 +13,7 @@ import tarfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -202,13 +202,12 @@ def test_a_manifest_of_a_stranger(tmp_path: Path, change: dict[str, Any]) -> Non
 
 
 @pytest.mark.parametrize("content", [b"[]", b"[" * 100_000, b"\xff"], ids=["a list", "deep", "no text"])
-def test_a_status_may_vouch_for_anything(tmp_path: Path, content: bytes) -> None:
+def test_a_status_may_vouch_for_anything(tmp_path: Path, synthetic: ModuleType, content: bytes) -> None:
     """What a status lists under a right hash is still no evaluation."""
-    folder = RunFolder(tmp_path)
-    (tmp_path / "evals").mkdir()
-    (tmp_path / "evals/x.json").write_bytes(content)
-    record = {"state": "done", "reason": "", "steps_done": 1, "steps_asked": 1, "files": folder.hashes("evals/x.json")}
-    folder.write_json("status.json", record)
+    (run,) = synthetic.make(tmp_path, 1, 1, 1).root.glob("runs/*/*/*")
+    folder = RunFolder(run)
+    (run / "evals/x.json").write_bytes(content)
+    synthetic.change(run / "status.json", files=folder.hashes("evals/x.json"))
     found = read_run(folder)
     assert (found.state, "x.json is corrupt" in found.reason) == ("failed", True)
 
