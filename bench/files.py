@@ -15,6 +15,7 @@ __all__ = [
     "make_folder",
     "read_sealed",
     "read_toml",
+    "remove_parts",
     "sha256_file",
     "write_bytes",
     "write_json",
@@ -41,6 +42,12 @@ def write_bytes(path: Path, content: bytes) -> None:
     finally:
         temporary.unlink(missing_ok=True)
     sync_names(path.parent)
+
+
+def remove_parts(folder: Path) -> None:
+    """Remove what writes that a crash cut off have left in a folder; for whoever alone writes there."""
+    for part in folder.glob(".*.tmp"):
+        part.unlink(missing_ok=True)
 
 
 def make_folder(path: Path) -> None:

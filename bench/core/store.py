@@ -35,7 +35,7 @@ from bench.core.leases import Held, Lease, LeaseLostError, Leases
 from bench.core.records import problem
 from bench.core.spec import SCHEMA_VERSION, RunSpec
 from bench.core.task import Task
-from bench.files import make_folder, sha256_file, write_bytes, write_json
+from bench.files import make_folder, remove_parts, sha256_file, write_bytes, write_json
 
 __all__ = ["LOG", "Lookup", "NotInStoreError", "RunFolder", "Store", "StoreError", "trained_on", "unfinished"]
 
@@ -219,9 +219,11 @@ class Store:
         return RunFolder(root / found[0])
 
     def prepare(self, spec: RunSpec) -> RunFolder:
-        """The directory of a run, made, with its spec in it and without a status: it is being worked on."""
+        """The directory of a run, made, with its spec in it and without a status: it is being worked on, by whoever holds it."""
         folder = self.folder(spec)
         make_folder(folder / "evals")
+        for each in (folder.path, folder / "evals"):
+            remove_parts(each)
         (folder / "status.json").unlink(missing_ok=True)
         folder.write_json("spec.json", spec.model_dump(mode="json"))
         return folder

@@ -80,6 +80,8 @@ class Study:
             outcome = self.do()
         if outcome.state not in ("done", "hit"):
             return f"{outcome.state}: {outcome.reason}"
+        if left := [path.name for path in (self.root / "runs").rglob("*.tmp")]:
+            return f"left behind: {left[0]}"
         found = self.found()
         changed = [
             f"{run} {name}" for run in found for name in found[run] if found[run][name] != self.expected[run].get(name)

@@ -66,8 +66,15 @@ def sealed_json(content: bytes, rng: Rng) -> bytes:
 
 
 def spoiled_result(content: bytes, rng: Rng) -> bytes:
-    """Any file of a run spoiled: JSON with a right seal, or bytes."""
-    return sealed_json(content, rng) if content[:1] == b"{" and rng.random() < 0.8 else spoiled_bytes(content, rng)
+    """Any file of a run spoiled: JSON with a right seal, a line of JSON lines, or bytes."""
+    if content[:1] != b"{" or rng.random() > 0.8:
+        return spoiled_bytes(content, rng)
+    lines = content.splitlines()
+    if lines[0] == b"{":
+        return sealed_json(content, rng)
+    number = int(rng.integers(len(lines)))
+    lines[number] = json_bytes(spoiled_json(json.loads(lines[number]), rng, DRAWN))
+    return b"\n".join(lines)
 
 
 def vouched(folder: Path, file: Path) -> None:
