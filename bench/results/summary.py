@@ -73,7 +73,8 @@ def summarise(scores: pd.DataFrame) -> pd.DataFrame:
         return _Row(at, *(column[at] for column in columns))
 
     found: list[_Mean] = []
-    for places in frame.groupby(_MODEL, sort=False, dropna=False).indices.values():
+    for members_at in frame.groupby(_MODEL, sort=False, dropna=False).indices.values():
+        places = np.asarray(members_at)
         whole = _whole(groups[places], seeds[places]) if plain[places].all() else None
         if whole is not None:
             own = zip(places[whole[:, 0]].tolist(), values[places[whole]].tolist(), strict=True)
