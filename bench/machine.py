@@ -12,14 +12,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["cores", "cpu_name", "cuda_devices", "device_names", "no_collection"]
+__all__ = ["cores", "cpu_name", "cuda_devices", "device_memories", "device_names", "no_collection"]
 
 DRIVERS = ("/proc/driver/nvidia", "/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
 """Where a driver of devices that torch calls CUDA shows itself: NVIDIA's, also in containers and under Windows, and AMD's."""
-NAMES = """
+SEEN = """
 import torch
 for number in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
-    print(torch.cuda.get_device_name(number))
+    print(torch.cuda.get_device_properties(number).total_memory, torch.cuda.get_device_name(number))
 """
 
 
@@ -49,11 +49,20 @@ def cuda_devices(wanted: str) -> tuple[str, ...]:
     return tuple(names)[:count]
 
 
-@functools.cache
 def device_names() -> tuple[str, ...]:
     """Return the models of the CUDA devices that torch sees; why it sees none, it may say on standard error."""
-    done = subprocess.run([sys.executable, "-c", NAMES], stdout=subprocess.PIPE, check=True, text=True)  # noqa: S603
-    return tuple(done.stdout.splitlines())
+    return tuple(name for _, _, name in _devices_seen())
+
+
+def device_memories() -> tuple[int, ...]:
+    """Return the bytes of memory of the CUDA devices that torch sees."""
+    return tuple(int(memory) for memory, _, _ in _devices_seen())
+
+
+@functools.cache
+def _devices_seen() -> tuple[tuple[str, str, str], ...]:
+    done = subprocess.run([sys.executable, "-c", SEEN], stdout=subprocess.PIPE, check=True, text=True)  # noqa: S603
+    return tuple(line.partition(" ") for line in done.stdout.splitlines())
 
 
 @contextmanager

@@ -117,6 +117,7 @@ def make_executor(asked: Execution, campaign: Campaign, jobs: int | None) -> Exe
         lock=store.lock_manifest,
         wait=asked.wait,
         glance=campaign.glance,
+        room=(lambda: campaign.workers) if campaign.packing else None,
     )
     made: Executor = registry.get("executors", asked.name).load()(terms)
     return made

@@ -217,11 +217,13 @@ def make_campaign(
     from bench.cli.display import decoding
     from bench.components import registry
     from bench.core.campaign import Campaign
+    from bench.core.manifests import read_manifest
+    from bench.core.packing import packing_of
     from bench.core.plan import Selection, make_plan, mixed_devices
     from bench.core.store import Store
     from bench.core.suite import load_suite
     from bench.data import load_dataset
-    from bench.machine import cores, device_names
+    from bench.machine import cores, device_memories, device_names
 
     loaded, places, devices = load_suite(suite), find_places(store, device), find_devices(device) if local else ()
     if jobs_per_device and not devices:
@@ -234,10 +236,17 @@ def make_campaign(
         check_model(registry.get("models", name))
     for sentence in mixed_devices(plans, set(device_names()) if devices else {"cpu"}):
         click.echo(f"bench: {sentence}", err=True)
+    kept, threads, packing = Store(store), plans[0].task.spec.threads, None
+    if devices and not jobs_per_device:
+        listed = read_manifest(kept, loaded.name, selection.profile)["runs"]
+        runs = dict.fromkeys((*(p.task.spec.run_id for p in plans), *(run["run"] for run in listed)))
+        known = list(zip(device_names(), device_memories(), strict=True))
+        packing = packing_of(kept, runs, known, max(1, cores() // threads // len(devices)), jobs)
+        click.echo(f"bench: {packing.words}", err=True)
     slots = len(devices) * (jobs_per_device or 1)
-    side_by_side = max(1, cores() // plans[0].task.spec.threads) if local else len(plans)
-    workers = min(jobs or slots, slots) if devices else jobs or side_by_side
-    return Campaign(loaded, selection.profile, plans, Store(store), workers, tag, devices=devices)
+    side_by_side = max(1, cores() // threads) if local else len(plans)
+    workers = packing.workers if packing else min(jobs or slots, slots) if devices else jobs or side_by_side
+    return Campaign(loaded, selection.profile, plans, kept, workers, tag, devices=devices, packing=packing)
 
 
 def find_places(store: Path, device: str) -> Places:

@@ -315,7 +315,11 @@ selecting = together(
         type=click.IntRange(min=1),
         help="Most runs side by side; default: one per core, or --jobs-per-device on each CUDA device.",
     ),
-    click.option("--jobs-per-device", type=click.IntRange(min=1), help="Runs that share a CUDA device; default: one."),
+    click.option(
+        "--jobs-per-device",
+        type=click.IntRange(min=1),
+        help="Runs that share a CUDA device; default: as many as its memory holds by the peak of a run of the suite, one until then.",
+    ),
     fresh_option,
     click.option(
         "--retrain",

@@ -12,6 +12,7 @@ from typing import Any
 from bench.components import registry
 from bench.components.registry import UnknownNameError
 from bench.core.manifests import read_manifest, write_manifest, write_tag
+from bench.core.packing import Packing
 from bench.core.plan import Planned, Selection, make_plan
 from bench.core.store import Store
 from bench.core.suite import Suite, SuiteError
@@ -62,6 +63,7 @@ class Campaign:
         tag: a name under which these runs are remembered besides; none if empty.
         keep: whether runs that were remembered earlier stay listed though the suite does not resolve to them.
         devices: CUDA devices that they are spread over, see `bench.machine.cuda_devices`; none leaves the choice to each process.
+        packing: what decides how many share a device and so `workers`, which grows or falls as runs end; None where it is fixed.
     """
 
     suite: Suite[Any]
@@ -72,6 +74,7 @@ class Campaign:
     tag: str = ""
     keep: bool = False
     devices: Sequence[str] = ()
+    packing: Packing | None = None
     outcomes: dict[str, Outcome] = field(default_factory=dict)
 
     @property
@@ -150,6 +153,9 @@ class Campaign:
             from bench.core.runner import record_death
 
             outcome = record_death(runs[name].task, outcome.reason)
+        if self.packing and name in runs and outcome.state == "done":
+            self.packing.learn(self.store.folder(runs[name].task.spec))
+            self.workers = self.packing.workers
         if outcome.state == "abort" or (name in runs and outcome.state != "busy"):
             self.outcomes[name] = outcome
         return JobEvent(event.job, "done", outcome)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any, ClassVar, Self
 
 from bench.core.fields import Count, Frozen, Positive, content_hash
 
@@ -28,9 +30,9 @@ class RunSpec(Frozen):
     threads: Positive
     seed: Count
 
-    @property
+    @cached_property
     def identity(self) -> str:
-        """Hex sha256 of the canonical JSON of everything but the seed."""
+        """Hex sha256 of the canonical JSON of everything but the seed; found once, since it takes as long as all else of a plan."""
         return content_hash(self.model_dump(mode="json", exclude={"seed"}))
 
     @property
@@ -43,6 +45,13 @@ class RunSpec(Frozen):
         """The run whose trained model this one starts from, of the same seed; None if it starts from nothing."""
         base = self.config.get("base")
         return base and self.model_copy(update={"model": base["model"], "config": base["config"]})
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Return a copy with other values, unchecked; what is known of its identity is forgotten unless only the seed differs."""
+        copy = super().model_copy(update=update, deep=deep)
+        if {*(update or ())} - {"seed"}:
+            copy.__dict__.pop("identity", None)
+        return copy
 
 
 class Readout(Frozen):

@@ -72,6 +72,7 @@ class Terms:
         lock: holds that folder against other processes.
         wait: whether to follow jobs to their end where they would go on without this process.
         glance: how far a job is that runs elsewhere, by name, as its progress callback would tell; None if nobody knows.
+        room: most jobs at once as of now, where that changes as jobs end; None where `workers` says it all.
     """
 
     workers: int | None = None
@@ -81,6 +82,7 @@ class Terms:
     lock: Callable[[], AbstractContextManager[Any]] = nullcontext
     wait: bool = False
     glance: Callable[[str], dict[str, Any] | None] = lambda _name: None
+    room: Callable[[], int] | None = None
 
 
 Assign = Callable[[Job], Job]

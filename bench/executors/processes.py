@@ -55,7 +55,7 @@ class Processes:
         assign: Assign = lambda job: job,
         preload: Sequence[str] = (),
     ) -> Iterator[JobEvent]:
-        workers, devices = self.terms.workers or 1, self.terms.devices
+        room, devices = self.terms.room or (lambda: self.terms.workers or 1), self.terms.devices
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(["bench.core.runner", *preload])
         waiting = [(0.0, job) for job in jobs]  # with the time before which it is not tried again
@@ -68,7 +68,7 @@ class Processes:
                     waiting.clear()
                     ask_to_stop(running)
                 for not_before, job in list(waiting):
-                    if len(running) < workers and not_before <= time.monotonic() and not awaited(job, waiting, running):
+                    if len(running) < room() and not_before <= time.monotonic() and not awaited(job, waiting, running):
                         waiting.remove((not_before, job))
                         device = freest(devices, running)
                         running.append(start(context, assign(job), device))

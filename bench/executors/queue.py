@@ -96,19 +96,23 @@ class Place:
         return f"Slurm job {self.id} ended{f': {self.state}' if self.state else ' without a result'}; its log is {self.log}"
 
 
-def slurm(*command: str) -> str:
-    """What a command of Slurm says.
+def slurm(*command: str, patience: float = 60.0) -> str:
+    """What a command of Slurm says within so many seconds.
 
     Raises:
         QueueError: if it fails or does not answer, with what it says of that.
     """
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)  # noqa: S603
-    except (OSError, subprocess.TimeoutExpired) as error:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=patience)  # noqa: S603
+    except subprocess.TimeoutExpired as error:
+        why = "is its controller up, and slurm.conf (SLURM_CONF) right?"
+        raise QueueError(f"{command[0]}: Slurm has not answered for {patience:g} s; {why}") from error
+    except OSError as error:
         raise QueueError(f"{command[0]}: {error}") from error
     if done.returncode:
         lines = [line.removeprefix(f"{command[0]}: ").removeprefix("error: ") for line in done.stderr.splitlines()]
-        raise QueueError(f"{command[0]}: {lines[0] if lines else f'exit code {done.returncode}'}")
+        last_words = [line.removeprefix("fatal: ") for line in lines if line.startswith("fatal: ")]
+        raise QueueError(f"{command[0]}: {[*last_words, *lines, f'exit code {done.returncode}'][0]}")
     return done.stdout
 
 

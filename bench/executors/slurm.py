@@ -39,6 +39,7 @@ TIMES_UP = 10_000  # how often a job may run out of time before it is given up
 BUSY_FOR = 600.0  # seconds for which a job waits for another process that holds its run
 BUSY_PAUSE = 5.0  # seconds between its tries
 LINE_EVERY = 30.0  # seconds between lines of a job's log
+FIRST_ANSWER = 10.0  # seconds for the first question; a Slurm that is not set up right may not answer at all
 SLOWEST_LOOK = 10.0  # seconds between two looks at the queue
 LOOKS = 3  # at the queue before a job that left it without a result is called dead: file systems are slow to show files
 
@@ -278,11 +279,12 @@ def check(settings: Mapping[str, Any]) -> None:
 
     Raises:
         ExecutorError: in one line, if it has none.
+        QueueError: if it does not answer.
     """
     if kept := [key for key in settings if key in OURS]:
         raise ExecutorError(f"slurm: {kept[0]} is not yours to set: a run is one task of one node, in an array")
     minutes(settings["time"])
-    there = slurm("sinfo", "--noheader", "--format=%R").split()
+    there = slurm("sinfo", "--noheader", "--format=%R", patience=FIRST_ANSWER).split()
     for name in str(settings.get("partition", "")).split(","):
         if name and name not in there:
             raise ExecutorError(f"slurm: no partition '{name}'; {closest(name, there)}")

@@ -252,9 +252,9 @@ def _sheet(section: Section, title: str, name: str, files: Sequence[Any]) -> Fig
 
 def _kept(section: Section) -> list[Any]:
     """Return the readouts with pictures of the first seed that has some."""
-    found = [row for row in records(section.readouts) if row.arrays and "samples" in row.arrays]
-    first = min((row.seed for row in found), default=None)
-    return [row for row in found if row.seed == first]
+    with_pictures = section.readouts["arrays"].map(lambda arrays: "samples" in (arrays or ())).astype(bool)
+    found = section.readouts[with_pictures]
+    return records(found[found["seed"] == found["seed"].min()])
 
 
 def _shown(files: Sequence[Any], quoted: Collection[Source]) -> list[Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 if TYPE_CHECKING:
@@ -204,10 +205,19 @@ class Figure(Block):
 
 @dataclass(frozen=True)
 class Runs(Block):
-    """Every run by itself: by model, a finding per run whose facts are all that is known of it. Forms without folds leave it out."""
+    """Every run by itself, looked up when a renderer wants it. Forms without folds leave it out.
+
+    Attributes:
+        find: returns, by model, a finding per run whose facts are all that is known of it.
+    """
 
     kind = "runs"
-    models: Mapping[str, Sequence[Finding]]
+    find: Callable[[], Mapping[str, Sequence[Finding]]]
+
+    @cached_property
+    def models(self) -> Mapping[str, Sequence[Finding]]:
+        """What `find` found."""
+        return self.find()
 
 
 @dataclass(frozen=True)

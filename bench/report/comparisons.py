@@ -72,10 +72,15 @@ def step_text(source: Source, among: Iterable[Source]) -> str:
     return f", step {source.step_size:g}" if len(twins) > 1 and source.step_size is not None else ""
 
 
-def reading_order(items: Iterable[Any], row_of: Callable[[Any], Any] = lambda item: item) -> list[Any]:
-    """Return items in the order in which their rows are read: of each model its base, then chains by β and length; real data last."""
+def reading_order(
+    items: Iterable[Any], row_of: Callable[[Any], Any] = lambda item: item, labels: Iterable[str] = ()
+) -> list[Any]:
+    """Return items in the order in which their rows are read: of each model its base, then chains by β and length; real data last.
+
+    Models are in the order of `labels`, others behind them as they appear.
+    """
     items = list(items)
-    models = list(dict.fromkeys(row_of(item).label for item in items))
+    models = list(dict.fromkeys((*labels, *(row_of(item).label for item in items))))
 
     def place(item: Any) -> tuple[Any, ...]:
         row = row_of(item)

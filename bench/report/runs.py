@@ -16,7 +16,11 @@ __all__ = ["runs_block"]
 
 
 def runs_block(section: Section) -> Runs:
-    """Return all runs of a section by model, seeds ascending."""
+    """Return the block of all runs of a section by model, seeds ascending."""
+    return Runs("Every run by itself", lambda: _findings(section))
+
+
+def _findings(section: Section) -> dict[str, list[Finding]]:
     scores: dict[str, dict[str, list[str]]] = {}
     known = section.scores[section.scores["metric"].notna()]
     for row in records(known.drop(columns=["beta_used"], errors="ignore")):
@@ -27,7 +31,7 @@ def runs_block(section: Section) -> Runs:
         facts = [*_facts(run), *((name, ", ".join(said)) for name, said in scores.get(run.run, {}).items())]
         models.setdefault(run.label, []).append(Finding(run.run, state, facts=facts))
     order = dict.fromkeys(section.runs["label"])
-    return Runs("Every run by itself", {label: models[label] for label in order})
+    return {label: models[label] for label in order}
 
 
 def _facts(run: Any) -> Iterator[tuple[str, str]]:

@@ -155,7 +155,8 @@ def time_table(section: Section, note: str = "") -> Table | None:
 
 def partition_table(section: Section) -> Table | None:
     """Return every estimate of log Z with what it is worth, a line per run; None where there is none."""
-    found = [row for row in reading_order(records(section.readouts)) if row.row.get("log_partition")]
+    with_estimate = section.readouts["row"].map(lambda row: bool(row.get("log_partition"))).astype(bool)
+    found = reading_order(records(section.readouts[with_estimate]), labels=section.readouts["label"].unique())
     stated = [(row, row.row["log_partition"]) for row in found if row.row["log_partition"].get("estimate") is not None]
     with_bracket, with_upper = (any(each.get(part) for _, each in stated) for part in ("bracket", "upper"))
     rows = []

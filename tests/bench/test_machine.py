@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -55,3 +56,12 @@ def test_without_a_driver_torch_is_asked_only_by_those_who_insist(
 
 def test_torch_counts_in_a_process_of_its_own() -> None:
     assert machine.device_names() == tuple(map(torch.cuda.get_device_name, range(torch.cuda.device_count())))
+    assert len(machine.device_memories()) == len(machine.device_names())
+
+
+def test_names_and_memories_of_devices_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = SimpleNamespace(stdout="84987740160 NVIDIA H100 80GB HBM3\n8589934592 GPU\n")
+    monkeypatch.setattr(machine.subprocess, "run", lambda *_, **__: said)
+    monkeypatch.setattr(machine, "_devices_seen", machine._devices_seen.__wrapped__)
+    assert machine.device_names() == ("NVIDIA H100 80GB HBM3", "GPU")
+    assert machine.device_memories() == (84987740160, 8589934592)

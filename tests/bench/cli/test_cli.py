@@ -104,9 +104,13 @@ def test_a_plan_says_how_many_runs_share_which_devices(
     options: tuple[object, ...], promised: str, tiny_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(machine, "DRIVERS", (str(tmp_path),))
-    monkeypatch.setattr(machine, "device_names", lambda: ("GPU", "GPU"))
+    monkeypatch.setattr(machine, "_devices_seen", lambda: ((str(2**33), " ", "GPU"),) * 2)
+    monkeypatch.setattr(machine, "cores", lambda: 8)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    assert bench("plan", "--suite", tiny_path, "--store", tmp_path / "none", *options).stdout.endswith(f"{promised}\n")
+    shown = bench("plan", "--suite", tiny_path, "--store", tmp_path / "none", *options)
+    decided = "bench: 1 run per CUDA device until the peak memory of one on GPU is known\n"
+    assert (decided in shown.stderr) is {"--jobs-per-device", "--device"}.isdisjoint(options)
+    assert shown.stdout.endswith(f"{promised}\n")
 
 
 def test_light_commands_import_nothing_heavy() -> None:

@@ -68,6 +68,26 @@ def test_jobs_alive_at_the_same_time_share_the_devices_evenly(
     assert told == Counter({f"CUDA device {device}": 2 for device in devices} or {None: 4})
 
 
+def test_more_jobs_run_side_by_side_once_there_is_room_for_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "meeting.py").write_text(JOBS + "\n\ndef first(progress, should_stop):\n    return 0\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    (folder := tmp_path / "here").mkdir()
+    jobs = [Job("first", "meeting:first", ())]
+    jobs += [Job(str(number), "meeting:meet", (str(folder), number)) for number in range(4)]
+    ended, alive, most = [], set[str](), 0
+    for event in Processes(Terms(1, ("0", "1"), room=lambda: 4 if ended else 1)).run(jobs, lambda: False):
+        if event.kind == "started":
+            alive.add(event.job.name)
+            most = max(most, len(alive))
+            assert ended or alive == {"first"}
+        elif event.kind == "done":
+            ended.append(event.job.name)
+            alive.discard(event.job.name)
+    assert (len(ended), most) == (5, 4)
+
+
 def test_a_device_never_has_more_than_its_share_however_jobs_end() -> None:
     chance, devices, share = random.Random(0), ("0", "1", "2"), 2
     running: list[Worker] = []

@@ -242,3 +242,23 @@ def test_a_record_can_be_read_by_people(fake: FakeSlurm, tmp_path: Path) -> None
     record = json.loads(path.read_text())
     assert (record["id"], record["jobs"]) == ("1", ["base 0", "base 1", "base 2"])
     assert fake.submitted()[0]["job-name"] == record["name"] == path.stem
+
+
+def test_a_slurm_that_does_not_answer_is_given_up_soon_and_in_one_line(
+    fake: FakeSlurm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bench.executors.slurm.FIRST_ANSWER", 0.2)
+    (tmp_path / "commands" / "sinfo").write_text("#!/bin/sh\nexec sleep 60\n")
+    start = time.monotonic()
+    with pytest.raises(QueueError, match=r"^sinfo: Slurm has not answered for 0.2 s; is its controller up, .*right\?$"):
+        run(tmp_path, BASES)
+    assert time.monotonic() - start < 30
+    assert not fake.submitted()
+
+
+def test_of_what_a_command_says_the_line_that_ended_it_counts(fake: FakeSlurm, tmp_path: Path) -> None:
+    said = "sinfo: error: resolve_ctls_from_dns_srv\\nsinfo: fatal: Could not establish a configuration source\\n"
+    (tmp_path / "commands" / "sinfo").write_text(f"#!/bin/sh\nprintf '{said}' >&2\nexit 1\n")
+    with pytest.raises(QueueError, match=r"^sinfo: Could not establish a configuration source$"):
+        run(tmp_path, BASES)
+    assert not fake.submitted()

@@ -207,3 +207,13 @@ def test_what_was_refitted_names_its_command(made: Any) -> None:
         r"bench refit digits/gan-ns/\w{12}-s3 --suite images --profile quick --dataset digits --seed 3 --store runs",
         command,
     )
+
+
+def test_every_run_by_itself_is_looked_up_only_where_it_is_shown(made: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr("bench.report.runs._findings", lambda section: asked.append(section.dataset) or {})
+    results = made.results(made.study(seeds=2))
+    render(results)
+    assert not asked
+    render(results, "html")
+    assert asked

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from bench.results.frame import NothingToReportError
@@ -36,6 +37,19 @@ def test_a_mean_is_over_the_seeds_of_one_readout_under_one_key(made: Any) -> Non
         assert line.mean == pytest.approx(np.mean(same))
         assert (line.n, line.status, line.reason) == (1 if line.model == "data" else 4, "done", "")
         assert line.model == "data" or line.ci_low <= line.mean <= line.ci_high
+
+
+@pytest.mark.parametrize("gone", [0, 1])
+def test_models_of_which_nothing_is_to_be_said_are_averaged_as_all_others_are(
+    made: Any, gone: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = [row for row in made.study(seeds=4) if row["model"] != "data"]
+    rows = study[gone:]  # the first model lacks a score of one seed
+    quick = [section.summary for section in made.results(rows).sections()]
+    monkeypatch.setattr("bench.results.summary._is_plain", lambda frame: np.zeros(len(frame), bool))
+    for each, section in zip(quick, made.results(rows).sections(), strict=True):
+        pd.testing.assert_frame_equal(each, section.summary)
+        assert (each["status"] == "partial").sum() == gone
 
 
 @pytest.mark.parametrize(
