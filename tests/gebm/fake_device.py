@@ -4,9 +4,10 @@ Tensors are fake: they have a shape, a type and a device, and no numbers. An ope
 on a GPU, and so does one whose output's size depends on numbers. Covered are both phases of training with their states and what they end
 with, every sampler from its start on, log Z and what is made of its weights.
 
-Not covered: numbers (what is read is True, 0 or 1); bfloat16, for which a backend has to bring autocast; flows, whose layers read masks
-when they are built; what torch allows (a host's tensor of no dimension, an index from the host, copies that are asked for), which
-`test_asynchronous.py` counts; and what is done for "cuda" by name. No numbers are drawn: only the generator's device is checked.
+Not covered: numbers (what is read is True, 0 or 1), and with them the search for a schedule, which ends by what it reads; bfloat16, for
+which a backend has to bring autocast; flows, whose layers read masks when they are built; what torch allows (a host's tensor of no
+dimension, an index from the host, copies that are asked for), which `test_asynchronous.py` counts; and what is done for "cuda" by name. No
+numbers are drawn: only the generator's device is checked.
 """
 
 from __future__ import annotations
@@ -35,9 +36,7 @@ from gebm.objectives import Kale, Objective
 from gebm.partition import (
     LogPartition,
     Schedule,
-    adaptive_schedule,
     annealed_importance_sampling,
-    annealed_path,
     bridge_sampling,
     importance_sampling,
     reverse_annealing,
@@ -204,12 +203,6 @@ def test_samples_of_a_device_are_judged() -> None:
 # log Z
 
 
-def annealed(potential: LatentPotential, noise: torch.Generator) -> LogPartition:
-    *_, last = annealed_path(potential, SAMPLER, [0.5, 1.0], 4, noise, islands=16, moves=1)
-    assert devices([last.z, last.energy]) == {FAKE}
-    return last.log_partition
-
-
 def bridge(potential: LatentPotential, noise: torch.Generator) -> LogPartition:
     trace = record(SAMPLER, potential, potential.prior.sample(4, noise), 8, noise)
     return bridge_sampling(potential, trace, 8, noise)
@@ -223,7 +216,6 @@ ESTIMATORS: dict[str, Callable[[LatentPotential, torch.Generator], LogPartition]
         potential, SAMPLER, SCHEDULE, potential.prior.sample(8, noise), noise, warmup=1
     ),
     "SMC": lambda potential, noise: sequential_monte_carlo(potential, SAMPLER, SCHEDULE, 4, noise, islands=16),
-    "path": annealed,
     "bridge": bridge,
 }
 
@@ -240,11 +232,6 @@ def test_a_temperature_is_found_on_a_device() -> None:
     energy = model(GaussianPrior(4)).potential().energy(torch.zeros(8, 4, device=FAKE))
     assert gain(energy, energy, 1.0, energy).log_partition.draws == 8
     assert calibrate(energy, energy, energy).gain.log_partition.draws == 8
-
-
-def test_a_schedule_is_found_on_a_device() -> None:
-    found = adaptive_schedule(model(GaussianPrior(4)).potential(), SAMPLER, 8, Generator(FAKE), tune=True)
-    assert found.step_sizes is not None
 
 
 # What must be seen

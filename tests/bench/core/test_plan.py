@@ -65,17 +65,6 @@ def test_nothing_at_hand_or_asked_for_by_name_is_an_error(tmp_path: Path) -> Non
         planned(tmp_path, '["known-density-8"]', "known-density-8", "redwine")
 
 
-def test_the_dataset_at_hand_is_run_and_the_other_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("BENCH_DATA", str(tmp_path))
-    path = tmp_path / "some.toml"
-    path.write_text(DENSITY.replace("DATASETS", '["redwine", "known-density-8"]'))
-    command = ["run", "--suite", path, "--profile", "any-name", "--store", tmp_path / "store", "--executor", "inline"]
-    shown = CliRunner().invoke(main, [*map(str, command)])
-    assert shown.exit_code == 0
-    assert "left out: redwine needs winequality-red.csv" in shown.output
-    assert "1 run: 1 done" in shown.output
-
-
 def test_many_seeds_are_planned_as_each_is_alone(tiny: Suite, tmp_path: Path) -> None:
     models, places = ["gebm", "gan-ns+refit", "data"], Places(tmp_path)
     together = make_plan(tiny, Selection(models=models, seeds=[3, 0, 7]), places)
