@@ -130,14 +130,40 @@ def test_mnist_is_split_in_turn(tmp_path: Path, mnist_files: dict[str, np.ndarra
         ("images-idx3", idx(np.zeros(20, np.uint8)), "is not an idx file of images"),
         ("labels-idx1", idx(np.zeros((20, 28, 28), np.uint8)), "is not an idx file of labels"),
         ("labels-idx1", idx(np.zeros(19, np.uint8)), "has 20 images, but .* has 19 labels"),
+        ("images-idx3", idx(RNG.integers(0, 256, (20, 28, 28), dtype=np.uint8))[:999], "is not an idx file of images"),
+        ("images-idx3", b"", "is not an idx file of images"),
+        ("images-idx3", idx(np.zeros((30, 28, 28), np.uint8)), "has 30 images, but .* has 20 labels"),
     ],
-    ids=["other size", "cut short", "labels for images", "images for labels", "a label missing"],
+    ids=[
+        "other size",
+        "cut short",
+        "labels for images",
+        "images for labels",
+        "a label missing",
+        "half downloaded",
+        "empty",
+        "the other half's images",
+    ],
 )
 def test_another_mnist_is_refused(
     place: Place, tmp_path: Path, mnist_files: dict[str, np.ndarray], name: str, content: bytes, message: str
 ) -> None:
     place(f"mnist/t10k-{name}-ubyte.gz", content)
     with pytest.raises(DatasetError, match=message):
+        load_dataset("mnist-10k", tmp_path)
+
+
+def test_what_is_downloaded_by_half_or_not_at_all_is_not_mnist(
+    tmp_path: Path, mnist_files: dict[str, np.ndarray]
+) -> None:
+    """Without a receipt, as files lie there that were put there by hand; what would help is said."""
+    labels = tmp_path / "mnist" / "t10k-labels-idx1-ubyte.gz"
+    for receipt in labels.parent.glob("*.receipt*"):
+        receipt.unlink()
+    with pytest.raises(DatasetError, match=r"is not the official file .* bench data fetch mnist-10k"):
+        load_dataset("mnist-10k", tmp_path)
+    labels.unlink()
+    with pytest.raises(DatasetError, match=r"^mnist-10k needs mnist/t10k-labels-idx1-ubyte.gz: bench data fetch"):
         load_dataset("mnist-10k", tmp_path)
 
 
