@@ -133,7 +133,7 @@ CASES = [
     ("run --sweep training.penalty=1,1", 2, "--sweep: training.penalty has a value twice in '1,1'"),
     ("run --sweep training.penalty=1,x", 2, 'training.penalty: must be a number from 0 to 1,000,000, got "x"'),
     ("run --sweep evaluation.samples=10,20", 2, "evaluation.samples makes no other run; set it"),
-    ("run --suite density --dataset known-density-8 --set overrides.redwine.refit.step=3", 2, "cannot set refit.step: unknown key; did you mean 'steps'?"),
+    ("plan --suite density --dataset known-density-8 --set overrides.redwine.refit.step=3", 2, "unknown key; did you mean 'steps'?"),
     ("suite chek", 2, "No such command 'chek'"),
     ("suite init", 2, "Missing argument 'NAME'"),
     ("suite init a/b", 2, "'a/b' is no name of letters, digits, dots, dashes and underscores"),
