@@ -233,9 +233,14 @@ def preparations(todo: Iterable[Planned]) -> list[Job]:
 
 
 def listed(planned: Planned) -> dict[str, Any]:
-    """A run as a manifest lists it; of one with other settings than the profile's, also its label and how it was asked for."""
+    """A run as a manifest lists it; of one with other settings, also its label, how it was asked for and what differs."""
     spec, readouts = planned.task.spec, planned.task.readouts
-    asked = {"label": planned.label, "asked": planned.asked, "set": dict(planned.settings)}
+    asked = {
+        "label": planned.label,
+        "asked": planned.asked,
+        "set": dict(planned.settings),
+        "changes": dict(planned.changes),
+    }
     return {
         **{key: value for key, value in asked.items() if value and value != spec.model},
         **{key: getattr(spec, key) for key in ("dataset", "model", "seed", "identity")},

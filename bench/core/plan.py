@@ -75,6 +75,7 @@ class Planned:
         label: what tables call its model.
         asked: the model or variant that was asked for, from which with `settings` the same run is planned again.
         settings: other settings than the profile's that the command gave.
+        changes: all that differ from the profile's where this run is concerned, a variant's own included.
     """
 
     task: Task
@@ -84,6 +85,7 @@ class Planned:
     label: str = ""
     asked: str = ""
     settings: Changes = field(default_factory=dict)
+    changes: Changes = field(default_factory=dict)
 
     @property
     def pending(self) -> bool:
@@ -130,8 +132,9 @@ def make_plan(
             spec = resolve(arm.suite, selection.profile, dataset, entry, seeds[0])
             once = bool(entry.facts.get("one_seed"))  # it is the same for all seeds
             seconds = 2.0 if once else expected_seconds(store, spec, own)
-            label = arm.label if arm.differs(suite, selection.profile, dataset, spec) else entry.name
-            about = (*timed(seconds), label, arm.asked, arm.settings)
+            differs = arm.differs(suite, selection.profile, dataset, spec)
+            changes = {key: value for key, value in arm.changes.items() if differs or key.startswith("evaluation.")}
+            about = (*timed(seconds), arm.label if differs else entry.name, arm.asked, arm.settings, changes)
             first.append((make_task(spec, readouts, places, source, **flags), once, about))
         for seed, (task, once, about) in itertools.product(seeds, first):
             if not once or seed == seeds[0]:
@@ -157,6 +160,7 @@ class Arm:
         label: what tables call it where they are not the profile's own.
         asked: the name that it was asked for by.
         settings: what the command set.
+        changes: that, and what the variant sets.
     """
 
     entry: registry.Entry
@@ -164,6 +168,7 @@ class Arm:
     label: str
     asked: str
     settings: Changes
+    changes: Changes
 
     def differs(self, suite: Suite[Any], profile_name: str, dataset: Dataset, spec: RunSpec) -> bool:
         """Whether the run is another one than that of the suite as it is in its file."""
@@ -191,7 +196,9 @@ def make_arms(suite: Suite[Any], selection: Selection) -> list[Arm]:
             entry = registry.get("models", variant.model if variant else name)
             changes = {**(variant.set if variant else {}), **point}
             label = label_of(name, point) if variant and variant.name else label_of(entry.name, changes)
-            found.append(Arm(entry, with_settings(json.dumps(changes)) if changes else suite, label, name, point))
+            found.append(
+                Arm(entry, with_settings(json.dumps(changes)) if changes else suite, label, name, point, changes)
+            )
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import shlex
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,7 +16,7 @@ from bench.report.blocks import Commands, Page, PageSection
 from bench.report.claims import claims_block
 from bench.report.front import front_table
 from bench.report.runs import runs_block
-from bench.report.tables import environment, mixed_devices
+from bench.report.tables import environment, mixed_devices, other_settings
 from bench.results.choice import in_words
 from bench.results.sources import records
 
@@ -48,6 +49,7 @@ def make_page(results: Results) -> Page:
             [section.suite, section.profile, section.dataset],
             [
                 *_room(section.kind).blocks(section),
+                *other_settings(section),
                 *mixed_devices(section),
                 runs_block(section),
                 _how_it_was_made(section),
@@ -84,22 +86,30 @@ def _how_it_was_made(section: Section) -> Commands:
 
 
 def run_commands(section: Section) -> list[str]:
-    """Return one `bench run` for all models that share their seeds, or the `bench refit` of each generator.
+    """Return one `bench run` for all models that share their seeds and settings, or the `bench refit` of each generator.
 
     The device is not part of a run's identity and is left out.
     """
     if section.suite.endswith("-refit"):
         return [_refit_command(section, run) for run in records(section.runs) if "base" in run.spec.get("config", {})]
+    asked: dict[tuple[str, ...], dict[str, set[int]]] = {}
+    for run in records(section.runs):
+        settings = tuple(f"{key}={_literal(value)}" for key, value in run.set.items())
+        asked.setdefault(settings, {}).setdefault(run.asked or run.model, set()).add(run.seed)
+    return [command for settings, models in asked.items() for command in _run_commands(section, models, settings)]
+
+
+def _run_commands(section: Section, asked: Mapping[str, set[int]], settings: Sequence[str]) -> list[str]:
     groups: dict[tuple[int, ...], list[str]] = {}
-    for model, seeds in section.runs.groupby("model", sort=False)["seed"]:
-        groups.setdefault(tuple(sorted(set(seeds))), []).append(str(model))
+    for model, own in asked.items():
+        groups.setdefault(tuple(sorted(own)), []).append(model)
     widest = max(groups, key=len)
     if len(widest) > 1 and (first := groups.get(widest[:1])):
         models = registry.entries("models")
         alone = [model for model in first if model in models and models[model].facts.get("one_seed")]
         groups[widest[:1]] = [model for model in first if model not in alone]
         groups[widest] += alone
-    return [_run_command(section, models, seeds) for seeds, models in groups.items() if models]
+    return [_run_command(section, models, seeds, settings) for seeds, models in groups.items() if models]
 
 
 def _report_command(sections: Iterable[Section], only: Mapping[str, Sequence[str]] | None = None) -> str:
@@ -117,11 +127,19 @@ def _refit_command(section: Section, run: Any) -> str:
     return shlex.join([*words, "--dataset", section.dataset_name, "--seed", str(run.seed), "--store", "runs"])
 
 
-def _run_command(section: Section, models: Sequence[str], seeds: Sequence[int]) -> str:
+def _literal(value: Any) -> str:
+    """Return a setting as TOML has it."""
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(f'{json.dumps(key)} = {_literal(own)}' for key, own in value.items())}}}"
+    return f"[{', '.join(map(_literal, value))}]" if isinstance(value, list) else json.dumps(value)
+
+
+def _run_command(section: Section, models: Sequence[str], seeds: Sequence[int], settings: Sequence[str]) -> str:
     known = registry.suite_files().get(section.suite)
     suite = section.suite if known else f"{section.suite}.toml"
     profiles = tomllib.loads(known.read_text(encoding="utf-8"))["profiles"] if known else {}
     words = ["bench", "run", "--suite", suite, "--profile", section.profile, "--dataset", section.dataset_name]
     if set(models) != set(profiles.get(section.profile, {}).get("models", ())):
         words += [word for model in models for word in ("--model", model)]
+    words += [word for setting in settings for word in ("--set", setting)]
     return shlex.join([*words, "--seeds", ",".join(map(str, seeds)), "--store", "runs"])

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from bench.report.blocks import Finding, Runs
-from bench.report.text import number, readout_text, short_count
+from bench.report.text import changes_text, number, readout_text, setting_text, short_count
 from bench.results.sources import records
 
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ def _findings(section: Section) -> dict[str, list[Finding]]:
 
 def _facts(run: Any) -> Iterator[tuple[str, str]]:
     """Yield what is recorded of a run, as far as it is."""
+    if run.changes:
+        yield "other settings than the profile's", changes_text(run.changes)
     if run.steps_done is not None:
         yield "steps", f"{int(run.steps_done):,} of {int(run.steps_asked or 0):,}"
     spent = {name: getattr(run, f"seconds_{name}") for name in ("training", "sampling", "scoring")}
@@ -53,13 +55,4 @@ def _facts(run: Any) -> Iterator[tuple[str, str]]:
     if run.code:
         yield "code", run.code
     for name, value in (run.spec.get("config") or {}).items():
-        yield name, _setting(value)
-
-
-def _setting(value: Any) -> str:
-    """Return a setting, a group of them in one line."""
-    if isinstance(value, Mapping):
-        return ", ".join(
-            f"{name} {f'({_setting(own)})' if isinstance(own, Mapping) else own}" for name, own in value.items()
-        )
-    return "none" if value is None else str(value)
+        yield name, setting_text(value)

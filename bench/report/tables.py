@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from bench.report.blocks import MISSING, Cell, Table, TextBlock, Tone, table_of
 from bench.report.certificate import networks
 from bench.report.comparisons import reading_order
-from bench.report.text import interval_text, metric_order, number
+from bench.report.text import changes_text, interval_text, metric_order, number
 from bench.results.frame import once
 from bench.results.sources import records
 
@@ -32,6 +32,7 @@ __all__ = [
     "mean_seconds",
     "mixed_devices",
     "number_cell",
+    "other_settings",
     "partition_table",
     "said_apart",
     "stale_note",
@@ -244,6 +245,14 @@ def mixed_devices(section: Section) -> list[TextBlock]:
     ]
     text = f"Trained on different kinds of device: {'; '.join(said)}. One seed draws other numbers on each, so that they are not paired."
     return [TextBlock("Not a comparison of equals", items=[text], tone="bad", terminal="untitled")]
+
+
+def other_settings(section: Section) -> list[TextBlock]:
+    """Return what was set in the place of a profile's own settings, a sentence for each model; nothing where nothing was."""
+    runs = records(section.runs)
+    said = {run.label: changes_text(run.changes) for run in runs if run.changes}
+    items = [f"{label}: {text}" for label, text in said.items()]
+    return [TextBlock("Other settings than the profile's", items=items, terminal="titled")] if items else []
 
 
 def environment(sections: Iterable[Section]) -> list[TextBlock]:

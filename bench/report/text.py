@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -17,6 +17,7 @@ __all__ = [
     "arrow",
     "beta_name",
     "beta_note",
+    "changes_text",
     "direction",
     "estimate_text",
     "interval_text",
@@ -25,6 +26,7 @@ __all__ = [
     "number",
     "readout_name",
     "readout_text",
+    "setting_text",
     "short_count",
     "short_names",
     "shortened_note",
@@ -68,6 +70,20 @@ def short_count(value: float) -> str:
         if abs(value) >= limit:
             return f"{value / limit:.3g}{suffix}"
     return f"{value:.3g}"
+
+
+def setting_text(value: Any) -> str:
+    """Return a setting, a group of them in one line."""
+    if isinstance(value, Mapping):
+        return ", ".join(
+            f"{name} {f'({setting_text(own)})' if isinstance(own, Mapping) else own}" for name, own in value.items()
+        )
+    return "none" if value is None else str(value)
+
+
+def changes_text(changes: Mapping[str, Any]) -> str:
+    """Return settings by dotted keys as `refit.steps = 30, refit.penalty = 1`."""
+    return ", ".join(f"{key} = {setting_text(value)}" for key, value in changes.items())
 
 
 def span(values: Sequence[int], word: str = "–") -> str:

@@ -58,14 +58,15 @@ READOUT_COLUMNS = (*HEAD, *CHAIN, *STATE, *LOST, "readout", "row", "arrays")
 ANY_BETA = ("likelihood-gain", "ess-fraction")
 """Metrics of a density that are read out at any temperature."""
 _RECORDED = ("folder", "device", "trained_on", "versions", "code")
-RUN_COLUMNS = (*HEAD, *STATE, *_RECORDED, *FACTS, "capabilities", *SECONDS, "peak_memory", "spec")
+ASKED = ("asked", "set", "changes")
+RUN_COLUMNS = (*HEAD, *ASKED, *STATE, *_RECORDED, *FACTS, "capabilities", *SECONDS, "peak_memory", "spec")
 SOUND = ("done", "collapsed", "refused")
 """Statuses of scores by the present code that are a run's result; `stale`, `unfinished` and all others stand apart."""
 TRAINING = "training"
 """Sampler of a base at an earlier step of its training, which `steps` counts."""
 NO_FACTS: Mapping[str, Any] = {
-    **{name: {} for name in (*FACTS, "versions", "peak_memory", "spec")},
-    **dict.fromkeys(("dataset_digest", "device", "trained_on", "code"), ""),
+    **{name: {} for name in (*FACTS, "versions", "peak_memory", "spec", "set", "changes")},
+    **dict.fromkeys(("dataset_digest", "device", "trained_on", "code", "asked"), ""),
     "capabilities": [],
 }
 _OF_ROW = ("steps", *COSTS, "key", "scores")
@@ -199,6 +200,7 @@ def scan(store: Store, suite: str | None = None, profile: str | None = None, tag
                 head = {key: manifest[key] for key in ("suite", "profile", "kind")}
                 head |= {key: planned[key] for key in ("dataset", "model", "seed", "run", "identity")}
                 head["label"] = planned.get("label", planned["model"])
+                head |= {name: planned[name] for name in ASKED if name in planned}
                 folder = store.root / "runs" / planned["run"]
                 run, own = _run_and_rows(head, folder, read(planned["run"]), planned["readouts"])
                 for row in own:
@@ -244,7 +246,7 @@ def _run_and_rows(
     state = {"status": found.state, "reason": found.reason, "stale": ""}
     spec = found.files.get("spec.json", {})
     known = {"folder": folder, "spec": spec, "dataset_digest": spec.get("dataset_digest", "")}
-    run = {**head, **NO_FACTS, **state, **known}
+    run = {**NO_FACTS, **head, **state, **known}
     if "training.json" not in found.files:
         return run, [state]
     run |= _facts(found.files)

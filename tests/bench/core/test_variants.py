@@ -90,6 +90,15 @@ def test_what_is_read_out_can_be_set_for_all(tiny: Suite[Any], tmp_path: Path) -
     assert chain.lengths == (3,)
 
 
+def test_a_manifest_says_what_was_set_where_it_makes_a_difference(tiny: Suite[Any], tmp_path: Path) -> None:
+    settings = {"refit.steps": 30, "evaluation.samples": 50}
+    listed = Campaign(tiny, "quick", planned(tiny, tmp_path, settings=settings), Store(tmp_path / "store").create(), 1)
+    listed.remember()
+    runs = {run["model"]: run for run in read_manifest(listed.store, "tiny", "quick")["runs"]}
+    assert runs["gebm"]["changes"] == settings
+    assert runs["gan-ns"]["changes"] == {"evaluation.samples": 50}, "a GAN has no refit"
+
+
 VARIANTS = """
 [[profiles.quick.variants]]
 model = "gebm"

@@ -13,10 +13,12 @@ import click
 import pytest
 
 from bench.cli import main
+from bench.cli.usage import parse_settings
 from bench.report import render, write_report
 from bench.report.blocks import Answer, Cell, Column, Page, PageSection, Table, TextBlock, Verdict
 from bench.report.html import render_html
 from bench.report.page import make_page, run_commands
+from bench.report.tables import other_settings
 from bench.results.frame import Results
 
 
@@ -136,6 +138,22 @@ def test_the_commands_name_just_what_is_there(made: Any) -> None:
         f"{start} --model gebm --seeds 0,1 --store runs",
         f"{start} --model gan-ns --seeds 1 --store runs",
     ]
+
+
+def test_what_was_set_is_named_in_full_and_asked_for_again(made: Any) -> None:
+    settings = {"refit.steps": 30, "network": {"family": "mlp", "widths": [8, 8]}}
+    own = {"label": "small", "asked": "small", "set": settings, "changes": {**settings, "refit.penalty": 0.5}}
+    rows = [made.row("gan-ns", 0), made.row("gebm", 0)]
+    section = made.section(rows, {rows[1]["run"]: own})
+    (block,) = other_settings(section)
+    assert block.items == ["small: refit.steps = 30, network = family mlp, widths [8, 8], refit.penalty = 0.5"]
+    plain, changed = run_commands(section)
+    words = shlex.split(changed)
+    assert "--set" not in plain
+    assert words[words.index("--model") + 1] == "small"
+    given = [after for word, after in pairwise(words) if word == "--set"]
+    assert parse_settings(None, None, tuple(given)) == settings
+    assert other_settings(made.section(rows)) == []
 
 
 def answers_of(results: Results) -> list[Answer]:
