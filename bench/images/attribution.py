@@ -111,13 +111,17 @@ class Contrast:
 
 @once
 def makings(section: Section) -> dict[str, Making]:
-    """Return how the section's trained models were made, by label; variants, and those whose settings are not recorded, are left out."""
+    """Return how the section's trained models were made, by label; variants, those whose settings are not recorded and controls whose base
+    is not trained are left out.
+    """
     found = {}
     for run in records(section.runs.drop_duplicates("label")):
         config = (run.spec or {}).get("config") or {}
         if "objective" not in config or is_variant(run.model, run.label):
             continue
         base = config.get("base") or {"model": run.model, "config": config}
+        if not (base["config"].get("training") or {}).get("train_base", True):
+            continue
         energy = config.get("energy") or ("own" if config.get("has_energy") else "")
         joint = bool(base["config"].get("has_energy"))
         found[run.label] = Making(run.label, base["model"], energy, joint, base["config"])
