@@ -24,8 +24,9 @@ CHAINS = (
     {"sampler": "ula", "beta": 100.0, "step_size": 1e-4, "lengths": [10, 100], "decay_factor": 0.1},
 )
 STEPS = {"steps_done": 100, "steps_asked": 100}
-TRAINED = {"phase": "training", "seconds": 60.0, **STEPS}
 STAGE = {"roots": [], "code": {}, "versions": {}}
+TRAINED = {"phase": "training", "seconds": 60.0, "device": "cpu", "stage": STAGE, "facts": {}, "files": {}, **STEPS}
+"""What `training.json` holds besides its checkpoint."""
 KEY = "1,000 generated vs 1,197 real ({}), {} cccccccc"
 METRICS = ("fd", "is", "kid", "precision", "recall", "classes")
 
@@ -57,9 +58,9 @@ def make_planned(planned: Iterable[Planned], store: Store) -> None:
         (folder / "evals").mkdir(parents=True, exist_ok=True)
         files = {"spec.json": write(folder / "spec.json", spec)}
         files["checkpoint.safetensors"] = checkpoint = keep(folder / "checkpoint.safetensors", spec_bytes(spec))
-        about = {"stage": task.training.to_json(), "device": "cpu", "checkpoint": checkpoint, **TRAINED}
+        about = {**TRAINED, "stage": task.training.to_json(), "checkpoint": checkpoint}
         sealed = {"checkpoint.safetensors": checkpoint}
-        files["training.json"] = write(folder / "training.json", about | {"facts": {}, "files": sealed})
+        files["training.json"] = write(folder / "training.json", about | {"files": sealed})
         for readout, code in zip(task.readouts, task.reading, strict=True):
             identity = readout.identity(checkpoint)
             value = {"identity": identity, "readout": readout.model_dump(mode="json"), "stage": code.to_json()}
@@ -124,7 +125,7 @@ def write_run(root: Path, spec: dict[str, Any], seed: int, rng: np.random.Genera
         "checkpoint.safetensors": keep(folder / "checkpoint.safetensors", rng.bytes(4096)),
         "curve.jsonl": keep(folder / "curve.jsonl", curve(rng)),
     }
-    training = {"stage": STAGE, "device": "cpu", "checkpoint": checkpoint, "facts": facts, **TRAINED}
+    training = TRAINED | {"checkpoint": checkpoint, "facts": facts}
     training |= {"capabilities": ["Samples", "LatentChains"], "peak_memory": {"resident": 1_000_000}}
     sealed = {name: files[name] for name in ("checkpoint.safetensors", "curve.jsonl")}
     files["training.json"] = write(folder / "training.json", training | {"files": sealed})

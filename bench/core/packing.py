@@ -32,10 +32,11 @@ class Packing:
 
     def learn(self, folder: RunFolder) -> None:
         """Take in the peak of a run that was trained on a device, if it is one."""
-        with suppress(StoreError, KeyError, TypeError, AttributeError):
+        with suppress(StoreError):
             training, environment = folder.read_json("training.json") or {}, folder.read_json("env.json") or {}
-            model, peak = str(environment["device"]), int(training["peak_memory"]["device"])
-            self.peaks[model] = max(peak, self.peaks.get(model, 0))
+            model, peak = environment.get("device"), (training.get("peak_memory") or {}).get("device")
+            if model and peak is not None:
+                self.peaks[model] = max(peak, self.peaks.get(model, 0))
 
     @property
     def per_device(self) -> int:

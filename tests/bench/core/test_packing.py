@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -19,11 +21,20 @@ GIB = 2**30
 TWO = [("GPU", 80 * GIB), ("GPU", 80 * GIB)]
 
 
-def record(folder: Path, device: str, peak: dict[str, int]) -> None:
+Record = Callable[[Path, str, dict[str, int]], None]
+
+
+@pytest.fixture
+def record(synthetic: ModuleType) -> Record:
     """What a run leaves of the memory that it took."""
-    folder.mkdir(parents=True, exist_ok=True)
-    RunFolder(folder).write_json("training.json", {"peak_memory": peak})
-    RunFolder(folder).write_json("env.json", {"device": device})
+
+    def leave(folder: Path, device: str, peak: dict[str, int]) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        training = synthetic.TRAINED | {"checkpoint": "c" * 64, "peak_memory": peak}
+        RunFolder(folder).write_json("training.json", training)
+        RunFolder(folder).write_json("env.json", {"device": device})
+
+    return leave
 
 
 @pytest.mark.parametrize("peak", [1, GIB, 7 * GIB, 35 * GIB, 36 * GIB, 200 * GIB])
@@ -40,7 +51,7 @@ def test_cores_jobs_and_the_smaller_device_bound_it() -> None:
     assert Packing([*TWO, ("small", 8 * GIB)], 40, peaks={"GPU": GIB}).per_device == 1
 
 
-def test_a_peak_counts_on_its_own_model_of_device_only_and_the_highest_does(tmp_path: Path) -> None:
+def test_a_peak_counts_on_its_own_model_of_device_only_and_the_highest_does(tmp_path: Path, record: Record) -> None:
     store = Store(tmp_path)
     record(tmp_path / "runs/d/a/1-s0", "GPU", {"resident": GIB, "device": 2 * GIB})
     record(tmp_path / "runs/d/a/1-s1", "GPU", {"device": 70 * GIB})  # a seed of what was asked already
@@ -57,7 +68,7 @@ def test_a_peak_counts_on_its_own_model_of_device_only_and_the_highest_does(tmp_
     )
 
 
-def test_the_first_run_that_ends_tells_how_many_follow_side_by_side(tiny: Suite, store: Store) -> None:
+def test_the_first_run_that_ends_tells_how_many_follow_side_by_side(tiny: Suite, store: Store, record: Record) -> None:
     planned = plan_one(tiny, store, "gan-ns")
     campaign = Campaign(tiny, "quick", [planned], store, 2, packing=Packing(TWO, 3))
     job = Job(planned.task.spec.run_id, "module:name", (planned.task,))

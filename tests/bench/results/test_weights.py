@@ -90,10 +90,9 @@ def trained(
     folder.path.mkdir(parents=True)
     folder.write_json("spec.json", synthetic.run_spec("digits", "gebm") | {"seed": 0})
     (folder / "checkpoint.safetensors").write_bytes(save(model.state_dict()))
-    steps = {"steps_done": done, "steps_asked": asked, "phase": "training"}
+    steps = {"steps_done": done, "steps_asked": asked}
     digest = sha256_file(folder / "checkpoint.safetensors")
-    record = {"checkpoint": digest, "device": "cpu", "facts": {}, "files": {}, "seconds": 1.0, "stage": synthetic.STAGE}
-    folder.write_json("training.json", record | steps)
+    folder.write_json("training.json", synthetic.TRAINED | {"checkpoint": digest} | steps)
     return folder, model
 
 
