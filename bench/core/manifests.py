@@ -97,10 +97,15 @@ def _is_listed(run: Any) -> bool:
     path = PurePosixPath(run["run"])
     inside = bool(path.parts) and not path.is_absolute() and ".." not in path.parts
     readouts, seed = run.get("readouts"), run.get("seed")
-    inside = (
-        inside and _all(str, [run.get("asked", "")]) and _all(dict, [run.get(name, {}) for name in ("set", "changes")])
+    asked = _all(str, [run.get("asked", "")]) and _all(dict, [run.get(name, {}) for name in ("set", "changes")])
+    return (
+        inside
+        and asked
+        and type(seed) is int
+        and 0 <= seed <= MOST
+        and isinstance(readouts, list)
+        and _all(dict, readouts)
     )
-    return inside and type(seed) is int and 0 <= seed <= MOST and isinstance(readouts, list) and _all(dict, readouts)
 
 
 def _all(kind: type, values: list[Any]) -> bool:
