@@ -187,8 +187,8 @@ LISTED = {"dataset": "d", "model": "m", "seed": 0, "run": "d/m/1-s0", "identity"
 
 @pytest.mark.parametrize(
     "change",
-    [{"kind": "os"}, {"runs": {}}, {"runs": [LISTED | {"run": "../../etc"}]}, {"runs": [LISTED | {"run": "/etc"}]}, {"runs": [LISTED | {"seed": "0"}]}],
-    ids=["a kind that is a module", "no list", "a run above", "a run elsewhere", "a seed in words"],
+    [{"kind": "os"}, {"runs": {}}, {"runs": [LISTED | {"run": "../../etc"}]}, {"runs": [LISTED | {"run": "/etc"}]}, {"runs": [LISTED | {"seed": "0"}]}, {"runs": [LISTED | {"changes": []}]}],
+    ids=["a kind that is a module", "no list", "a run above", "a run elsewhere", "a seed in words", "changes without names"],
 )  # fmt: skip
 def test_a_manifest_of_a_stranger(tmp_path: Path, change: dict[str, Any]) -> None:
     Store(tmp_path).create()
