@@ -104,8 +104,11 @@ def optional(library: str, extra: str, path: Path) -> Any:
 
 
 def is_archive(path: Path) -> bool:
-    """Return whether a file is a tar or zip archive."""
-    return tarfile.is_tarfile(path) or zipfile.is_zipfile(path)
+    """Return whether a file is a tar or zip archive, or is packed and ends too early to tell."""
+    try:
+        return tarfile.is_tarfile(path) or zipfile.is_zipfile(path)
+    except EOFError:
+        return True
 
 
 def _is_plain(entry: tarfile.TarInfo) -> bool:

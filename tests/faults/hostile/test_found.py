@@ -182,6 +182,20 @@ def test_a_record_nested_too_deeply_is_corrupt(tmp_path: Path) -> None:
         RunFolder(tmp_path).read_json("status.json")
 
 
+@pytest.mark.parametrize("length", [20, 300, 2000])
+def test_an_archive_that_ends_too_early_is_no_dataset(tmp_path: Path, length: int) -> None:
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w:gz") as archive:
+        entry = tarfile.TarInfo("data/miniboone/data.npy")
+        entry.size = 2**14
+        archive.addfile(entry, io.BytesIO(np.random.default_rng(0).bytes(entry.size)))
+    (tmp_path / "data.tar.gz").write_bytes(content.getvalue()[:length])
+    command = ["data", "fetch", "miniboone", "--from", str(tmp_path / "data.tar.gz"), "--accept-unverified"]
+    said = CliRunner().invoke(main, command, env={"BENCH_DATA": str(tmp_path / "root")})
+    assert (type(said.exception), said.exit_code) == (SystemExit, 2)
+    assert len(said.output.splitlines()) == 1
+
+
 LISTED = {"dataset": "d", "model": "m", "seed": 0, "run": "d/m/1-s0", "identity": "1", "readouts": []}
 
 
