@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import secrets
 import tomllib
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 __all__ = [
     "CorruptFileError",
     "make_folder",
+    "parse_json",
     "read_sealed",
     "read_toml",
     "remove_parts",
@@ -22,6 +24,7 @@ __all__ = [
     "write_sealed",
 ]
 
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]|\xed")  # what half of a character may be written as
 _SEAL = 32  # bytes of sha256 in front of a sealed file
 _MOST_TOML = 2**16  # bytes; the time that tomllib takes may grow with their square
 
@@ -70,6 +73,14 @@ def sync_names(folder: Path) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write JSON, sorted and indented; NaN and infinities are refused, since JSON has none."""
     write_bytes(path, (json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n").encode())
+
+
+def parse_json(content: bytes) -> Any:
+    """JSON that somebody wrote; a ValueError also for texts that nobody could write again, such as half a character."""
+    value = json.loads(content)
+    if _SURROGATE.search(content):
+        json.dumps(value, ensure_ascii=False).encode()
+    return value
 
 
 def write_sealed(path: Path, content: bytes) -> None:

@@ -19,7 +19,6 @@ was scored as it stands has the same files, with fewer steps done than asked for
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
 from collections.abc import Iterator, Mapping
@@ -35,7 +34,7 @@ from bench.core.leases import Held, Lease, LeaseLostError, Leases
 from bench.core.records import problem
 from bench.core.spec import SCHEMA_VERSION, RunSpec
 from bench.core.task import Task
-from bench.files import make_folder, remove_parts, sha256_file, write_bytes, write_json
+from bench.files import make_folder, parse_json, remove_parts, sha256_file, write_bytes, write_json
 
 __all__ = ["LOG", "Lookup", "NotInStoreError", "RunFolder", "Store", "StoreError", "trained_on", "unfinished"]
 
@@ -97,7 +96,7 @@ class RunFolder:
         """
         try:
             with open(f"{self.path}/{name}", "rb", buffering=0) as file:  # noqa: PTH123  (thousands of them: pathlib is slow)
-                value: dict[str, Any] = json.loads(file.read().decode())
+                value: dict[str, Any] = parse_json(file.read())
             seal = value.pop("sha256")
         except FileNotFoundError:
             return None

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from bench.core.records import problem
 from bench.core.store import RunFolder, Store, StoreError
-from bench.files import CorruptFileError, read_sealed, write_sealed
+from bench.files import CorruptFileError, parse_json, read_sealed, write_sealed
 
 __all__ = ["RunFiles", "by_status", "cached_reader", "read_run"]
 
@@ -89,7 +89,7 @@ def _checked(folder: RunFolder, files: Mapping[str, str]) -> dict[str, dict[str,
             raise StoreError(f"{folder / name} is corrupt: its content does not match the hash in the status")
         if name.endswith(".json"):
             try:
-                contents[name] = value = json.loads(content)
+                contents[name] = value = parse_json(content)
                 del value["sha256"]
             except (ValueError, TypeError, KeyError, RecursionError):
                 raise StoreError(f"{folder / name} is corrupt: it is not what was written") from None
@@ -140,7 +140,7 @@ def cached_reader(store: Store) -> Iterator[Any]:
 def _load(path: Path) -> tuple[dict[str, tuple[str, RunFiles]], dict[str, Any]]:
     """Return the stamp and what was read of every run in the cache, and the parts of files that they share by their JSON."""
     try:
-        found = json.loads(read_sealed(path))
+        found = parse_json(read_sealed(path))
         if found["code"] == _code():
             kept = {run: (stamp, RunFiles(*about)) for run, (stamp, *about) in found["runs"].items()}
             for _, (_, _, files) in kept.values():

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import json
 import math
 import re
 import statistics
@@ -22,7 +21,7 @@ from typing import Any
 
 import pandas as pd
 
-from bench.files import write_json
+from bench.files import parse_json, write_json
 from bench.machine import cpu_name
 from bench.track.check import NEW, Say
 from bench.track.checkouts import Checkout, CheckoutError, git
@@ -119,7 +118,7 @@ def read(folder: Path) -> tuple[pd.DataFrame, list[str]]:
     problems = []
     for path in sorted(folder.glob("*/*.json")):
         try:
-            recording = json.loads(path.read_text(encoding="utf-8"))
+            recording = parse_json(path.read_bytes())
             if recording["schema"] != SCHEMA:
                 problems.append(f"{path} has schema {recording['schema']}, this version reads {SCHEMA}; left out")
                 continue

@@ -35,6 +35,7 @@ from bench.data.official_images import read_idx
 from bench.data.old_pickle import read_frame
 from bench.data.pictures import BROKEN, to_pixels
 from bench.data.reading import members
+from bench.files import parse_json
 from bench.results.reading import read_run
 from bench.track.history import read
 
@@ -194,6 +195,13 @@ def test_an_archive_that_ends_too_early_is_no_dataset(tmp_path: Path, length: in
     said = CliRunner().invoke(main, command, env={"BENCH_DATA": str(tmp_path / "root")})
     assert (type(said.exception), said.exit_code) == (SystemExit, 2)
     assert len(said.output.splitlines()) == 1
+
+
+def test_texts_that_nobody_could_write_again_are_no_json() -> None:
+    assert parse_json(b'["\\ud83d\\ude00", "\xed\x95\x9c"]') == ["\U0001f600", "\ud55c"]
+    for half in (b'["\\ud800"]', b'{"\\uDC00x": 1}', b'["\xed\xa0\x80"]'):
+        with pytest.raises(ValueError, match="surrogates not allowed"):
+            parse_json(half)
 
 
 LISTED = {"dataset": "d", "model": "m", "seed": 0, "run": "d/m/1-s0", "identity": "1", "readouts": []}
