@@ -168,7 +168,7 @@ def main() -> None:
     watch = Watch()
     with tempfile.TemporaryDirectory(prefix="hostile-") as place:
         root = Path(place).resolve()
-        os.environ |= {"HOME": str(root / "home"), "XDG_CACHE_HOME": str(root / "cache")}
+        os.environ |= {"HOME": str(root / "home"), "XDG_CACHE_HOME": str(root / "case/cache")}
         for line in sys.stdin:
             index, number, seed = map(int, line.split())
             layout, template = LAYOUTS[index], root / f"template-{index}"
@@ -176,7 +176,9 @@ def main() -> None:
                 template.mkdir()
                 os.chdir(template)
                 layout.prepare(template)
-            shutil.copytree(template, root / "case", symlinks=True)
+            shutil.copytree(
+                template, root / "case", symlinks=True, dirs_exist_ok=True
+            )  # making it may have cached something
             layout.make_hostile(root / "case", np.random.default_rng([seed, index, number]), number)
             answers.write(json.dumps(["made", ""]) + "\n")
             answers.write(json.dumps(do(layout, root / "case", watch)) + "\n")
