@@ -119,7 +119,7 @@ def weights_root() -> Path:
 
 def folder_of(variable: str) -> Path | None:
     """Return the folder that an environment variable names, if it is set."""
-    return Path(os.environ[variable]).resolve() if os.environ.get(variable) else None
+    return Path(os.environ[variable]).absolute() if os.environ.get(variable) else None
 
 
 def user_cache() -> Path:

@@ -204,6 +204,13 @@ def test_texts_that_nobody_could_write_again_are_no_json() -> None:
             parse_json(half)
 
 
+@pytest.mark.parametrize("variable", ["BENCH_CACHE", "BENCH_DATA", "BENCH_WEIGHTS"])
+def test_a_variable_may_name_a_link_to_itself(tmp_path: Path, variable: str) -> None:
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    said = CliRunner().invoke(main, ["data", "verify", "digits"], env={variable: str(tmp_path / "loop")})
+    assert isinstance(said.exception, SystemExit | None)
+
+
 LISTED = {"dataset": "d", "model": "m", "seed": 0, "run": "d/m/1-s0", "identity": "1", "readouts": []}
 
 
