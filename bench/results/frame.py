@@ -254,7 +254,7 @@ def _run_and_rows(
     names = [f"evals/{content_hash(checkpoint | readout)[:16]}.json" for readout in readouts]
     results = [found.files.get(name) for name in names]
     for part in ("sampling", "scoring"):
-        run[f"seconds_{part}"] = sum(float(result["seconds"].get(part, 0.0)) for result in results if result)
+        run[f"seconds_{part}"] = sum(result["seconds"].get(part, 0.0) for result in results if result)
     return run, [row for each in zip(readouts, results, strict=True) for row in _readout_rows(found, run, *each)]
 
 
@@ -272,7 +272,7 @@ def _facts(files: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
         "code": content_hash([stage["code"], stage["versions"]])[:16],
         **{name: facts.get(name, {}) for name in FACTS},
         "capabilities": training.get("capabilities", []),
-        "seconds_training": float(training["seconds"]),
+        "seconds_training": training["seconds"],
         "peak_memory": training.get("peak_memory") or {},
     }
 
