@@ -63,7 +63,6 @@ def nflows_network(settings: FlowSettings, dimension: int) -> NflowsNetwork:
 
 def _coupling(settings: FlowSettings, dimension: int, number: int) -> Transform:
     """A coupling that transforms the features of even index, or of odd index, in turn."""
-    mask = (torch.arange(dimension) + number) % 2
 
     def network(features_in: int, features_out: int) -> nn.Module:
         net, last = _network(settings, features_in, features_out)
@@ -73,14 +72,14 @@ def _coupling(settings: FlowSettings, dimension: int, number: int) -> Transform:
 
     if settings.is_spline:
         return PiecewiseRationalQuadraticCouplingTransform(
-            mask,
+            (torch.arange(dimension) + number) % 2,
             network,
             num_bins=settings.bins,
             tails="linear",
             tail_bound=settings.tail_bound,
             apply_unconditional_transform=True,
         )
-    return AffineCoupling(mask, network, settings.log_scale_bound)
+    return AffineCoupling(dimension, (number + 1) % 2, network, settings.log_scale_bound)
 
 
 def _network(settings: FlowSettings, features_in: int, features_out: int) -> tuple[nn.Module, nn.Module]:

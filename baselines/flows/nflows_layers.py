@@ -56,17 +56,35 @@ class PlainNetwork(nn.Sequential):
 
 
 class AffineCoupling(AffineCouplingTransform):
-    """An affine coupling with the scale exp(s tanh(a/s)).
+    """An affine coupling with the scale exp(s tanh(a/s)), which transforms every second feature.
+
+    It takes them by slices, of which a step of training takes less time than of nflows' index tensors.
 
     Arguments:
-        mask: (d,), 1 for the features that are transformed.
+        dimension: d.
+        first: the first feature that is transformed, 0 or 1.
         network: (features in, features out) → the network.
         log_scale_bound: s.
     """
 
-    def __init__(self, mask: Tensor, network: Callable[[int, int], nn.Module], log_scale_bound: float) -> None:
-        super().__init__(mask, network)
+    def __init__(
+        self, dimension: int, first: int, network: Callable[[int, int], nn.Module], log_scale_bound: float
+    ) -> None:
+        super().__init__((torch.arange(dimension) + 1 + first) % 2, network)
+        self.kept, self.transformed = slice(1 - first, None, 2), slice(first, None, 2)
         self.log_scale_bound = log_scale_bound
+
+    def forward(self, inputs: Tensor, context: None = None) -> Result:
+        return self._couple(inputs, self._coupling_transform_forward, context)
+
+    def inverse(self, inputs: Tensor, context: None = None) -> Result:
+        return self._couple(inputs, self._coupling_transform_inverse, context)
+
+    def _couple(self, inputs: Tensor, transform: Callable[[Tensor, Tensor], Result], context: None) -> Result:
+        outputs = inputs.clone()
+        parameters = self.transform_net(inputs[:, self.kept], context)
+        outputs[:, self.transformed], log_determinant = transform(inputs[:, self.transformed], parameters)
+        return outputs, log_determinant
 
     def _coupling_transform_forward(self, inputs: Tensor, transform_params: Tensor) -> Result:
         shift, raw = transform_params.chunk(2, dim=1)

@@ -11,11 +11,13 @@ import sys
 
 import pytest
 import torch
+from nflows.transforms.coupling import AffineCouplingTransform
 from nflows.transforms.splines.rational_quadratic import unconstrained_rational_quadratic_spline
 from torch import Tensor, nn
 from zuko.transforms import MonotonicRQSTransform
 
 from baselines.flows import Flow, FlowSettings, build_flow
+from baselines.flows.nflows_layers import AffineCoupling
 
 DIMENSION = 5
 
@@ -65,6 +67,28 @@ def test_realnvp_is_the_same_flow_in_both(blocks: int) -> None:
         rows += [None] * blocks + [torch.arange(2 * features).reshape(2, features).T.reshape(-1)]
     copy_weights(first, second, rows)
     assert_agree(first, second)
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_slices_couple_as_the_index_tensors_of_nflows_do(first: int) -> None:
+    layer = AffineCoupling(5, first, lambda *features: Ignoring(nn.Linear(*features)), log_scale_bound=3.0)
+    rows = torch.randn(7, 5, generator=torch.Generator().manual_seed(0))
+    for ours, theirs in [
+        (layer(rows), AffineCouplingTransform.forward(layer, rows)),
+        (layer.inverse(rows), AffineCouplingTransform.inverse(layer, rows)),
+    ]:
+        assert all(map(torch.equal, ours, theirs))
+
+
+class Ignoring(nn.Module):
+    """A network that ignores nflows' context."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, inputs: Tensor, context: None = None) -> Tensor:
+        return self.network(inputs)  # type: ignore[no-any-return]
 
 
 @pytest.mark.parametrize("blocks", [1, 2])
