@@ -7,12 +7,12 @@ from collections.abc import Collection, Iterable, Sequence
 
 __all__ = ["escape", "table"]
 
-_ESCAPES = str.maketrans({sign: f"&#{ord(sign)};" for sign in "\\|`*"})
+_ESCAPES = str.maketrans({sign: f"\\{sign}" for sign in "\\|`*"})
 
 
 def escape(text: str) -> str:
     """Return text that stays text in a Markdown table cell, whatever a failed run's reason holds."""
-    return " ".join(html.escape(text, quote=False).translate(_ESCAPES).replace("](", "]&#40;").split())
+    return " ".join(html.escape(text, quote=False).translate(_ESCAPES).replace("](", "]\\(").split())
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]], numeric: Collection[int] = ()) -> str:

@@ -287,6 +287,34 @@ def test_interrupted_killed_and_continued_gives_identical_numbers(
     assert scores(pieces.root) == scores(whole.root)
 
 
+def test_a_second_interrupt_leaves_at_once(tmp_path: Path, store: Store) -> None:
+    process = start("run", "--suite", slow(tmp_path), "--store", store.root)
+    wait_for(lambda: works(store))
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.1)  # a signal that comes while the first is pending would be one with it
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == 1
+    assert "once more to leave at once" in errors
+    wait_for(lambda: not works(store), 10)
+
+
+def test_an_interrupt_is_heeded_while_log_z_is_estimated(store: Store) -> None:
+    settings = ("likelihood.steps=100", "refit.steps=50", "refit.partition_samples=1000")
+    endless = [f"--set={each}" for each in (*settings, "evaluation.partition_samples=1000000000")]
+    process = start(
+        *("run", "--suite", "density", "--model", "gebm-frozen-kale", "--dataset", "known-density-8"),
+        *("--seeds", 0, "--store", store.root, *endless),
+    )
+    wait_for(lambda: any(store.root.rglob("training.json")))
+    time.sleep(2)  # minutes of it are left
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=20)
+    assert "nothing is lost, the same command continues" in errors
+    (status,) = store.root.rglob("gebm-frozen-kale/*/status.json")
+    assert json.loads(status.read_text())["state"] == "unfinished"
+
+
 def test_workers_stop_when_their_parent_is_killed(tmp_path: Path, store: Store) -> None:
     process = start("run", "--suite", slow(tmp_path), "--store", store.root)
     wait_for(lambda: works(store))
