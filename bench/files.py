@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import secrets
 import tomllib
 from pathlib import Path
@@ -24,7 +23,7 @@ __all__ = [
     "write_sealed",
 ]
 
-_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]|\xed")  # what half of a character may be written as
+_HALVES = (b"\\ud", b"\\uD", b"\xed")  # how what may be half of a character begins
 _SEAL = 32  # bytes of sha256 in front of a sealed file
 _MOST_TOML = 2**16  # bytes; the time that tomllib takes may grow with their square
 
@@ -78,7 +77,7 @@ def write_json(path: Path, value: Any) -> None:
 def parse_json(content: bytes) -> Any:
     """JSON that somebody wrote; a ValueError also for texts that nobody could write again, such as half a character."""
     value = json.loads(content)
-    if _SURROGATE.search(content):
+    if any(half in content for half in _HALVES):
         json.dumps(value, ensure_ascii=False).encode()
     return value
 
