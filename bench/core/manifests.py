@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from bench.core.fields import MOST
+from bench.core.records import problem
 from bench.core.store import NotInStoreError, RunFolder, Store, StoreError
 from bench.core.suite import KINDS
 
@@ -78,38 +78,23 @@ def _read_all(folder: Path) -> list[dict[str, Any]]:
     """Return the manifests in a folder, whoever wrote them: a StoreError for one that is damaged or not laid out as it should be."""
     found = {path: RunFolder(folder).read_json(path.name) for path in sorted(folder.glob("*.json"))}
     for path, manifest in found.items():
-        if manifest and not _is_sound(manifest):
-            raise StoreError(f"{path} is not laid out as expected: written by another version, or not by this program")
+        if manifest and (wrong := _problem(manifest)):
+            raise StoreError(f"{path} {wrong}")
     return [manifest for manifest in found.values() if manifest]
 
 
-def _is_sound(manifest: Mapping[str, Any]) -> bool:
-    """Return whether a manifest has what readers rely on, of its runs too, whose folders are in the store."""
-    runs, words = manifest.get("runs"), [manifest.get(name) for name in ("suite", "profile")]
-    return (
-        manifest.get("kind") in [*KINDS] and isinstance(runs, list) and _all(str, words) and all(map(_is_listed, runs))
-    )
+def _problem(manifest: Mapping[str, Any]) -> str:
+    """Return what is wrong with a manifest, in words; '' if it has what readers rely on and the folders of its runs are in the store."""
+    if wrong := problem("manifest", manifest):
+        return wrong
+    if manifest["kind"] not in KINDS:
+        return "is of a kind that there is not: written by another version"
+    inside = all(_is_inside(PurePosixPath(run["run"])) for run in manifest["runs"])
+    return "" if inside else "names a run that is outside the store"
 
 
-def _is_listed(run: Any) -> bool:
-    if not isinstance(run, dict) or not _all(str, [run.get(name) for name in ("dataset", "model", "run", "identity")]):
-        return False
-    path = PurePosixPath(run["run"])
-    inside = bool(path.parts) and not path.is_absolute() and ".." not in path.parts
-    readouts, seed = run.get("readouts"), run.get("seed")
-    asked = _all(str, [run.get("asked", "")]) and _all(dict, [run.get(name, {}) for name in ("set", "changes")])
-    return (
-        inside
-        and asked
-        and type(seed) is int
-        and 0 <= seed <= MOST
-        and isinstance(readouts, list)
-        and _all(dict, readouts)
-    )
-
-
-def _all(kind: type, values: list[Any]) -> bool:
-    return all(isinstance(value, kind) for value in values)
+def _is_inside(path: PurePosixPath) -> bool:
+    return bool(path.parts) and not path.is_absolute() and ".." not in path.parts
 
 
 def _write(store: Store, folder: Path, manifest: Mapping[str, Any]) -> None:

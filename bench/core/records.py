@@ -42,6 +42,27 @@ class StoreRecord(Record):
     schema_version: int
 
 
+class ListedRun(Record):
+    """See `bench.core.campaign.listed`."""
+
+    dataset: str
+    model: str
+    run: str
+    identity: str
+    seed: Annotated[int, Field(ge=0, le=MOST)]
+    readouts: list[dict[str, Any]]
+    asked: str = ""
+    set: dict[str, Any] = {}
+    changes: dict[str, Any] = {}
+
+
+class Manifest(Record):
+    suite: str
+    profile: str
+    kind: str
+    runs: list[ListedRun]
+
+
 class Environment(Record):
     device: str | None = None
     versions: Words = {}
@@ -250,6 +271,7 @@ LAYOUTS: dict[str, type[BaseModel]] = {
     "progress": Progress,
     "config.json": Published,
     "weights.index.json": WeightsIndex,
+    "manifest": Manifest,
 }
 
 

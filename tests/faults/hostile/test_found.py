@@ -215,19 +215,26 @@ LISTED = {"dataset": "d", "model": "m", "seed": 0, "run": "d/m/1-s0", "identity"
 
 
 @pytest.mark.parametrize(
-    "change",
-    [{"kind": "os"}, {"runs": {}}, {"runs": [LISTED | {"run": "../../etc"}]}, {"runs": [LISTED | {"run": "/etc"}]}, {"runs": [LISTED | {"seed": "0"}]}, {"runs": [LISTED | {"changes": []}]}],
-    ids=["a kind that is a module", "no list", "a run above", "a run elsewhere", "a seed in words", "changes without names"],
-)  # fmt: skip
-def test_a_manifest_of_a_stranger(tmp_path: Path, change: dict[str, Any]) -> None:
+    ("change", "said"),
+    [
+        ({"kind": "os"}, "is of a kind that there is not"),  # not a module
+        ({"runs": {}}, "is not laid out as expected at runs"),
+        ({"runs": [LISTED | {"run": "../../etc"}]}, "names a run that is outside the store"),
+        ({"runs": [LISTED | {"run": "/etc"}]}, "names a run that is outside the store"),
+        ({"runs": [LISTED | {"seed": "0"}]}, "at runs.0.seed"),
+        ({"runs": [LISTED | {"changes": []}]}, "at runs.0.changes"),
+    ],
+)
+def test_a_manifest_of_a_stranger(tmp_path: Path, change: dict[str, Any], said: str) -> None:
     Store(tmp_path).create()
     sound = {"suite": "images", "profile": "quick", "kind": "images", "runs": [LISTED]}
     RunFolder(tmp_path / "suites").write_json("images-quick.json", sound)
     assert len(manifests(Store(tmp_path))) == 1
     RunFolder(tmp_path / "suites").write_json("images-quick.json", sound | change)
-    said = CliRunner().invoke(main, ["report", "--store", str(tmp_path)])
-    assert said.exit_code == 1
-    assert "images-quick.json is not laid out as expected" in said.output
+    result = CliRunner().invoke(main, ["report", "--store", str(tmp_path)])
+    assert result.exit_code == 1
+    assert "images-quick.json " in result.output
+    assert said in result.output
 
 
 @pytest.mark.parametrize("content", [b"[]", b"[" * 100_000, b"\xff"], ids=["a list", "deep", "no text"])
