@@ -225,7 +225,8 @@ def annealed_path(
         most_levels: where to give up; what lies beyond is left out.
 
     Returns:
-        A level for each β that was reached, in rising order.
+        A level for each β that was reached, in rising order. The first that is not even `rough` is the last: colder ones begin with its
+        particles.
     """
     at_least("moves", moves, 1)
     wanted = sorted(set(betas))
@@ -240,6 +241,8 @@ def annealed_path(
         populations.advance(beta, moves, stepping(sampler, step))
         if beta in wanted:
             found.append(populations.at(beta, spent))
+            if not found[-1].rough:
+                break
     return found
 
 
