@@ -57,7 +57,10 @@ def test_islands_that_disagree_are_not_to_be_trusted() -> None:
 
     potential = LatentPotential(Base(nn.Identity(), GaussianPrior(6)), Wells())
     levels = annealed_path(potential, MALA(1e-3), [1e-3, 20.0, 30.0], 4, torch.Generator().manual_seed(0), moves=1)
-    assert [level.beta for level in levels] == [1e-3, 20.0]  # what comes after would begin with particles that are wrong
+    assert [level.beta for level in levels] == [
+        1e-3,
+        20.0,
+    ]  # what comes after would begin with particles that are wrong
     assert levels[0].rough
     assert levels[1].rhat > 1.5
     assert not levels[1].trustworthy
