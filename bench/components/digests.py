@@ -11,6 +11,7 @@ from __future__ import annotations
 import ast
 import functools
 import hashlib
+import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -245,7 +246,16 @@ class Source:
 
     def text(self, name: str) -> str:
         """A definition's code, without what cannot change a number; nothing for a name that is defined elsewhere."""
-        return "\n".join(ast.dump(node) for node in self.definitions.get(name, ()))
+        return "\n".join(dumped(node) for node in self.definitions.get(name, ()))
+
+
+def dumped(node: ast.AST) -> str:
+    """A tree as text, the same under every version of Python: that of 3.11, before `type_params` came and empty lists went."""
+    if sys.version_info >= (3, 13):
+        text = ast.dump(node, show_empty=True)
+    else:
+        text = ast.dump(node)
+    return text.replace(", type_params=[]", "")
 
 
 def stripped(tree: ast.Module) -> ast.Module:

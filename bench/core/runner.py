@@ -84,6 +84,7 @@ class Run:
         self.deadline = math.inf if task.deadline is None else task.deadline
         self.outcome = Outcome("busy", "another process works on this run")
         torch.set_num_threads(task.spec.threads)
+        torch.backends.cudnn.deterministic = True  # else training in float32 on a GPU ends in other bits each time
 
     @contextmanager
     def held(self) -> Iterator[bool]:

@@ -264,6 +264,7 @@ def _brief(section: Section, lines: Sequence[_Line]) -> list[int] | None:
     if len(lines) <= MOST_LINES:
         return None
     sources = [source_of(line.first) for line in lines]
+    longest = {(each.sampler, each.beta): each.steps for each in sorted(sources, key=lambda source: source.steps)}
     labels = {source.label for source in sources}
     main = main_sampler(sources)
     copies = {each.label for each in makings(section).values() if each.label != each.base and each.base in labels}
@@ -271,7 +272,7 @@ def _brief(section: Section, lines: Sequence[_Line]) -> list[int] | None:
         number
         for number, source in enumerate(sources)
         if (not source.steps and source.sampler not in (("energy", "base") if source.label in copies else ("energy",)))
-        or (source.sampler == main and source.steps == section.longest[source.sampler, source.beta])
+        or (source.sampler == main and source.steps == longest[source.sampler, source.beta])
     ]
 
 

@@ -105,7 +105,8 @@ def draw_scores(section: Section, metrics: Sequence[str], only: Collection[Sourc
             own = [row for row in curve.rows if row.metric == metric]
             if own and ("marker" not in curve.look or any(row.steps for row in own)):
                 handles[name] = _draw_curve(panel, curve._replace(rows=own))
-        _dress_costs(panel, [row for row in shown if row.metric == metric], metric)
+        drawn = [row for curve in curves.values() for row in curve.rows if row.metric == metric]
+        _dress_costs(panel, drawn, metric)
     for panel in panels[-2:]:
         panel.set_xlabel("gradient evaluations per sample", fontsize=10, color=INK)
     legend_above(figure, {name: handles[name] for name in curves if name in handles})

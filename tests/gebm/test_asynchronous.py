@@ -9,6 +9,7 @@ stands for a GPU and shows what is left on the host, too: an operation on tensor
 from __future__ import annotations
 
 import importlib
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -377,8 +378,10 @@ def test_what_is_left_on_the_host_is_seen(gpu: torch.device) -> None:
 
 @contextmanager
 def never_waiting() -> Iterator[None]:
-    """Inside, what makes the host wait for a GPU raises."""
-    torch.cuda.set_sync_debug_mode("error")
+    """Inside, what makes the host wait for a GPU raises; that torch calls this a prototype is passed over."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Synchronization debug mode", UserWarning)
+        torch.cuda.set_sync_debug_mode("error")
     try:
         yield
     finally:

@@ -1,6 +1,6 @@
 """What the throughput tests share: the samplers as one writes them first, and the number of threads.
 
-Timed tests use pytest-benchmark and run only when asked for (`--benchmark-only`).
+Timed tests use pytest-benchmark and run only when asked for (`--benchmark-only`), on the CPU or the `BENCH_DEVICE` named ("cuda").
 """
 
 from __future__ import annotations
@@ -16,6 +16,10 @@ from torch import Tensor
 
 from gebm import GEBM
 from gebm.samplers import HMC, MALA, ULA, Sampler
+
+DEVICE = os.environ.get("BENCH_DEVICE", "cpu")
+STEPS = 20 if DEVICE == "cuda" else 1
+"""Steps of a path in each round: on a GPU one takes milliseconds."""
 
 
 @dataclass(frozen=True)
@@ -49,19 +53,19 @@ class Plain:
 
     def ula(self, z: Tensor, step: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         _, gradient = self.gradient(z)
-        moved = z - step * gradient + math.sqrt(2 * step) * torch.randn(z.shape, generator=generator)
+        moved = z - step * gradient + math.sqrt(2 * step) * torch.randn(z.shape, generator=generator, device=z.device)
         return moved, torch.ones_like(z[:, 0])
 
     def mala(self, z: Tensor, step: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         here, gradient = self.gradient(z)
-        noise = torch.randn(z.shape, generator=generator)
+        noise = torch.randn(z.shape, generator=generator, device=z.device)
         proposal = z - step * gradient + math.sqrt(2 * step) * noise
         there, back = self.gradient(proposal)
         backward = (z - proposal + step * back).square().sum(1) / (4 * step)
         return self.accept(z, proposal, here - there + 0.5 * noise.square().sum(1) - backward, generator)
 
     def hmc(self, z: Tensor, step: float, leaps: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        start, momentum = z, torch.randn(z.shape, generator=generator)
+        start, momentum = z, torch.randn(z.shape, generator=generator, device=z.device)
         hamiltonian = []
         for _ in range(leaps):
             potential, gradient = self.gradient(z)
@@ -75,7 +79,7 @@ class Plain:
 
     @staticmethod
     def accept(z: Tensor, proposal: Tensor, log_alpha: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        accepted = torch.rand(log_alpha.shape, generator=generator).log() < log_alpha
+        accepted = torch.rand(log_alpha.shape, generator=generator, device=z.device).log() < log_alpha
         return torch.where(accepted[:, None], proposal, z), log_alpha.clamp(max=0).exp()
 
 

@@ -30,7 +30,7 @@ def _machine(measured: dict[str, Any], benchmarks: list[dict[str, Any]]) -> str:
     loads = [benchmark["extra_info"]["load"] for benchmark in benchmarks]
     peak = {key: max(b["extra_info"]["matmul_peak"][key] for b in benchmarks) / 1e9 for key in first["matmul_peak"]}
     return (
-        f"{cpu.get('brand_raw', 'unknown CPU')}, {first['capability']}, {first['threads']} threads, torch {first['torch']}; SNGAN ConvNet "
+        f"{cpu.get('brand_raw', 'unknown CPU')}, {first['device']}, {first['threads']} threads, torch {first['torch']}; SNGAN ConvNet "
         f"32×32 of width {first['width']}, batch {first['batch']}, {first['flops_per_evaluation'] / 1e9:.2f} GFLOP a gradient evaluation "
         f"and chain. Matrix products in the same process: float32 {peak['float32']:.0f}, bfloat16 {peak['bfloat16']:.0f} GFLOP/s. "
         f"Load average at the end of each: {', '.join(f'{load:.1f}' for load in loads)} (the benchmark itself makes about "

@@ -5,7 +5,8 @@ first: timed, on request only. That both take the same steps is part of plain `p
 
 Every round times both once, one after the other; `extra_info` has the seconds of the plain loop and the median ratio. The bar is 1.5. Both
 run on all cores, or on as many threads as `BENCH_THREADS` says; `BENCH_WIDTH` and `BENCH_BATCH` make it smaller, and with
-`BENCH_PRECISION=bf16` the library trains in bfloat16, for which the bar is 2.5 at the published width.
+`BENCH_PRECISION=bf16` the library trains in bfloat16, for which the bar is 2.5 at the published width. `BENCH_DEVICE=cuda` trains both on a
+GPU, where a reading is of 20 rounds.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ from gebm.objectives import Kale
 from gebm.settings import Precision
 from gebm.training import AlternatingTraining, DataStream, TrainingSettings
 
+from .conftest import DEVICE, STEPS
+
 LATENT, CRITIC, ROUNDS = 100, 5, 3
 PRECISION: Precision = "bf16" if os.environ.get("BENCH_PRECISION") == "bf16" else "float32"
 WIDTH, BATCH = int(os.environ.get("BENCH_WIDTH", "64")), int(os.environ.get("BENCH_BATCH", "128"))
@@ -41,20 +44,25 @@ def pixels(count: int) -> Tensor:
 def dequantised(data: Tensor, batch: int, dtype: torch.dtype) -> DataStream:
     codec = PixelCodec(256)
     prepare = lambda images, generator: codec.dequantise(images, generator).to(dtype)  # noqa: E731
-    return DataStream(data, batch, torch.Generator().manual_seed(1), prepare)
+    return DataStream(data, batch, torch.Generator(data.device).manual_seed(1), prepare)
 
 
 def library(
-    width: int, batch: int, data: Tensor, dtype: torch.dtype = torch.float32, precision: Precision = "float32"
+    width: int,
+    batch: int,
+    data: Tensor,
+    dtype: torch.dtype = torch.float32,
+    precision: Precision = "float32",
+    device: str = "cpu",
 ) -> AlternatingTraining:
     """The library's loop, as `bench.images.models` sets it up."""
     torch.manual_seed(0)
     base = Base(SNGANGenerator(LATENT, width=width), GaussianPrior(LATENT)).to(memory_format=torch.channels_last)
     energy = SNGANDiscriminator(width=width).to(memory_format=torch.channels_last)
     settings = TrainingSettings(base_steps=1000, batch_size=batch, n_critic=CRITIC, precision=precision)
-    objective, stream = Kale().to(dtype), dequantised(data, batch, dtype)
-    noise = torch.Generator().manual_seed(2)
-    return AlternatingTraining(base.to(dtype), energy.to(dtype), objective, stream, noise, settings)
+    objective, stream = Kale().to(device, dtype), dequantised(data.to(device), batch, dtype)
+    noise = torch.Generator(device).manual_seed(2)
+    return AlternatingTraining(base.to(device, dtype), energy.to(device, dtype), objective, stream, noise, settings)
 
 
 class Pixels(Dataset[Tensor]):
@@ -91,29 +99,32 @@ def plain_discriminator(width: int) -> nn.Module:
 class Plain:
     """Algorithm 1 as one writes it first: torch's layers and layout, plain Adam, gradients of everything in every step."""
 
-    def __init__(self, width: int, batches: Iterator[Tensor], dtype: torch.dtype = torch.float32) -> None:
+    def __init__(
+        self, width: int, batches: Iterator[Tensor], dtype: torch.dtype = torch.float32, device: str = "cpu"
+    ) -> None:
         torch.manual_seed(0)
         self.generator, self.energy = (
-            SNGANGenerator(LATENT, width=width).to(dtype),
-            plain_discriminator(width).to(dtype),
+            SNGANGenerator(LATENT, width=width).to(device, dtype),
+            plain_discriminator(width).to(device, dtype),
         )
-        self.log_partition, self.dtype = nn.Parameter(torch.zeros((), dtype=dtype)), dtype
-        self.batches, self.noise = batches, torch.Generator().manual_seed(2)
+        self.log_partition = nn.Parameter(torch.zeros((), dtype=dtype, device=device))
+        self.batches, self.noise = batches, torch.Generator(device).manual_seed(2)
+        self.like: dict[str, Any] = {"dtype": dtype, "device": device}
         self.base_optimizer = torch.optim.Adam(self.generator.parameters(), 1e-4, (0.5, 0.999))
         groups = [{"params": self.energy.parameters()}, {"params": [self.log_partition], "lr": 1e-2}]
         self.energy_optimizer = torch.optim.Adam(groups, 1e-4, (0.5, 0.999))
 
     def fakes(self, count: int) -> Tensor:
-        images: Tensor = self.generator(torch.randn(count, LATENT, generator=self.noise, dtype=self.dtype))
+        images: Tensor = self.generator(torch.randn(count, LATENT, generator=self.noise, **self.like))
         return images
 
     def step(self) -> None:
         for _ in range(CRITIC):
-            real = next(self.batches)
+            real = next(self.batches).to(self.like["device"])
             fake = self.fakes(len(real)).detach()
             on_real, on_fake = self.energy(torch.cat([real, fake])).chunk(2)
             loss = on_real.mean() + self.log_partition + torch.exp(-on_fake - self.log_partition).mean() - 1
-            fraction = torch.rand(len(real), generator=self.noise, dtype=self.dtype).view(-1, 1, 1, 1)
+            fraction = torch.rand(len(real), generator=self.noise, **self.like).view(-1, 1, 1, 1)
             points = torch.lerp(fake, real, fraction).requires_grad_(True)
             (gradient,) = torch.autograd.grad(self.energy(points).sum(), points, create_graph=True)
             loss = loss + gradient.flatten(1).square().sum(1).mean()
@@ -148,14 +159,15 @@ def test_both_take_the_same_steps() -> None:
 def test_training_round(benchmark: Any, all_threads: int) -> None:
     data = pixels(4 * BATCH)
     loader = DataLoader(Pixels(data), BATCH, shuffle=True, num_workers=2, persistent_workers=True, drop_last=True)
-    plain, ours = Plain(WIDTH, endless(loader)), library(WIDTH, BATCH, data, precision=PRECISION)
+    plain = Plain(WIDTH, endless(loader), device=DEVICE)
+    ours = library(WIDTH, BATCH, data, precision=PRECISION, device=DEVICE)
     plain.step()
     ours.step()  # a warm-up of both
     slow: list[float] = []
     fast: list[float] = []
     benchmark.pedantic(
-        lambda: fast.append(sample(ours.step, 1, "cpu")),
-        setup=lambda: slow.append(sample(plain.step, 1, "cpu")),
+        lambda: fast.append(sample(ours.step, STEPS, DEVICE)),
+        setup=lambda: slow.append(sample(plain.step, STEPS, DEVICE)),
         rounds=ROUNDS,
     )
     benchmark.extra_info |= {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from bench.components import digests, registry
-from bench.components.digests import Stage, changes, difference, stage
+from bench.components.digests import Stage, changes, difference, dumped, stage
 from bench.core.store import Store
 from bench.core.suite import Suite
 
@@ -231,3 +232,15 @@ def test_a_changed_sampler_has_its_chains_done_again_and_nothing_trained(tiny: S
     assert "checkpoint.safetensors" not in rewritten
     assert len([name for name in rewritten if len(name) == 21]) == 1  # one evaluation
     assert plan_one(tiny, done).found.state == "hit"
+
+
+def test_every_python_has_the_same_digests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A store is read under another Python than the one that filled it; from 3.12 on the tree of a function has one field more."""
+    function = ast.parse("def f():\n pass").body[0]
+    arguments = "posonlyargs=[], args=[], kwonlyargs=[], kw_defaults=[], defaults=[]"
+    expected = f"FunctionDef(name='f', args=arguments({arguments}), body=[Pass()], decorator_list=[])"
+    assert dumped(function) == expected
+    fields = ast.FunctionDef._fields
+    monkeypatch.setattr(ast.FunctionDef, "_fields", (*dict.fromkeys((*fields, "type_params")),))
+    function.type_params = []  # type: ignore[attr-defined]
+    assert dumped(function) == expected

@@ -83,3 +83,10 @@ def test_more_chains_than_colours_are_still_drawn_apart(made: Any) -> None:
 
 def test_bases_without_a_chain_are_no_curve(made: Any) -> None:
     assert draw_scores(made.section([made.row()]), [made.FD]) is None
+
+
+def test_what_is_not_drawn_does_not_set_the_height(made: Any) -> None:
+    exact = made.row(sampler="exact", beta=5.0, value=1000.0)
+    figure = draw_scores(made.section([made.row(), made.row(**made.chain(1.0, 10)), exact]), [made.FD])
+    assert figure is not None
+    assert figure.axes[0].get_ylim()[1] < 100

@@ -250,6 +250,12 @@ def test_stale_and_unfinished_rows_stand_apart_and_say_why(made: Any) -> None:
     assert all(line[-2].strip() == "1" for line in score_table(text)[2:])
 
 
+def test_a_long_table_of_stale_rows_alone(made: Any) -> None:
+    chains = [made.chain(float(beta), 10 * length) for beta in range(1, 5) for length in range(1, 11)]
+    rows = [made.row(stale="torch 2.14.0 → 2.15.0", **place) for place in ({}, *chains)]
+    assert render(made.results(rows)).count("†stale") >= len(rows)
+
+
 @pytest.mark.parametrize(("kind", "metric"), [("chains", "rhat"), ("density", "log-likelihood")])
 def test_no_kind_hides_what_is_stale_or_unfinished(made: Any, kind: str, metric: str) -> None:
     place = {"kind": kind, "metric": metric, **made.chain(1.0, 10)}
