@@ -30,6 +30,7 @@ def adam(
     With `decoupled_weight_decay` it is AdamW (Loshchilov & Hutter, 2019).
     """
     groups = [group | {"initial_lr": group["lr"]} for group in groups if group["params"]]
+    betas = float(betas[0]), float(betas[1])  # torch wants no whole numbers
     return torch.optim.Adam(groups, betas=betas, decoupled_weight_decay=decoupled_weight_decay, fused=True)
 
 

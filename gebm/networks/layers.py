@@ -2,7 +2,8 @@
 
 They compute what torch's own layers do, gradients of every order included, and their weights have the same names. But torch's second
 derivative of a convolution takes a detour that costs about twice what it must on a CPU, and that of a ReLU sends zeros back through all
-layers below. Here the gradient penalty of a convolutional energy takes about half the time.
+layers below. Here the gradient penalty of a convolutional energy takes about half the time. Elsewhere they are torch's own: a step of
+training on a GPU waits for launches, not for arithmetic, and layers written in Python launch more slowly.
 """
 
 from __future__ import annotations
@@ -44,11 +45,12 @@ class Conv2d(nn.Conv2d):
         weight: Float[Tensor, "out in kernel kernel2"],
         bias: Float[Tensor, " out"] | None,
     ) -> Float[Tensor, "batch out height2 width2"]:
-        if not weight.requires_grad:  # nobody will ask for its second derivatives
+        if (
+            not weight.requires_grad or input.device.type != "cpu"
+        ):  # nobody will ask for its second derivatives, or torch's will do
             return F.conv2d(input, weight, bias, self.steps, self.pads)
-        device = input.device.type
-        if torch.is_autocast_enabled(device):  # which would see to the values, but not to what derivatives are made of
-            lowered = torch.get_autocast_dtype(device)
+        if torch.is_autocast_enabled("cpu"):  # which would see to the values, but not to what derivatives are made of
+            lowered = torch.get_autocast_dtype("cpu")
             input, weight = input.to(lowered), weight.to(lowered)  # noqa: A001
             bias = None if bias is None else bias.to(lowered)
         return convolution(input, weight, bias, self.steps, self.pads)
@@ -68,7 +70,8 @@ class ConvTranspose2d(nn.ConvTranspose2d):
         input: Float[Tensor, "batch in height width"],  # noqa: A002 (torch's name)
         output_size: list[int] | None = None,
     ) -> Float[Tensor, "batch out height2 width2"]:
-        if output_size is not None or self.bias is None or not self.bias.requires_grad:
+        own = output_size is None and input.device.type == "cpu"
+        if not own or self.bias is None or not self.bias.requires_grad:
             return super().forward(input, output_size)
         settings = self.stride, self.padding, self.output_padding, self.groups, self.dilation
         output = F.conv_transpose2d(input, self.weight, self.bias.detach(), *settings)  # type: ignore[arg-type]
@@ -97,6 +100,8 @@ class LeakyReLU(nn.LeakyReLU):
     """`torch.nn.LeakyReLU`, whose slopes are constants as far as its second derivative is concerned, as they are almost everywhere."""
 
     def forward(self, input: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:  # noqa: A002 (torch's name)
+        if input.device.type != "cpu":
+            return super().forward(input)
         output: Tensor = _LeakyReLU.apply(input, self.negative_slope, self.inplace)
         return output
 
@@ -105,6 +110,8 @@ class ReLU(nn.ReLU):
     """`torch.nn.ReLU`, likewise."""
 
     def forward(self, input: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:  # noqa: A002 (torch's name)
+        if input.device.type != "cpu":
+            return super().forward(input)
         output: Tensor = _LeakyReLU.apply(input, 0.0, self.inplace)
         return output
 

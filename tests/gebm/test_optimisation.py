@@ -68,3 +68,10 @@ def test_a_moving_average_is_torchs_to_the_last_bit() -> None:
         assert ours.state_dict().keys() == theirs.state_dict().keys()
         for name, value in ours.state_dict().items():
             assert torch.equal(value, theirs.state_dict()[name]), name
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_whole_numbers_are_moments_too() -> None:
+    """As settings take them; torch's Adam refuses one that is whole beside one that is not."""
+    weight = nn.Parameter(torch.zeros(2))
+    assert adam([{"params": [weight], "lr": 0.1}], (0, 0.9)).param_groups[0]["betas"] == (0.0, 0.9)

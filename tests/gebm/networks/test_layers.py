@@ -184,3 +184,21 @@ def test_frozen_weights_take_torchs_own_path() -> None:
 def test_what_is_not_supported_is_refused(settings: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="only zero padding"):
         Conv2d(2, 2, 3, **settings)
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        (Conv2d(3, 4, 3), nn.Conv2d(3, 4, 3)),
+        (ConvTranspose2d(3, 4, 3), nn.ConvTranspose2d(3, 4, 3)),
+        (LeakyReLU(), nn.LeakyReLU()),
+        (ReLU(), nn.ReLU()),
+    ],
+    ids=lambda each: type(each).__name__,
+)
+def test_away_from_the_cpu_they_are_torchs(ours: nn.Module, theirs: nn.Module) -> None:
+    """On a GPU, which "meta" stands for, launches are what takes time, and torch's are the fewest."""
+    for device, same in (("cpu", False), ("meta", True)):
+        x = torch.zeros(2, 3, 5, 5, device=device, requires_grad=True)
+        made = [type(layer.to(device)(x).grad_fn) for layer in (ours, theirs)]
+        assert (made[0] is made[1]) == same
