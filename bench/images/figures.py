@@ -331,6 +331,12 @@ def _load(path: str | Path) -> NDArray[np.uint8] | None:
     return images if images.dtype == np.uint8 and images.ndim == 4 and images.shape[1] in {1, 3} else None
 
 
+def shortened(title: str, room: int) -> str:
+    """Return a title of at most so many characters, its middle left out."""
+    half = (room - 1) // 2
+    return title if len(title) <= room else f"{title[:half]}…{title[-half:]}"
+
+
 def draw_sheets(sheets: Sequence[Sheet], factor: int, across: int) -> Drawn | None:
     """Draw all sheets, `across` side by side, images at least `factor` pixels wide in whole multiples of their own; None without any."""
     if not sheets:
@@ -345,7 +351,7 @@ def draw_sheets(sheets: Sequence[Sheet], factor: int, across: int) -> Drawn | No
     style: dict[str, Any] = {"fontsize": 9, "color": INK, "va": "baseline"}
     for number, (sheet, drawn) in enumerate(zip(sheets, mosaics, strict=True)):
         left, top = number % across * width + 16, total[1] - number // across * height - 28
-        figure.text(left / total[0], top / total[1], sheet.title, **style)
+        figure.text(left / total[0], top / total[1], shortened(sheet.title, (width - 32) // 10), **style)
         figure.figimage(drawn, left, top - head - drawn.shape[0], origin="upper", zorder=-1)
         for column, words in enumerate(sheet.heads):
             middle = left + (column + 0.5) * drawn.shape[1] / len(sheet.heads)

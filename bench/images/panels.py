@@ -14,7 +14,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from bench.images.figures import CHAIN_COLOURS, RIVAL_COLOURS
 from bench.report.comparisons import counted, step_text
-from bench.report.figures import INK, THOUSANDS, figure_of, legend_above, plain_axes
+from bench.report.figures import INK, THOUSANDS, figure_of, legend_above, plain_axes, wrapped
 from bench.report.tables import marked_scores
 from bench.report.text import arrow, readout_name
 from bench.results.sources import records, source_of
@@ -48,7 +48,7 @@ def draw_panels(section: Section, metric: str) -> Drawn | None:
     handles: dict[str, Line2D] = {}
     for panel, label in zip(panels, labels, strict=False):
         handles |= _draw_model(panel, [row for row in rows if row.label == label], looks, chains)
-        panel.set_title(label, loc="left", fontsize=10, color=INK)
+        panel.set_title(wrapped(label, 40), loc="left", fontsize=10, color=INK)
         panel.set_xscale("log")
         plain_axes(panel)
         panel.xaxis.set_major_formatter(THOUSANDS)

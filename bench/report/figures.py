@@ -25,7 +25,18 @@ from numpy.typing import NDArray
 from bench.report import blocks
 from bench.report.certificate import networks
 
-__all__ = ["DPI", "INK", "THOUSANDS", "figure_of", "legend_above", "plain_axes", "png_of", "svg_of", "training_figure"]
+__all__ = [
+    "DPI",
+    "INK",
+    "THOUSANDS",
+    "figure_of",
+    "legend_above",
+    "plain_axes",
+    "png_of",
+    "svg_of",
+    "training_figure",
+    "wrapped",
+]
 
 INK = "#333333"
 """Colour of all texts."""
@@ -49,10 +60,23 @@ def figure_of(width: float, height: float) -> Figure:
 def legend_above(figure: Figure, handles: Mapping[str, Line2D]) -> None:
     """Draw a legend above the panels, in as many columns as fit; the figure grows by what it needs."""
     width, height = figure.get_size_inches()
-    columns = max(1, int(width / (0.6 + 0.075 * max(len(name) for name in handles))))
-    figure.set_size_inches(width, height + 0.2 * -(-len(handles) // columns))
+    names = [wrapped(name, int((width - 0.6) / 0.075)) for name in handles]
+    longest = max(len(line) for name in names for line in name.split("\n"))
+    lines = max(name.count("\n") + 1 for name in names)
+    columns = max(1, int(width / (0.6 + 0.075 * longest)))
+    figure.set_size_inches(width, height + 0.2 * lines * -(-len(names) // columns))
     style: dict[str, Any] = {"frameon": False, "fontsize": 9, "labelcolor": INK}
-    figure.legend(list(handles.values()), list(handles), loc="outside upper center", ncols=columns, **style)
+    figure.legend(list(handles.values()), names, loc="outside upper center", ncols=columns, **style)
+
+
+def wrapped(name: str, width: int) -> str:
+    """Return a name in lines of about so many characters, broken after commas, of which the names of variants have many."""
+    lines = [""]
+    for part in re.findall(r"[^,]+,?", name):
+        if lines[-1] and len(lines[-1] + part) > width:
+            lines.append("")
+        lines[-1] += part
+    return "\n".join(lines)
 
 
 def plain_axes(panel: Axes) -> None:
@@ -160,7 +184,7 @@ def _curves(curves: Mapping[str, Sequence[Any]]) -> Figure | None:
         for panel, loss in zip(column, own, strict=True):
             panel.set_ylabel(loss.replace("_", " "), fontsize=10, color=INK)
             _loss_panel(panel, drawn[label], loss)
-        column[0].set_title(label, loc="left", fontsize=10, color=INK)
+        column[0].set_title(wrapped(label, 28), loc="left", fontsize=10, color=INK)
         column[-1].set_xlabel("step", fontsize=10, color=INK)
     return figure
 

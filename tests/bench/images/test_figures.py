@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.images.figures import chain_sheets, draw_scores, sample_sheets
+from bench.images.figures import chain_sheets, draw_scores, sample_sheets, shortened
 from bench.report.blocks import Figure
 
 Place = tuple[str, float | None, int, float | None]
@@ -90,3 +90,18 @@ def test_what_is_not_drawn_does_not_set_the_height(made: Any) -> None:
     figure = draw_scores(made.section([made.row(), made.row(**made.chain(1.0, 10)), exact]), [made.FD])
     assert figure is not None
     assert figure.axes[0].get_ylim()[1] < 100
+
+
+def test_the_legend_of_long_names_fits(made: Any) -> None:
+    name = "gebm[" + ",".join(f"training.setting_{i}={i}" for i in range(9)) + "]"
+    figure = draw_scores(made.section([made.row(name), made.row(name, **made.chain(1.0, 10))]), [made.FD])
+    assert figure is not None
+    figure.draw_without_rendering()
+    (legend,) = figure.legends
+    box, whole = legend.get_window_extent(), figure.bbox
+    assert whole.x0 <= box.x0 < box.x1 <= whole.x1
+
+
+def test_a_title_that_is_too_long_loses_its_middle() -> None:
+    assert shortened("gebm: base alone", 16) == "gebm: base alone"
+    assert shortened("gebm[width=4,samples=100]: base alone", 21) == "gebm[width…base alone"

@@ -17,7 +17,7 @@ from matplotlib.image import imread
 
 from bench.report import render, write_report
 from bench.report.blocks import MOST_COLUMNS
-from bench.report.figures import read_curve
+from bench.report.figures import read_curve, wrapped
 from bench.report.text import estimate_text, number, short_names, shortened_note
 from bench.results.frame import NothingToReportError
 from bench.stats import Estimate
@@ -235,6 +235,14 @@ def test_mode_collapse_is_said_before_the_tables(made: Any) -> None:
     assert text.index(f"> **Mode collapse**: {said}") < text.index("### Scores")
     assert page.index(said) < page.index("<h3>Scores")
     assert "collapsed in" not in render(made.results(made.study()))
+
+
+def test_a_long_name_is_broken_after_commas() -> None:
+    assert wrapped("gan-ns+refit", 5) == "gan-ns+refit"
+    assert (
+        wrapped("gebm[width=4,base_steps=6,samples=100], ula β=1", 26)
+        == "gebm[width=4,base_steps=6,\nsamples=100], ula β=1"
+    )
 
 
 def test_stale_and_unfinished_rows_stand_apart_and_say_why(made: Any) -> None:
