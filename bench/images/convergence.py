@@ -14,7 +14,6 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from bench.images.attribution import makings
 from bench.report.comparisons import headline_metric
 from bench.report.text import direction, estimate_text, listed, number
 from bench.results.frame import SOUND, once
@@ -191,13 +190,16 @@ def _looks(path: Path) -> Iterator[tuple[int, float]]:
 
 def training_marks(section: Section) -> dict[str, str]:
     """Return what stands beside a model's name where its base, or the base that it starts from, or its energy is not at its end."""
-    made, metric = makings(section), headline_metric(section)
-    bases = [made[each.label] for each in base_curves(section, metric or "") if each.undertrained]
+    metric = headline_metric(section)
+    origins = {
+        label: (config.get("base") or {"config": config})["config"] for label, (config, _) in _finished(section).items()
+    }
+    under = [origins[each.label] for each in base_curves(section, metric or "") if each.undertrained]
     rising = {each.label for each in energy_curves(section) if each.rising}
-    marks = {}
-    for label, own in made.items():
-        under = any((own.base, own.config) == (each.base, each.config) for each in bases)
-        marks[label] = ", ".join([UNDERTRAINED] * under + [RISING] * (label in rising))
+    marks = {
+        label: ", ".join([UNDERTRAINED] * (origin in under) + [RISING] * (label in rising))
+        for label, origin in origins.items()
+    }
     return {label: mark for label, mark in marks.items() if mark}
 
 

@@ -280,6 +280,13 @@ def test_one_seed_has_no_verdict(made: Any, tmp_path: Path) -> None:
     assert training_marks(section) == {}
 
 
+def test_a_variant_alone_is_marked_too(made: Any, tmp_path: Path) -> None:
+    variant = "gan-ns[base_steps=80]"
+    found = study(made, tmp_path, {variant: IMPROVES})
+    section = dataclasses.replace(found, runs=found.runs.assign(model="gan-ns"))
+    assert training_marks(section) == {variant: "undertrained"}
+
+
 def test_what_gets_worse_is_not_undertrained(made: Any, tmp_path: Path) -> None:
     section = study(made, tmp_path, {"gebm": IMPROVES | {40: 5.0}})
     assert training_sentences(section)[0].startswith(f"Worse in {made.FD} at the end than at half of the base's steps")
