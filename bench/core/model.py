@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from abc import ABC, abstractmethod
+from abc import ABC, ABCMeta, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar, runtime_checkable
@@ -134,14 +134,22 @@ class Samples(Protocol):
         ...
 
 
-@runtime_checkable
-class LatentChains(Protocol):
+class _Asked(ABCMeta):
+    """Instances are what has the property when it is asked for; from Python 3.12 on a protocol does not ask, and one that raises an
+    AttributeError would do.
+    """
+
+    def __instancecheck__(cls, instance: object) -> bool:
+        return hasattr(instance, "gebm")
+
+
+class LatentChains(metaclass=_Asked):
     """A model with an energy on a base, which latent chains sample."""
 
     @property
     def gebm(self) -> GEBM:
         """Base and energy together."""
-        ...
+        raise NotImplementedError
 
 
 @runtime_checkable

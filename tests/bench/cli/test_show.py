@@ -105,12 +105,9 @@ def test_samples_are_written_in_every_form(done: Store, tmp_path: Path) -> None:
     said = bench("sample", "gebm", *options, "--steps", 3, "--beta", 1, "--out", tmp_path / "new" / "x.npz").stdout
     assert "10 samples of digits/gebm/" in said
     assert "ula, 3 steps of 0.01 at β=1, mean energy" in said
-    found = np.load(tmp_path / "new" / "x.npz")
-    assert {name: found[name].shape for name in found} == {
-        "samples": (10, 1, 8, 8),
-        "latents": (10, 4),
-        "energy": (10,),
-    }
+    with np.load(tmp_path / "new" / "x.npz") as found:
+        shapes = {name: found[name].shape for name in found}
+    assert shapes == {"samples": (10, 1, 8, 8), "latents": (10, 4), "energy": (10,)}
     assert "the base alone" in bench("sample", "gan-ns", *options, "--out", tmp_path / "x.npy").stdout
     assert np.load(tmp_path / "x.npy").dtype == np.uint8
     bench("sample", "gebm", *options, "--steps", 2, "--out", tmp_path / "x.png")

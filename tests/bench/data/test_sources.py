@@ -56,7 +56,7 @@ def test_names_are_read_and_written(text: str, label: str, canonical: str) -> No
         ("csv:", "names no file; write csv:PATH"),
         ("folder:birds#30", "a side is a multiple of 8 between 8 and 256, such as birds#32"),
         ("tar:#32", "names no file; write tar:PATH"),
-        ("csv:a\0b", "names no file: embedded null byte"),
+        ("csv:a\0b", "embedded null "),
         ("csv:\ud800", "names no file: 'utf-8' codec can't encode"),
         ("csv:~no-such-user/x", "names no file: "),
         (f"redwine@{'9' * 5000}", "a split is a whole number"),
