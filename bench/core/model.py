@@ -135,8 +135,8 @@ class Samples(Protocol):
 
 
 class _Asked(ABCMeta):
-    """Instances are what has the property when it is asked for; from Python 3.12 on a protocol does not ask, and one that raises an
-    AttributeError would do.
+    """Asks an object for its `gebm`, which may raise an AttributeError; from Python 3.12 on `isinstance` of a protocol only looks whether
+    the class has such a property.
     """
 
     def __instancecheck__(cls, instance: object) -> bool:
@@ -147,9 +147,9 @@ class LatentChains(metaclass=_Asked):
     """A model with an energy on a base, which latent chains sample."""
 
     @property
+    @abstractmethod
     def gebm(self) -> GEBM:
         """Base and energy together."""
-        raise NotImplementedError
 
 
 @runtime_checkable

@@ -3,7 +3,7 @@
     python results/throughput/side_by_side.py --processes 1 4 12
 
 A step is an energy step and a base step of the SNGAN ConvNet with the settings of `images.toml`'s profile gpu, on random pictures. Weights
-of two trainings from one seed are compared, too: the same bits, or not.
+of two trainings from one seed are compared, too: the same bits, or not; and of a GPU's step the kernels are counted.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from multiprocessing import Queue
 from multiprocessing.synchronize import Barrier
 
 import torch
+from torch.profiler import ProfilerActivity, profile
 
 from bench.data.images import PixelCodec
 from gebm.base import Base, GaussianPrior
@@ -102,6 +103,16 @@ def same_bits(options: argparse.Namespace) -> bool:
     return all(torch.equal(one, other) for one, other in zip(*ends, strict=True))
 
 
+def kernels(options: argparse.Namespace) -> str:
+    """Return how many kernels a step launches, and how long they keep the device busy."""
+    run = training(options)
+    take(run, AT_ONCE, options.device)
+    with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as seen:
+        take(run, AT_ONCE, options.device)
+    found = [event for event in seen.events() if str(event.device_type).endswith("CUDA")]
+    return f"{len(found) / AT_ONCE:.0f} kernels, {sum(event.device_time for event in found) / AT_ONCE / 1e3:.2f} ms"
+
+
 def main() -> None:
     """Print whether bits repeat, and a rate for each number of processes."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -112,8 +123,12 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=4.0)
     parser.add_argument("--deterministic", action="store_true", help="as runs do: torch.backends.cudnn.deterministic")
     options = parser.parse_args()
+    if options.device == "cuda" and not torch.cuda.is_available():
+        parser.error("--device cuda: no CUDA device is available here; use --device cpu")
     torch.set_num_threads(1)
     torch.backends.cudnn.deterministic = options.deterministic
+    if options.device == "cuda":
+        print(f"a step: {kernels(options)}", flush=True)
     print(f"the same bits twice: {same_bits(options)}", flush=True)
     for processes in options.processes:
         print(f"{processes} side by side: {together(processes, options):.0f} steps/s in all", flush=True)
