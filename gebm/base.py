@@ -24,6 +24,7 @@ __all__ = [
     "UniformPrior",
     "evaluation_mode",
     "frozen",
+    "has_dropout",
     "recompute_normalisation",
     "seeded_dropout",
 ]
@@ -159,14 +160,19 @@ def evaluation_mode(*modules: nn.Module) -> Iterator[None]:
                 part.training = training
 
 
+def has_dropout(*modules: nn.Module) -> bool:
+    """Whether one of the modules has dropout in training mode."""
+    parts = (part for module in modules for part in module.modules())
+    return any(isinstance(part, _DropoutNd) and part.training and part.p > 0 for part in parts)
+
+
 @contextmanager
 def seeded_dropout(generator: torch.Generator, *modules: nn.Module) -> Iterator[None]:
     """Make dropout follow `generator` inside the block: it draws from torch's global generators, which are seeded, then restored.
 
     Unless one of the modules has dropout in training mode, nothing is drawn from `generator`.
     """
-    parts = (part for module in modules for part in module.modules())
-    if not any(isinstance(part, _DropoutNd) and part.training and part.p > 0 for part in parts):
+    if not has_dropout(*modules):
         yield
         return
     seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
-from gebm.base import Base, evaluation_mode
+from gebm.base import Base, FlowBase, evaluation_mode, has_dropout
 from gebm.model import energies
 from gebm.negatives import Negatives
 from gebm.objectives import Objective, log_mean_exp
 from gebm.optimisation import adam, descend
 from gebm.penalties import gradient_penalty, penalty_points
 from gebm.precision import mixed_precision, widened
+from gebm.recorded import Losses, StepRecorder
 from gebm.settings import EnergySettings
 from gebm.stream import DataStream
 
-__all__ = ["EnergySteps", "Losses", "energy_optimizer"]
+__all__ = ["EnergySteps", "Losses", "energy_optimizer", "step_recorder"]
 
-Losses = dict[str, Tensor]
 LOG_PARTITION_BATCHES = 100
 """Batches of base samples behind an initial log-partition, as in the authors' code."""
 
@@ -47,6 +49,14 @@ def energy_optimizer(
     )
 
 
+def step_recorder(
+    base: Base, energy: nn.Module, objective: Objective, generator: torch.Generator, recordable: bool
+) -> StepRecorder:
+    """Return what takes a phase's steps; it records none of these: with dropout, which is seeded anew in each, latent chains, or a flow."""
+    plain = objective.negatives is None and not isinstance(base, FlowBase) and not has_dropout(base, energy)
+    return StepRecorder(generator, recordable and plain)
+
+
 class EnergySteps:
     """Energy steps on data against the negatives that the objective wants.
 
@@ -58,6 +68,7 @@ class EnergySteps:
         generator: latents and penalty points.
         optimizer: of the energy and of the objective's parameters.
         settings: penalties and clipping.
+        recorder: takes the steps.
         evaluation: take base samples in evaluation mode instead of in the mode the base is in.
 
     Raises:
@@ -73,6 +84,7 @@ class EnergySteps:
         generator: torch.Generator,
         optimizer: torch.optim.Optimizer,
         settings: EnergySettings,
+        recorder: StepRecorder,
         evaluation: bool = False,
     ) -> None:
         if data.batch_size != settings.batch_size:
@@ -80,7 +92,7 @@ class EnergySteps:
                 f"batch_size must be one number, the data stream has {data.batch_size}, the settings {settings.batch_size}"
             )
         self.energy, self.objective, self.data = energy, objective, data
-        self.generator, self.optimizer, self.settings = generator, optimizer, settings
+        self.generator, self.optimizer, self.settings, self.recorder = generator, optimizer, settings, recorder
         self.negatives = Negatives(base, energy, objective.negatives, generator, evaluation)
         self.count = 0
 
@@ -94,17 +106,27 @@ class EnergySteps:
             ]
         self.objective.initialise_log_partition(log_mean_exp(-torch.cat(values)))
 
+    @property
+    def penalised(self) -> bool:
+        """Whether the next step has the gradient penalty."""
+        return self.settings.penalty > 0 and self.count % self.settings.penalty_every == 0
+
     def step(self) -> Losses:
         """Take one energy step; the losses stay on the device."""
-        x_data = self.data.next()
+        penalised = self.penalised
+        losses = self.recorder(("energy", penalised), partial(self.descend, penalised), self.data.next())
+        self.count += 1
+        return losses
+
+    def descend(self, penalised: bool, x_data: Float[Tensor, "batch ..."]) -> Losses:
+        """Take the energy step on these data."""
         with mixed_precision(self.settings.precision, x_data.device, self.negatives.base, self.energy):
             x_base = widened(self.negatives.draw(x_data.shape[0]))
             both = widened(energies(self.energy, torch.cat([x_data, x_base])))
         energy_data, energy_base = torch.chunk(both, 2)
         objective_loss = self.objective.energy_loss(energy_data, energy_base)
-        loss = objective_loss + self.penalty(x_data, x_base)
+        loss = objective_loss + self.penalty(x_data, x_base) if penalised else objective_loss
         descend(self.optimizer, loss, self.energy, self.settings.clip_norm)
-        self.count += 1
         return {
             "energy_loss": objective_loss.detach(),
             "energy_data": energy_data.detach().mean(),
@@ -112,10 +134,8 @@ class EnergySteps:
         }
 
     def penalty(self, x_data: Tensor, x_base: Tensor) -> Tensor:
-        """Return the weighted gradient penalty; 0 at the steps that skip it."""
+        """Return the weighted gradient penalty, times the steps that it stands for."""
         settings = self.settings
-        if not settings.penalty or self.count % settings.penalty_every:
-            return torch.zeros((), device=x_data.device)
         points = penalty_points(settings.penalty_points, x_data, x_base, self.generator)
         with mixed_precision(settings.precision, points.device, self.energy):
             penalty = gradient_penalty(self.energy, points, settings.penalty_norm)

@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from gebm.base import Base, FlowBase, seeded_dropout
-from gebm.energy_steps import EnergySteps, Losses, energy_optimizer
+from gebm.energy_steps import EnergySteps, Losses, energy_optimizer, step_recorder
 from gebm.model import energies
 from gebm.objectives import Objective, likelihood_gain, log_mean_exp
 from gebm.optimisation import learning_rate_factor, scale_learning_rate
@@ -38,6 +38,7 @@ class EnergyRefit:
         held_out: (n, *shape), prepared validation data for early stopping.
         generator: latents and penalty points.
         settings: see `RefitSettings`.
+        recordable: whether steps may be recorded on a GPU, see `gebm.training.AlternatingTraining`.
 
     Raises:
         ValueError: if the base is in training mode, there are no held-out data, stream and settings disagree about the batch
@@ -53,6 +54,7 @@ class EnergyRefit:
         held_out: Float[Tensor, "batch ..."],
         generator: torch.Generator,
         settings: RefitSettings,
+        recordable: bool = False,
     ) -> None:
         if any(module.training for module in base.modules()):
             raise ValueError("the energy is refitted on a base in evaluation mode; call base.eval() first")
@@ -64,12 +66,15 @@ class EnergyRefit:
         self.held_out, self.generator, self.settings = held_out, generator, settings
         scale_rate = settings.scale_learning_rate if settings.calibrated else None
         self.optimizer = energy_optimizer(energy, objective, settings.learning_rate, settings, scale_rate)
-        self.energy_steps = EnergySteps(base, energy, objective, data, generator, self.optimizer, settings)
+        energy.train()
+        self.recorder = step_recorder(base, energy, objective, generator, recordable)
+        self.energy_steps = EnergySteps(
+            base, energy, objective, data, generator, self.optimizer, settings, self.recorder
+        )
         with torch.no_grad():
             self.pool = base.sample(settings.partition_samples, generator)
         self.done = 0
         self.best_gain, self.best_step, self.best = -math.inf, 0, copy.deepcopy(energy.state_dict())
-        energy.train()
         self.look()
 
     @property
@@ -146,6 +151,7 @@ class EnergyRefit:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from a snapshot of a refit with the same networks, data and settings; the snapshot stays as it is."""
         state = copy.deepcopy(state)
+        self.recorder.forget()
         self.done = state["done"]
         self.energy_steps.load_state_dict(state["energy_steps"])
         self.energy.load_state_dict(state["energy"])

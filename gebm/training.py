@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from gebm.base import Base, frozen, recompute_normalisation, seeded_dropout
-from gebm.energy_steps import EnergySteps, Losses, energy_optimizer
+from gebm.energy_steps import EnergySteps, Losses, energy_optimizer, step_recorder
 from gebm.model import energies
 from gebm.objectives import Objective
 from gebm.optimisation import adam, descend, learning_rate_factor, moving_average, scale_learning_rate
@@ -48,6 +48,8 @@ class AlternatingTraining:
         data: prepared minibatches.
         generator: latents, penalty points, and dropout.
         settings: see `TrainingSettings`.
+        recordable: whether steps may be recorded on a GPU (`gebm.recorded`): networks and objective read no value back, and keep nothing
+            that changes but in their parameters and buffers. Steps with dropout, latent chains or a flow are not.
 
     Raises:
         ValueError: if stream and settings disagree about the batch size; at a step, if the energy does not return one value per
@@ -75,19 +77,21 @@ class AlternatingTraining:
         data: DataStream,
         generator: torch.Generator,
         settings: TrainingSettings,
+        recordable: bool = False,
     ) -> None:
         self.base, self.energy, self.objective, self.data = base, energy, objective, data
         self.generator, self.settings = generator, settings
         self.base_optimizer = adam([{"params": list(base.parameters()), "lr": settings.learning_rate}], settings.betas)
         self.energy_optimizer = energy_optimizer(energy, objective, settings.energy_learning_rate, settings)
+        base.train()
+        energy.train()
+        self.recorder = step_recorder(base, energy, objective, generator, recordable)
         evaluation = settings.energy_base_mode == "evaluation"
         self.energy_steps = EnergySteps(
-            base, energy, objective, data, generator, self.energy_optimizer, settings, evaluation
+            base, energy, objective, data, generator, self.energy_optimizer, settings, self.recorder, evaluation
         )
         self.average = moving_average(base, settings.ema)
         self.done = 0
-        base.train()
-        energy.train()
 
     @property
     def total(self) -> int:
@@ -113,15 +117,20 @@ class AlternatingTraining:
             return losses | self.base_step() if settings.train_base else losses
 
     def base_step(self) -> Losses:
-        """Take one step of the base through the fixed energy."""
+        """Take one step of the base through the fixed energy, and move its average."""
+        losses = self.recorder("base", self.descend)
+        if self.average is not None:
+            self.average.update_parameters(self.base)
+        return losses
+
+    def descend(self) -> Losses:
+        """Take the base's step."""
         settings = self.settings
         with frozen(self.energy):
             with mixed_precision(settings.precision, self.generator.device, self.base, self.energy):
                 energy = energies(self.energy, self.base.sample(settings.batch_size, self.generator))
             loss = self.objective.base_loss(widened(energy))
             descend(self.base_optimizer, loss, self.base, settings.clip_norm)
-        if self.average is not None:
-            self.average.update_parameters(self.base)
         return {"base_loss": loss.detach()}
 
     def finish(self) -> Base:
@@ -156,6 +165,7 @@ class AlternatingTraining:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from a snapshot of a training with the same networks, data and settings; the snapshot stays as it is."""
         state = copy.deepcopy(state)
+        self.recorder.forget()
         self.done = state["done"]
         self.energy_steps.load_state_dict(state["energy_steps"])
         self.base.load_state_dict(state["base"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from bench.components.registry import BUILT_IN
 from bench.components.settings import settings_of
 from bench.core.model import Model, tensors
 from gebm.base import Base
@@ -28,7 +29,8 @@ def alternating_training(
     """Return the alternating phase, with the run's settings `training`."""
     settings = settings_of(TrainingSettings, model.spec.config["training"])
     data = minibatches(model, "data-order", settings.batch_size, prepare)
-    return AlternatingTraining(base, energy, objective, data, model.random_stream("training"), settings)
+    noise = model.random_stream("training")
+    return AlternatingTraining(base, energy, objective, data, noise, settings, _recordable(base, energy, objective))
 
 
 def energy_refit(
@@ -43,4 +45,11 @@ def energy_refit(
     """Return the energy's refit, with the run's settings `refit`; `streams` names the random streams of data order and of latents."""
     settings = settings_of(RefitSettings, model.spec.config["refit"])
     data = minibatches(model, streams[0], settings.batch_size, prepare)
-    return EnergyRefit(base, energy, objective, data, held_out, model.random_stream(streams[1]), settings)
+    noise = model.random_stream(streams[1])
+    return EnergyRefit(base, energy, objective, data, held_out, noise, settings, _recordable(base, energy, objective))
+
+
+def _recordable(*modules: nn.Module) -> bool:
+    """Whether steps through these may be recorded on a GPU: all they are made of is torch's or ours, and keeps nothing in Python."""
+    packages = {type(part).__module__.partition(".")[0] for module in modules for part in module.modules()}
+    return packages <= {"torch", *BUILT_IN}

@@ -23,7 +23,8 @@ from gebm.networks.sngan import SNGANDiscriminator, SNGANGenerator
 from gebm.objectives import Kale
 from gebm.training import AlternatingTraining, DataStream, TrainingSettings
 
-LATENT, BATCH, AT_ONCE = 100, 64, 8
+LATENT, BATCH = 100, 64
+AT_ONCE = 16  # in which all kinds of step are recorded
 
 
 def training(options: argparse.Namespace) -> AlternatingTraining:
@@ -50,7 +51,8 @@ def training(options: argparse.Namespace) -> AlternatingTraining:
         precision=options.precision,
     )
     noise = torch.Generator(device).manual_seed(2)
-    return AlternatingTraining(base.to(device), energy.to(device), Kale().to(device), stream, noise, settings)
+    objective, recordable = Kale().to(device), not options.eager
+    return AlternatingTraining(base.to(device), energy.to(device), objective, stream, noise, settings, recordable)
 
 
 def take(run: AlternatingTraining, steps: int, device: str) -> None:
@@ -93,21 +95,24 @@ def together(processes: int, options: argparse.Namespace) -> float:
     return found
 
 
-def same_bits(options: argparse.Namespace) -> bool:
-    """Return whether two trainings of 24 steps end in the same weights."""
-    ends = []
-    for _ in range(2):
-        run = training(options)
-        take(run, 24, options.device)
-        ends.append([*run.base.parameters(), *run.energy.parameters()])
-    return all(torch.equal(one, other) for one, other in zip(*ends, strict=True))
+def end(options: argparse.Namespace, **changed: bool) -> list[torch.Tensor]:
+    """Return the weights after 48 steps, with options changed."""
+    run = training(argparse.Namespace(**vars(options) | changed))
+    take(run, 48, options.device)
+    return [*run.base.parameters(), *run.energy.parameters()]
+
+
+def same_bits(options: argparse.Namespace, **changed: bool) -> bool:
+    """Return whether a training ends in the same weights as another one with options changed."""
+    pairs = zip(end(options), end(options, **changed), strict=True)
+    return all(torch.equal(one, other) for one, other in pairs)
 
 
 def kernels(options: argparse.Namespace) -> str:
     """Return how many kernels a step launches, and how long they keep the device busy."""
     run = training(options)
     take(run, AT_ONCE, options.device)
-    with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as seen:
+    with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA], acc_events=True) as seen:
         take(run, AT_ONCE, options.device)
     found = [event for event in seen.events() if str(event.device_type).endswith("CUDA")]
     return f"{len(found) / AT_ONCE:.0f} kernels, {sum(event.device_time for event in found) / AT_ONCE / 1e3:.2f} ms"
@@ -122,6 +127,7 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=64)
     parser.add_argument("--seconds", type=float, default=4.0)
     parser.add_argument("--deterministic", action="store_true", help="as runs do: torch.backends.cudnn.deterministic")
+    parser.add_argument("--eager", action="store_true", help="every kernel launched from Python, no recorded steps")
     options = parser.parse_args()
     if options.device == "cuda" and not torch.cuda.is_available():
         parser.error("--device cuda: no CUDA device is available here; use --device cpu")
@@ -129,7 +135,7 @@ def main() -> None:
     torch.backends.cudnn.deterministic = options.deterministic
     if options.device == "cuda":
         print(f"a step: {kernels(options)}", flush=True)
-    print(f"the same bits twice: {same_bits(options)}", flush=True)
+    print(f"the same bits twice: {same_bits(options)}, and eager: {same_bits(options, eager=True)}", flush=True)
     for processes in options.processes:
         print(f"{processes} side by side: {together(processes, options):.0f} steps/s in all", flush=True)
 
