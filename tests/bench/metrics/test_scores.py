@@ -228,6 +228,23 @@ def test_a_class_counts_from_a_fifth_of_its_real_share(compare, generated, cover
     assert (sets.coverage, bool(sets.collapse)) == ((covered, 2), collapsed)
 
 
+@pytest.mark.parametrize(
+    ("generated", "shift"),
+    [([0] * 5 + [1] * 5, 0), ([1, 0] * 50, 0), ([0] * 8 + [1] * 2, 0.3), ([7] * 10, 1)],
+    ids=["as real", "as real, another number", "three of ten too many", "another class"],
+)
+def test_class_shift_is_the_share_that_would_have_to_change(compare, generated, shift):
+    logits = one_hot_logits(generated), one_hot_logits([0] * 50 + [1] * 50)
+    sets = compare(normal(len(generated)), normal(100), *logits)
+    assert samples.class_shift(sets) == pytest.approx(shift)
+
+
+def test_class_shift_of_equal_laws_is_about_what_is_said(compare):
+    generated, real = (torch.randint(10, (n,), generator=torch.Generator().manual_seed(n)) for n in (1000, 50_000))
+    sets = compare(normal(1000), normal(50_000), one_hot_logits(generated), one_hot_logits(real))
+    assert samples.class_shift(sets) == pytest.approx(0.04, abs=0.015)
+
+
 # The whole score
 
 
