@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent.parent
 NUMBER = r"[−-]?\d+(?:,\d{3})*(?:\.\d+)?"
 INTERVAL = re.compile(rf"({NUMBER})(?:\s+[a-z]+){{0,2}}\s+\[({NUMBER}),\s+({NUMBER})\]")
 STATED = {
-    "README.md": [f"results/images-{each}/report.md" for each in ("standard", "steps", "gpu", "quick")],
+    "README.md": [f"results/images-{each}/report.md" for each in ("long", "standard", "steps", "gpu", "quick")],
     "results/density/README.md": ["results/density/report.md"],
 }
 """Texts, and the reports that they speak of."""
