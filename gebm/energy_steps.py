@@ -84,6 +84,7 @@ class EnergySteps:
         generator: torch.Generator,
         optimizer: torch.optim.Optimizer,
         settings: EnergySettings,
+        *,
         recorder: StepRecorder,
         evaluation: bool = False,
     ) -> None:
@@ -114,11 +115,11 @@ class EnergySteps:
     def step(self) -> Losses:
         """Take one energy step; the losses stay on the device."""
         penalised = self.penalised
-        losses = self.recorder(("energy", penalised), partial(self.descend, penalised), self.data.next())
+        losses = self.recorder(("energy", penalised), partial(self.take, penalised), self.data.next())
         self.count += 1
         return losses
 
-    def descend(self, penalised: bool, x_data: Float[Tensor, "batch ..."]) -> Losses:
+    def take(self, penalised: bool, x_data: Float[Tensor, "batch ..."]) -> Losses:
         """Take the energy step on these data."""
         with mixed_precision(self.settings.precision, x_data.device, self.negatives.base, self.energy):
             x_base = widened(self.negatives.draw(x_data.shape[0]))

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gebm.recorded import RECORDED_ON
+from gebm.recorded import records_on
 from gebm.settings import SteppedDecay
 
 __all__ = [
@@ -28,14 +28,11 @@ def adam(
 ) -> torch.optim.Adam:
     """Return fused Adam over parameter groups, each with its own `lr`; empty groups are dropped.
 
-    With `decoupled_weight_decay` it is AdamW (Loshchilov & Hutter, 2019). On a GPU a recorded step may take it (`gebm.recorded`).
+    With `decoupled_weight_decay` it is AdamW (Loshchilov & Hutter, 2019).
     """
-    on_gpu = any(parameter.is_cuda for group in groups for parameter in group["params"])
     groups = [group | {"initial_lr": group["lr"]} for group in groups if group["params"]]
     betas = float(betas[0]), float(betas[1])  # torch wants no whole numbers
-    return torch.optim.Adam(
-        groups, betas=betas, decoupled_weight_decay=decoupled_weight_decay, fused=True, capturable=on_gpu
-    )
+    return torch.optim.Adam(groups, betas=betas, decoupled_weight_decay=decoupled_weight_decay, fused=True)
 
 
 def learning_rate_factor(
@@ -62,10 +59,14 @@ def learning_rate_factor(
 
 
 def scale_learning_rate(optimizer: torch.optim.Optimizer, factor: float) -> None:
-    """Set every group's learning rate to `factor` times its initial one; on a GPU in a tensor there, which recorded steps read."""
+    """Set every group's learning rate to `factor` times its initial one; on a GPU in a tensor there, which recorded steps read.
+
+    So an optimizer whose state was saved on another device is ready here, too.
+    """
     for group in optimizer.param_groups:
         rate, device = group["initial_lr"] * factor, group["params"][0].device
-        if device.type in RECORDED_ON:
+        if records_on(device):
+            group["capturable"] = True
             if not isinstance(group["lr"], Tensor) or group["lr"].device != device:
                 group["lr"] = torch.zeros((), device=device)
             group["lr"].fill_(rate)

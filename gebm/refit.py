@@ -54,6 +54,7 @@ class EnergyRefit:
         held_out: Float[Tensor, "batch ..."],
         generator: torch.Generator,
         settings: RefitSettings,
+        *,
         recordable: bool = False,
     ) -> None:
         if any(module.training for module in base.modules()):
@@ -69,7 +70,7 @@ class EnergyRefit:
         energy.train()
         self.recorder = step_recorder(base, energy, objective, generator, recordable)
         self.energy_steps = EnergySteps(
-            base, energy, objective, data, generator, self.optimizer, settings, self.recorder
+            base, energy, objective, data, generator, self.optimizer, settings, recorder=self.recorder
         )
         with torch.no_grad():
             self.pool = base.sample(settings.partition_samples, generator)

@@ -77,6 +77,7 @@ class AlternatingTraining:
         data: DataStream,
         generator: torch.Generator,
         settings: TrainingSettings,
+        *,
         recordable: bool = False,
     ) -> None:
         self.base, self.energy, self.objective, self.data = base, energy, objective, data
@@ -86,9 +87,16 @@ class AlternatingTraining:
         base.train()
         energy.train()
         self.recorder = step_recorder(base, energy, objective, generator, recordable)
-        evaluation = settings.energy_base_mode == "evaluation"
         self.energy_steps = EnergySteps(
-            base, energy, objective, data, generator, self.energy_optimizer, settings, self.recorder, evaluation
+            base,
+            energy,
+            objective,
+            data,
+            generator,
+            self.energy_optimizer,
+            settings,
+            recorder=self.recorder,
+            evaluation=settings.energy_base_mode == "evaluation",
         )
         self.average = moving_average(base, settings.ema)
         self.done = 0
@@ -118,12 +126,12 @@ class AlternatingTraining:
 
     def base_step(self) -> Losses:
         """Take one step of the base through the fixed energy, and move its average."""
-        losses = self.recorder("base", self.descend)
+        losses = self.recorder("base", self.take_base_step)
         if self.average is not None:
             self.average.update_parameters(self.base)
         return losses
 
-    def descend(self) -> Losses:
+    def take_base_step(self) -> Losses:
         """Take the base's step."""
         settings = self.settings
         with frozen(self.energy):

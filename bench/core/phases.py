@@ -30,7 +30,9 @@ def alternating_training(
     settings = settings_of(TrainingSettings, model.spec.config["training"])
     data = minibatches(model, "data-order", settings.batch_size, prepare)
     noise = model.random_stream("training")
-    return AlternatingTraining(base, energy, objective, data, noise, settings, _recordable(base, energy, objective))
+    return AlternatingTraining(
+        base, energy, objective, data, noise, settings, recordable=_recordable(base, energy, objective)
+    )
 
 
 def energy_refit(
@@ -46,10 +48,15 @@ def energy_refit(
     settings = settings_of(RefitSettings, model.spec.config["refit"])
     data = minibatches(model, streams[0], settings.batch_size, prepare)
     noise = model.random_stream(streams[1])
-    return EnergyRefit(base, energy, objective, data, held_out, noise, settings, _recordable(base, energy, objective))
+    return EnergyRefit(
+        base, energy, objective, data, held_out, noise, settings, recordable=_recordable(base, energy, objective)
+    )
 
 
 def _recordable(*modules: nn.Module) -> bool:
-    """Whether steps through these may be recorded on a GPU: all they are made of is torch's or ours, and keeps nothing in Python."""
-    packages = {type(part).__module__.partition(".")[0] for module in modules for part in module.modules()}
-    return packages <= {"torch", *BUILT_IN}
+    """Whether steps through these may be recorded on a GPU: all classes that they are made of are torch's or ours, which keep nothing
+    that changes in Python. (torch makes a class of its own of a layer with spectral norm; whose it was is among its bases.)
+    """
+    classes = {base for module in modules for part in module.modules() for base in type(part).__mro__}
+    packages = {each.__module__.partition(".")[0] for each in classes}
+    return packages <= {"builtins", "abc", "typing", "torch", *BUILT_IN}

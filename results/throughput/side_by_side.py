@@ -51,8 +51,8 @@ def training(options: argparse.Namespace) -> AlternatingTraining:
         precision=options.precision,
     )
     noise = torch.Generator(device).manual_seed(2)
-    objective, recordable = Kale().to(device), not options.eager
-    return AlternatingTraining(base.to(device), energy.to(device), objective, stream, noise, settings, recordable)
+    base, energy, objective = base.to(device), energy.to(device), Kale().to(device)
+    return AlternatingTraining(base, energy, objective, stream, noise, settings, recordable=not options.eager)
 
 
 def take(run: AlternatingTraining, steps: int, device: str) -> None:

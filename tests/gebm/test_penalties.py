@@ -100,7 +100,7 @@ def test_lazy_penalty_is_the_same_on_average(every: int) -> None:
     settings = TrainingSettings(base_steps=1, batch_size=8, penalty=0.7, penalty_every=every)
     data = DataStream(torch.zeros(8, 2), 8, torch.Generator())
     noise, optimizer = torch.Generator(), torch.optim.SGD(energy.parameters(), lr=0.0)
-    steps = EnergySteps(base, energy, Kale(), data, noise, optimizer, settings, StepRecorder(noise, False))
+    steps = EnergySteps(base, energy, Kale(), data, noise, optimizer, settings, recorder=StepRecorder(noise, False))
     x = torch.zeros(8, 2)
     total = torch.zeros(())
     for steps.count in range(12):

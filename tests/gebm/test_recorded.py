@@ -6,7 +6,7 @@ does these again and nothing else. What a step does in Python is lost on it as i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -16,12 +16,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from baselines.gan import Hinge, NonSaturating, Wasserstein
+from gebm import recorded
 from gebm.base import Base, GaussianPrior
 from gebm.networks.mlp import MLPDiscriminator, MLPGenerator
 from gebm.networks.sngan import SNGANDiscriminator, SNGANGenerator
 from gebm.networks.sngan_resnet import SNGANResNetDiscriminator, SNGANResNetGenerator
 from gebm.objectives import ContrastiveDivergence, DonskerVaradhan, Kale, MovingAverageDonskerVaradhan, Objective
-from gebm.recorded import RECORDED_ON, WARM_UP, Losses, Recording, StepRecorder
+from gebm.recorded import WARM_UP, Losses, Recording, StepRecorder
 from gebm.training import AlternatingTraining, DataStream, EnergyRefit, RefitSettings, TrainingSettings
 
 SHAPE, LATENT, BATCH = (3, 32, 32), 4, 4
@@ -71,14 +72,13 @@ def taped(recorder: StepRecorder, step: Callable[..., Losses], *inputs: Tensor) 
 
 
 @pytest.fixture(params=DEVICES)
-def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """A GPU, or a CPU that records on tape."""
     if request.param == "cpu":
         monkeypatch.setattr(StepRecorder, "record", taped)
-        RECORDED_ON.add("cpu")
+        monkeypatch.setattr(recorded, "RECORDED_ON", ("cpu",))
     monkeypatch.setattr(torch.backends.cudnn, "deterministic", True)
-    yield request.param
-    RECORDED_ON.discard("cpu")
+    return str(request.param)
 
 
 def seeded(seed: int, device: str) -> torch.Generator:
@@ -102,7 +102,7 @@ def alternating(
     settings = TrainingSettings(base_steps=100, batch_size=BATCH, **options)
     noise = seeded(2, device)
     return AlternatingTraining(
-        base, energy.to(device), objective().to(device), stream(device), noise, settings, recordable
+        base, energy.to(device), objective().to(device), stream(device), noise, settings, recordable=recordable
     )
 
 
@@ -112,7 +112,14 @@ def refit(device: str, recordable: bool, **options: Any) -> EnergyRefit:
     settings = RefitSettings(100, batch_size=BATCH, partition_samples=16, check_every=5, **options)
     held_out = torch.rand(16, *SHAPE, generator=seeded(4, "cpu")).to(device)
     return EnergyRefit(
-        base, energy.to(device), Kale().to(device), stream(device), held_out, seeded(2, device), settings, recordable
+        base,
+        energy.to(device),
+        Kale().to(device),
+        stream(device),
+        held_out,
+        seeded(2, device),
+        settings,
+        recordable=recordable,
     )
 
 
@@ -178,6 +185,40 @@ def test_a_restored_phase_goes_on_with_the_same_bits(name: str, device: str) -> 
     assert same(take(fresh), losses)
 
 
+def test_a_state_of_a_phase_that_was_not_recorded_goes_on_recorded(
+    device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one that was saved on a CPU does on a GPU: its learning rates are numbers, its optimizers not capturable."""
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr(recorded, "RECORDED_ON", ())
+        plain = PHASES["kale"](device, True)
+        take(plain)
+        state = plain.state_dict()
+    phase = PHASES["kale"](device, True)
+    phase.load_state_dict(state)
+    take(phase)
+    assert phase.recorder.recordings
+    groups = [group for each in (phase.base_optimizer, phase.energy_optimizer) for group in each.param_groups]
+    assert all(group["capturable"] and group["lr"].device.type == device for group in groups)
+
+
+def test_the_base_taken_between_replays_changes_nothing(device: str) -> None:
+    plain, phase = (alternating(device, recordable, ema=0.9) for recordable in (False, True))
+    for each in (plain, phase):
+        take(each)
+        each.finish()
+    assert same(take(plain), take(phase))
+    assert same(plain.state_dict(), phase.state_dict())
+
+
+def test_inputs_of_another_shape_are_refused(device: str) -> None:
+    recorder = StepRecorder(seeded(0, device), active=True)
+    for _ in range(WARM_UP + 2):
+        recorder("sum", lambda x: {"loss": x.sum()}, torch.ones(4, 2, device=device))
+    with pytest.raises(ValueError, match=r"recorded on \(4, 2\), it was given \(1, 2\)"):
+        recorder("sum", lambda x: {"loss": x.sum()}, torch.ones(1, 2, device=device))
+
+
 def test_losses_are_not_overwritten_by_later_steps(device: str) -> None:
     phase = alternating(device, True)
     take(phase)
@@ -221,7 +262,7 @@ def test_steps_that_cannot_be_recorded_are_not(device: str) -> None:
     base = Base(networks("sngan")[0], GaussianPrior(LATENT)).to(device)
     settings = TrainingSettings(base_steps=100, batch_size=BATCH)
     energy, objective = Dropping().to(device), Kale().to(device)
-    dropout = AlternatingTraining(base, energy, objective, stream(device), seeded(2, device), settings, True)
+    dropout = AlternatingTraining(base, energy, objective, stream(device), seeded(2, device), settings, recordable=True)
     for phase in (chains, dropout):
         take(phase, WARM_UP + 1)
         assert not phase.recorder.active
