@@ -11,7 +11,10 @@ ROOT = Path(__file__).parent.parent
 NUMBER = r"[−-]?\d+(?:,\d{3})*(?:\.\d+)?"
 INTERVAL = re.compile(rf"({NUMBER})(?:\s+[a-z]+){{0,2}}\s+\[({NUMBER}),\s+({NUMBER})\]")
 STATED = {
-    "README.md": [f"results/images-{each}/report.md" for each in ("long", "standard", "steps", "gpu", "quick")],
+    "README.md": [
+        f"results/{each}/report.md"
+        for each in ("images-long", "images-standard", "images-steps", "images-gpu", "images-quick", "class-balance")
+    ],
     "results/density/README.md": ["results/density/report.md"],
 }
 """Texts, and the reports that they speak of."""

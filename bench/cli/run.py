@@ -55,6 +55,7 @@ def plan(**options: Any) -> None:
         show_without_data(**options)
         raise
     campaign.planned = measured(campaign.planned, campaign.devices)
+    warn_of_one_seed(campaign)
     width = max(len(p.task.spec.run_id) for p in campaign.planned)
     for p in campaign.planned:
         cost = "—" if not p.pending else "?" if p.timing == "unknown" else f"{p.seconds / 60:.1f} min"
@@ -70,6 +71,12 @@ def plan(**options: Any) -> None:
         f"{campaign.expected_seconds / 60:.1f} minutes{extra} "
         f"with {campaign.workers} side by side on {where}"
     )
+
+
+def warn_of_one_seed(campaign: Campaign) -> None:
+    """Say before the work what one seed cannot give."""
+    if len({p.task.spec.seed for p in campaign.planned}) == 1:
+        click.echo("bench: one seed gives scores, and no interval or verdict; --seeds 0-2 asks for three", err=True)
 
 
 def show_without_data(
@@ -124,6 +131,7 @@ def run(
     made = make_executor(asked, campaign, options["jobs"])
     if asked.name == "inline":
         campaign.planned = [replace(p, task=replace(p.task, raises=True)) for p in campaign.planned]
+    warn_of_one_seed(campaign)
     if not asked.local:
         campaign.begin_anew()
     again = [f"--{name}" for name in ("fresh", "retrain") if options[name]]

@@ -273,7 +273,8 @@ selecting = together(
         "--dataset",
         "datasets",
         multiple=True,
-        help="Only this dataset; repeatable. redwine@3 is its split of seed 3; csv:PATH, npy:PATH and parquet:PATH are your files.",
+        help="Only this dataset; repeatable. redwine@3 is its split of seed 3; csv:PATH, npy:PATH and parquet:PATH are your tables, "
+        "folder:PATH and tar:PATH your pictures.",
         shell_complete=complete("datasets"),
     ),
     click.option(

@@ -77,9 +77,22 @@ def parse(text: str) -> Source:
         return Source(kind, where, split or 0, side or 0)
     if "@" in stem:
         raise registry.UnknownNameError(f"'{text}': a split is a whole number, such as {stem.partition('@')[0]}@1")
+    if stem not in registry.entries("datasets") and (kind := _kind_of(Path(text))):
+        raise registry.UnknownNameError(f"no dataset '{text}', but there is such a {kind}; write {kind}:{text}")
     if not registry.get("datasets", stem).seeded and split:
         raise registry.UnknownNameError(f"dataset '{stem}' has one fixed split; write {stem}")
     return Source("registered", stem, split or 0)
+
+
+def _kind_of(path: Path) -> str:
+    """What a file or folder could be a dataset as, by its name; '' if there is none or it could be nothing."""
+    try:
+        if path.is_dir():
+            return "folder"
+        suffix = path.suffix.removeprefix(".") if path.is_file() else ""
+    except (OSError, ValueError):
+        return ""
+    return suffix if suffix in (*FILE_KINDS, "tar") else ""
 
 
 def _number_behind(mark: str, text: str) -> tuple[str, int | None]:

@@ -20,7 +20,7 @@ from bench.core.model import weights_digest
 from bench.core.plan import Planned, expected_seconds, load_choices, make_task, timed
 from bench.core.runner import Run
 from bench.core.spec import RunSpec
-from bench.core.store import Lookup, NotInStoreError, Store
+from bench.core.store import Lookup, NotInStoreError, Store, progress_words, unfinished
 from bench.core.suite import Suite
 from bench.core.task import Places, Task
 from bench.data import Dataset, sources
@@ -147,6 +147,10 @@ def _from_store(root: Path, asked: Refit) -> tuple[RunSpec, str]:
     except NotInStoreError as error:
         raise RefitError(f"{error}; a generator may also be a file .safetensors or module:function") from error
     spec = found.base or found  # what was fitted afterwards has its base from another run
+    if (training := store.folder(spec).training()) and unfinished(training):
+        raise RefitError(
+            f"{spec.run_id} is trained for {progress_words(training)}; finish it first, by its `bench run`"
+        )
     if asked.seed not in (None, spec.seed):
         raise RefitError(f"--seed {asked.seed}: {found.run_id} has seed {spec.seed}, and so has what is fitted on it")
     listed = {run["run"]: run["source"] for manifest in manifests(store) for run in manifest["runs"]}

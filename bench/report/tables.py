@@ -160,12 +160,14 @@ def partition_table(section: Section) -> Table | None:
     found = reading_order(records(section.readouts[with_estimate]), labels=section.readouts["label"].unique())
     stated = [(row, row.row["log_partition"]) for row in found if row.row["log_partition"].get("estimate") is not None]
     with_bracket, with_upper = (any(each.get(part) for _, each in stated) for part in ("bracket", "upper"))
+    several = len({readout.beta for readout, _ in stated}) > 1
     rows = []
     marks, remarks = footnotes([each.get("warnings") or () for _, each in stated])
     for (readout, each), mark in zip(stated, marks, strict=True):
         scores, sound = readout.row.get("scores", {}), bool(each.get("reportable"))
         cells = {
             "model": Cell(code=readout.label),
+            **({"β": number_cell(readout.beta)} if several else {}),
             "seed": Cell(str(readout.seed), readout.seed),
             "log Z, nats": number_cell(each["estimate"]),
             "standard error": number_cell(each.get("standard_error")),

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 from safetensors.torch import load_file, save_file
 
-from bench.core.store import Store
+from bench.core.store import RunFolder, Store
 
 from .test_cli import SUITE, bench, scores
 
@@ -49,3 +50,17 @@ def test_the_help_has_an_example() -> None:
     shown = bench("refit", "--help").output
     assert "bench refit digits/gan-ns/" in shown
     assert "package.module:name" in shown
+
+
+def test_a_generator_that_is_not_trained_to_its_end_is_refused(done: Store, tmp_path: Path) -> None:
+    suite, store = tmp_path / "tiny.toml", tmp_path / "runs"
+    suite.write_text(SUITE)
+    shutil.copytree(done.root, store)
+    (run,) = (store / "runs/digits/gan-ns").iterdir()
+    folder = RunFolder(run)
+    training = folder.read_json("training.json")
+    assert training is not None
+    folder.write_json("training.json", training | {"steps_done": 3})
+    refused = bench("refit", f"digits/gan-ns/{run.name}", "--suite", suite, "--store", store, code=2).stderr
+    assert f"digits/gan-ns/{run.name} is trained for 3 of " in refused
+    assert "finish it first, by its `bench run`" in refused

@@ -183,3 +183,20 @@ def test_data_are_in_a_cache_of_the_user_unless_the_environment_says_where(
     monkeypatch.delenv("BENCH_DATA", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     assert f"{tmp_path}/cache/gebm-bench" in CliRunner().invoke(main, ["data", "list"]).output
+
+
+@pytest.mark.parametrize(
+    ("made", "kind"), [("pics", "folder"), ("table.csv", "csv"), ("rows.npy", "npy"), ("pics.tar", "tar")]
+)
+def test_a_file_or_folder_without_its_kind_is_told_how_to_be_written(made, kind, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / made).mkdir() if kind == "folder" else (tmp_path / made).touch()
+    with pytest.raises(UnknownNameError, match=f"no dataset '{made}', but there is such a {kind}; write {kind}:{made}"):
+        parse(made)
+
+
+def test_a_file_that_is_no_dataset_is_not_proposed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(UnknownNameError, match=r"no dataset 'notes\.txt'; there are"):
+        parse("notes.txt")

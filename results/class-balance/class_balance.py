@@ -1,10 +1,10 @@
 """Is it the shares of classes that make samples at β̂ score worse? The same weighted base draws, with the real shares put back.
 
-    python results/images-steps/class_balance.py --store runs RUN [RUN ...]
+    python results/class-balance/class_balance.py --store runs RUN [RUN ...]
 
 RUNs are trained GEBMs of one dataset, by any part of their ids. Of every run, base draws are weighted by exp(−βE) at β = 0 (the base),
 1 and β̂, as they are and with every predicted class brought to its share among real images; from either, images are resampled ten times
-and scored. Printed are means over runs, with 95 % t intervals, and of the paired differences from the base.
+and scored. Printed are means over runs, with 95 % t intervals, and of the paired differences from the base, weighted alike.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from bench.results.models import find_trained
 from bench.stats import mean_interval
 
 POOL, AT_ONCE, SCORED, TIMES = 30_000, 1000, 1000, 10
+SHARES = ", real shares of classes"
 
 
 @torch.no_grad()
@@ -82,14 +83,14 @@ def main() -> None:
         drawn, energies = pool(run, options.store, real, dataset.levels)
         for name, beta in (("base alone", 0.0), ("β = 1", 1.0), ("β̂", about.temperature)):
             weights = torch.softmax(-beta * energies, 0)
-            for how, each in (("", weights), (", real shares of classes", balanced(weights, drawn, real.features))):
+            for how, each in (("", weights), (SHARES, balanced(weights, drawn, real.features))):
                 found.setdefault(name + how, []).append(scored(each, drawn, real))
                 print(f"{run} {name}{how}: {found[name + how][-1]}", flush=True)
-    print("\n| weights | distance | minus the base's | class shift |\n|---|---:|---:|---:|")
-    base = [distance for distance, _ in found["base alone"]]
+    print("\n| weights | distance | minus that of the base, weighted alike | class shift |\n|---|---:|---:|---:|")
     for name, values in found.items():
         distances, shifts = zip(*values, strict=True)
-        less = [one - other for one, other in zip(distances, base, strict=True)]
+        like = found["base alone" + SHARES * name.endswith(SHARES)]
+        less = [one - other for one, (other, _) in zip(distances, like, strict=True)]
         texts = (estimate_text(mean_interval(each)) for each in (distances, less, shifts))
         print("|", " | ".join([name, *texts]), "|")
 
