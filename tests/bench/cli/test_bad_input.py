@@ -239,11 +239,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def installed(site: Path) -> Iterator[None]:
     """Let the packages of a folder be found."""
     sys.path.append(str(site))
+    registry.installed.cache_clear()
     registry.entries.cache_clear()
     try:
         yield
     finally:
         sys.path.remove(str(site))
+        registry.installed.cache_clear()
         registry.entries.cache_clear()
 
 
