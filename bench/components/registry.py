@@ -251,4 +251,4 @@ def closest(name: str, known: Iterable[str]) -> str:
     """Return "did you mean …?" for a name, or the list of what there is."""
     known = sorted(known)
     near = difflib.get_close_matches(name, known, n=1)
-    return f"did you mean '{near[0]}'?" if near else f"there are: {', '.join(known)}"
+    return f"did you mean '{near[0]}'?" if near else f"there are: {', '.join(known) or 'none'}"

@@ -21,7 +21,7 @@ from bench.components import registry
 from bench.core.store import RunFolder, Store
 from bench.files import sha256_file
 
-from ..conftest import TINY
+from ..conftest import HOLE, TINY
 
 BENCH = [sys.executable, "-m", "bench"]
 SUITE = TINY.replace("[profiles.quick.evaluation]", '[profiles.quick.evaluation]\nmetrics = ["fid"]')
@@ -200,6 +200,9 @@ def test_run_plan_status_report(finished: tuple[Path, str], tmp_path: Path) -> N
     assert "7 of 7 runs to do" in bench("plan", *options[:2], "--store", tmp_path / "none").stdout
     assert "fd[digits-cnn]" in printed
     assert "7 runs: 7 done" in printed
+    told = [line for line in printed.splitlines() if line.startswith("[")]
+    assert told[-1].endswith("; nothing left")
+    assert [line for line in told if HOLE.search(line)] == []
     assert "0 of 7 runs to do" in bench("plan", *options).stdout
     assert "7 runs: 7 hit" in bench("run", *options).stdout
     assert bench("status", "--store", store).stdout.endswith("7 runs: 7 done\n")
