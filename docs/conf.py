@@ -35,7 +35,7 @@ html_title = project
 html_static_path: list[str] = []
 html_math_renderer = "mathml"
 
-myst_enable_extensions = ["dollarmath", "deflist"]
+myst_enable_extensions = ["colon_fence", "dollarmath", "deflist"]
 myst_heading_anchors = 3
 
 autodoc_member_order = "bysource"
@@ -58,6 +58,7 @@ nb_execution_cache_path = str(ROOT / "build" / f"notebooks-{_code()}")
 nb_execution_in_temp = True
 nb_execution_raise_on_error = True
 nb_execution_timeout = 900  # seconds per cell, on a machine that is busy
+nb_render_markdown_format = "myst"  # tables, which CommonMark has not
 nb_merge_streams = True
 nb_output_stderr = "remove"
 
