@@ -9,6 +9,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from docutils import nodes
+from docutils.utils.math import MathError
+from docutils.utils.math.latex2mathml import tex2mathml
+from sphinx.errors import SphinxError
+
 import bench
 
 ROOT = Path(__file__).parents[1]
@@ -21,7 +26,6 @@ release = version = bench.__version__
 extensions = [
     "myst_nb",
     "sphinx.ext.autodoc",
-    "sphinx.ext.mathjax",
     "sphinx.ext.napoleon",
     "sphinx_click",
     "sphinx_copybutton",
@@ -29,8 +33,9 @@ extensions = [
 html_theme = "furo"
 html_title = project
 html_static_path: list[str] = []
+html_math_renderer = "mathml"
 
-myst_enable_extensions = ["dollarmath", "deflist"]
+myst_enable_extensions = ["colon_fence", "dollarmath", "deflist"]
 myst_heading_anchors = 3
 
 autodoc_member_order = "bysource"
@@ -53,6 +58,7 @@ nb_execution_cache_path = str(ROOT / "build" / f"notebooks-{_code()}")
 nb_execution_in_temp = True
 nb_execution_raise_on_error = True
 nb_execution_timeout = 900  # seconds per cell, on a machine that is busy
+nb_render_markdown_format = "myst"  # tables, which CommonMark has not
 nb_merge_streams = True
 nb_output_stderr = "remove"
 
@@ -75,8 +81,21 @@ def _as_restructured_text(lines: list[str]) -> None:
             lines[i] = "``".join(words)
 
 
+def _as_mathml(translator: Any, node: nodes.math | nodes.math_block) -> None:
+    """Write a formula as MathML, which browsers show by themselves, with TeX's space between a function's name and its argument."""
+    block = isinstance(node, nodes.math_block)
+    try:
+        formula = tex2mathml(node.astext(), as_block=block)
+    except MathError as error:
+        raise SphinxError(f"{node.source}:{node.line}: {error} in {node.astext()}") from error
+    formula = re.sub(r"(?<=&ApplyFunction;</mo>)(?=\s*<m[^o])", '<mspace width="0.17em"/>', formula)
+    translator.body.append(f'<div class="math-wrapper">{formula}</div>\n' if block else formula)
+    raise nodes.SkipNode
+
+
 def setup(app: Any) -> None:
-    """Connect what reads docstrings and help texts."""
+    """Connect what reads docstrings and help texts, and what writes formulas."""
+    app.add_html_math_renderer("mathml", (_as_mathml, None), (_as_mathml, None))
     app.connect("autodoc-process-docstring", lambda *event: _as_restructured_text(event[-1]), priority=0)
     for part in ("description", "options", "epilog"):
         app.connect(f"sphinx-click-process-{part}", lambda *event: _as_restructured_text(event[-1]))

@@ -11,14 +11,17 @@ import ast
 import difflib
 import importlib
 import importlib.util
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from gebm.components import ComponentKind
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint, EntryPoints
 
 __all__ = [
     "KINDS",
@@ -35,6 +38,8 @@ __all__ = [
 
 KINDS: tuple[ComponentKind, ...] = get_args(ComponentKind)
 BUILT_IN = ("gebm", "baselines", "bench")
+HEAD = re.compile(r"^@component\(.*?^(?:class|def) \w+", re.MULTILINE | re.DOTALL)
+"""A registration of ours, up to the name of what it registers: to list components no body is parsed, which takes most of the time."""
 
 
 class UnknownNameError(LookupError):
@@ -96,7 +101,7 @@ def entries(kind: ComponentKind) -> dict[str, Entry]:
         PluginError: if another package uses a built-in component's name, or registers with arguments that are no literals.
     """
     found = dict(built_in()[kind])
-    for point in entry_points(group=f"gebm_bench.{kind}"):
+    for point in entry_points(f"gebm_bench.{kind}"):
         entry = foreign(kind, point)
         if point.name in found:
             rival = found[point.name].origin or "the harness"
@@ -130,11 +135,26 @@ def built_in() -> dict[ComponentKind, dict[str, Entry]]:
     found: dict[ComponentKind, dict[str, Entry]] = {kind: {} for kind in KINDS}
     for path in (path for package in BUILT_IN for path in sorted((root / package).rglob("*.py"))):
         text = path.read_text(encoding="utf-8")
-        if "component(" in text:
+        if "@component(" in text:
+            heads = ast.parse("\n".join(f"{head}(): ..." for head in HEAD.findall(text)))
             module = ".".join(path.relative_to(root).with_suffix("").parts)
-            for kind, entry in registrations(ast.parse(text), module):
+            for kind, entry in registrations(heads, module):
                 found[kind][entry.name] = entry
     return found
+
+
+def entry_points(group: str) -> EntryPoints:
+    """What the installed packages name in a group of entry points."""
+    found: EntryPoints = installed().select(group=group)
+    return found
+
+
+@cache
+def installed() -> Any:
+    """Every entry point there is, read once, since a look at them opens a file per installed package; their type differs before 3.12."""
+    import importlib.metadata
+
+    return importlib.metadata.entry_points()
 
 
 def foreign(kind: ComponentKind, point: EntryPoint) -> Entry:
@@ -231,4 +251,4 @@ def closest(name: str, known: Iterable[str]) -> str:
     """Return "did you mean …?" for a name, or the list of what there is."""
     known = sorted(known)
     near = difflib.get_close_matches(name, known, n=1)
-    return f"did you mean '{near[0]}'?" if near else f"there are: {', '.join(known)}"
+    return f"did you mean '{near[0]}'?" if near else f"there are: {', '.join(known) or 'none'}"

@@ -57,7 +57,7 @@ class Processes:
     ) -> Iterator[JobEvent]:
         room, devices = self.terms.room or (lambda: self.terms.workers or 1), self.terms.devices
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["bench.core.runner", *preload])
+        context.set_forkserver_preload(["bench.core.runner", *preload, "bench.executors.forked"])
         waiting = [(0.0, job) for job in jobs]  # with the time before which it is not tried again
         running: list[Worker] = []
         stopping = False

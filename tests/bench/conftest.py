@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import is_dataclass, replace
@@ -57,6 +58,9 @@ beta = 1
 step_size = 1e-2
 lengths = [2, 4]
 """
+
+HOLE = re.compile(r"[:;,] *([;,)]|\.(?!\w)|$)|(?<!\w)\( *[:;,)]", re.MULTILINE)
+"""Where a sentence ends or goes on before it has said what it was about to say, as in "(11 of 11; )"."""
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -18,7 +18,7 @@ from bench.core.manifests import write_manifest
 from bench.core.store import Store
 from bench.data import downloads
 
-from ..conftest import TINY
+from ..conftest import HOLE, TINY
 
 SUITES = {
     "types": ("seeds = [0, 1]", 'seeds = "zero"'),
@@ -158,6 +158,8 @@ CASES = [
     ("run --seeds", 2, "'--seeds' requires an argument"),
     *((f"{command} --store {store}", 1, message) for command in ("report", "status", "claims", "export scores.csv") for store, message in (
         ("nowhere", "no store at nowhere"), ("words.csv", "no store at words.csv"), ("old", "the store old has schema 1"))),
+    ("status --store blank --dataset digits", 2, "no run of 'digits' here; there are: none"),
+    ("report --store blank --model gebm", 2, "no model 'gebm' in these runs; there are: none"),
     ("claims --claims nowhere.toml", 2, "nowhere.toml: cannot be read"),
     ("claims --claims empty", 2, "empty: cannot be read"),
     ("claims --claims claims.toml", 2, "claims.toml: claim.0"),
@@ -239,11 +241,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def installed(site: Path) -> Iterator[None]:
     """Let the packages of a folder be found."""
     sys.path.append(str(site))
+    registry.installed.cache_clear()
     registry.entries.cache_clear()
     try:
         yield
     finally:
         sys.path.remove(str(site))
+        registry.installed.cache_clear()
         registry.entries.cache_clear()
 
 
@@ -253,6 +257,7 @@ def one_line(command: str) -> tuple[int, str]:
     assert isinstance(result.exception, SystemExit), repr(result.exception)  # not an error that escaped
     assert len(result.output.splitlines()) == 1, result.output
     assert result.output.startswith("bench: ")
+    assert not HOLE.search(result.output.strip()), result.output
     return result.exit_code, result.output
 
 

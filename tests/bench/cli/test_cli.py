@@ -17,13 +17,47 @@ from click.testing import CliRunner, Result
 
 from bench import machine
 from bench.cli import main
+from bench.components import registry
 from bench.core.store import RunFolder, Store
 from bench.files import sha256_file
 
-from ..conftest import TINY
+from ..conftest import HOLE, TINY
 
 BENCH = [sys.executable, "-m", "bench"]
 SUITE = TINY.replace("[profiles.quick.evaluation]", '[profiles.quick.evaluation]\nmetrics = ["fid"]')
+
+IMPORTED = """
+import sys
+
+before = set(sys.modules)
+from bench.cli import main
+
+main(["--help"], standalone_mode=False)
+new = sys.modules.keys() - before
+others = {name.partition(".")[0] for name in new} - sys.stdlib_module_names
+print(sorted(others), "importlib.metadata" in new, file=sys.stderr)
+"""
+LOOKED_AT = """
+import sys
+from collections import Counter
+
+from bench.cli import main
+
+parsed, opened = 0, Counter()
+
+
+def hear(event, arguments):
+    global parsed
+    if event == "compile" and arguments[1] == "<unknown>":  # what is parsed, and no module that is imported
+        parsed += len(arguments[0])
+    elif event == "open" and str(arguments[0]).endswith("entry_points.txt"):
+        opened[str(arguments[0])] += 1
+
+
+sys.addaudithook(hear)
+main(["list"], standalone_mode=False)
+print(parsed, max(opened.values()), file=sys.stderr)
+"""
 
 
 def bench(*arguments: object, code: int = 0) -> Result:
@@ -70,7 +104,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory, extractor_cache: Path) ->
     command = [*BENCH, "run", "--suite", str(store.root.parent / "tiny.toml"), "--store", str(store.root)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "Traceback" not in done.stderr
+    assert done.stderr == ""  # of the workers and their server too
     return store.root, done.stdout
 
 
@@ -126,6 +160,22 @@ def test_light_commands_import_nothing_heavy() -> None:
     assert done.stdout.strip() == "[]"
 
 
+def test_help_imports_nothing_but_click_and_the_standard_library() -> None:
+    """What makes it answer in a tenth of a second; importlib.metadata alone would be a seventh of that."""
+    done = subprocess.run([sys.executable, "-c", IMPORTED], capture_output=True, text=True, check=True)
+    assert done.stderr == "['bench', 'click', 'gebm'] False\n"
+    assert "Set up:" in done.stdout
+
+
+def test_a_list_parses_no_bodies_and_reads_each_packages_entry_points_once() -> None:
+    done = subprocess.run([sys.executable, "-c", LOOKED_AT], capture_output=True, text=True, check=True)
+    parsed, looks = map(int, done.stderr.split())
+    root = Path(registry.__file__).parents[2]
+    ours = sum(path.stat().st_size for name in registry.BUILT_IN for path in (root / name).rglob("*.py"))
+    assert 0 < parsed < ours / 20
+    assert looks == 1
+
+
 def test_lists_and_help_name_everything() -> None:
     listed = bench("list").output
     for name in ("images", "digits", "gebm", "gan-hinge", "gan-ns", "ula", "mlp"):
@@ -150,6 +200,9 @@ def test_run_plan_status_report(finished: tuple[Path, str], tmp_path: Path) -> N
     assert "7 of 7 runs to do" in bench("plan", *options[:2], "--store", tmp_path / "none").stdout
     assert "fd[digits-cnn]" in printed
     assert "7 runs: 7 done" in printed
+    told = [line for line in printed.splitlines() if line.startswith("[")]
+    assert told[-1].endswith("; nothing left")
+    assert [line for line in told if HOLE.search(line)] == []
     assert "0 of 7 runs to do" in bench("plan", *options).stdout
     assert "7 runs: 7 hit" in bench("run", *options).stdout
     assert bench("status", "--store", store).stdout.endswith("7 runs: 7 done\n")

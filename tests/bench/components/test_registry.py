@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -26,6 +27,12 @@ ASSIGNED = component("{kind}", "assigned", "a guest by assignment")(Guest)
 """
 
 
+def read_anew() -> None:
+    """Forget which packages are installed."""
+    registry.installed.cache_clear()
+    registry.entries.cache_clear()
+
+
 @pytest.fixture
 def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
     """Install a package of one module and one entry point."""
@@ -40,10 +47,10 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
         if source:
             (tmp_path / f"{package}.py").write_text(source)
         packages.append(package)
-        registry.entries.cache_clear()
+        read_anew()
 
     yield make
-    registry.entries.cache_clear()
+    read_anew()
     for package in packages:
         sys.modules.pop(package, None)
 
@@ -56,6 +63,16 @@ def test_components_are_listed_without_importing_them() -> None:
     )
     found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == ""
+
+
+def test_what_is_read_of_our_files_is_what_the_whole_of_them_registers() -> None:
+    root = Path(registry.__file__).parents[2]
+    whole: dict[ComponentKind, dict[str, registry.Entry]] = {kind: {} for kind in KINDS}
+    for path in (path for package in registry.BUILT_IN for path in (root / package).rglob("*.py")):
+        module = ".".join(path.relative_to(root).with_suffix("").parts)
+        for kind, entry in registry.registrations(ast.parse(path.read_text()), module):
+            whole[kind][entry.name] = entry
+    assert registry.built_in() == whole
 
 
 @pytest.mark.parametrize("kind", KINDS)

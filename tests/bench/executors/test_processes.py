@@ -29,6 +29,15 @@ def meet(folder, number, progress, should_stop):
         time.sleep(0.01)
     return os.environ.get("CUDA_VISIBLE_DEVICES", "all")
 '''
+BEGINNING = """
+import gc
+
+from bench.components import registry
+
+
+def found(progress, should_stop):
+    return registry.built_in.cache_info().currsize, gc.get_freeze_count()
+"""
 IMPORTS = """
 import importlib, pkgutil, torch
 import bench.chains, bench.densities, bench.images
@@ -86,6 +95,18 @@ def test_more_jobs_run_side_by_side_once_there_is_room_for_more(
             ended.append(event.job.name)
             alive.discard(event.job.name)
     assert (len(ended), most) == (5, 4)
+
+
+def test_workers_read_no_registrations_and_collect_nothing_of_the_servers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each costs a run of a second a tenth of its time or more."""
+    (tmp_path / "beginning.py").write_text(BEGINNING)
+    monkeypatch.syspath_prepend(tmp_path)
+    *_, done, _tick = Processes(Terms(1)).run([Job("first", "beginning:found", ())], lambda: False)
+    read, frozen = done.value
+    assert read == 1
+    assert frozen > 100_000  # torch alone
 
 
 def test_a_device_never_has_more_than_its_share_however_jobs_end() -> None:
