@@ -14,14 +14,14 @@ import hashlib
 import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from bench.components.registry import BUILT_IN, source_file
 
-__all__ = ["Stage", "changes", "stage"]
+__all__ = ["Stage", "changes", "difference", "replaced", "stage", "started_from"]
 
 LIBRARIES = {name: name for name in ("torch", "numpy", "scipy", "pandas", "nflows", "zuko", "torchvision")} | {
     "sklearn": "scikit-learn",
@@ -101,6 +101,28 @@ def difference(before: Mapping[str, Any], now: Stage) -> str:
         if then != today:
             words.append(f"{library} {then} → {today}")
     return "; ".join(words)
+
+
+def replaced(planned: Stage) -> str:
+    """Which libraries are of another version here than where a stage was taken, in words; '' if none is. No source is read."""
+    here = replace(planned, versions={name: library_version(name) for name in planned.versions})
+    return difference(planned.to_json(), here)
+
+
+def started_from(own: Stage, base: Mapping[str, Any], base_now: Stage) -> Stage:
+    """The code behind a training that starts from a base, recorded earlier: where that was made by other code or libraries than it would
+    be now, so was all that rests on it.
+    """
+
+    def older(own: Mapping[str, str], then: Mapping[str, str], now: Mapping[str, str]) -> dict[str, str]:
+        changed = {name for name in {*then, *now} if then.get(name) != now.get(name)}
+        return {**own, **{name: then.get(name, "not used") for name in changed}}
+
+    return Stage(
+        own.roots,
+        older(own.code, base["code"], base_now.code),
+        older(own.versions, base["versions"], base_now.versions),
+    )
 
 
 @functools.cache
