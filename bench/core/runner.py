@@ -37,7 +37,7 @@ from bench.core.spec import Readout
 from bench.core.store import Lookup, Store, StoreError, progress_words, stale_training, unfinished
 from bench.core.surroundings import environment, memory_words, peak_memory, resolve_device, shortage_words
 from bench.core.task import Outcome, Task
-from bench.data import load_dataset
+from bench.data import DatasetError, load_dataset
 from bench.data.decoded import Tell
 from bench.files import write_bytes
 from gebm.training import DivergedError
@@ -148,7 +148,7 @@ class Run:
             self.outcome = full or self.failed(f"error: {error}", traceback.format_exc())
         except DivergedError as error:
             self.outcome = self.failed(f"diverged: {error}")
-        except (BaseFailedError, ChangedError, DeviceMemoryError) as error:
+        except (BaseFailedError, ChangedError, DatasetError, DeviceMemoryError) as error:
             self.outcome = self.failed(str(error))
         except torch.OutOfMemoryError as error:
             self.outcome = self.failed(shortage_words(error, "", None))
@@ -186,6 +186,7 @@ class Run:
 
         Raises:
             ChangedError: if the dataset's content or a library has changed since.
+            DatasetError: if the dataset cannot be read any more.
         """
         places, spec = self.task.places, self.task.spec
         if changed := next(filter(None, map(replaced, (self.task.training, *self.task.reading))), ""):
@@ -276,7 +277,7 @@ class Run:
         """A training session, from wherever the last one was left; it stops in time for what is unfinished to be scored."""
         self.folder.write_json("env.json", environment(self.device))
         end = self.deadline - scoring_time(self.deadline - time.monotonic())
-        code = " ".join((self.code.digest, self.device.type, *self.start))
+        code = " ".join((self.task.training.digest, self.device.type, *self.start))
         return Session(self.folder.path, code, self.progress, lambda: self.should_stop() or time.monotonic() > end)
 
     def must_stop(self) -> bool:
