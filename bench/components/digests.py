@@ -11,11 +11,12 @@ from __future__ import annotations
 import ast
 import functools
 import hashlib
+import re
 import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
 
@@ -152,11 +153,13 @@ def top(module: str) -> str:
 
 @functools.cache
 def library_version(name: str) -> str:
-    """A library's version, or "not installed"."""
+    """A library's version, or "not installed"; of what its package says of itself, which may be long, no more is parsed than that line."""
     try:
-        return version(LIBRARIES[name])
+        found = distribution(LIBRARIES[name])
     except PackageNotFoundError:
         return "not installed"
+    line = re.search(r"^Version: (\S+)$", found.read_text("METADATA") or "", re.MULTILINE)
+    return line[1] if line else found.version
 
 
 @functools.cache

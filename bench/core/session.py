@@ -103,7 +103,9 @@ class Session:
                 saved = now
             if stop and phase.done < phase.total:
                 raise InterruptedRunError(f"stopped in {name} at step {phase.done} of {phase.total}")
-        self._save(name, phase)
+        self.phases[name] = phase.state_dict()
+        if time.monotonic() - saved > self.save_every:
+            self._save(name, phase)
 
     def finish(self) -> None:
         """Write the curve for good; `seconds` is what training took, over all sessions."""

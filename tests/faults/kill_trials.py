@@ -198,8 +198,9 @@ class Campaign:
         return "lost: not done after it was typed four times more"
 
     def changed(self) -> str:
-        """Which numbers differ from those of undisturbed runs; '' if none does."""
-        expected = {**self.known[""], **self.known[self.world]}
+        """Which numbers differ from those of undisturbed runs, in this world or of another content; '' if none does."""
+        worlds = sorted(self.known.values(), key=lambda known: known is self.known[self.world])
+        expected = {run: each for known in worlds for run, each in known.items()}
         names = [
             f"{run} {name}"
             for run, each in self.found().items()

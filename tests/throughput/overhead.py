@@ -22,7 +22,7 @@ __all__ = ["overhead"]
 PACKAGE = {
     "sleeper-1.dist-info/METADATA": "Metadata-Version: 2.1\nName: sleeper\nVersion: 1\n",
     "sleeper-1.dist-info/entry_points.txt": "[gebm_bench.models]\nsleeper = sleeper:Sleeper\n",
-    "sleeper.py": '''
+    "sleeper.py": """
 import math, os, time
 import torch
 from torch import nn
@@ -59,7 +59,7 @@ class Sleeper(Model):
 
     def sample(self, count, generator):
         return torch.randn(count, *self.dataset.shape, generator=generator)
-''',
+""",
 }
 SUITE = """
 name = "sleep"
@@ -101,8 +101,15 @@ def overhead(folder: Path, tasks: int, seconds: float, jobs: int) -> dict[str, f
     assert len(runs) == tasks
     first = min((run / "spec.json").stat().st_mtime for run in runs)
     between = max((run / "status.json").stat().st_mtime for run in runs) - first
-    per_run = {f"{name}, per run": spent * jobs / tasks - seconds for name, spent in (("whole", whole), ("runs", between))}
-    return {"whole": whole, "before": first - begun, "runs": between, "after": whole - between - first + begun} | per_run
+    per_run = {
+        f"{name}, per run": spent * jobs / tasks - seconds for name, spent in (("whole", whole), ("runs", between))
+    }
+    return {
+        "whole": whole,
+        "before": first - begun,
+        "runs": between,
+        "after": whole - between - first + begun,
+    } | per_run
 
 
 def main() -> None:
