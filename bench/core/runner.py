@@ -215,7 +215,8 @@ class Run:
         if self.task.base is not None:
             weights, training = self.base(self.task.base)
             model.start_from(weights)
-            self.code = started_from(self.code, training["stage"], self.task.base.training)
+            if training["steps_asked"]:  # else its weights come from elsewhere
+                self.code = started_from(self.code, training["stage"], self.task.base.training)
             self.start = (training["checkpoint"],)
         session = self.session()
         try:
@@ -245,7 +246,7 @@ class Run:
         run = Run(replace(task, deadline=self.task.deadline), self.progress, self.should_stop)
         name = task.spec.model
         known = run.folder.training()
-        stale = stale_training(known, task) if known else ""
+        stale = stale_training(known, task) if known and known["steps_asked"] else ""
         if known and not unfinished(known) and not (stale and task.retrain):  # whoever only reads it needs no lease
             if stale:
                 words = f"is stale ({stale}) and kept, so that this run is stale too; --retrain redoes both"
