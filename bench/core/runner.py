@@ -276,7 +276,7 @@ class Run:
 
     def session(self) -> Session:
         """A training session, from wherever the last one was left; it stops in time for what is unfinished to be scored."""
-        self.folder.write_json("env.json", environment(self.device))
+        self.folder.write_json("env.json", environment(self.device), more=True)
         end = self.deadline - scoring_time(self.deadline - time.monotonic())
         code = " ".join((self.task.training.digest, self.device.type, *self.start))
         return Session(self.folder.path, code, self.progress, lambda: self.should_stop() or time.monotonic() > end)
@@ -366,7 +366,7 @@ class Run:
             names.append(f"evals/{identity}-{name}.npy")
             buffer = io.BytesIO()
             np.save(buffer, array, allow_pickle=False)
-            write_bytes(self.folder / names[-1], buffer.getvalue())
+            write_bytes(self.folder / names[-1], buffer.getvalue(), more=True)
         value = {
             "identity": identity,
             "readout": readout.model_dump(mode="json"),

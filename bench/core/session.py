@@ -141,7 +141,8 @@ class Session:
         self.seconds, self._clock = self.seconds + now - self._clock, now
 
     def _write_curve(self) -> None:
-        write_bytes(self.folder / "curve.jsonl", "".join(json.dumps(point) + "\n" for point in self.curve).encode())
+        curve = "".join(json.dumps(point) + "\n" for point in self.curve)
+        write_bytes(self.folder / "curve.jsonl", curve.encode(), more=True)
 
     def _restore(self) -> None:
         import torch
