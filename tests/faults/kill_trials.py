@@ -68,6 +68,11 @@ def roles(front: int) -> tuple[list[int], list[int]]:
     return servers, [number for number, parent in there.items() if parent in servers]
 
 
+def weights(found: dict[str, dict[str, Any]]) -> dict[tuple[str, str], Any]:
+    """The tensors among what runs found."""
+    return {(run, name): value for run, each in found.items() for name, value in each.items() if type(value) is tuple}
+
+
 @dataclass
 class Campaign:
     """A suite in a folder, and what its runs find undisturbed, by the world that they are in; '' is the one that every trial begins in."""
@@ -105,6 +110,7 @@ class Campaign:
             self.enter(world)
             assert self.start().wait(PATIENCE) == 0
             self.known[world] = self.found()
+            assert world == "" or weights(self.known[world]) != weights(self.known[""]), "the worlds are one"
             for path in (self.root / "cache").glob("*-cnn-*"):
                 shutil.copy(path, self.cache)
         return self.known[world]
