@@ -32,8 +32,11 @@ class CorruptFileError(Exception):
     """A stored file does not have the content that its hash promises."""
 
 
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write `content` to `path` so that a crash leaves the old file or the new one, never a part."""
+def write_bytes(path: Path, content: bytes, *, more: bool = False) -> None:
+    """Write `content` to `path` so that a crash leaves the old file or the new one, never a part.
+
+    If `more` is to follow in the same folder, on which nothing rests before that, a crash in between may leave the old file all the same.
+    """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")  # no other machine's either
     try:
         with temporary.open("wb") as file:
@@ -43,7 +46,8 @@ def write_bytes(path: Path, content: bytes) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
-    sync_names(path.parent)
+    if not more:
+        sync_names(path.parent)
 
 
 def remove_parts(folder: Path) -> None:
@@ -69,9 +73,9 @@ def sync_names(folder: Path) -> None:
         os.close(descriptor)
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON, sorted and indented; NaN and infinities are refused, since JSON has none."""
-    write_bytes(path, (json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n").encode())
+def write_json(path: Path, value: Any, *, more: bool = False) -> None:
+    """Write JSON, sorted and indented; NaN and infinities are refused, since JSON has none. `more` as in `write_bytes`."""
+    write_bytes(path, (json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n").encode(), more=more)
 
 
 def parse_json(content: bytes) -> Any:

@@ -1,4 +1,7 @@
-"""What the machine lends this process: cores, CUDA devices, and a pause of the garbage collector for work that makes no garbage."""
+"""What the machine lends this process: cores, CUDA devices, a pause of the garbage collector for work that makes no garbage.
+
+And which commit of the code it has.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["cores", "cpu_name", "cuda_devices", "device_memories", "device_names", "no_collection"]
+__all__ = ["commit", "cores", "cpu_name", "cuda_devices", "device_memories", "device_names", "no_collection"]
 
 DRIVERS = ("/proc/driver/nvidia", "/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
 """Where a driver of devices that torch calls CUDA shows itself: NVIDIA's, also in containers and under Windows, and AMD's."""
@@ -75,3 +78,16 @@ def no_collection() -> Iterator[None]:
     finally:
         if enabled:
             gc.enable()
+
+
+@functools.cache
+def commit() -> str:
+    """The commit of this checkout, with "-dirty" if it was changed since; '' where the code is no checkout of git."""
+    root = Path(__file__).parents[1]
+    if not (root / ".git").exists():
+        return ""
+    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()  # noqa: S603
+    except (OSError, subprocess.CalledProcessError):
+        return ""

@@ -11,17 +11,18 @@ from __future__ import annotations
 import ast
 import functools
 import hashlib
+import re
 import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
+from dataclasses import dataclass, replace
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
 
 from bench.components.registry import BUILT_IN, source_file
 
-__all__ = ["Stage", "changes", "stage"]
+__all__ = ["Stage", "changes", "difference", "replaced", "stage", "started_from"]
 
 LIBRARIES = {name: name for name in ("torch", "numpy", "scipy", "pandas", "nflows", "zuko", "torchvision")} | {
     "sklearn": "scikit-learn",
@@ -103,6 +104,28 @@ def difference(before: Mapping[str, Any], now: Stage) -> str:
     return "; ".join(words)
 
 
+def replaced(planned: Stage) -> str:
+    """Which libraries are of another version here than where a stage was taken, in words; '' if none is. No source is read."""
+    here = replace(planned, versions={name: library_version(name) for name in planned.versions})
+    return difference(planned.to_json(), here)
+
+
+def started_from(own: Stage, base: Mapping[str, Any], base_now: Stage) -> Stage:
+    """The code behind a training that starts from a base, recorded earlier: where that was made by other code or libraries than it would
+    be now, so was all that rests on it.
+    """
+
+    def older(own: Mapping[str, str], then: Mapping[str, str], now: Mapping[str, str]) -> dict[str, str]:
+        changed = {name for name in {*then, *now} if then.get(name) != now.get(name)}
+        return {**own, **{name: then.get(name, "not used") for name in changed}}
+
+    return Stage(
+        own.roots,
+        older(own.code, base["code"], base_now.code),
+        older(own.versions, base["versions"], base_now.versions),
+    )
+
+
 @functools.cache
 def _stage(roots: tuple[str, ...]) -> Stage:
     todo: list[Definition] = [(module, name) for module, _, name in (root.partition(":") for root in roots)]
@@ -130,11 +153,13 @@ def top(module: str) -> str:
 
 @functools.cache
 def library_version(name: str) -> str:
-    """A library's version, or "not installed"."""
+    """A library's version, or "not installed"; of what its package says of itself, which may be long, no more is parsed than that line."""
     try:
-        return version(LIBRARIES[name])
+        found = distribution(LIBRARIES[name])
     except PackageNotFoundError:
         return "not installed"
+    line = re.search(r"^Version: (\S+)$", found.read_text("METADATA") or "", re.MULTILINE)
+    return line[1] if line else found.version
 
 
 @functools.cache

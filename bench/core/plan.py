@@ -232,9 +232,10 @@ def mixed_devices(planned: Sequence[Planned], here: Collection[str]) -> list[str
 
 
 def make_task(spec: RunSpec, readouts: Sequence[Readout], places: Places, source: str, **flags: bool) -> Task:
-    """The task of a resolved run; of the run that it starts from the training alone, and what is there of that is never trained again."""
+    """The task of a resolved run; of the run that it starts from the training alone, which is trained again only with `retrain`."""
     training, reading = stages(spec, registry.get("models", spec.model), readouts)
-    base = None if spec.base is None else make_task(spec.base, (), places, source)
+    retrain = flags.get("retrain", False)
+    base = None if spec.base is None else make_task(spec.base, (), places, source, retrain=retrain)
     return Task(spec, tuple(readouts), training, reading, places, source, **flags, base=base)
 
 

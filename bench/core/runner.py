@@ -26,7 +26,7 @@ import torch
 from safetensors.torch import load_file, save
 
 from bench.components import registry
-from bench.components.digests import Stage, difference
+from bench.components.digests import Stage, difference, replaced, started_from
 from bench.core.leases import Held, LeaseLostError
 from bench.core.model import Model, build_model, capabilities
 from bench.core.readout import Context, Result
@@ -34,10 +34,10 @@ from bench.core.rebuild import data_facts
 from bench.core.runlog import logged, warnings_noted
 from bench.core.session import InterruptedRunError, Progress, Session
 from bench.core.spec import Readout
-from bench.core.store import Lookup, Store, StoreError, progress_words, unfinished
+from bench.core.store import Lookup, Store, StoreError, progress_words, stale_training, unfinished
 from bench.core.surroundings import environment, memory_words, peak_memory, resolve_device, shortage_words
 from bench.core.task import Outcome, Task
-from bench.data import load_dataset
+from bench.data import DatasetError, load_dataset
 from bench.data.decoded import Tell
 from bench.files import write_bytes
 from gebm.training import DivergedError
@@ -67,6 +67,10 @@ class BaseBusyError(RuntimeError):
     """Another process works on the run that this one starts from."""
 
 
+class ChangedError(RuntimeError):
+    """What the run was planned with is no longer what it would use."""
+
+
 class DeviceMemoryError(RuntimeError):
     """Training wants more memory than the device has."""
 
@@ -77,6 +81,8 @@ class Run:
     def __init__(self, task: Task, progress: Progress, should_stop: Callable[[], bool]) -> None:
         self.task, self._asked_to_stop = task, should_stop
         self.lease: Held | None = None
+        self.code = task.training  # what a training recorded now rests on
+        self.start: tuple[str, ...] = ()  # hash of the weights that it starts from
         self.store = Store(task.places.store)
         self.folder = self.store.folder(task.spec)
         self._tell = logged(progress, self.folder)
@@ -142,7 +148,7 @@ class Run:
             self.outcome = full or self.failed(f"error: {error}", traceback.format_exc())
         except DivergedError as error:
             self.outcome = self.failed(f"diverged: {error}")
-        except (BaseFailedError, DeviceMemoryError) as error:
+        except (BaseFailedError, ChangedError, DatasetError, DeviceMemoryError) as error:
             self.outcome = self.failed(str(error))
         except torch.OutOfMemoryError as error:
             self.outcome = self.failed(shortage_words(error, "", None))
@@ -176,15 +182,20 @@ class Run:
         self.folder.log(f"begun {where}, torch {torch.__version__}: {found.reason or found.state}")
 
     def build(self) -> Model:
-        """The untrained model, on the dataset that the run was planned with.
+        """The untrained model, on the dataset and by the libraries that the run was planned with.
 
         Raises:
-            ValueError: if the dataset's content has changed since.
+            ChangedError: if the dataset's content or a library has changed since.
+            DatasetError: if the dataset cannot be read any more.
         """
         places, spec = self.task.places, self.task.spec
+        if changed := next(filter(None, map(replaced, (self.task.training, *self.task.reading))), ""):
+            raise ChangedError(f"{changed} since the run was planned; the same command plans it anew")
         dataset = load_dataset(self.task.source, places.data, places.cache, decoding(self.progress))
         if dataset.digest != spec.dataset_digest:
-            raise ValueError(f"dataset '{spec.dataset}' changed since the run was planned")
+            raise ChangedError(
+                f"dataset '{spec.dataset}' changed since the run was planned; the same command plans it anew"
+            )
         return build_model(spec, dataset, self.device)
 
     def trained(self) -> tuple[Model, dict[str, Any]]:
@@ -193,15 +204,21 @@ class Run:
         Raises:
             InterruptedRunError: if training was stopped before anything can be read out.
             BaseFailedError: if the run that this one starts from cannot be had.
+            ChangedError: if this is no longer what was planned.
             DeviceMemoryError: if the device has too little memory for it.
         """
         model, training = self.build(), self.folder.training()
         if training and not unfinished(training):
             model.load(load_file(self.folder / "checkpoint.safetensors", device=str(self.device)))
             return model, training
-        facts, session = model.facts(), self.session()
+        facts = model.facts()
         if self.task.base is not None:
-            model.start_from(self.base(self.task.base))
+            weights, training = self.base(self.task.base)
+            model.start_from(weights)
+            if training["steps_asked"]:  # else its weights come from elsewhere
+                self.code = started_from(self.code, training["stage"], self.task.base.training)
+            self.start = (training["checkpoint"],)
+        session = self.session()
         try:
             model.fit(session)
             session.finish()
@@ -218,8 +235,8 @@ class Run:
             session.forget()
         return model, training
 
-    def base(self, task: Task) -> Mapping[str, torch.Tensor]:
-        """The weights of the run that this one starts from, trained now where the store does not have them.
+    def base(self, task: Task) -> tuple[Mapping[str, torch.Tensor], dict[str, Any]]:
+        """The weights of the run that this one starts from, and what is known of its training, which is done now where it is to be done.
 
         Raises:
             BaseFailedError: if it failed.
@@ -228,13 +245,21 @@ class Run:
         """
         run = Run(replace(task, deadline=self.task.deadline), self.progress, self.should_stop)
         name = task.spec.model
-        if (known := run.folder.training()) and not unfinished(known):  # whoever only reads it needs no lease
-            return dict(run.trained()[0].state())
+        known = run.folder.training()
+        stale = stale_training(known, task) if known and known["steps_asked"] else ""
+        if known and not unfinished(known) and not (stale and task.retrain):  # whoever only reads it needs no lease
+            if stale:
+                words = f"is stale ({stale}) and kept, so that this run is stale too; --retrain redoes both"
+                self.progress({"warning": f"{name}, which this run starts from, {words}"})
+            model, training = run.trained()
+            return model.state(), training
         with run.held() as mine:
             if not mine:
                 raise BaseBusyError(f"another process works on {name}, which this run starts from")
             if (found := run.store.lookup(task)).diverged:
                 raise BaseFailedError(f"{name}, which this run starts from, {found.reason}")
+            if found.state == "stale":
+                run.store.set_aside(task.spec)
             if (known := run.folder.training()) is None or unfinished(known):
                 run.begin(found)
             try:
@@ -247,13 +272,13 @@ class Run:
                 raise BaseFailedError(f"{name}, which this run starts from, ran {error}") from error
         if unfinished(training):
             raise InterruptedRunError(f"{name}, which this run starts from, is unfinished")
-        return dict(model.state())
+        return model.state(), training
 
     def session(self) -> Session:
         """A training session, from wherever the last one was left; it stops in time for what is unfinished to be scored."""
-        self.folder.write_json("env.json", environment(self.device))
+        self.folder.write_json("env.json", environment(self.device), more=True)
         end = self.deadline - scoring_time(self.deadline - time.monotonic())
-        code = f"{self.task.training.digest} {self.device.type}"
+        code = " ".join((self.task.training.digest, self.device.type, *self.start))
         return Session(self.folder.path, code, self.progress, lambda: self.should_stop() or time.monotonic() > end)
 
     def must_stop(self) -> bool:
@@ -269,7 +294,7 @@ class Run:
         curve = ["curve.jsonl"] if steps == asked else []  # that of an unfinished run grows
         files = folder.hashes("checkpoint.safetensors", *curve)
         training = {
-            "stage": self.task.training.to_json(),
+            "stage": self.code.to_json(),
             "device": self.device.type,
             "checkpoint": files["checkpoint.safetensors"],
             "files": files,
@@ -341,7 +366,7 @@ class Run:
             names.append(f"evals/{identity}-{name}.npy")
             buffer = io.BytesIO()
             np.save(buffer, array, allow_pickle=False)
-            write_bytes(self.folder / names[-1], buffer.getvalue())
+            write_bytes(self.folder / names[-1], buffer.getvalue(), more=True)
         value = {
             "identity": identity,
             "readout": readout.model_dump(mode="json"),

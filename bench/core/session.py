@@ -103,7 +103,9 @@ class Session:
                 saved = now
             if stop and phase.done < phase.total:
                 raise InterruptedRunError(f"stopped in {name} at step {phase.done} of {phase.total}")
-        self._save(name, phase)
+        self.phases[name] = phase.state_dict()
+        if time.monotonic() - saved > self.save_every:
+            self._save(name, phase)
 
     def finish(self) -> None:
         """Write the curve for good; `seconds` is what training took, over all sessions."""
@@ -139,7 +141,8 @@ class Session:
         self.seconds, self._clock = self.seconds + now - self._clock, now
 
     def _write_curve(self) -> None:
-        write_bytes(self.folder / "curve.jsonl", "".join(json.dumps(point) + "\n" for point in self.curve).encode())
+        curve = "".join(json.dumps(point) + "\n" for point in self.curve)
+        write_bytes(self.folder / "curve.jsonl", curve.encode(), more=True)
 
     def _restore(self) -> None:
         import torch

@@ -108,9 +108,9 @@ class RunFolder:
             raise StoreError(f"{self.path / name} {wrong}")
         return value
 
-    def write_json(self, name: str, value: dict[str, Any]) -> None:
-        """Write a JSON file of the run, with a checksum of itself in it."""
-        write_json(self.path / name, value | {"sha256": content_hash(value)})
+    def write_json(self, name: str, value: dict[str, Any], *, more: bool = False) -> None:
+        """Write a JSON file of the run, with a checksum of itself in it; `more` as in `bench.files.write_bytes`."""
+        write_json(self.path / name, value | {"sha256": content_hash(value)}, more=more)
 
     def damaged(self, files: Mapping[str, str]) -> str:
         """The first of the files, listed with their hashes, that is absent or differs, as a sentence; '' if all are sound."""
@@ -220,11 +220,12 @@ class Store:
     def prepare(self, spec: RunSpec) -> RunFolder:
         """The directory of a run, made, with its spec in it and without a status: it is being worked on, by whoever holds it."""
         folder = self.folder(spec)
-        make_folder(folder / "evals")
+        make_folder(folder.path)
+        (folder / "evals").mkdir(exist_ok=True)
         for each in (folder.path, folder / "evals"):
             remove_parts(each)
         (folder / "status.json").unlink(missing_ok=True)
-        folder.write_json("spec.json", spec.model_dump(mode="json"))
+        folder.write_json("spec.json", spec.model_dump(mode="json"), more=True)
         return folder
 
     def lookup(self, task: Task) -> Lookup:

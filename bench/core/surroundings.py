@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import functools
 import math
 import os
 import platform
 import re
 import resource
-import subprocess
 from collections.abc import Mapping
-from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import torch
 
-from bench.machine import cores, cpu_name
+from bench.components.digests import LIBRARIES, library_version
+from bench.machine import commit, cores, cpu_name
 
 __all__ = ["environment", "memory_words", "peak_memory", "resolve_device", "shortage_words"]
 
@@ -40,9 +37,10 @@ def resolve_device(name: str) -> torch.device:
 
 def environment(device: torch.device) -> dict[str, Any]:
     """What made the numbers: versions, commit and the machine in words, no names or paths; in a cluster's job, which one it was."""
-    libraries = ("torch", "numpy", "scipy", "torch-fidelity", "scikit-learn")
+    libraries = ("torch", "numpy", "scipy", "torch_fidelity", "sklearn")
     return {
-        "versions": {name: version(name) for name in libraries} | {"python": platform.python_version()},
+        "versions": {LIBRARIES[name]: library_version(name) for name in libraries}
+        | {"python": platform.python_version()},
         "platform": f"{platform.system()} {platform.machine()}",
         "device": torch.cuda.get_device_name() if device.type == "cuda" else cpu_name(),
         "cores": cores(),
@@ -51,19 +49,6 @@ def environment(device: torch.device) -> dict[str, Any]:
         "commit": commit(),
         "job": cluster_job(os.environ),
     }
-
-
-@functools.cache
-def commit() -> str:
-    """The commit of this checkout, with "-dirty" if it was changed since; '' where the code is no checkout of git."""
-    root = Path(__file__).parents[2]
-    if not (root / ".git").exists():
-        return ""
-    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()  # noqa: S603
-    except (OSError, subprocess.CalledProcessError):
-        return ""
 
 
 def cluster_job(variables: Mapping[str, str]) -> dict[str, Any]:

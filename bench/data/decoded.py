@@ -1,7 +1,8 @@
 """A cache of arrays that take long to make: one folder of memory maps per key, whole or absent, with the digest of its content.
 
-A key holds the digests of everything the arrays are made from, so another file under the same name is another entry. Digests of files and
-folders are remembered by size, times and inode of each file, as version control does.
+A key holds the digests of everything the arrays are made from, so another file under the same name is another entry. Digests, of those
+files and of the arrays, are remembered by size, times and inode of each file, as version control does; arrays that are no longer what was
+written are made again.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.data import Array, Dataset, TransferError, content_digest
+from bench.data import Array, Dataset, DatasetError, TransferError, content_digest
 from bench.data.files import file_digest, read_json, writing_to
 from bench.data.reading import readable
 from bench.files import write_json
@@ -51,21 +52,40 @@ class DecodedCache:
     folder: Path | None = None
     tell: Tell = lambda _what, _done, _total: None
 
-    def dataset(self, name: str, key: Mapping[str, Any], build: Build, protocol: str, provenance: str) -> Dataset:
+    def dataset(
+        self,
+        name: str,
+        key: Mapping[str, Any],
+        build: Build,
+        protocol: str,
+        provenance: str,
+        files: Sequence[Path] = (),
+    ) -> Dataset:
         """Return a dataset of images with 256 grey levels, its arrays as copy-on-write memory maps; `build` makes those that are missing.
 
         Arguments:
             name: of the dataset; also put in front of the name of the folder, for people.
-            key: JSON-able; everything the arrays depend on.
+            key: JSON-able; everything the arrays depend on, but for the content of files.
             build: makes the arrays; what it remarks is added to the protocol.
             protocol, provenance: as in `Dataset`.
+            files: files and folders that the arrays are made from.
 
         Raises:
-            DatasetError: from `build`; TransferError, one of them, if the folder cannot be written.
+            DatasetError: from `build`, or if the files change meanwhile; TransferError, one of them, if the folder cannot be written.
         """
         if self.folder:
-            canonical = json.dumps({"version": "decoded-1", "levels": LEVELS} | dict(key), sort_keys=True)
-            digest, remark, arrays = _found_or_made(self.folder / f"{name}-{_short(canonical)}", build)
+            content = [self.digest_of(path) for path in files]
+            whole = {"version": "decoded-1", "levels": LEVELS, "content": content} | dict(key)
+
+            def checked(allocate: Allocate) -> str | None:
+                remark = build(allocate)
+                for path, digest in zip(files, content, strict=True):
+                    if self.digest_of(path) != digest:
+                        raise DatasetError(f"{path} changed while it was read; the same command reads it anew")
+                return remark
+
+            entry = self.folder / f"{name}-{_short(json.dumps(whole, sort_keys=True))}"
+            digest, remark, arrays = self._found_or_made(entry, checked)
         else:
             digest, arrays = "", {}
 
@@ -84,12 +104,16 @@ class DecodedCache:
         Raises:
             DatasetError: if it cannot be read.
         """
-        note = self.folder and self.folder / f"seen-{_short(f'{algorithm} {path.resolve()}')}.json"
         with readable(path, "a readable file or folder"):
-            stamp = _stamp_of(path)
-            if note and (known := read_json(note)) and known.get("stamp") == stamp:
-                return str(known["digest"])
-            digest = file_digest(path, algorithm) if path.is_file() else self._folder_digest(path, algorithm)
+            digest = file_digest if path.is_file() else self._folder_digest
+            return self._remembered(algorithm, path, lambda: digest(path, algorithm))
+
+    def _remembered(self, kind: str, path: Path, compute: Callable[[], str]) -> str:
+        """Return a digest of that kind, computed again only if a size or time of a file has changed."""
+        note, stamp = self.folder and self.folder / f"seen-{_short(f'{kind} {path.resolve()}')}.json", _stamp_of(path)
+        if note and (known := read_json(note)) and known.get("stamp") == stamp:
+            return str(known["digest"])
+        digest = compute()
         if note:
             with contextlib.suppress(OSError):  # a memory, not a result
                 note.parent.mkdir(parents=True, exist_ok=True)
@@ -103,6 +127,35 @@ class DecodedCache:
             digest.update(f"{file.relative_to(folder)}\0{file_digest(file, algorithm)}\0".encode())
             self.tell(f"{folder.name}: reading", done, len(files))
         return digest.hexdigest()
+
+    def _found_or_made(self, entry: Path, build: Build) -> tuple[str, str | None, dict[str, Array]]:
+        """Return the digest of an entry, the remark on it and its arrays, once they are made; a second process waits for the first."""
+        if found := self._read(entry):
+            return found
+        with writing_to(entry.parent, "BENCH_CACHE"):
+            entry.parent.mkdir(parents=True, exist_ok=True)
+            with entry.with_name(f".{entry.name}.lock").open("w") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                if not self._read(entry):
+                    _make(entry, build)
+        if found := self._read(entry):
+            return found
+        raise TransferError(f"{entry} was written but cannot be read; is its disk sound?")
+
+    def _read(self, entry: Path) -> tuple[str, str | None, dict[str, Array]] | None:
+        """Return what is in an entry, None if it is not there, not whole or not what was written."""
+        index = read_json(entry / "index.json")
+        if index is None:
+            return None
+        paths = {name: entry / f"{name}.npy" for name in index["bytes"]}
+        if not all(path.is_file() and path.stat().st_size == index["bytes"][name] for name, path in paths.items()):
+            return None
+        try:
+            arrays = {name: np.load(path, mmap_mode="c", allow_pickle=False) for name, path in paths.items()}
+            digest = self._remembered("content", entry, lambda: content_digest(LEVELS, *_by_split(arrays)))
+        except (OSError, ValueError):  # another process replaces it, or its head is damaged
+            return None
+        return (digest, index["remark"], arrays) if digest == index["digest"] else None
 
 
 def put(allocate: Allocate, split: str, images: Array, labels: Array) -> None:
@@ -124,33 +177,6 @@ def _by_split(arrays: Mapping[str, Array]) -> list[dict[str, Array]]:
         {split: arrays[f"{split}.{kind}"] for split in SPLITS if f"{split}.{kind}" in arrays}
         for kind in ("images", "labels")
     ]
-
-
-def _found_or_made(entry: Path, build: Build) -> tuple[str, str | None, dict[str, Array]]:
-    """Return the digest of an entry, the remark on it and its arrays, once they are made; a second process waits for the first."""
-    if found := _read(entry):
-        return found
-    with writing_to(entry.parent, "BENCH_CACHE"):
-        entry.parent.mkdir(parents=True, exist_ok=True)
-        with entry.with_name(f".{entry.name}.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            if not _read(entry):
-                _make(entry, build)
-    if found := _read(entry):
-        return found
-    raise TransferError(f"{entry} was written but cannot be read; is its disk sound?")
-
-
-def _read(entry: Path) -> tuple[str, str | None, dict[str, Array]] | None:
-    """Return what is in an entry, None if it is not there or not whole."""
-    index = read_json(entry / "index.json")
-    if index is None:
-        return None
-    paths = {name: entry / f"{name}.npy" for name in index["bytes"]}
-    if not all(path.is_file() and path.stat().st_size == index["bytes"][name] for name, path in paths.items()):
-        return None
-    arrays = {name: np.load(path, mmap_mode="c", allow_pickle=False) for name, path in paths.items()}
-    return index["digest"], index["remark"], arrays
 
 
 def _make(entry: Path, build: Build) -> None:

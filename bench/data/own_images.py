@@ -57,10 +57,10 @@ def images_in_folders(name: str, path: Path, cache: DecodedCache, side: int, see
         shape = (channels, final, final)
         return remark_on(unreadable | fill(allocate, path, read_images(path), splits, shape, side, cache.tell, classes))
 
-    key = {"content": cache.digest_of(path), "side": side, "seed": seed}
+    key = {"side": side, "seed": seed}
     size = f"resized and cut to the centred square of {side}×{side}; " if side else ""
     protocol = f"{size}splits as in its folders or 80/10/10 %, shuffled with seed {seed}"
-    return cache.dataset(name, key, build, protocol, provenance)
+    return cache.dataset(name, key, build, protocol, provenance, files=[path])
 
 
 def _side_of(where: Path, sizes: Counter[tuple[int, int]], side: int) -> int:

@@ -1,7 +1,8 @@
 """One process per job, a few at a time: a run that is killed or runs out of memory takes nothing with it and becomes a row.
 
-Workers are forked from a server that has torch loaded already, report over a pipe, and stop, with everything saved, when asked or when the
-parent is gone. Where there are CUDA devices each worker sees one of them, chosen before it initialises CUDA, which the server never does.
+Workers are forked from a server that has torch loaded already, one of them ahead of its job, report over a pipe, and stop, with everything
+saved, when asked or when the parent is gone. Where there are CUDA devices each worker sees one of them, chosen before it initialises CUDA,
+which the server never does.
 """
 
 from __future__ import annotations
@@ -24,11 +25,21 @@ from gebm.components import component
 __all__ = ["Processes"]
 
 POLL = 0.25  # seconds between looks at the clock and at busy runs
+ALWAYS = ("bench.core.runner", "bench.cli")
+"""Modules that every worker imports: what it does, and what the script does that was called."""
+
+
+@dataclass
+class Hand:
+    """A process that waits for a job, and our end of the pipe to it."""
+
+    process: BaseProcess
+    connection: Connection
 
 
 @dataclass
 class Worker:
-    """A running process, its end of the pipe, and the device that it sees; None where all see what there is."""
+    """A running process, our end of the pipe, and the device that it sees; None where all see what there is."""
 
     job: Job
     process: BaseProcess
@@ -57,9 +68,11 @@ class Processes:
     ) -> Iterator[JobEvent]:
         room, devices = self.terms.room or (lambda: self.terms.workers or 1), self.terms.devices
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["bench.core.runner", *preload, "bench.executors.forked"])
+        context.set_forkserver_preload([*ALWAYS, *preload, "bench.executors.forked"])
         waiting = [(0.0, job) for job in jobs]  # with the time before which it is not tried again
         running: list[Worker] = []
+        leaving: list[Worker] = []  # they have said how they ended, and nobody waits for their memory to be given back
+        spare: Hand | None = None  # forked while others work, for the next job to begin at once
         stopping = False
         try:
             while waiting or running:
@@ -71,8 +84,11 @@ class Processes:
                     if len(running) < room() and not_before <= time.monotonic() and not awaited(job, waiting, running):
                         waiting.remove((not_before, job))
                         device = freest(devices, running)
-                        running.append(start(context, assign(job), device))
+                        running.append(start(context, spare, assign(job), device))
+                        spare = None
                         yield JobEvent(job, "started", device and f"CUDA device {device}")
+                if waiting and spare is None:
+                    spare = forked(context)
                 if running:
                     wait([worker.connection for worker in running], timeout=POLL)
                 else:
@@ -82,16 +98,23 @@ class Processes:
                     yield from listen(worker)
                     if ended or worker.outcome is not None:
                         running.remove(worker)
+                        leaving.append(worker)
                         event = settle(worker)
                         if getattr(event.value, "state", "") == "busy" and not stopping:
                             waiting.append((time.monotonic() + 1, worker.job))
                         yield event
+                leaving = [worker for worker in leaving if worker.process.is_alive()]
                 if jobs:
                     yield JobEvent(jobs[0], "tick")
         except BaseException:  # such as a second Ctrl-C: what was saved seconds ago is safe
             for worker in running:
                 worker.process.kill()
             raise
+        finally:
+            if spare:
+                spare.connection.close()  # which ends it
+        for worker in leaving:
+            worker.process.join()
 
 
 def awaited(job: Job, waiting: Sequence[tuple[float, Job]], running: Sequence[Worker]) -> bool:
@@ -106,13 +129,21 @@ def freest(devices: Sequence[str], running: Sequence[Worker]) -> str | None:
     return min(devices, key=load.__getitem__, default=None)
 
 
-def start(context: Any, job: Job, device: str | None) -> Worker:
-    """Fork a worker for a job, on a device."""
-    ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=work, args=(theirs, job, device), name=job.name, daemon=False)
+def forked(context: Any) -> Hand:
+    """Fork a process for whatever job comes."""
+    ours, theirs = context.Pipe()
+    process = context.Process(target=work, args=(theirs,), daemon=False)
     process.start()
     theirs.close()
-    return Worker(job, process, ours, device)
+    return Hand(process, ours)
+
+
+def start(context: Any, spare: Hand | None, job: Job, device: str | None) -> Worker:
+    """Give a job, on a device, to the process that waits for one, or to a new one if there is none or it has been killed."""
+    hand = spare if spare and spare.process.is_alive() else forked(context)
+    with contextlib.suppress(OSError):  # killed just now: it ends as a worker that was killed
+        hand.connection.send((job, device))
+    return Worker(job, hand.process, hand.connection, device)
 
 
 def ask_to_stop(running: Sequence[Worker]) -> None:
@@ -134,8 +165,9 @@ def listen(worker: Worker) -> Iterator[JobEvent]:
 
 
 def settle(worker: Worker) -> JobEvent:
-    """Wait for a worker's end and return how it ended."""
-    worker.process.join()
+    """Return how a worker ended, as it said, or else as its process did; a device is free when the process is gone."""
+    if worker.outcome is None or worker.device is not None:
+        worker.process.join()
     worker.connection.close()
     if worker.outcome is not None:
         return JobEvent(worker.job, "done", worker.outcome)
@@ -146,10 +178,8 @@ def settle(worker: Worker) -> JobEvent:
     return JobEvent(worker.job, "killed", f"killed by {signal.Signals(-code).name}{likely}")
 
 
-def work(connection: Connection, job: Job, device: str | None) -> None:
-    """Call the job's function in the worker, report, and stop when asked or when nobody listens."""
-    if device is not None:
-        os.environ["CUDA_VISIBLE_DEVICES"] = device  # read when CUDA is initialised, which the function does
+def work(connection: Connection) -> None:
+    """Wait for a job, call its function, report, and stop when asked or when nobody listens."""
     stop = False
 
     def ask(_signal: int, _frame: Any) -> None:
@@ -158,6 +188,12 @@ def work(connection: Connection, job: Job, device: str | None) -> None:
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
     signal.signal(signal.SIGTERM, ask)
+    try:
+        job, device = connection.recv()
+    except (EOFError, OSError):
+        return  # there is none
+    if device is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = device  # read when CUDA is initialised, which the function does
 
     def progress(value: dict[str, Any]) -> None:
         nonlocal stop

@@ -1,4 +1,8 @@
-"""`bench run` in processes of its own, struck at a moment drawn by chance; then typed again until it is done, and every number compared."""
+"""`bench run` in processes of its own, struck at a moment drawn by chance; then typed again until it is done, and every number compared.
+
+Two strikes leave another world behind: the dataset has another content, or torch says that it is another version and computes with other
+kernels. What is found from then on is compared with an undisturbed run in that world.
+"""
 
 from __future__ import annotations
 
@@ -16,12 +20,30 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench.core.store import Store
+from bench.core.store import RunFolder, Store, unfinished
 
-from .studies import numbers, write_suite
+from .studies import cache_for, numbers, write_data, write_suite
 
 __all__ = ["STRIKES", "Campaign"]
 
+DATA, LIBRARY = "other data", "other library"
+VERSION = "2.99.0"
+ANOTHER_TORCH = {
+    f"torch-{VERSION}.dist-info/METADATA": f"Metadata-Version: 2.1\nName: torch\nVersion: {VERSION}\n",
+    "version.py": f"__version__, debug, git_version = {VERSION!r}, False, ''\ncuda = hip = rocm = xpu = None\n",
+    "sitecustomize.py": """
+import importlib.util, pathlib, sys
+
+class Finder:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if name == "torch.version":
+            return importlib.util.spec_from_file_location(name, pathlib.Path(__file__).with_name("version.py"))
+
+sys.meta_path.insert(0, Finder)
+""",
+}
+"""A folder for PYTHONPATH in which torch goes by another version."""
 STEPS = 600
 PATIENCE = 600.0  # seconds after which a command is stuck
 TRIES = 4
@@ -46,47 +68,102 @@ def roles(front: int) -> tuple[list[int], list[int]]:
     return servers, [number for number, parent in there.items() if parent in servers]
 
 
+def weights(found: dict[str, dict[str, Any]]) -> dict[tuple[str, str], Any]:
+    """The tensors among what runs found."""
+    return {(run, name): value for run, each in found.items() for name, value in each.items() if type(value) is tuple}
+
+
 @dataclass
 class Campaign:
-    """A suite in a folder, and what its runs find undisturbed."""
+    """A suite in a folder, and what its runs find undisturbed, by the world that they are in; '' is the one that every trial begins in."""
 
     suite: str
     folder: Path
-    cache: Path
-    expected: dict[str, dict[str, Any]] = field(init=False)
-    seconds: float = field(init=False)
+    world: str = ""
+    known: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
+    seconds: float = PATIENCE
 
     def __post_init__(self) -> None:
         self.file, self.root = write_suite(self.suite, self.folder, STEPS), self.folder / "store"
-        self.fresh()
+        self.cache, self.library, self.log = (self.folder / name for name in ("cache", "library", "log"))
+        for name, text in ANOTHER_TORCH.items():
+            (self.library / name).parent.mkdir(parents=True, exist_ok=True)
+            (self.library / name).write_text(text)
+        self.cache.mkdir()
+        self.enter("")
+        if self.suite == "images":
+            cache_for(self.cache, self.source)
         begun = time.monotonic()
-        assert self.start().wait(PATIENCE) == 0
+        self.undisturbed("")
         self.seconds = time.monotonic() - begun
-        self.expected = self.found()
+
+    def enter(self, world: str) -> None:
+        """Let commands find that world from now on."""
+        self.world, content = world, int(world == DATA)
+        if content != getattr(self, "content", None):
+            self.content, self.source = content, write_data(self.suite, self.folder, content)
+
+    def undisturbed(self, world: str) -> dict[str, dict[str, Any]]:
+        """What the runs find in a world that nothing happens to; its extractor is kept for the trials."""
+        if world not in self.known:
+            self.fresh()
+            self.enter(world)
+            assert self.start().wait(PATIENCE) == 0
+            self.known[world] = self.found()
+            assert world == "" or weights(self.known[world]) != weights(self.known[""]), "the worlds are one"
+            for path in (self.root / "cache").glob("*-cnn-*"):
+                shutil.copy(path, self.cache)
+        return self.known[world]
 
     def fresh(self) -> None:
-        """Begin with a store that has nothing but its extractor."""
+        """Begin with a store that has nothing but its extractors."""
+        self.enter("")
         shutil.rmtree(self.root, ignore_errors=True)
         Store(self.root).create()
         shutil.copytree(self.cache, self.root / "cache", dirs_exist_ok=True)
 
-    def start(self) -> subprocess.Popen[bytes]:
+    def start(self, *options: str) -> subprocess.Popen[bytes]:
         """`bench run`, two runs side by side, in a session of its own."""
         command = [sys.executable, "-m", "bench", "run", "--suite", str(self.file), "--store", str(self.root)]
-        with (self.folder / "log").open("ab") as log:
+        variables = os.environ | {"BENCH_CACHE": str(self.folder / "decoded")}
+        if self.world == LIBRARY:
+            variables |= {"PYTHONPATH": str(self.library), "ATEN_CPU_CAPABILITY": "default"}
+        with self.log.open("ab") as log:
             return subprocess.Popen(
-                [*command, "--seeds", "0", "--jobs", "2"], stdout=log, stderr=log, start_new_session=True
+                [*command, "--dataset", self.source, "--seeds", "0", "--jobs", "2", *options],
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                env=variables,
             )
 
+    def folders(self) -> dict[str, RunFolder]:
+        """The runs that there are something of; none of the real data, of which nothing is trained."""
+        specs = (path.parent for path in sorted((self.root / "runs").glob("*/*/*/spec.json")))
+        names = {str(path.relative_to(self.root / "runs")): RunFolder(path) for path in specs}
+        return {name: folder for name, folder in names.items() if "/data/" not in name}
+
     def found(self) -> dict[str, dict[str, Any]]:
-        """The numbers of all runs that are done."""
-        done = sorted((self.root / "runs").glob("*/*/*/status.json"))
-        names = [str(path.parent.relative_to(self.root / "runs")) for path in done]
-        return {name: numbers(Store(self.root), name) for name in names if "/data/" not in name}
+        """The numbers of all runs that are done, and pass for trained in the present world."""
+
+        def counts(folder: RunFolder) -> bool:
+            status, training = folder.read_json("status.json"), folder.training()
+            other = bool(training and training["stage"]["versions"]["torch"] == VERSION)
+            return bool(status and status["state"] == "done") and other == (self.world == LIBRARY)
+
+        return {name: numbers(Store(self.root), name) for name, folder in self.folders().items() if counts(folder)}
+
+    def half_trained(self) -> list[str]:
+        """Runs of which there is a state to be continued."""
+        begun = {name: folder for name, folder in self.folders().items() if (folder / "resume.pt").exists()}
+        return [name for name, each in begun.items() if not (known := each.training()) or unfinished(known)]
 
     def trial(self, strike: str, seed: int) -> str:
         """Strike a `bench run`, then type it again until it is done; '' if it ends with the numbers expected of it, else what is wrong."""
+        if strike in LEAVES:
+            self.undisturbed(LEAVES[strike])
         self.fresh()
+        said = self.log.stat().st_size
         chance = random.Random(f"{strike} {seed}")
         front = self.start()
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -98,24 +175,51 @@ class Campaign:
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
                 return "stuck after the fault"
+        if strike in LEAVES and (wrong := self.badly_told(said)):
+            return wrong
+        if self.world == DATA:
+            self.enter(chance.choice([DATA, ""]))  # or what was there before comes back
+        begun = self.half_trained()
+        if wrong := self.typed_again() or self.changed():
+            return wrong
+        if self.world == LIBRARY:
+            text = self.log.read_bytes()[said:].decode()
+            if unsaid := [run for run in begun if f"{run}/resume.pt was left by other code, libraries" not in text]:
+                return f"begun again without a word: {unsaid[0]}"
+            if wrong := self.typed_again("--retrain") or self.changed():
+                return wrong
+        missing = self.known[self.world].keys() - self.found().keys()
+        return f"missing: {min(missing)}" if missing else ""
+
+    def typed_again(self, *options: str) -> str:
+        """Give the command until it is done; '' if it is."""
         for _ in range(TRIES):
-            process = self.start()
+            process = self.start(*options)
             try:
                 if process.wait(PATIENCE) == 0:
-                    break
+                    return ""
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
                 return "stuck when typed again"
-        else:
-            return "lost: not done after it was typed four times more"
-        found = self.found()
+        return "lost: not done after it was typed four times more"
+
+    def changed(self) -> str:
+        """Which numbers differ from those of undisturbed runs, in this world or of another content; '' if none does."""
+        worlds = sorted(self.known.values(), key=lambda known: known is self.known[self.world])
+        expected = {run: each for known in worlds for run, each in known.items()}
         names = [
             f"{run} {name}"
-            for run, each in found.items()
-            for name in each
-            if each[name] != self.expected[run].get(name)
+            for run, each in self.found().items()
+            for name in each.keys() | expected[run].keys()
+            if each.get(name) != expected[run].get(name)
         ]
-        return "changed: " + ", ".join(names[:3]) if names or found.keys() != self.expected.keys() else ""
+        return "changed: " + ", ".join(sorted(names)[:3]) if names else ""
+
+    def badly_told(self, said: int) -> str:
+        """What a command said, from that byte of the log on, or recorded of a run, that is more than a line; '' if nothing."""
+        records = [folder.read_json("status.json") or {"reason": ""} for folder in self.folders().values()]
+        reasons = [record["reason"] for record in records if record["reason"].startswith("error: ")]
+        return "a traceback" if b"Traceback" in self.log.read_bytes()[said:] else "".join(reasons[:1])
 
 
 Strike = Callable[[Campaign, int, random.Random], Any]
@@ -217,6 +321,25 @@ def starved(_: Campaign, front: int, chance: random.Random) -> None:
             resource.prlimit(number, resource.RLIMIT_AS, (size, size))
 
 
+def data_changed(campaign: Campaign, front: int, chance: random.Random) -> None:
+    """The dataset's files are written over, by another content or by the first half of one; in the end they are whole."""
+    campaign.enter(DATA)
+    if chance.random() < 0.3:
+        path = chance.choice(sorted(path for path in campaign.folder.glob("*") if path.name in ("rows.npy", "drawn")))
+        for file in [path] if path.is_file() else chance.sample(sorted(path.rglob("*.png")), 50):
+            os.truncate(file, file.stat().st_size // 2)
+        campaign.content = -1
+
+
+def library_changed(campaign: Campaign, front: int, chance: random.Random) -> None:
+    """Everything is killed, or asked to end, and goes on with another version of torch."""
+    chance.choice([all_killed, asked(signal.SIGTERM)])(campaign, front, chance)
+    campaign.world = LIBRARY
+
+
+LEAVES = {"dataset changed": DATA, "ended, library changed": LIBRARY}
+"""Strikes that leave another world, and which."""
+
 STRIKES: dict[str, Strike] = {
     "worker killed": worker_killed,
     "front end killed": front_killed,
@@ -231,4 +354,6 @@ STRIKES: dict[str, Strike] = {
     "killed, a file damaged": damaged,
     "killed, clock set back": clock_set_back,
     "no more memory": starved,
+    "dataset changed": data_changed,
+    "ended, library changed": library_changed,
 }

@@ -8,14 +8,17 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import numpy as np
+from PIL import Image
 from safetensors.torch import load_file
 
 from bench.core.plan import Selection, make_plan
 from bench.core.store import Store
 from bench.core.suite import load_suite
 from bench.core.task import Places, Task
+from bench.data import load_dataset
 
-__all__ = ["SUITES", "cache_for", "numbers", "tasks", "write_suite"]
+__all__ = ["SUITES", "cache_for", "numbers", "tasks", "write_data", "write_suite"]
 
 IMAGES = """
 name = "images-tiny"
@@ -101,20 +104,34 @@ def write_suite(name: str, folder: Path, steps: int) -> Path:
     return path
 
 
+def write_data(suite: str, folder: Path, content: int) -> str:
+    """Write a dataset of a user's own, of one content or another, where another one may be; return its source."""
+    if suite == "density":
+        rng = np.random.default_rng(content)
+        np.save(folder / "rows.npy", rng.normal(size=(2000, 8)) @ rng.normal(size=(8, 8)))
+        return f"npy:{folder / 'rows.npy'}"
+    digits = load_dataset("digits", None)
+    for split, images in digits.splits.items():
+        for at, (image, label) in enumerate(zip(images, digits.labels[split], strict=True)):
+            path = folder / "drawn" / split / str(label) / f"{at}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(np.rot90(image[0] * 15, content).astype(np.uint8)).save(path)
+    return f"folder:{folder / 'drawn'}"
+
+
 def tasks(suite: Path, store: Path, models: Sequence[str], seeds: Sequence[int] = (0,)) -> list[Task]:
     """The tasks of a suite, to be done in this process on its CPU."""
     plan = make_plan(load_suite(str(suite)), Selection(models=models, seeds=seeds), Places(store, device="cpu"))
     return [planned.task for planned in plan]
 
 
-def cache_for(folder: Path) -> Path:
-    """A store's cache with an extractor of the digits that was trained in few steps."""
-    from bench.data import load_dataset
+def cache_for(folder: Path, source: str = "digits") -> Path:
+    """A store's cache with an extractor of a dataset of images that was trained in few steps."""
     from bench.metrics import classifier
     from bench.metrics.extractors import load_extractor
 
     with mock.patch.object(classifier, "default_steps", return_value=200):
-        load_extractor("digits-cnn", load_dataset("digits", None), folder, None)
+        load_extractor("in-domain", load_dataset(source, None), folder, None)
     return folder
 
 

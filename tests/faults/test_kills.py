@@ -7,7 +7,6 @@ import os
 import pytest
 
 from .kill_trials import STRIKES, Campaign
-from .studies import cache_for
 
 ASKED = os.environ.get("FAULTS", "")
 SUITES = ("images", "density") if ASKED else ("density",)
@@ -16,10 +15,7 @@ IN_TESTS = ("worker killed", "fork server killed", "all killed")
 
 @pytest.fixture(scope="module", params=SUITES)
 def campaign(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Campaign:
-    cache = tmp_path_factory.mktemp("cache")
-    if request.param == "images":
-        cache_for(cache)
-    return Campaign(request.param, tmp_path_factory.mktemp("campaign"), cache)
+    return Campaign(request.param, tmp_path_factory.mktemp("campaign"))
 
 
 @pytest.mark.parametrize("strike", STRIKES if ASKED else IN_TESTS)

@@ -8,8 +8,12 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -18,11 +22,12 @@ from bench.core.phases import minibatches
 from bench.core.plan import Selection, make_plan
 from bench.core.runner import execute
 from bench.core.store import LOG, Store
-from bench.core.suite import Suite
+from bench.core.suite import Suite, load_suite
 from bench.core.task import Places, Task
 from bench.data import Dataset, load_dataset
 from bench.images.models import LatentModel
 from gebm import energy_steps
+from gebm.refit import EnergyRefit
 from gebm.training import AlternatingTraining
 
 from ...faults import studies
@@ -99,6 +104,53 @@ def test_an_interrupted_run_is_identical(tiny: Suite, store: Store, finished: St
     task = plan_one(tiny, store, model).task
     assert stops_until_done(task, 17) >= 3
     assert numbers(store, task) == numbers(finished, task)
+
+
+def test_a_dataset_that_changed_since_the_plan_is_not_used(tiny: Suite, store: Store, tmp_path: Path) -> None:
+    file = tmp_path / "t.npy"
+
+    def write(seed: int) -> None:
+        np.save(file, np.random.default_rng(seed).normal(size=(400, 8)))
+
+    write(0)
+    task = plan_one(load_suite("density"), store, "flow-realnvp", datasets=[f"npy:{file}"]).task
+    write(1)
+    outcome = execute(task, ignore, lambda: False)
+    assert outcome.state == "failed"
+    assert outcome.reason == "dataset 'npy-t' changed since the run was planned; the same command plans it anew"
+    assert store.folder(task.spec).training() is None
+
+
+def by_older_torch(task: Task) -> Task:
+    """A task as it was planned with another version of torch."""
+    return replace(task, training=replace(task.training, versions={**task.training.versions, "torch": "0"}))
+
+
+def test_a_library_that_changed_since_the_plan_is_not_used(tiny: Suite, store: Store) -> None:
+    outcome = execute(by_older_torch(plan_one(tiny, store).task), ignore, lambda: False)
+    assert outcome.state == "failed"
+    assert outcome.reason == f"torch 0 → {version('torch')} since the run was planned; the same command plans it anew"
+
+
+@pytest.mark.parametrize("model", ["gebm", "gan-ns+refit"])
+def test_a_state_that_other_libraries_left_is_not_continued(
+    tiny: Suite, store: Store, monkeypatch: pytest.MonkeyPatch, model: str
+) -> None:
+    """Nor if the run starts from one that they trained to its end."""
+    task, looks = plan_one(tiny, store, model).task, 17
+    older = replace(by_older_torch(task), base=task.base and by_older_torch(task.base))
+    with monkeypatch.context() as then:
+        then.setattr("bench.core.runner.replaced", lambda _: "")
+        if older.base:
+            assert execute(older.base, ignore, lambda: False).state == "done"
+        stopped = execute(older, ignore, lambda asked=itertools.count(): next(asked) >= looks)  # type: ignore[misc]
+    assert stopped.state == "stopped"
+    for phase in (AlternatingTraining, EnergyRefit):
+        monkeypatch.setattr(phase, "load_state_dict", lambda *_: pytest.fail("continued"))
+    told: list[dict[str, Any]] = []
+    assert execute(task, told.append, lambda: False).state == "done"
+    warnings = [each["warning"] for each in told if "warning" in each]
+    assert warnings[-1].endswith("was left by other code, libraries or device; this run starts again")
 
 
 def test_a_readout_that_never_asks_is_left(tiny: Suite, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -66,6 +66,31 @@ def test_an_entry_that_lacks_something_is_made_again(tmp_path: Path, damage: Cal
     assert build.calls == 2
 
 
+def test_an_entry_that_is_not_what_was_written_is_made_again(tmp_path: Path) -> None:
+    build = Builder()
+    load(tmp_path, build)
+    (path,) = tmp_path.glob("*/train.images.npy")
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 4
+    path.write_bytes(content)
+    assert (load(tmp_path, build).splits["train"] == 7).all()
+    assert build.calls == 2
+
+
+def test_files_that_change_while_they_are_read_make_no_entry(tmp_path: Path) -> None:
+    file, cache = tmp_path / "file", DecodedCache(tmp_path / "cache")
+
+    def build(allocate: Allocate) -> str:
+        file.write_bytes(b"two")
+        return Builder()(allocate)
+
+    file.write_bytes(b"one")
+    with pytest.raises(DatasetError, match="file changed while it was read; the same command"):
+        cache.dataset("x", {}, build, "p", "q", [file])
+    assert not list((tmp_path / "cache").glob("x-*"))
+    cache.dataset("x", {}, build, "p", "q", [file])
+
+
 def test_a_digest_is_remembered_until_the_file_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cache, file = DecodedCache(tmp_path / "cache"), tmp_path / "file"
     file.write_bytes(b"one")

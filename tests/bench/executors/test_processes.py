@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import random
 import subprocess
 import sys
@@ -37,6 +38,36 @@ from bench.components import registry
 
 def found(progress, should_stop):
     return registry.built_in.cache_info().currsize, gc.get_freeze_count()
+"""
+AHEAD = """
+import os
+import signal
+import time
+from pathlib import Path
+
+
+def others():
+    server = os.getppid()
+    return set(map(int, Path(f"/proc/{server}/task/{server}/children").read_text().split())) - {os.getpid()}
+
+
+def spare(progress, should_stop):
+    deadline = time.monotonic() + 60
+    while not (found := others()) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return max(found)
+
+
+def kill_spare(progress, should_stop):
+    os.kill(killed := spare(progress, should_stop), signal.SIGKILL)
+    while killed in others():
+        time.sleep(0.01)
+    time.sleep(0.5)
+    return killed
+
+
+def own(progress, should_stop):
+    return os.getpid()
 """
 IMPORTS = """
 import importlib, pkgutil, torch
@@ -107,6 +138,20 @@ def test_workers_read_no_registrations_and_collect_nothing_of_the_servers(
     read, frozen = done.value
     assert read == 1
     assert frozen > 100_000  # torch alone
+
+
+def test_a_worker_is_forked_ahead_of_its_job_and_another_one_if_that_is_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "ahead.py").write_text(AHEAD)
+    monkeypatch.syspath_prepend(tmp_path)
+    jobs = [Job(str(at), f"ahead:{name}", ()) for at, name in enumerate(("spare", "own", "kill_spare", "own"))]
+    events = list(Processes(Terms(1)).run(jobs, lambda: False))
+    spare, used, killed, other = (event.value for event in events if event.kind == "done")
+    assert spare == used
+    assert killed != other
+    assert not [event for event in events if event.kind == "killed"]
+    assert not multiprocessing.active_children()
 
 
 def test_a_device_never_has_more_than_its_share_however_jobs_end() -> None:

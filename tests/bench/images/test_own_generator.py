@@ -102,6 +102,19 @@ def test_a_function_makes_a_generator_of_its_own_architecture(tiny: Suite, store
     assert found.task.spec != planned(tiny, store, f"{__name__}:own_of_six", latent=6, seed=1).task.spec
 
 
+def test_an_energy_on_it_is_not_stale_for_the_libraries_that_took_it_in(tiny: Suite, store: Store) -> None:
+    found = planned(tiny, store, f"{__name__}:Own")
+    assert found.task.base is not None
+    folder = store.folder(found.task.base.spec)
+    training = folder.read_json("training.json")
+    assert training
+    training["stage"]["versions"]["torch"] = "0"
+    folder.write_json("training.json", training)
+    (folder / "status.json").unlink()
+    assert do(found).state == "done"
+    assert planned(tiny, store, f"{__name__}:Own").found.stale == ""
+
+
 def test_lost_weights_are_said_and_put_back(tiny: Suite, store: Store) -> None:
     found = planned(tiny, store, f"{__name__}:Own")
     assert found.task.base is not None

@@ -140,6 +140,23 @@ def test_a_damaged_base_is_trained_again(tiny: Suite, done: Store) -> None:
     assert same(weights(done, gan, "base"), whole)
 
 
+def test_what_starts_from_a_stale_base_is_stale_until_both_are_trained_again(tiny: Suite, done: Store) -> None:
+    folder = done.folder(plan_one(tiny, done, "gan-ns").task.spec)
+    training = folder.read_json("training.json")
+    assert training
+    training["stage"]["versions"]["torch"] = "0"
+    folder.write_json("training.json", training)
+    (folder / "status.json").unlink()
+    told: list[dict[str, Any]] = []
+    assert execute(plan_one(tiny, done, "gan-ns+refit").task, told.append, lambda: False).state == "done"
+    assert any("gan-ns, which this run starts from, is stale (torch 0 → " in each.get("warning", "") for each in told)
+    assert plan_one(tiny, done, "gan-ns+refit").found.stale.startswith("torch 0 → ")
+    again = plan_one(tiny, done, "gan-ns+refit", retrain=True)
+    assert again.found.state == "stale"
+    assert do(again).state == "done"
+    assert [plan_one(tiny, done, name).found.stale for name in ("gan-ns", "gan-ns+refit")] == ["", ""]
+
+
 def test_a_base_that_another_process_trains_is_waited_for(tiny: Suite, store: Store) -> None:
     gan, task = (plan_one(tiny, store, name).task for name in ("gan-ns", "gan-ns+refit"))
     with store.lock(gan.spec) as mine:
