@@ -209,7 +209,7 @@ def resume(folder: Path) -> None:
         def load_state_dict(self, state: dict[str, Any], /) -> None:
             self.done = state["done"]
 
-    Session(folder, "code", lambda _: None, lambda: False).drive("training", Phase())
+    Session(folder, "code", lambda _: None, lambda: False, save_every=0.0).drive("training", Phase())
 
 
 def restored(folder: Path) -> None:
