@@ -17,7 +17,7 @@ __all__ = ["cancel"]
 def cancel(runs: tuple[str, ...], store: Path) -> None:
     """End jobs of a store that wait or run in a queue; those that run save what they have, and `bench run` continues them.
 
-    RUNS are ids of runs, or their beginnings; without any, all jobs of the store are ended.
+    RUNS are ids of runs, or their beginnings; without any, all jobs of the store are ended. What the same job would do is ended with it.
     """
     from bench.components.registry import closest
     from bench.core.store import Store
@@ -29,9 +29,10 @@ def cancel(runs: tuple[str, ...], store: Path) -> None:
         if not any(name.startswith(run) for name in alive):
             hint = closest(run, alive) if alive else f"nothing of {store} is in a queue"
             raise UsageProblem(f"no run '{run}' waits or runs in a queue; {hint}")
-    wanted = {name: place for name, place in alive.items() if not runs or name.startswith(runs)}
+    ids = {place.id for name, place in alive.items() if not runs or name.startswith(runs)}
+    wanted = {name: place for name, place in alive.items() if place.id in ids}  # one job may do several runs
     if wanted:
         queue.cancel(wanted.values())
     for name, place in wanted.items():
         click.echo(f"{name}  cancelled; was {place.words}")
-    click.echo(f"{len(wanted)} jobs cancelled")
+    click.echo(f"{len(ids)} jobs cancelled")

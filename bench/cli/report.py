@@ -55,8 +55,11 @@ def report(
     from bench.core.store import Store
     from bench.results.choice import choose
     from bench.results.frame import scan
+    from bench.results.summaries import summary_of
 
-    results = choose(scan(Store(store).require(), suite_name(suite), profile), only)
+    chosen = Store(store).require(), suite_name(suite), profile
+    brief = format_ in ("json", "csv") and not any(only.values())
+    results = summary_of(*chosen) if brief else choose(scan(*chosen), only)
     if out is None and format_ in ("json", "csv", "latex"):
         click.echo(render(results, format_), nl=False)
         return

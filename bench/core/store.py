@@ -19,6 +19,7 @@ was scored as it stands has the same files, with fewer steps done than asked for
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import time
 from collections.abc import Iterator, Mapping
@@ -88,21 +89,24 @@ class RunFolder:
     def __truediv__(self, name: str) -> Path:
         return self.path / name
 
-    def read_json(self, name: str) -> dict[str, Any] | None:
-        """A JSON file of the run; None if absent.
+    def read_json(self, name: str, digest: str = "") -> dict[str, Any] | None:
+        """A JSON file of the run; None if absent. It is held against the hash that a status has of it, `digest`, or else its own checksum.
 
         Raises:
             StoreError: if it is not what was written, or is not laid out as `bench.core.records` says.
         """
         try:
             with open(f"{self.path}/{name}", "rb", buffering=0) as file:  # noqa: PTH123  (thousands of them: pathlib is slow)
-                value: dict[str, Any] = parse_json(file.read())
+                content = file.read()
+            value: dict[str, Any] = parse_json(content)
             seal = value.pop("sha256")
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
             raise StoreError(f"{self.path / name} is corrupt or cannot be read") from error
-        if seal != content_hash(value):
+        if digest and digest != hashlib.sha256(content).hexdigest():
+            raise StoreError(f"{self.path / name} is corrupt: its content does not match the hash in the status")
+        if not digest and seal != content_hash(value):
             raise StoreError(f"{self.path / name} is corrupt: its content does not match its own checksum")
         if wrong := problem(name, value):
             raise StoreError(f"{self.path / name} {wrong}")
@@ -236,7 +240,9 @@ class Store:
         """
         folder = self.folder(task.spec)
         try:
-            status, training = folder.read_json("status.json"), folder.read_json("training.json")
+            status = folder.read_json("status.json")
+            files = status["files"] if status else {}
+            training = folder.read_json("training.json", files.pop("training.json", ""))
         except StoreError as error:
             return Lookup("corrupt", str(error))
         failed = status if status and status["state"] == "failed" else None
@@ -246,7 +252,8 @@ class Store:
             if (folder / "resume.pt").exists():
                 return Lookup("partial", "training unfinished")
             return Lookup("missing", f"failed with other code: {status['reason']}" if status else "")
-        if damage := folder.damaged(status["files"] if status else training["files"]):
+        old, absent = outdated_readouts(folder, training["checkpoint"], task, files)
+        if damage := folder.damaged(files if status else training["files"]):
             return Lookup("corrupt", damage)
         if unfinished(training):
             return Lookup("partial", f"{progress_words(training)}{'; scored' if status else ''}")
@@ -254,7 +261,6 @@ class Store:
         stale = stale_training(training, task)
         if stale and task.retrain:
             return Lookup("stale", f"training: {stale}")
-        old, absent = outdated_readouts(folder, training["checkpoint"], task)
         if failed and (old or absent):  # else a readout of another suite failed
             return Lookup("failed", failed["reason"], stale, device)
         words = [f"training is stale ({stale}) and kept; --retrain redoes it"] if stale else []
@@ -353,18 +359,26 @@ def flat(run: str) -> str:
     return run.replace("/", "_")
 
 
-def outdated_readouts(folder: RunFolder, checkpoint: str, task: Task) -> tuple[list[str], list[str]]:
-    """What changed under each stale readout of a checkpoint, and the identities of those that are absent."""
+def outdated_readouts(
+    folder: RunFolder, checkpoint: str, task: Task, files: dict[str, str]
+) -> tuple[list[str], list[str]]:
+    """What changed under each stale readout of a checkpoint, and the identities of those that are absent.
+
+    What matches its hash in `files`, as a status lists them, is taken from these.
+    """
     old, absent = [], []
     for readout, code in zip(task.readouts, task.reading, strict=True):
         identity = readout.identity(checkpoint)
+        name = f"evals/{identity}.json"
         try:
-            found = folder.read_json(f"evals/{identity}.json")
+            found = folder.read_json(name, files.get(name, ""))
         except StoreError:
             found = None
         if found is None:
             absent.append(identity)
-        elif words := difference(found["stage"], code):
+            continue
+        files.pop(name, None)
+        if words := difference(found["stage"], code):
             old.append(words)
     return old, absent
 

@@ -39,13 +39,17 @@ ANSWER = "squeue.txt"
 
 @dataclass(frozen=True)
 class Submission:
-    """Jobs submitted together, as one array if there are several; `id` is Slurm's number, empty until it is known."""
+    """Jobs submitted together, `tasks_per_job` of them to each of Slurm's jobs, which are an array if they are several.
+
+    `id` is Slurm's number, empty until it is known.
+    """
 
     name: str
     jobs: tuple[str, ...]
     submitted: float
     id: str = ""
     over: bool = False
+    tasks_per_job: int = 1
 
     def write(self, folder: Path) -> None:
         """Record it."""
@@ -133,10 +137,12 @@ def places(folder: Path, newest: bool = True) -> dict[str, Place]:
     rows = ask(folder, [each.name for each in known], newest) if known else {}
     found = {}
     for submission in known:
-        for index, job in enumerate(submission.jobs):
-            row = rows.get((submission.name, str(index) if len(submission.jobs) > 1 else "N/A"), {})
+        several = len(submission.jobs) > submission.tasks_per_job
+        for place, job in enumerate(submission.jobs):
+            index = place // submission.tasks_per_job
+            row = rows.get((submission.name, str(index) if several else "N/A"), {})
             if number := row.get("ArrayJobID") or submission.id:
-                own = f"{number}_{index}" if len(submission.jobs) > 1 else number
+                own = f"{number}_{index}" if several else number
                 found[job] = Place(
                     job,
                     own,
@@ -184,4 +190,4 @@ def cancel(found: Iterable[Place]) -> None:
     Raises:
         QueueError: if the scheduler refuses.
     """
-    slurm("scancel", *(place.id for place in found))
+    slurm("scancel", *dict.fromkeys(place.id for place in found))

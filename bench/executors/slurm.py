@@ -33,8 +33,18 @@ __all__ = ["Slurm", "Work"]
 
 CLASSES = ("prepare", "run", "read", "report")
 OURS = ("array", "dependency", "job_name", "name", "nodes", "ntasks", "ntasks_per_node", "tasks_per_node", "requeue")
-NOT_SBATCH = ("array_parallelism", "setup", "teardown", "signal_delay_s", "stderr_to_stdout", "srun_args", "use_srun")
-DEFAULTS = {"time": 60, "stderr_to_stdout": True}
+NOT_SUBMITIT = ("time", "tasks_per_job")
+NOT_SBATCH = (
+    "array_parallelism",
+    "setup",
+    "signal_delay_s",
+    "srun_args",
+    "stderr_to_stdout",
+    "tasks_per_job",
+    "teardown",
+    "use_srun",
+)
+DEFAULTS = {"time": 60, "stderr_to_stdout": True, "tasks_per_job": 1}
 TIMES_UP = 10_000  # how often a job may run out of time before it is given up
 BUSY_FOR = 600.0  # seconds for which a job waits for another process that holds its run
 BUSY_PAUSE = 5.0  # seconds between its tries
@@ -49,8 +59,8 @@ class Slurm:
     """A Slurm cluster, seen from a machine that can submit to it.
 
     Settings are options of `sbatch`, named with underscores, and submitit's own, such as `setup`, `signal_delay_s` (90 s before the time is
-    up, unless said otherwise) and `array_parallelism`. In tables `prepare`, `run`, `read` and `report` there may be others for jobs of
-    that class.
+    up, unless said otherwise) and `array_parallelism`; and `tasks_per_job`, how many jobs of ours one of Slurm's does, one after another:
+    it takes seconds to start. In tables `prepare`, `run`, `read` and `report` there may be others for jobs of that class.
 
     Raises:
         ExecutorError: if there is no Slurm, no submitit, or no place in the cluster for such jobs.
@@ -104,7 +114,8 @@ class Slurm:
         yield from (JobEvent(job, "queued", self.known[job.name].words) for job in jobs if job.name in self.known)
         first = [job.name for job in jobs if job.resources == "prepare"]
         after: list[str] = []
-        for group in waves(new, largest_array() if new else 1):
+        size = largest_array() if new else 1
+        for group in waves(new, lambda resources: size * self.settings(resources)["tasks_per_job"]):
             needed = {name for job in group for name in (*job.after, *first)} - {job.name for job in group}
             last = after if self.terms.workers else []  # arrays follow each other, so that a limit holds over all
             after = sorted({*last, *(self.known[name].array for name in needed if name in self.known)}, key=int)
@@ -121,15 +132,18 @@ class Slurm:
             after = [made[0].array]
 
     def submit_array(self, jobs: Sequence[Job], after: Sequence[str]) -> list[Place]:
-        """Submit jobs of one class together; each starts when those of the arrays `after` have all ended."""
+        """Submit jobs of one class together; they start when those of the arrays `after` have all ended."""
         from submitit import AutoExecutor
         from submitit.core.utils import FailedJobError, FailedSubmissionError
 
-        submission = Submission(f"bench-{uuid.uuid4().hex[:12]}", tuple(job.name for job in jobs), time.time())
+        settings = self.settings(jobs[0].resources)
+        each: int = settings["tasks_per_job"]
+        names = tuple(job.name for job in jobs)
+        submission = Submission(f"bench-{uuid.uuid4().hex[:12]}", names, time.time(), tasks_per_job=each)
         submission.write(self.terms.folder)
         files = self.terms.folder / submission.name
         executor = AutoExecutor(files, cluster="slurm", slurm_max_num_timeout=TIMES_UP)
-        parameters = for_submitit(self.settings(jobs[0].resources))
+        parameters = for_submitit(settings)
         if self.terms.workers:
             parameters["slurm_array_parallelism"] = self.terms.workers
         if after:
@@ -137,11 +151,11 @@ class Slurm:
         executor.update_parameters(name=submission.name, **parameters)
         try:
             with contextlib.redirect_stderr(io.StringIO()):  # it prints what it raises
-                made = executor.submit_array([Work(job) for job in jobs])
+                made = executor.submit_array([Work(tuple(own)) for own in batched(jobs, each)])
         except (FailedJobError, FailedSubmissionError) as error:
             replace(submission, over=True).write(self.terms.folder)
             raise QueueError(f"sbatch: {' '.join(str(error).split())}") from error
-        found = [Place(job.name, each.job_id, files, "PENDING") for job, each in zip(jobs, made, strict=True)]
+        found = [Place(name, made[number // each].job_id, files, "PENDING") for number, name in enumerate(names)]
         replace(submission, id=found[0].array).write(self.terms.folder)
         return found
 
@@ -179,11 +193,12 @@ class Slurm:
 
 @dataclass(frozen=True)
 class Work:
-    """A job as a node does it: it saves and is queued again when its time is up, and saves and ends when it is told to end."""
+    """Jobs as a node does them, one after another. When its time is up it saves and is queued again; told to end, it saves and ends."""
 
-    job: Job
+    jobs: tuple[Job, ...]
 
-    def __call__(self) -> Any:
+    def __call__(self) -> dict[str, Any]:
+        """Do what is not done, and return every job's outcome by its name."""
         from submitit import JobEnvironment
 
         times_up = getattr(signal, f"SIG{JobEnvironment.USR_SIG}")
@@ -191,21 +206,26 @@ class Work:
         asked: list[int] = []
         for each in (times_up, signal.SIGTERM):
             signal.signal(each, lambda number, _: asked.append(number))
-        end = time.monotonic() + BUSY_FOR
-        while True:
-            outcome = self.job.call(Log(self.job.name), lambda: bool(asked))
-            if getattr(outcome, "state", "") != "busy" or asked or time.monotonic() > end:
-                break
-            time.sleep(BUSY_PAUSE)
-        if times_up in asked and getattr(outcome, "state", "") == "stopped":
+        outcomes = {job.name: called(job, asked) for job in self.jobs}
+        if times_up in asked and "stopped" in {getattr(outcome, "state", "") for outcome in outcomes.values()}:
             queue_again(times_up, None)
-        return outcome
+        return outcomes
 
     def checkpoint(self) -> DelayedSubmission:
         """What is to be done when this is started again: the same, from what is saved."""
         from submitit.core.utils import DelayedSubmission
 
         return DelayedSubmission(self)
+
+
+def called(job: Job, asked: Sequence[int]) -> Any:
+    """A job's outcome; it stops once it is asked to, and waits for a while if another process has its run."""
+    end = time.monotonic() + BUSY_FOR
+    while True:
+        outcome = job.call(Log(job.name), lambda: bool(asked))
+        if getattr(outcome, "state", "") != "busy" or asked or time.monotonic() > end:
+            return outcome
+        time.sleep(BUSY_PAUSE)
 
 
 class Log:
@@ -222,8 +242,8 @@ class Log:
         print(f"{time.strftime('%F %T')} {os.uname().nodename} {self.name}: {words}", flush=True)
 
 
-def waves(jobs: Sequence[Job], size: int) -> Iterator[list[Job]]:
-    """Yield jobs in groups of one class, none larger than an array may be, each after all that it depends on.
+def waves(jobs: Sequence[Job], most: Callable[[str], int]) -> Iterator[list[Job]]:
+    """Yield jobs in groups of one class, none larger than an array of that class may be, each after all that it depends on.
 
     Jobs that others start from are a group of their own, so that these need not wait for the rest.
     """
@@ -232,8 +252,8 @@ def waves(jobs: Sequence[Job], size: int) -> Iterator[list[Job]]:
     def place(job: Job) -> tuple[bool, int, bool, str]:
         return job.resources != "prepare", depth[job.name], job.name not in needed, job.resources
 
-    for _, group in itertools.groupby(sorted(jobs, key=place), key=place):
-        yield from (list(part) for part in batched(list(group), size))
+    for (*_, resources), group in itertools.groupby(sorted(jobs, key=place), key=place):
+        yield from (list(part) for part in batched(list(group), most(resources)))
 
 
 def batched(jobs: Sequence[Job], size: int) -> Iterator[Sequence[Job]]:
@@ -254,7 +274,7 @@ def ended(job: Job, place: Place) -> JobEvent:
 
     kind, value = pickle_load(place.result)
     if kind == "success":
-        return JobEvent(job, "done", value)
+        return JobEvent(job, "done", value[job.name])
     return JobEvent(job, "killed", f"{str(value).strip().splitlines()[-1]}; its log is {place.log}")
 
 
@@ -269,8 +289,8 @@ def for_submitit(settings: Mapping[str, Any]) -> dict[str, Any]:
     from submitit import SlurmExecutor
 
     known = SlurmExecutor._valid_parameters()
-    others = {key.replace("_", "-"): value for key, value in settings.items() if key not in known}
-    own = {f"slurm_{key}": value for key, value in settings.items() if key in known and key != "time"}
+    others = {key.replace("_", "-"): value for key, value in settings.items() if key not in (*known, *NOT_SUBMITIT)}
+    own = {f"slurm_{key}": value for key, value in settings.items() if key in known and key not in NOT_SUBMITIT}
     return own | {"timeout_min": minutes(settings["time"]), "slurm_additional_parameters": {"requeue": True, **others}}
 
 
@@ -284,6 +304,8 @@ def check(settings: Mapping[str, Any]) -> None:
     if kept := [key for key in settings if key in OURS]:
         raise ExecutorError(f"slurm: {kept[0]} is not yours to set: a run is one task of one node, in an array")
     minutes(settings["time"])
+    if not isinstance(settings["tasks_per_job"], int) or settings["tasks_per_job"] < 1:
+        raise ExecutorError(f"slurm: tasks_per_job '{settings['tasks_per_job']}' is no number of tasks")
     there = slurm("sinfo", "--noheader", "--format=%R", patience=FIRST_ANSWER).split()
     for name in str(settings.get("partition", "")).split(","):
         if name and name not in there:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import pandas as pd
+
     from bench.results.frame import Results
 
 __all__ = ["FORMATS", "render", "write_report"]
@@ -19,11 +21,11 @@ FORMATS = {"markdown": "md", "html": "html", "json": "json", "csv": "csv", "late
 """Formats of a report with the endings of their files."""
 
 
-def write_report(results: Results, out: Path, format: str = "markdown") -> Path:  # noqa: A002
+def write_report(results: Results | pd.DataFrame, out: Path, format: str = "markdown") -> Path:  # noqa: A002
     """Write a report and, for Markdown, its figures beside it in `<name>-figures/`.
 
     Args:
-        results: what `bench.results.frame.scan` returns.
+        results: what `bench.results.frame.scan` returns; for json and csv its summary will do.
         out: the file to write, or a folder, in which it is then named `report.md` (`.html`, `.json`, `.csv`, `.tex`).
         format: one of `FORMATS`.
 
@@ -44,20 +46,25 @@ def write_report(results: Results, out: Path, format: str = "markdown") -> Path:
     return path
 
 
-def render(results: Results, format: str = "markdown", path: Path | None = None) -> str:  # noqa: A002
+def render(results: Results | pd.DataFrame, format: str = "markdown", path: Path | None = None) -> str:  # noqa: A002
     """Return the report's text; Markdown is without its figures unless the path of the report says where they go.
 
     Raises:
         NothingToReportError: if there is no run.
+        TypeError: if there is no more than a summary, and that is not enough.
         ValueError: if the format is unknown or the results break their contract.
     """
     if format not in FORMATS:
         raise ValueError(f"no report format '{format}'; there are {', '.join(FORMATS)}")
+    from bench.results.frame import Results
+
     if format in ("json", "csv"):
         from bench.results.summary import render_csv, render_json
 
-        summaries = [section.summary for section in results.sections()]
-        return render_json(summaries) if format == "json" else render_csv(summaries)
+        summary = results.summary if isinstance(results, Results) else results
+        return render_json(summary) if format == "json" else render_csv(summary)
+    if not isinstance(results, Results):
+        raise TypeError(f"a report as {format} is made of results, not of a summary")
     from bench.machine import no_collection
     from bench.report.page import make_page
 

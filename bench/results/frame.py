@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import tomllib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
 from pathlib import Path
@@ -39,7 +39,9 @@ __all__ = [
     "Section",
     "build",
     "once",
+    "read_runs",
     "scan",
+    "stale_words",
 ]
 
 P = ParamSpec("P")
@@ -184,6 +186,15 @@ class Results:
         parts = [(frame.iloc[:0], _split(frame, digests)) for frame in frames]
         return [Section(*place, *(own.get(place, none) for none, own in parts)) for place in parts[0][1]]
 
+    @functools.cached_property
+    def summary(self) -> pd.DataFrame:
+        """The summaries of all sections, one below the other.
+
+        Raises:
+            NothingToReportError, ValueError: as `sections`.
+        """
+        return pd.concat([section.summary for section in self.sections()], ignore_index=True)
+
 
 def scan(store: Store, suite: str | None = None, profile: str | None = None, tag: str | None = None) -> Results:
     """Read the planned runs of a store, of one suite and profile of it, or of what was made under a tag.
@@ -191,10 +202,18 @@ def scan(store: Store, suite: str | None = None, profile: str | None = None, tag
     Raises:
         StoreError: if a manifest cannot be read, or there is none of that suite and profile or of that tag.
     """
-    listed = manifests(store, suite, profile) if tag is None else tagged(store, tag)
+    return read_runs(store, manifests(store, suite, profile) if tag is None else tagged(store, tag))[0]
+
+
+def read_runs(
+    store: Store, listed: Iterable[Mapping[str, Any]]
+) -> tuple[Results, dict[str, str], Iterable[Mapping[str, Any]]]:
+    """Read the runs in these manifests; return also the stamps of their files, and all stages of code behind them."""
     runs: list[dict[str, Any]] = []
     rows: list[dict[str, Any]] = []
-    with no_collection(), cached_reader(store) as read:
+    stamps: dict[str, str] = {}
+    stages: dict[int, Mapping[str, Any]] = {}  # by identity: the reader shares what is equal
+    with no_collection(), cached_reader(store, stamps) as read:
         for manifest in listed:
             for planned in manifest["runs"]:
                 head = {key: manifest[key] for key in ("suite", "profile", "kind")}
@@ -202,12 +221,14 @@ def scan(store: Store, suite: str | None = None, profile: str | None = None, tag
                 head["label"] = planned.get("label", planned["model"])
                 head |= {name: planned[name] for name in ASKED if name in planned}
                 folder = store.root / "runs" / planned["run"]
-                run, own = _run_and_rows(head, folder, read(planned["run"]), planned["readouts"])
+                found = read(planned["run"])
+                stages |= {id(each["stage"]): each["stage"] for each in found.files.values() if "stage" in each}
+                run, own = _run_and_rows(head, folder, found, planned["readouts"])
                 for row in own:
                     row["at"] = len(runs)
                 rows += own
                 runs.append(run)
-        return build(runs, rows)
+        return build(runs, rows), stamps, stages.values()
 
 
 def one_temperature(frame: pd.DataFrame) -> pd.DataFrame:
@@ -263,7 +284,7 @@ def _facts(files: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
     status, training = files["status.json"], files["training.json"]
     environment, facts, stage = files.get("env.json", {}), training["facts"], training["stage"]
     return {
-        "stale": _stale(stage),
+        "stale": stale_words(stage),
         "steps_done": status.get("steps_done"),
         "steps_asked": status.get("steps_asked"),
         "device": environment.get("device") or training["device"],
@@ -288,7 +309,7 @@ def _readout_rows(
         return
     if found.state == "failed":  # another readout did
         state |= {"status": "done", "reason": ""}
-    state["stale"] = run["stale"] or _stale(result["stage"])
+    state["stale"] = run["stale"] or stale_words(result["stage"])
     stem = f"evals/{result['identity']}-"
     root = str(run["folder"])
     files = {name.removeprefix(stem).removesuffix(".npy"): f"{root}/{name}" for name in result["files"]}
@@ -380,6 +401,6 @@ def _changes(roots: tuple[str, ...], *parts: tuple[tuple[str, str], ...]) -> str
     return changes({"roots": roots, "code": code, "versions": versions})
 
 
-def _stale(stage: Mapping[str, Any]) -> str:
+def stale_words(stage: Mapping[str, Any]) -> str:
     """Return what has changed in the code and libraries of a stage since it was recorded; '' if nothing."""
     return _changes(tuple(stage["roots"]), *(tuple(stage[part].items()) for part in ("code", "versions")))

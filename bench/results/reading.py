@@ -1,7 +1,7 @@
 """One run's directory read: its state, and the JSON files that its status vouches for.
 
-Files that were sound are kept, for all runs of a store, in one sealed file of its cache folder, so that only runs that changed are read
-again. What `bench status` shows of a run without reading all of it is in `bench.results.states`.
+Files that were sound are kept, for all runs of a dataset, in a sealed file of the store's cache folder, so that only runs that changed are
+read again. What `bench status` shows of a run without reading all of it is in `bench.results.states`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from bench.core.records import problem
 from bench.core.store import RunFolder, Store, StoreError
 from bench.files import CorruptFileError, parse_json, read_sealed, write_sealed
 
-__all__ = ["RunFiles", "by_status", "cached_reader", "read_run"]
+__all__ = ["RunFiles", "by_status", "cached_reader", "read_run", "stamp"]
 
 _STEPS = ("steps_done", "steps_asked")
 _SHARED = ("stage", "config", "readout", "versions")
@@ -101,55 +101,73 @@ def _checked(folder: RunFolder, files: Mapping[str, str]) -> dict[str, dict[str,
 
 
 @contextmanager
-def cached_reader(store: Store) -> Iterator[Any]:
+def cached_reader(store: Store, stamps: dict[str, str]) -> Iterator[Any]:
     """Yield a function from a run's id to its files that reads only what changed; what was read is kept at the end.
 
-    A cache that is absent, damaged or of other code is empty. Runs without scores are never taken from it.
+    A cache that is absent, damaged or of other code is empty. Runs without scores are never taken from it. `stamps` is filled with what
+    `stamp` says of each run before it is read.
     """
-    path = store.cache / "scan.sealed"
-    kept, shared = _load(path)
-    new: dict[str, tuple[str, RunFiles]] = {}
+    caches: dict[str, _Cache] = {}
 
     def read(run: str) -> RunFiles:
+        dataset = run.partition("/")[0]
+        if dataset not in caches:
+            caches[dataset] = _Cache(store.cache / f"scan-{dataset}.sealed")
         folder = f"{store.root}/runs/{run}"
-        stamp = _stamp(folder)
-        known, cached = kept.get(run, ("", None))
-        if cached and known == stamp and _is_sound(cached):
+        stamps[run], has_status = stamp(folder)
+        if cached := caches[dataset].known(run, stamps[run]):
             return cached
         found = read_run(RunFolder(Path(folder)))
-        for value, name in _shared_parts(found.files):
-            value[name] = shared.setdefault(json.dumps(value[name]), value[name])
-        if stamp and found.files:
-            new[run] = (stamp, found)
+        caches[dataset].add(run, stamps[run] if has_status else "", found)
         return found
 
     yield read
-    if new:
-        numbers = {id(value): number for number, value in enumerate(shared.values())}
+    for cache in caches.values():
+        cache.write(store.root / "runs")
+
+
+class _Cache:
+    """What was read of the runs of a dataset by their stamps; equal parts of files are one object."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.changed = path, False
+        self.runs: dict[str, tuple[str, RunFiles]] = {}
+        self.shared: dict[str, Any] = {}
+        with suppress(OSError, CorruptFileError, ValueError, LookupError, TypeError, AttributeError):
+            found = parse_json(read_sealed(path))
+            if found["code"] == _code():
+                kept = {run: (stamp, RunFiles(*about)) for run, (stamp, *about) in found["runs"].items()}
+                for _, (_, _, files) in kept.values():
+                    for value, name in _shared_parts(files):
+                        value[name] = found["shared"][value[name]]
+                self.runs, self.shared = kept, {json.dumps(value): value for value in found["shared"]}
+
+    def known(self, run: str, stamp: str) -> RunFiles | None:
+        """What was read of a run with this stamp."""
+        kept_at, found = self.runs.get(run, ("", None))
+        return found if found and kept_at == stamp and _is_sound(found) else None
+
+    def add(self, run: str, stamp: str, found: RunFiles) -> None:
+        """Share parts of what was read, and keep it if it has a stamp and any files."""
+        for value, name in _shared_parts(found.files):
+            value[name] = self.shared.setdefault(json.dumps(value[name]), value[name])
+        if stamp and found.files:
+            self.runs[run], self.changed = (stamp, found), True
+
+    def write(self, root: Path) -> None:
+        """Keep what there is now of the runs that are still in the folder; not where the store cannot be written."""
+        if not self.changed:
+            return
+        numbers = {id(value): number for number, value in enumerate(self.shared.values())}
         runs = {
             run: (stamp, state, reason, {name: _numbered(value, numbers) for name, value in files.items()})
-            for run, (stamp, (state, reason, files)) in (kept | new).items()
-            if (store.root / "runs" / run).is_dir()
+            for run, (stamp, (state, reason, files)) in self.runs.items()
+            if (root / run).is_dir()
         }
-        content = {"code": _code(), "shared": list(shared.values()), "runs": runs}
-        with suppress(OSError):  # a store that cannot be written goes without
-            path.parent.mkdir(exist_ok=True)
-            write_sealed(path, json.dumps(content, ensure_ascii=False, check_circular=False).encode())
-
-
-def _load(path: Path) -> tuple[dict[str, tuple[str, RunFiles]], dict[str, Any]]:
-    """Return the stamp and what was read of every run in the cache, and the parts of files that they share by their JSON."""
-    try:
-        found = parse_json(read_sealed(path))
-        if found["code"] == _code():
-            kept = {run: (stamp, RunFiles(*about)) for run, (stamp, *about) in found["runs"].items()}
-            for _, (_, _, files) in kept.values():
-                for value, name in _shared_parts(files):
-                    value[name] = found["shared"][value[name]]
-            return kept, {json.dumps(value): value for value in found["shared"]}
-    except (OSError, CorruptFileError, ValueError, LookupError, TypeError, AttributeError):
-        pass
-    return {}, {}
+        content = {"code": _code(), "shared": list(self.shared.values()), "runs": runs}
+        with suppress(OSError):
+            self.path.parent.mkdir(exist_ok=True)
+            write_sealed(self.path, json.dumps(content, ensure_ascii=False, check_circular=False).encode())
 
 
 def _is_sound(found: RunFiles) -> bool:
@@ -173,18 +191,15 @@ def _code() -> str:
     return hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
 
 
-def _stamp(folder: str) -> str:
-    """Return a digest of the names of a run's files, and the sizes and times of change of its text files; '' without a status."""
+def stamp(folder: str) -> tuple[str, bool]:
+    """Return a digest of the names of a run's files, and the sizes and times of change of its text files; and whether it has a status."""
     files = []
-    try:
-        for place in (f"{folder}/", f"{folder}/evals/"):
+    for place in (f"{folder}/", f"{folder}/evals/"):
+        with suppress(OSError):
             for name in os.listdir(place):  # noqa: PTH208  (thousands of them: pathlib is slow)
                 if name.endswith((".json", ".jsonl")):
                     stat = os.stat(place + name)  # noqa: PTH116
                     name = f"{name} {stat.st_size} {stat.st_mtime_ns}"
                 files.append(name)
-    except OSError:
-        return ""
-    if not any(name.startswith("status.json ") for name in files):
-        return ""
-    return hashlib.blake2b("/".join(sorted(files)).encode(), digest_size=12).hexdigest()
+    has_status = any(name.startswith("status.json ") for name in files)
+    return hashlib.blake2b("/".join(sorted(files)).encode(), digest_size=12).hexdigest(), has_status

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -12,11 +14,13 @@ from typing import Any, NamedTuple
 from bench.core.manifests import manifests
 from bench.core.store import LOG, RunFolder, Store, StoreError
 from bench.executors import queue
+from bench.files import CorruptFileError, parse_json, read_sealed, write_sealed
 from bench.results.reading import by_status, read_run
 
 __all__ = ["RunState", "run_names", "run_states"]
 
 _BEGUN = ("status.json", "curve.jsonl", "spec.json")
+_DONE = "done.sealed"
 _TAIL = 4096  # bytes, more than a line of a curve
 
 
@@ -60,6 +64,8 @@ def run_names(store: Store, suite: str | None = None, profile: str | None = None
 def run_states(store: Store, runs: Iterable[str], *, check: bool = False) -> Iterator[RunState]:
     """Yield the state of each of these runs.
 
+    One that was done is not read again as long as the size of its status and the time of its change are the same.
+
     Arguments:
         store: where they are.
         runs: their ids.
@@ -69,13 +75,24 @@ def run_states(store: Store, runs: Iterable[str], *, check: bool = False) -> Ite
         QueueError: if runs were submitted to a scheduler that does not answer.
     """
     jobs, root = queue.places(store.root / "jobs", newest=False), store.root / "runs"
+    kept = _kept(store)
+    done = dict(kept)
     for run in runs:
+        known = None if check else done.pop(run, None)
+        status = _stat(f"{root}/{run}/status.json")
+        written = [status.st_size, status.st_mtime_ns] if status else []
+        if status and written == known:
+            done[run] = written
+            yield RunState(run, "done", "", status.st_mtime)
+            continue
         folder = RunFolder(root / run)
         try:
             state, reason, _ = read_run(folder) if check else by_status(folder)
         except StoreError as error:
             state, reason = "failed", str(error)
         if state == "done":
+            if status and not reason:
+                done[run] = written
             yield RunState(run, state, reason, _changed(folder.path, "status.json"))
         elif holder := store.holder(run):
             yield RunState(run, "running", "", _changed(folder.path, *_BEGUN), holder.words, holder.note)
@@ -89,6 +106,26 @@ def run_states(store: Store, runs: Iterable[str], *, check: bool = False) -> Ite
             lost = job.words if job and not job.result.exists() else ""
             reason = "; ".join(filter(None, (reason, lost)))
             yield RunState(run, state, reason, _changed(folder.path, *_BEGUN), at=_last_point(folder.path))
+    if done != kept:
+        with suppress(OSError):  # a store that cannot be written goes without
+            store.cache.mkdir(exist_ok=True)
+            write_sealed(store.cache / _DONE, json.dumps({"code": _code(), "done": done}).encode())
+
+
+def _kept(store: Store) -> dict[str, Any]:
+    """Return size and time of change of the status of each run that was done, by whichever code read it like the present one."""
+    with suppress(OSError, CorruptFileError, ValueError, LookupError, TypeError, AttributeError):
+        found = parse_json(read_sealed(store.cache / _DONE))
+        if found["code"] == _code():
+            return dict(found["done"])
+    return {}
+
+
+@functools.cache
+def _code() -> str:
+    """Return a digest of the code that reads a status."""
+    sources = (Path(__file__).parents[1] / name for name in ("core/records.py", "core/store.py", "results/reading.py"))
+    return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
 
 
 def _last_point(folder: Path) -> dict[str, Any]:
@@ -106,7 +143,11 @@ def _last_point(folder: Path) -> dict[str, Any]:
 
 def _changed(folder: Path, *names: str) -> float | None:
     """Return when the first of these files that there is was written."""
-    for name in names:
-        with suppress(OSError):
-            return os.stat(f"{folder}/{name}").st_mtime  # noqa: PTH116  (thousands of them: pathlib is slow)
-    return None
+    return next((found.st_mtime for name in names if (found := _stat(f"{folder}/{name}"))), None)
+
+
+def _stat(path: str) -> os.stat_result | None:
+    try:
+        return os.stat(path)  # noqa: PTH116  (thousands of them: pathlib is slow)
+    except OSError:
+        return None

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 from collections import namedtuple
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from operator import attrgetter
 from typing import Any
 
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from bench.stats import Estimate, mean_interval
 
-__all__ = ["COSTS", "DATA", "render_csv", "render_json", "summarise"]
+__all__ = ["COSTS", "DATA", "SUMMARY_COLUMNS", "render_csv", "render_json", "summarise"]
 
 DATA = "data"
 """Sampler and model name of held-out real data, the floor of every score."""
@@ -38,6 +38,7 @@ _PLACE = (
 )
 _LIKE = (*_PLACE, *COSTS, "metric", "key", "stale", "steps_done", "steps_asked")
 _MEAN = ("mean", "ci_low", "ci_high", "n", "planned", "status", "collapsed", "refused", "reason")
+SUMMARY_COLUMNS = (*_LIKE[:-3], *_MEAN, *_LIKE[-3:], "beta_used", "target")
 _MODEL = ["suite", "profile", "dataset", "model", "identity"]
 _CHAIN = [*_MODEL, "sampler", "beta", "step_size", "steps"]
 _Row = namedtuple("_Row", "at group readout place apart model seed metric key value status collapsed refused reason")
@@ -97,7 +98,7 @@ def summarise(scores: pd.DataFrame) -> pd.DataFrame:
     dtypes = dict.fromkeys(("mean", "ci_low", "ci_high"), float) | dict.fromkeys(("status", "reason"), object)
     summary = pd.concat([like, means.astype(dtypes)], axis=1)
     summary["key"] = summary["key"].where(summary["metric"].notna(), None)
-    return summary[[*_LIKE[:-3], *_MEAN, *_LIKE[-3:], "beta_used", "target"]]
+    return summary[list(SUMMARY_COLUMNS)]
 
 
 def _is_plain(frame: pd.DataFrame) -> NDArray[np.bool_]:
@@ -116,15 +117,15 @@ def _whole(groups: NDArray[np.intp], seeds: NDArray[Any]) -> NDArray[np.intp] | 
     return lines if all(len(set(own)) == 1 and len(set(known)) == n for own, known in each) and lines.size else None
 
 
-def render_json(summaries: Iterable[pd.DataFrame]) -> str:
+def render_json(summary: pd.DataFrame) -> str:
     """Return a JSON list of rows; what is missing is null, and NaN does not occur."""
-    rows = [row for each in summaries for row in _plain(each).to_dict("records")]
+    rows = _plain(summary).to_dict("records")
     return json.dumps(rows, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
 
 
-def render_csv(summaries: Sequence[pd.DataFrame]) -> str:
+def render_csv(summary: pd.DataFrame) -> str:
     """Return the same rows as CSV; what is missing is an empty field, and numbers keep all their digits."""
-    return str(pd.concat([_plain(each) for each in summaries]).to_csv(index=False, lineterminator="\n"))
+    return str(_plain(summary).to_csv(index=False, lineterminator="\n"))
 
 
 def _targets(frame: pd.DataFrame) -> pd.Series:

@@ -46,7 +46,7 @@ def store(request: pytest.FixtureRequest, synthetic: ModuleType, tmp_path_factor
 
 
 def forget(store: Store) -> None:
-    for path in store.cache.glob("scan*"):
+    for path in store.cache.glob("*.sealed"):
         path.unlink()
 
 

@@ -15,6 +15,7 @@ from click.testing import CliRunner, Result
 
 from bench.cli import main
 from bench.core.store import Store, flat
+from bench.results import states
 
 REASON = "diverged: energy_loss not finite in training at step 3" + ", and a long story" * 9
 
@@ -97,6 +98,28 @@ def test_damage_is_found_when_asked_for(store: Store) -> None:
     assert f"{evaluation.name} is corrupt" in checked
     (folders(store)[5] / "status.json").write_text("{")
     assert "status.json is corrupt or cannot be read" in status(store).stdout
+
+
+def test_a_run_that_was_done_is_read_again_when_its_status_has_changed(
+    store: Store, synthetic: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Path] = []
+    real = states.by_status
+    monkeypatch.setattr(states, "by_status", lambda folder: seen.append(folder.path) or real(folder))
+    said = status(store).stdout
+    assert seen == folders(store)
+    seen.clear()
+    assert status(store).stdout == said
+    assert seen == folders(store)[:3]  # those that are not done
+    changed = folders(store)[5]
+    synthetic.change(changed / "status.json", state="failed", reason="diverged")
+    seen.clear()
+    assert "4 done, 1 unfinished, 1 partial, 2 failed" in status(store).stdout
+    assert seen == [*folders(store)[:3], changed]
+    seen.clear()
+    (store.cache / "done.sealed").write_bytes(b"{}")
+    assert status(store).stdout.endswith("2 failed\n")
+    assert seen == folders(store)
 
 
 def test_nothing_heavy_is_imported(store: Store) -> None:

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
@@ -388,6 +389,64 @@ def test_a_damaged_lease_is_waited_for_and_taken(content: bytes, tmp_path: Path)
     assert shared.holder("run") is None
     assert shared.claim("run") is None
     wait_for(lambda: shared.claim("run"))
+
+
+def test_a_file_is_made_once_and_rewritten_in_place(tmp_path: Path) -> None:
+    """What the simulation takes for granted of real files."""
+    machine, path = Machine(), tmp_path / "folder" / "1"
+    assert machine.create(path, b"first")
+    assert not machine.create(path, b"second")
+    assert path.read_bytes() == b"first"
+    number = path.stat().st_ino
+    machine.rewrite(path, b"1st")
+    assert (path.read_bytes(), path.stat().st_ino) == (b"1st", number)
+    with pytest.raises(FileNotFoundError):
+        machine.rewrite(tmp_path / "folder" / "2", b"")
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="no /proc")
+def test_only_a_process_of_this_machine_is_known_to_have_ended() -> None:
+    machine = Machine()
+    own = machine.introduce()
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        pass
+    ended = replace(own, pid=process.pid)
+    assert not machine.gone(own)
+    assert machine.gone(ended)
+    assert machine.gone(replace(own, born="0")), "its number is another process's by now"
+    assert not machine.gone(replace(ended, place="another machine"))
+
+
+class Told(Machine):
+    """A machine of a name of its own whose clock says what it is told, and that does something before it makes a file."""
+
+    def __init__(self, name: str) -> None:
+        self.name, self.now = name, 0.0
+        self.before: Callable[[], object] = lambda: None
+
+    def clock(self) -> float:
+        return self.now
+
+    patience = clock
+
+    def place(self) -> str:
+        return self.name
+
+    def create(self, path: Path, content: bytes) -> bool:
+        self.before()
+        return super().create(path, content)
+
+
+def test_a_heartbeat_that_comes_late_confirms_nothing(tmp_path: Path) -> None:
+    """As a holder wakes up, another has seen no change for long enough and is about to take the lease."""
+    mine, other = Told("mine"), Told("other")
+    held = Leases(tmp_path, mine).claim("run")
+    assert held is not None
+    assert Leases(tmp_path, other).claim("run") is None
+    mine.now = other.now = 121.0
+    other.before = held.beat
+    assert Leases(tmp_path, other).claim("run") is None
+    held.require()
 
 
 def test_leases_leave_few_files(tmp_path: Path) -> None:

@@ -86,6 +86,15 @@ def test_with_a_limit_arrays_follow_each_other_so_that_it_holds_over_all(fake: F
     assert arrays(fake) == [("0-2%2", ""), ("0-3%2", "afterany:1"), ("0-1%2", "afterany:2"), ("0-2%2", "afterany:1:3")]
 
 
+def test_short_jobs_may_share_one_of_slurms(fake: FakeSlurm, tmp_path: Path) -> None:
+    run(tmp_path, [EXTRACTOR, *OTHERS, *BASES[:2]], settings={"tasks_per_job": 4, "prepare": {"tasks_per_job": 1}})
+    assert arrays(fake) == [("", ""), ("0-1%2", "afterany:1")]
+    fake.shows("RUNNING", 1)
+    ids = {name: place.id for name, place in queue.places(tmp_path / "jobs").items()}
+    assert ids == {"extractor": "1"} | {job.name: f"2_{at // 4}" for at, job in enumerate([*OTHERS, *BASES[:2]])}
+    queue.cancel(queue.places(tmp_path / "jobs").values())
+
+
 def test_what_is_in_the_queue_is_not_submitted_again(fake: FakeSlurm, tmp_path: Path) -> None:
     run(tmp_path, BASES)
     fake.shows("RUNNING", 1)
@@ -129,6 +138,7 @@ def test_what_the_queue_takes_no_more_is_said_and_left_to_the_next_time(fake: Fa
         ({"prepare": {"partition": "none"}}, "no partition 'none'; there are: gpu, main"),
         ({"time": "tomorrow"}, "time 'tomorrow' is no time limit"),
         ({"nodes": 2}, "nodes is not yours to set"),
+        ({"tasks_per_job": 0}, "tasks_per_job '0' is no number of tasks"),
     ],
 )
 def test_what_the_cluster_does_not_have_is_said_before_anything_is_submitted(
@@ -224,13 +234,13 @@ def test_when_its_time_is_up_a_job_is_queued_again_and_goes_on(tmp_path: Path, m
     monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
     executor = AutoExecutor(tmp_path / "jobs", cluster="local")
     executor.update_parameters(timeout_min=5)
-    job = executor.submit(Work(Job("counting", "counting:count", (str(tmp_path), 100))))
+    job = executor.submit(Work((Job("counting", "counting:count", (str(tmp_path), 100)),)))
     counted = tmp_path / "counted"
     deadline = time.monotonic() + 60
     while not (counted.exists() and counted.read_text().endswith("\n")) and time.monotonic() < deadline:
         time.sleep(0.05)
     os.kill(int(counted.read_text().split()[1]), signal.SIGUSR2)
-    assert job.result().state == "done"
+    assert job.result()["counting"].state == "done"
     lines = [line.split() for line in counted.read_text().splitlines()]
     assert [int(number) for number, _ in lines] == list(range(100))
     assert len({process for _, process in lines}) == 2

@@ -50,7 +50,8 @@ def read(monkeypatch: pytest.MonkeyPatch) -> Read:
 
 
 def cold(store: Store) -> Results:
-    (store.cache / "scan.sealed").unlink(missing_ok=True)
+    for path in store.cache.glob("*.sealed"):
+        path.unlink()
     return scan(store)
 
 
@@ -144,19 +145,19 @@ def test_a_useless_cache_is_ignored_and_made_again(
     store: Store, read: Read, damage: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = scan(store)
-    path = store.cache / "scan.sealed"
-    content = path.read_bytes()
-    if damage == "truncated":
-        path.write_bytes(content[: len(content) // 2])
-    elif damage == "flipped":
-        path.write_bytes(content[:-9] + bytes([content[-9] ^ 1]) + content[-8:])
-    elif damage == "text":
-        path.write_text("not a cache")
-    elif damage == "directory":
-        path.unlink()
-        path.mkdir()
-    else:
-        monkeypatch.setattr(bench.results.reading, "_code", lambda: "other")
+    for path in store.cache.glob("scan-*.sealed"):
+        content = path.read_bytes()
+        if damage == "truncated":
+            path.write_bytes(content[: len(content) // 2])
+        elif damage == "flipped":
+            path.write_bytes(content[:-9] + bytes([content[-9] ^ 1]) + content[-8:])
+        elif damage == "text":
+            path.write_text("not a cache")
+        elif damage == "directory":
+            path.unlink()
+            path.mkdir()
+        else:
+            monkeypatch.setattr(bench.results.reading, "_code", lambda: "other")
     read.clear()
     assert same(first, scan(store))
     assert len(read) == 8

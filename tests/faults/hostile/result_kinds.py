@@ -118,8 +118,10 @@ def trained(folder: Path) -> None:
     for each in planned:
         assert execute(each.task, lambda _: None, lambda: False).state == "done"
     Campaign(load_suite("density"), "quick", planned, store, 1, tag="first").remember()
-    command("report", "--format", "html", "--out", str(folder))(folder)
-    (folder / "report.html").unlink()
+    command("status")(folder)
+    for form in ("html", "json"):
+        command("report", "--format", form, "--out", str(folder))(folder)
+        (folder / f"report.{form}").unlink()
 
 
 def made_up(folder: Path) -> None:
