@@ -34,4 +34,4 @@ def cancel(runs: tuple[str, ...], store: Path) -> None:
         queue.cancel(wanted.values())
     for name, place in wanted.items():
         click.echo(f"{name}  cancelled; was {place.words}")
-    click.echo(f"{len(wanted)} jobs cancelled")
+    click.echo(f"{len(wanted)} job{'s' * (len(wanted) != 1)} cancelled")

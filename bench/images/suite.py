@@ -34,6 +34,7 @@ __all__ = [
     "network_settings",
     "on_base",
     "readouts",
+    "remarks",
     "resolve",
 ]
 
@@ -201,7 +202,7 @@ class TrainingCurveReadout(ScoredReadout):
 
     reader: ClassVar[str] = "bench.images.evaluation:read_training_curve"
     methods: ClassVar[tuple[str, ...]] = ("sample",)
-    slow: ClassVar[bool] = True
+    turn: ClassVar[int] = 3
     kind: Literal["training-curve"] = "training-curve"
 
 
@@ -219,7 +220,7 @@ class ChainReadout(ScoredReadout, EnergyReadout):
 
     reader: ClassVar[str] = "bench.images.evaluation:read_chain"
     methods: ClassVar[tuple[str, ...]] = ("gebm",)
-    slow: ClassVar[bool] = True
+    turn: ClassVar[int] = 1
     kind: Literal["chain"] = "chain"
     chain: Chain
 
@@ -232,6 +233,7 @@ class ExactReadout(ScoredReadout, EnergyReadout):
 
     reader: ClassVar[str] = "bench.images.evaluation:read_exact"
     methods: ClassVar[tuple[str, ...]] = ("gebm",)
+    turn: ClassVar[int] = 2
     kind: Literal["exact"] = "exact"
     beta: Temperature
     pool: Positive
@@ -241,6 +243,7 @@ class TemperatureReadout(EnergyReadout):
     """What the energy adds to the base on held-out images, in nats, at every β of the grid and at the calibrated one."""
 
     reader: ClassVar[str] = "bench.images.evaluation:read_temperature"
+    turn: ClassVar[int] = 4
     kind: Literal["temperature"] = "temperature"
 
 
@@ -372,6 +375,16 @@ def readouts(
     return tuple(found)
 
 
+def remarks(profile: ImagesProfile, dataset: Dataset, entry: registry.Entry) -> Iterator[str]:
+    """Yield that held-out images are too few to be scored as the models are; the distance of fewer images would be another score."""
+    held_out = len(dataset.splits.get("validation" if profile.evaluation.reference == "test" else "test", ()))
+    if entry.name == "data" and held_out < (wanted := profile.evaluation.samples):
+        yield (
+            f"{dataset.name} has {held_out:,} held-out images and {wanted:,} are scored of each model: data gets no scores; "
+            f"--set evaluation.samples={held_out} scores as many of every model, or leave data out"
+        )
+
+
 def _aimed(chain: Chain) -> Chain:
     """Return the chain, or raise a SuiteError where a sampler that calibrates the logit itself is given a β."""
     own = getattr(registry.get("samplers", chain.sampler).load(), "calibration", "none")
@@ -394,7 +407,9 @@ def choose_extractor(dataset: Dataset, weights: Path | None, wanted: str) -> str
         raise SuiteError(f"the weights of {INCEPTION} are not at hand; {fetch}")
     if wanted not in ("auto", "in-domain", "in-domain-half"):
         return wanted
-    if dataset.kind == "image" and "train" not in dataset.labels:
+    labels = dataset.labels.get("train")
+    if dataset.kind == "image" and (labels is None or not labels.any()):
         remedy = "set extractor to auto; " if wanted != "auto" else ""
-        raise SuiteError(f"{dataset.name} has no classes to train an in-domain extractor on; {remedy}{fetch}")
+        none = "no classes" if labels is None else "one class only in its training split"
+        raise SuiteError(f"{dataset.name} has {none} to train an in-domain extractor on; {remedy}{fetch}")
     return f"{dataset.name}-half-cnn" if wanted == "in-domain-half" else f"{dataset.name}-cnn"
