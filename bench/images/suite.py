@@ -274,9 +274,9 @@ def resolve(suite: Suite[ImagesProfile], profile_name: str, dataset: Dataset, en
         raise SuiteError(f"suite '{suite.name}': {entry.name} needs {key} in the profile {profile_name}")
     network = network_settings(suite, profile, dataset)
     if profile.short_run is not None and by_chains:
-        _check_batches(suite, dataset, profile.short_run.batch_size)
+        _check_batches(suite, dataset, profile.short_run.batch_size, "short_run")
         return config | {"network": network, "short_run": asdict(profile.short_run)}
-    _check_batches(suite, dataset, profile.training.batch_size)
+    _check_batches(suite, dataset, profile.training.batch_size, "training")
     refit = _refit(suite, profile, dataset, entry, profile.refit)
     kept = _snapshots(profile, entry)
     training = {"training": asdict(_training(profile, entry))} | ({"snapshots": kept} if kept else {})
@@ -323,7 +323,7 @@ def _refit(
     suite: Suite[ImagesProfile], profile: ImagesProfile, dataset: Dataset, entry: registry.Entry, refit: RefitSettings
 ) -> dict[str, Any] | None:
     """Return the settings of a model's refit, None if it has none, or raise a SuiteError where the dataset does not allow it."""
-    _check_batches(suite, dataset, refit.batch_size)
+    _check_batches(suite, dataset, refit.batch_size, "post_hoc" if refit is profile.post_hoc else "refit")
     if not entry.facts.get("has_energy"):
         return None
     if "validation" not in dataset.splits:
@@ -350,11 +350,12 @@ def network_settings(suite: Suite[ImagesProfile], profile: ImagesProfile, datase
     return {"family": profile.network["family"]} | asdict(family)
 
 
-def _check_batches(suite: Suite[ImagesProfile], dataset: Dataset, largest: int) -> None:
-    """Raise a SuiteError where the dataset is smaller than a batch."""
+def _check_batches(suite: Suite[ImagesProfile], dataset: Dataset, largest: int, table: str) -> None:
+    """Raise a SuiteError where the dataset is smaller than a batch of the settings in that table."""
     rows = len(dataset.splits["train"])
     if largest > rows:
-        raise SuiteError(f"suite '{suite.name}': batch_size {largest} is more than the {rows} images of {dataset.name}")
+        why = f"batch_size {largest} is more than the {rows} images of {dataset.name} to train on"
+        raise SuiteError(f"suite '{suite.name}': {why}; --set {table}.batch_size={rows} or less")
 
 
 def readouts(

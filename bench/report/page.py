@@ -123,7 +123,9 @@ def _refit_command(section: Section, run: Any) -> str:
     spec = RunSpec.model_validate(run.spec)
     known = spec.base is not None and spec.base.model != "own-generator"
     generator = spec.base.run_id if known and spec.base else "GENERATOR"
-    words = ["bench", "refit", generator, "--suite", section.suite.removesuffix("-refit"), "--profile", section.profile]
+    name = section.suite.removesuffix("-refit")
+    suite = name if name in registry.suite_files() else f"{name}.toml"
+    words = ["bench", "refit", generator, "--suite", suite, "--profile", section.profile]
     words += ["--dataset", section.dataset_name, "--seed", str(run.seed)]
     words += ["--steps", str(spec.config["refit"]["steps"])] if spec.config.get("refit") else []
     words += ["--energy", "warm"] * (spec.config.get("energy") == "warm")

@@ -73,7 +73,10 @@ def test_settings_of_a_refit_name_another_model_and_are_in_its_command(done: Sto
     command = ("refit", f"digits/gan-ns/{run.name}", "--suite", suite, "--store", done.root)
     assert "gan-ns+refit[penalty=1]" in bench(*command, "--set", "refit.penalty=1", "--steps", 10).output
     page = bench("report", "--store", done.root, "--suite", "tiny-refit", "--format", "markdown").stdout
-    assert "--seed 0 --steps 10 --set refit.penalty=1 --store runs" in page
+    assert (
+        "--suite tiny.toml --profile quick --dataset digits --seed 0 --steps 10 --set refit.penalty=1 --store runs"
+        in page
+    )
     for wrong, words in (
         (
             "training.base_steps=5",
