@@ -176,7 +176,7 @@ def _notes(rows: Sequence[Any]) -> list[str]:
     notes = []
     if rows:
         seeds = span([row.n for row in rows], " to ")
-        notes.append(f"Means over {seeds} seeds; intervals are in the JSON and CSV forms.")
+        notes.append(f"Means over {seeds} seed{'s' * (seeds != '1')}; intervals are in the JSON and CSV forms.")
     notes += [
         "An R-hat with ! is not below 1.01: the ESS beside it is not to be trusted. Cost includes the warm-up, ESS does not count it.",
         "Errors of chains that mix are noise of about 1/√ESS: rank samplers by ESS; an error that stops falling with cost is bias.",

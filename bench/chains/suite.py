@@ -101,7 +101,7 @@ class TraceReadout(Readout):
 
     reader: ClassVar[str] = "bench.chains.judge:read_trace"
     methods: ClassVar[tuple[str, ...]] = ("gebm",)
-    slow: ClassVar[bool] = True
+    turn: ClassVar[int] = 1
     kind: Literal["trace"] = "trace"
     sampler: str
     settings: dict[str, Any]

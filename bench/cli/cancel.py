@@ -35,4 +35,4 @@ def cancel(runs: tuple[str, ...], store: Path) -> None:
         queue.cancel(wanted.values())
     for name, place in wanted.items():
         click.echo(f"{name}  cancelled; was {place.words}")
-    click.echo(f"{len(ids)} jobs cancelled")
+    click.echo(f"{len(ids)} job{'s' * (len(ids) != 1)} cancelled")

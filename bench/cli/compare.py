@@ -61,7 +61,7 @@ def _show(found: dict[str, Any]) -> None:
         what = (each["dataset"], readout_words(Source(**each["readout"])), arrow(each["metric"]))
         estimate = Estimate(**each["estimate"])
         differences.append((*what, estimate_text(estimate), str(estimate.n), number(each["p_holm"]), each["reading"]))
-    title = f"{found['pairs']} runs pair; {found['equal_scores']} scores are equal in every seed, these differ"
+    title = f"pairs of runs: {found['pairs']}; scores equal in every seed: {found['equal_scores']}; these differ"
     header = ("dataset", "readout", "metric", "first − second", "n", "p after Holm", "reading")
     _print_table(console, title, header, differences)
     alone = []

@@ -14,12 +14,14 @@ from rich.progress import (
     MofNCompleteColumn,
     Progress,
     ProgressColumn,
+    Task,
     TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
+from rich.text import Text
 
 if TYPE_CHECKING:
     from bench.core.campaign import Campaign
@@ -69,6 +71,13 @@ def loss_words(losses: Mapping[str, Any]) -> list[str]:
     return [f"{key.replace('_', ' ')} {losses[key]:.3g}" for key in LOSSES if key in losses]
 
 
+class Count(MofNCompleteColumn):
+    """How many of all; nothing where there is no telling, as while a run is scored."""
+
+    def render(self, task: Task) -> Text:
+        return super().render(task) if task.total is not None else Text()
+
+
 class Display:
     """How a campaign goes: one bar per run and one for all of them on a terminal, lines now and then in a log or where it is not `live`."""
 
@@ -78,11 +87,11 @@ class Display:
         self.planned = sum(self.waiting.values())
         self.begun = self.spoken = time.monotonic()
         self.end = self.begun + campaign.expected_seconds
-        columns = (DESCRIPTION, BAR, MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.fields[note]}"))
+        columns = (DESCRIPTION, BAR, Count(), TimeElapsedColumn(), TextColumn("{task.fields[note]}"))
         self.progress = Progress(*columns, console=console, disable=not (live and console.is_terminal))
         self.whole = self.progress.add_task("runs", total=len(self.waiting), note="")
         self.bars: dict[str, TaskID] = {}
-        self.say(f"{len(self.waiting)} of {len(campaign.planned)} runs to do; {self.left()}")
+        self.say(f"{len(self.waiting)} of {(n := len(campaign.planned))} run{'s' * (n != 1)} to do; {self.left()}")
 
     def __enter__(self) -> Display:
         self.progress.start()
@@ -106,7 +115,9 @@ class Display:
             self.say(f"{name}  {value['warning']}")
         elif event.kind == "progress":
             note = "  ".join([value.get("phase", ""), *loss_words(value.get("losses", {}))])
-            self.progress.update(self.bars[name], completed=value.get("step", 0), total=value.get("total"), note=note)
+            (task,) = (task for task in self.progress.tasks if task.id == self.bars[name])
+            task.total = value.get("total")  # `update` takes None for no change
+            self.progress.update(task.id, completed=value.get("step", 0), note=note)
         elif event.kind == "done":
             if name in self.bars:  # a short job may have ended before it was seen to start
                 self.progress.remove_task(self.bars.pop(name))
@@ -117,7 +128,8 @@ class Display:
         if self.progress.disable and time.monotonic() - self.spoken > LINE_EVERY:
             self.spoken = time.monotonic()
             for bar in self.progress.tasks[1:]:
-                self.say(f"{bar.description}  step {bar.completed:.0f}/{bar.total or '?'}  {bar.fields['note']}")
+                step = "" if bar.total is None else f"step {bar.completed:.0f}/{bar.total:.0f}  "
+                self.say(f"{bar.description}  {step}{bar.fields['note']}")
 
     def finish(self, name: str) -> None:
         """Count a run as finished, and learn the pace."""

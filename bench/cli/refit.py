@@ -16,6 +16,7 @@ from bench.cli.usage import (
     find_devices,
     fresh_option,
     limit_option,
+    set_option,
     store_option,
     suite_option,
 )
@@ -27,6 +28,7 @@ __all__ = ["refit"]
     epilog=examples(
         "bench refit digits/gan-ns/6b8dbebde97f-s0",
         "bench refit generator.safetensors --dataset digits --steps 2000",
+        "bench refit 6b8dbebde97f-s0 --set post_hoc.penalty=1",
         "bench refit my_package.networks:generator --latent 64 --suite cifar10",
     )
 )
@@ -46,6 +48,7 @@ __all__ = ["refit"]
     show_default=True,
     help="refit: from fresh weights; warm: from the run's discriminator.",
 )
+@set_option
 @click.option("--latent", type=click.IntRange(1, 10**5), help="Dimension of its latents; default: the suite's.")
 @device_option
 @store_option

@@ -46,7 +46,7 @@ __all__ = ["carry_out", "find_places", "plan", "run", "write_last"]
 @selecting
 def plan(**options: Any) -> None:
     """Show what would run, why, and about how long it takes."""
-    from bench.core.timing import measured
+    from bench.core.timing import measured, preparing
     from bench.data import NotAtHandError
 
     try:
@@ -61,14 +61,23 @@ def plan(**options: Any) -> None:
         cost = "—" if not p.pending else "?" if p.timing == "unknown" else f"{p.seconds / 60:.1f} min"
         name = f"{p.label}; " * (p.label != p.task.spec.model)
         click.echo(f"{p.task.spec.run_id:<{width}}  {p.found.state:<8} {cost:>9}  {name}{p.found.reason}".rstrip("; "))
+    first = preparing(campaign.planned)
+    for extractor, seconds in first.items():
+        cost = "?" if seconds is None else f"{seconds / 60:.1f} min"
+        click.echo(f"{extractor:<{width}}  missing  {cost:>9}  extractor, trained first")
     devices = campaign.devices
     where = f"CUDA device{'s' * (len(devices) > 1)} {', '.join(devices)}" if devices else "the CPU"
-    words = {"measured": "training alone, from two steps", "unknown": "with a minute for each that cannot be timed"}
+    words = {
+        "measured": "training from two steps, readouts as in earlier runs",
+        "trained": "training alone, from two steps; readouts come on top",
+        "unknown": "with a minute for each that cannot be timed",
+    }
     said = [word for timing, word in words.items() if timing in {p.timing for p in campaign.pending.values()}]
+    said += ["extractor left out"] * (None in first.values())
     extra = f" ({', '.join(said)})" if said else ""
+    whole = campaign.expected_seconds + sum(filter(None, first.values()))
     click.echo(
-        f"{len(campaign.pending)} of {len(campaign.planned)} runs to do, about "
-        f"{campaign.expected_seconds / 60:.1f} minutes{extra} "
+        f"{len(campaign.pending)} of {(n := len(campaign.planned))} run{'s' * (n != 1)} to do, about {whole / 60:.1f} minutes{extra} "
         f"with {campaign.workers} side by side on {where}"
     )
 
@@ -187,7 +196,7 @@ def carry_out(
         f"{counts[state]} {state}" for state in ("done", "hit", "queued", "failed", "stopped", "abort") if counts[state]
     ]
     minutes = (time.monotonic() - start) / 60
-    console.print(f"{len(campaign.planned)} runs: {', '.join(words)}; {minutes:.1f} minutes")
+    console.print(f"{(n := len(campaign.planned))} run{'s' * (n != 1)}: {', '.join(words)}; {minutes:.1f} minutes")
     if counts["queued"]:
         console.print(
             "`bench status` shows them, --wait follows them, `bench cancel` ends them", highlight=False, soft_wrap=True

@@ -80,7 +80,7 @@ def status(
     counts = Counter(each.state for each in found)
     words = ", ".join(f"{counts[state]:,} {state}" for state in STATES if counts[state])
     lines = table([cells(each, store) for each in found])
-    click.echo("\n".join([*lines, f"{len(found):,} runs{': ' * bool(words)}{words}"]))
+    click.echo("\n".join([*lines, f"{len(found):,} run{'s' * (len(found) != 1)}{': ' * bool(words)}{words}"]))
 
 
 def check_names(option: str, chosen: Sequence[str], known: set[str]) -> None:
@@ -117,7 +117,8 @@ def at_words(at: Any) -> str:
     from bench.cli.display import loss_words
 
     total = f" of {at['total']:,}" if at.get("total") else ""
-    return ", ".join([f"{at['phase']} step {at['step']:,}{total}", *loss_words(at.get("losses", {}))])
+    step = f" step {at['step']:,}{total}" if "step" in at else ""  # none while it is read out
+    return ", ".join([f"{at['phase']}{step}", *loss_words(at.get("losses", {}))])
 
 
 def age_text(seconds: float) -> str:

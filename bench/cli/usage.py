@@ -30,6 +30,7 @@ __all__ = [
     "limit_option",
     "print_json",
     "selecting",
+    "set_option",
     "store_option",
     "suite_filters",
     "suite_name",
@@ -59,7 +60,6 @@ class Failure(UsageProblem):
 
 
 LARGEST_SEED = 10**9
-MOST_SEEDS = 10_000
 FAILURES = {"StoreError", "TransferError", "NothingToReportError", "WeightsError", "RebuildError", "QueueError"}
 MISUSE = {"SuiteError", "SettingError", "ClaimError", "UnknownNameError", "DatasetError", "ExportError", "RefitError"}
 MISUSE |= {"GeneratorError", "SamplingError", "ExecutorError"}
@@ -154,19 +154,14 @@ def suite_name(suite: str | None) -> str | None:
 
 def parse_seeds(_ctx: click.Context, _param: click.Parameter, value: str | None) -> tuple[int, ...]:
     """Return comma-separated whole numbers >= 0 and ranges of them, such as 0,2 or 0-4; none for the suite's own."""
-    found: list[int] = []
-    for part in value.split(",") if value is not None else []:
-        first, dash, last = (each.strip() for each in part.partition("-"))
-        ends = (first, last if dash else first)
-        if not all(each.isdecimal() and int(each) <= LARGEST_SEED for each in ends) or int(ends[0]) > int(ends[1]):
-            raise UsageProblem(
-                f"--seeds: '{value}' is not a list of seeds; write whole numbers from 0 to {LARGEST_SEED:,} with commas, or a range: "
-                "0,1,2 or 0-2"
-            )
-        found += range(int(ends[0]), min(int(ends[1]), int(ends[0]) + MOST_SEEDS) + 1)
-    if len(found) > MOST_SEEDS:
-        raise UsageProblem(f"--seeds: '{value}' is more than {MOST_SEEDS:,} seeds")
-    return tuple(dict.fromkeys(found))
+    if value is None:
+        return ()
+    from bench.core.fields import seeds_in
+
+    try:
+        return seeds_in(value)
+    except ValueError as error:
+        raise UsageProblem(f"--seeds: {error}") from None
 
 
 def parse_settings(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]) -> dict[str, Any]:
@@ -267,6 +262,15 @@ limit_option = click.option(
     type=click.FloatRange(min=0, min_open=True),
     help="Stop after so many minutes, shared by the runs; what is unfinished is scored as it stands. The same command continues.",
 )
+set_option = click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    callback=parse_settings,
+    metavar="KEY=VALUE",
+    help="Another setting than the profile's, such as training.learning_rate=1e-4; repeatable. Tables show the models that it makes "
+    "beside those of the profile.",
+)
 selecting = together(
     suite_option,
     click.option(
@@ -285,15 +289,7 @@ selecting = together(
         shell_complete=complete("models"),
     ),
     click.option("--seeds", callback=parse_seeds, help="Such as 0,1,2 or 0-4; default: the suite's own."),
-    click.option(
-        "--set",
-        "settings",
-        multiple=True,
-        callback=parse_settings,
-        metavar="KEY=VALUE",
-        help="Another setting than the profile's, such as training.learning_rate=1e-4; repeatable. Tables show the models that it makes "
-        "beside those of the profile.",
-    ),
+    set_option,
     click.option(
         "--sweep",
         "sweeps",

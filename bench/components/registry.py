@@ -248,7 +248,8 @@ def suite_files() -> dict[str, Path]:
 
 
 def closest(name: str, known: Iterable[str]) -> str:
-    """Return "did you mean …?" for a name, or the list of what there is."""
+    """Return "did you mean …?" for a name, whatever its case, or the list of what there is."""
     known = sorted(known)
-    near = difflib.get_close_matches(name, known, n=1)
-    return f"did you mean '{near[0]}'?" if near else f"there are: {', '.join(known) or 'none'}"
+    folded = {each.casefold(): each for each in known}
+    near = difflib.get_close_matches(name.casefold(), [*folded], n=1)
+    return f"did you mean '{folded[near[0]]}'?" if near else f"there are: {', '.join(known) or 'none'}"

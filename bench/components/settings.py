@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
@@ -13,13 +13,14 @@ from pydantic import TypeAdapter, ValidationError
 from bench.components import registry, schema
 from gebm.components import ComponentKind
 
-__all__ = ["Problem", "make", "problems", "settings_of"]
+__all__ = ["Problem", "follows_from", "make", "problems", "settings_of"]
 
 T = TypeVar("T")
 
 CONTRACTS = {"samplers": "gebm.samplers:Sampler", "networks": "gebm.networks.family:EnergyFamily"}
 """What components made from settings are, by kind."""
 UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
+MISSING = "required key is missing"
 
 
 def make(kind: ComponentKind, name: str, settings: Mapping[str, Any]) -> Any:
@@ -83,7 +84,18 @@ def problems(error: ValidationError, kind: Any, content: Any) -> list[Problem]:
         else:
             found.setdefault(keys, message(each["type"], keys, value, kind))
     longest = [keys for keys in found if not any(other[: len(keys)] == keys != other for other in found)]
-    return [Problem(keys, words) for keys, words in found.items() if keys in longest or not words.startswith("must be")]
+    every = [
+        Problem(keys, words) for keys, words in found.items() if keys in longest or not words.startswith("must be")
+    ]
+    return [each for each in every if not follows_from(each, every)]
+
+
+def follows_from(problem: Problem, others: Iterable[Problem]) -> bool:
+    """Whether a key is missing because it stands misspelt beside the gap."""
+    meant = f"did you mean '{problem.keys[-1]}'?" if problem.keys else ""
+    return problem.message == MISSING and any(
+        each.keys[:-1] == problem.keys[:-1] and each.message.endswith(meant) for each in others
+    )
 
 
 def message(what: str, keys: tuple[str, ...], value: Any, kind: Any) -> str:
@@ -94,15 +106,21 @@ def message(what: str, keys: tuple[str, ...], value: Any, kind: Any) -> str:
     if what in UNKNOWN:
         return unknown_key(keys[-1], [table for each in around for table in schema.inner(each)])
     if what == "missing" and value is None:
-        return "required key is missing"
+        return MISSING
     here = [found for each in around for found in schema.at(each, keys[-1])] if keys else [kind]
+    if (
+        isinstance(value, Mapping)
+        and (several := schema.words(here[0])).startswith("a list")
+        and several.endswith("a table")
+    ):
+        return f"must be a list of tables, each under a line [[{'.'.join(keys)}]] of its own, with two brackets on each side"
     return f"must be {' or '.join(dict.fromkeys(map(schema.words, here)))}, got {schema.shown(value)}"
 
 
 def unknown_key(key: str, tables: Sequence[Any]) -> str:
     """Return what an unknown key of a table may have been meant to be; one that belongs into a table below is named with its way there."""
     known = {name for table in tables for name in schema.fields(table)}
-    below = [path for table in tables for path in schema.paths(table) if path.endswith(f".{key}")]
+    below = [path for table in tables for path in schema.paths(table) if path.casefold().endswith(f".{key.casefold()}")]
     if not known:
         return "it is not allowed here"
     return f"unknown key; did you mean '{below[0]}'?" if below else f"unknown key; {registry.closest(key, known)}"

@@ -28,10 +28,19 @@ from bench.core.variants import Changes, label_of, points
 from bench.data import Dataset, NotAtHandError, load_dataset, sources
 from bench.data.hygiene import refuse_concerns
 
-__all__ = ["Planned", "Selection", "expected_seconds", "make_plan", "make_task", "mixed_devices", "timed"]
+__all__ = [
+    "Planned",
+    "Selection",
+    "expected_seconds",
+    "make_plan",
+    "make_task",
+    "mixed_devices",
+    "readout_seconds",
+    "timed",
+]
 
 Loader = Callable[[str], Dataset]
-Timing = Literal["known", "measured", "unknown"]
+Timing = Literal["known", "measured", "trained", "unknown"]
 UNKNOWN = 60.0
 """Seconds of a run in place of those that nobody knows: all such runs are given equal time."""
 
@@ -71,7 +80,8 @@ class Planned:
         task: what is to be done.
         found: what there is of it.
         seconds: how long it takes.
-        timing: whether that is known, from the store or the suite, was measured for this plan, or is no more than `UNKNOWN`.
+        timing: whether that is known, from the store or the suite, was measured for this plan, or only of training, or is no more than
+            `UNKNOWN`.
         label: what tables call its model.
         asked: the model or variant that was asked for, from which with `settings` the same run is planned again.
         settings: other settings than the profile's that the command gave.
@@ -107,7 +117,8 @@ def make_plan(
         selection: what of it.
         places: where results, data and weights are, and where to compute.
         load: how a dataset is loaded by its source; by default from `places`.
-        warn: called with a sentence for each dataset of the profile that is not at hand, and each model that fits none of them.
+        warn: called with a sentence for each dataset of the profile that is not at hand, each model that fits none of them, and what cannot
+            be scored.
 
     Raises:
         SuiteError: for a profile the suite does not have, or where no model can be fitted to a dataset of the selection.
@@ -122,6 +133,7 @@ def make_plan(
     for dataset in datasets.values():
         refuse_concerns(dataset, {*profile.allow, *selection.allow})
     arms = make_arms(suite, selection)
+    tell = functools.cache(warn)  # once, whatever is swept over
     flags = {"fresh": selection.fresh, "retrain": selection.retrain}
     planned: dict[str, Planned] = {}
     for source, dataset in datasets.items():
@@ -129,6 +141,8 @@ def make_plan(
         for arm in (each for each in arms if _fits(each.entry, dataset)):
             entry, own = arm.entry, arm.suite.profile(selection.profile)
             readouts = kind.readouts(own, dataset, entry, places.weights)
+            for sentence in kind.remarks(own, dataset, entry) if hasattr(kind, "remarks") else ():
+                tell(sentence)
             spec = resolve(arm.suite, selection.profile, dataset, entry, seeds[0])
             once = bool(entry.facts.get("one_seed"))  # it is the same for all seeds
             seconds = 2.0 if once else expected_seconds(store, spec, own)
@@ -341,8 +355,22 @@ def timed(seconds: float | None) -> tuple[float, Timing]:
 
 def expected_seconds(store: Store, spec: RunSpec, profile: Profile) -> float | None:
     """How long the run took here with another seed, else what the profile says; None where nobody knows."""
-    for status in sorted(store.folder(spec).path.parent.glob(f"{spec.identity[:12]}-s*/status.json")):
-        with contextlib.suppress(StoreError):
-            if seconds := (RunFolder(status.parent).read_json(status.name) or {})["seconds"]:
-                return float(sum(seconds.values()))
+    if seconds := _recorded(store, spec, f"{spec.identity[:12]}-s*"):
+        return sum(seconds.values())
     return None if profile.minutes_per_run is None else profile.minutes_per_run * 60
+
+
+def readout_seconds(store: Store, spec: RunSpec) -> float | None:
+    """How long it took to sample and score this model on this dataset, with whatever settings; None where that was never done."""
+    seconds = _recorded(store, spec, "*")
+    return None if seconds is None else seconds.get("sampling", 0.0) + seconds.get("scoring", 0.0)
+
+
+def _recorded(store: Store, spec: RunSpec, like: str) -> dict[str, float] | None:
+    """Return the seconds by part of a finished run of the same model and dataset whose directory has a name like this."""
+    for path in sorted(store.folder(spec).path.parent.glob(f"{like}/status.json")):
+        with contextlib.suppress(StoreError):
+            status = RunFolder(path.parent).read_json(path.name)
+            if status and status["state"] == "done" and status["seconds"]:
+                return dict(status["seconds"])
+    return None

@@ -81,6 +81,7 @@ class Run:
     def __init__(self, task: Task, progress: Progress, should_stop: Callable[[], bool]) -> None:
         self.task, self._asked_to_stop = task, should_stop
         self.lease: Held | None = None
+        self.doing = ""  # what is being read out
         self.code = task.training  # what a training recorded now rests on
         self.start: tuple[str, ...] = ()  # hash of the weights that it starts from
         self.store = Store(task.places.store)
@@ -116,6 +117,10 @@ class Run:
         if self.lease and "phase" in value:
             self.lease.note = value
         self._tell(value)
+
+    def tell(self, value: dict[str, Any]) -> None:
+        """Tell how a readout goes, by its name."""
+        self.progress(value | {"phase": f"{self.doing}: {value['phase']}"} if "phase" in value else value)
 
     def should_stop(self) -> bool:
         """Whether the user wants to stop.
@@ -313,17 +318,18 @@ class Run:
         return training
 
     def read_out(self, model: Model, training: Mapping[str, Any]) -> None:
-        """Every readout, then the status. A run whose time is up before it is trained is scored as it stands, slow readouts last.
+        """Every readout, then the status. Where there is a deadline, samples are scored first and log Z is left for last.
 
         Raises:
             InterruptedRunError: if it was stopped; `scored` says whether there are scores of it all the same.
             DivergedError: if a score is not finite.
         """
         task, partly = self.task, unfinished(training)
-        context = Context(model, model.dataset, self.store.cache, task.places.weights, self.progress, self.must_stop)
+        context = Context(model, model.dataset, self.store.cache, task.places.weights, self.tell, self.must_stop)
         seconds = {"training": float(training["seconds"]), "sampling": 0.0, "scoring": 0.0}
         late = partly
-        stages = sorted(zip(task.readouts, task.reading, strict=True), key=lambda stage: partly and stage[0].slow)
+        hurried = self.deadline < math.inf
+        stages = sorted(zip(task.readouts, task.reading, strict=True), key=lambda stage: hurried and stage[0].turn)
         for number, (readout, code) in enumerate(stages):
             deadline = self.deadline if number else math.inf  # there is time for one
             try:
@@ -357,6 +363,8 @@ class Run:
         if self.should_stop() or time.monotonic() > deadline:
             raise InterruptedRunError("stopped between evaluations")
         read: Callable[[Readout, Context], Result] = registry.Entry(identity, "", readout.reader).load()
+        self.doing = readout.title
+        self.progress({"phase": self.doing})
         with left_when(lambda: self._asked_to_stop() or time.monotonic() > deadline):
             result = read(readout, context)
         check_finite(result)

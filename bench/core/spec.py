@@ -58,12 +58,18 @@ class Readout(Frozen):
     """Something to read out of a trained model.
 
     Every kind of suite has subclasses. `reader` names the function `(readout, context) -> Result` that does it, see `bench.core.readout`;
-    `methods` of the model are what it uses; a `slow` one is left for last when time runs out.
+    `methods` of the model are what it uses. Where time may run out they are done in the order of their `turn`: first what every model has
+    and takes seconds, last log Z.
     """
 
     reader: ClassVar[str]
     methods: ClassVar[tuple[str, ...]]
-    slow: ClassVar[bool] = False
+    turn: ClassVar[int] = 0
+
+    @property
+    def title(self) -> str:
+        """What is being read out, as progress shows it."""
+        return str(getattr(self, "kind", "")).replace("-", " ")
 
     def identity(self, checkpoint: str) -> str:
         """Short sha256 of checkpoint and readout; the name of the evaluation's file."""

@@ -264,8 +264,8 @@ class Store:
         if failed and (old or absent):  # else a readout of another suite failed
             return Lookup("failed", failed["reason"], stale, device)
         words = [f"training is stale ({stale}) and kept; --retrain redoes it"] if stale else []
-        words += [f"{len(absent)} evaluations to do"] if absent else []
-        words += [f"{len(old)} evaluations are stale ({old[0]})"] if old else []
+        words += [f"{len(absent)} evaluation{'s' * (len(absent) > 1)} to do"] if absent else []
+        words += [f"{len(old)} evaluation{'s are' if len(old) > 1 else ' is'} stale ({old[0]})"] if old else []
         state: State = "partial" if absent or old or not status else "hit"
         return Lookup(state, "; ".join(words) or ("" if status else "trained; evaluations to do"), stale, device)
 

@@ -16,8 +16,8 @@ from typing import Annotated, Any, Generic, NamedTuple, TypeVar
 from pydantic import AfterValidator, Field, ValidationError
 
 from bench.components import registry
-from bench.components.settings import Problem, make, problems
-from bench.core.fields import Count, Distinct, Frozen, Rate
+from bench.components.settings import Problem, follows_from, make, problems
+from bench.core.fields import Distinct, Frozen, Rate, Seeds
 from bench.core.lines import line_of
 from bench.core.variants import Name, SettingError, Variant, changed
 from bench.data import sources
@@ -52,6 +52,14 @@ class SuiteError(ValueError):
     """A suite that cannot be found, or lacks what it needs or has what it cannot use."""
 
 
+class NoSuiteError(SuiteError):
+    """A file that is no TOML, or of no kind of suite: on which line, and why."""
+
+    def __init__(self, path: Path, line: int, problem: Problem) -> None:
+        super().__init__(f"{path}: {problem} (line {line})")
+        self.line, self.problem = line, problem
+
+
 Choice = str | Annotated[tuple[str, ...], Field(min_length=1), Distinct]
 """A dataset, or several of which the first at hand is used."""
 
@@ -73,7 +81,7 @@ class Profile(Frozen):
             at hand is left out, with a warning, where another one is.
         models: what is trained and compared, as `bench list models` names them.
         variants: models with settings of their own beside these.
-        seeds: repeats. All models share them, and differences are taken seed by seed.
+        seeds: repeats, as a list or as --seeds takes them, such as "0-4". All models share them, and differences are taken seed by seed.
         allow: concerns about users' own tables, such as "discrete" or "discrete:quality", that are no reason to refuse them.
         threads: of the CPU, for each run.
         minutes_per_run: about how long a run takes, for `bench plan`; without it two steps of training are measured.
@@ -82,7 +90,7 @@ class Profile(Frozen):
     datasets: Annotated[tuple[Choice, ...], Field(min_length=1), Distinct]
     models: Annotated[tuple[str, ...], Field(min_length=1), Distinct]
     variants: tuple[Variant, ...] = ()
-    seeds: Annotated[tuple[Count, ...], Field(min_length=1), Distinct]
+    seeds: Seeds
     allow: tuple[Annotated[str, AfterValidator(check_concern)], ...] = ()
     threads: Annotated[int, Field(ge=1, le=4096)] = 1
     minutes_per_run: Rate | None = None
@@ -175,10 +183,13 @@ def check_suite(name: str) -> list[tuple[int, Problem]]:
     What is wrong is put right as the shipped suite of its kind has it, or left out, so that what lies behind it is seen too.
 
     Raises:
-        SuiteError: if there is no such file, or it is no TOML or of no kind.
+        SuiteError: if there is no such file, or it cannot be read.
     """
     path = find_suite(name)
-    text, content, model = _read(path)
+    try:
+        text, content, model = _read(path)
+    except NoSuiteError as error:
+        return [(error.line, error.problem)]
     example = tomllib.loads(find_suite(EXAMPLES[_kind(content)]).read_text(encoding="utf-8"))
     found: dict[tuple[str, ...], Problem] = {}
     while True:
@@ -188,7 +199,12 @@ def check_suite(name: str) -> list[tuple[int, Problem]]:
         except ValidationError as error:
             wrong = problems(error, model, content)
             for each in wrong:
-                found.setdefault(culprit := _culprit(before, each), each)
+                culprit = _culprit(before, each)
+                mended = any(
+                    culprit == keys[: len(culprit)] for keys in found
+                )  # inside: what it is about is not the user's
+                if culprit not in found and not mended and not follows_from(each, found.values()):
+                    found[culprit] = each
                 _mend(content, culprit, example)
         if content == before:
             for each in wrong:
@@ -265,9 +281,15 @@ def _read(path: Path) -> tuple[str, dict[str, Any], Any]:
     try:
         text, content = read_toml(path)
     except ValueError as error:
+        if place := re.search(r" \(at (line (\d+), column \d+|end of document)\)$", str(error)):
+            line = int(place[2] or len(path.read_text(encoding="utf-8").splitlines()))
+            why = str(error)[: place.start()]
+            why += "; tables of one name are a list, each under [[...]] with two brackets" * why.endswith("twice")
+            raise NoSuiteError(path, line, Problem((), why)) from error
         raise SuiteError(f"{path}: {error}") from error
     if (kind := _kind(content)) not in KINDS:
-        raise SuiteError(f"{path}: kind: no kind of suite '{kind}'; {registry.closest(kind, KINDS)}")
+        unknown = Problem(("kind",), f"no kind of suite '{kind}'; {registry.closest(kind, KINDS)}")
+        raise NoSuiteError(path, line_of(text, unknown.keys), unknown)
     return text, content, Suite[kind_of(kind).PROFILE]  # type: ignore[misc]
 
 

@@ -71,7 +71,9 @@ def commented_suite(name: str, kind: str) -> str:
     lines += _entries(plain, {"name": name, "summary": "what this suite compares", "kind": kind})
     lines += ["", f"# One size of the suite, called {profile_name}; there may be others, by any names."]
     lines += _table(f"profiles.{profile_name}", fields(kind_of(kind).PROFILE), values, settings)
-    return "\n".join(lines) + "\n"
+    text = "\n".join(lines) + "\n"
+    model = next(name for name in values["models"] if registry.get("models", name).facts.get("objective"))
+    return text.replace('#model = "…"', f'#model = "{model}"').replace('#set = "…"', "#set = { refit.steps = 2000 }")
 
 
 def _table(

@@ -160,7 +160,9 @@ def _check_table(path: Path, names: Sequence[str], rows: Array) -> None:
         raise DatasetError(f"{path} has {len(names)} column{'' if names else 's'}; at least 2 are needed")
     needed = max(LEAST_ROWS, ROWS_PER_COLUMN * len(names))
     if len(rows) < needed:
-        raise DatasetError(f"{path} has {len(rows)} rows; {needed} are needed for {len(names)} columns")
+        raise DatasetError(
+            f"{path} has {len(rows)} row{'s' * (len(rows) != 1)}; {needed} are needed for {len(names)} columns"
+        )
     for name, column in zip(names, rows.T, strict=True):
         _check_column(f"{path}: column '{name}'", column)
     seen: dict[bytes, str] = {}

@@ -67,9 +67,9 @@ def _side_of(where: Path, sizes: Counter[tuple[int, int]], side: int) -> int:
     """Return the side of the arrays, once it is clear that all images have it or can be brought to it."""
     if side:
         if small := {size: count for size, count in sizes.items() if min(size) < side}:
-            width, height = min(small)
+            (width, height), few = min(small), sum(small.values())
             raise DatasetError(
-                f"{where}: {sum(small.values()):,} images are smaller than {side}×{side}, such as {width}×{height}; "
+                f"{where}: {few:,} image{'s are' if few > 1 else ' is'} smaller than {side}×{side}, such as {width}×{height}; "
                 "ask for a smaller side, nothing is enlarged"
             )
         return side
@@ -117,12 +117,16 @@ def _arrange(where: Path, names: Sequence[str], seed: int) -> tuple[dict[str, li
             splits |= {"validation": splits["test"][:fifth], "test": splits["test"][fifth:]}
     else:
         if len(names) < 10 * LEAST:
-            raise DatasetError(f"{where} has {len(names)} images; {10 * LEAST} are needed, of which 80 % train")
+            raise DatasetError(
+                f"{where} has {len(names)} image{'s' * (len(names) != 1)}; {10 * LEAST} are needed, of which 80 % train"
+            )
         mixed, tenth = shuffled(names), len(names) // 10
         splits = {"train": mixed[: -2 * tenth], "validation": mixed[-2 * tenth : -tenth], "test": mixed[-tenth:]}
     for split, members in splits.items():
         if len(members) < LEAST:
-            raise DatasetError(f"{where} has {len(members)} images for {split}; {LEAST} are needed")
+            raise DatasetError(
+                f"{where} has {len(members)} image{'s' * (len(members) != 1)} for {split}; {LEAST} are needed"
+            )
     labels = sorted({parts[0] for parts in paths.values()}) if _in_folders(paths) else []
     numbers = {label: i for i, label in enumerate(labels)}
     return splits, {name: numbers[parts[0]] for name, parts in paths.items()} if len(labels) > 1 else {}

@@ -123,7 +123,7 @@ class Slurm:
                 made = self.submit_array(group, after)
             except QueueError as error:
                 missing = sum(job.name not in self.known for job in jobs)
-                words = f"{error}; {missing} of {len(jobs)} jobs are not submitted, the same command does it"
+                words = f"{error}; {missing} of {len(jobs)} job{'s' * (len(jobs) > 1)} not submitted, the same command does it"
                 raise QueueError(words) from error
             self.known |= {place.job: place for place in made}
             waits = f", after {', '.join(after)}" if after else ""

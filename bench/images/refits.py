@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,9 @@ from bench.core.plan import Planned, expected_seconds, load_choices, make_task, 
 from bench.core.runner import Run
 from bench.core.spec import RunSpec
 from bench.core.store import Lookup, NotInStoreError, Store, progress_words, unfinished
-from bench.core.suite import Suite
+from bench.core.suite import Suite, suite_with
 from bench.core.task import Places, Task
+from bench.core.variants import Changes, label_of
 from bench.data import Dataset, sources
 from bench.images.own_generator import GeneratorError, OwnGenerator, checked, imported, with_weights
 from bench.images.suite import ImagesProfile, network_settings, on_base, readouts
@@ -49,6 +50,7 @@ class Refit:
         steps: energy steps at most; the profile's if None.
         energy: `refit` fits fresh weights, `warm` starts from the run's discriminator.
         latent: dimension of the latents of a generator from elsewhere; that of the suite's networks if None.
+        settings: other settings than the profile's, by dotted keys; not those of the training that the generator has behind it.
         fresh: do it again, whatever is there.
     """
 
@@ -59,6 +61,7 @@ class Refit:
     steps: int | None = None
     energy: str = "refit"
     latent: int | None = None
+    settings: Changes = field(default_factory=dict)
     fresh: bool = False
 
 
@@ -69,15 +72,22 @@ def plan_refit(suite: Suite[Any], asked: Refit, places: Places, load: Loader) ->
         RefitError: if there is no such run, it has no generator, or the options do not go with it.
         GeneratorError: if a generator from elsewhere cannot be used.
         SuiteError: if the suite or the dataset lacks what the fit needs.
+        SettingError: for settings that the profile does not have or cannot have.
     """
     if suite.kind != "images":
         raise RefitError(f"suite '{suite.name}' is of kind {suite.kind}; name one of images with --suite")
-    profile = suite.profile(asked.profile)
+    profile, changes, elsewhere = suite.profile(asked.profile), asked.settings, _is_elsewhere(asked.generator)
+    known = ("post_hoc", *["refit"] * (profile.post_hoc is None), "evaluation", "precision", *["network"] * elsewhere)
+    if idle := [key for key in changes if key.partition(".")[0] not in known]:
+        raise RefitError(f"{idle[0]} changes nothing here; a refit takes its settings from {', '.join(known)}")
+    if changes:
+        suite = suite_with(suite, asked.profile, changes)
+        profile = suite.profile(asked.profile)
     if asked.steps is not None:
         settings = replace(profile.post_hoc or profile.refit, steps=asked.steps)
         profile = profile.model_copy(update={"post_hoc": settings})
     network = None
-    if asked.generator.endswith(".safetensors") or re.fullmatch(r"[\w.]+:\w+", asked.generator):
+    if elsewhere:
         ((source, dataset),) = load_choices([asked.dataset or profile.datasets[0]], load, lambda _: None).items()
         _check_images(dataset)
         base, network = _from_elsewhere(suite, profile, dataset, asked)
@@ -95,7 +105,9 @@ def plan_refit(suite: Suite[Any], asked: Refit, places: Places, load: Loader) ->
     task = make_task(spec, readouts(profile, dataset, entry, places.weights), places, source, fresh=asked.fresh)
     store = Store(places.store)
     found = Lookup("missing", "--fresh") if asked.fresh else store.lookup(task)
-    return Planned(task, found, *timed(expected_seconds(store, spec, profile))), network
+    label = label_of(entry.name, {key: value for key, value in changes.items() if not key.startswith("evaluation.")})
+    seconds, timing = timed(expected_seconds(store, spec, profile))
+    return Planned(task, found, seconds, timing, label, entry.name, settings=changes, changes=changes), network
 
 
 def take_in(task: Task, network: nn.Module) -> None:
@@ -118,6 +130,11 @@ def take_in(task: Task, network: nn.Module) -> None:
         session = run.session()
         session.finish()
         run.read_out(model, run.record_training(model, model.facts(), session, 0))
+
+
+def _is_elsewhere(generator: str) -> bool:
+    """Whether a generator is a file or a function, and no run."""
+    return generator.endswith(".safetensors") or re.fullmatch(r"[\w.]+:\w+", generator) is not None
 
 
 def _check_images(dataset: Dataset) -> None:

@@ -21,6 +21,7 @@ from bench.images.verdict import (
     finding_title,
     post_hoc_title,
     quoted,
+    spoken_of,
 )
 from bench.metrics import base_name
 from bench.report.blocks import Reply
@@ -43,7 +44,7 @@ def replies(section: Section) -> list[Reply]:
     metric = headline_metric(section)
     if metric is None:
         return []
-    labels = list(dict.fromkeys(target.label for target in quoted(section)))
+    labels = spoken_of(section)
     return [
         *_over_bases(section, metric, labels),
         *_post_hoc(section),

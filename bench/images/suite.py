@@ -34,6 +34,7 @@ __all__ = [
     "network_settings",
     "on_base",
     "readouts",
+    "remarks",
     "resolve",
 ]
 
@@ -201,7 +202,7 @@ class TrainingCurveReadout(ScoredReadout):
 
     reader: ClassVar[str] = "bench.images.evaluation:read_training_curve"
     methods: ClassVar[tuple[str, ...]] = ("sample",)
-    slow: ClassVar[bool] = True
+    turn: ClassVar[int] = 3
     kind: Literal["training-curve"] = "training-curve"
 
 
@@ -219,7 +220,7 @@ class ChainReadout(ScoredReadout, EnergyReadout):
 
     reader: ClassVar[str] = "bench.images.evaluation:read_chain"
     methods: ClassVar[tuple[str, ...]] = ("gebm",)
-    slow: ClassVar[bool] = True
+    turn: ClassVar[int] = 1
     kind: Literal["chain"] = "chain"
     chain: Chain
 
@@ -232,6 +233,7 @@ class ExactReadout(ScoredReadout, EnergyReadout):
 
     reader: ClassVar[str] = "bench.images.evaluation:read_exact"
     methods: ClassVar[tuple[str, ...]] = ("gebm",)
+    turn: ClassVar[int] = 2
     kind: Literal["exact"] = "exact"
     beta: Temperature
     pool: Positive
@@ -241,6 +243,7 @@ class TemperatureReadout(EnergyReadout):
     """What the energy adds to the base on held-out images, in nats, at every β of the grid and at the calibrated one."""
 
     reader: ClassVar[str] = "bench.images.evaluation:read_temperature"
+    turn: ClassVar[int] = 4
     kind: Literal["temperature"] = "temperature"
 
 
@@ -271,9 +274,9 @@ def resolve(suite: Suite[ImagesProfile], profile_name: str, dataset: Dataset, en
         raise SuiteError(f"suite '{suite.name}': {entry.name} needs {key} in the profile {profile_name}")
     network = network_settings(suite, profile, dataset)
     if profile.short_run is not None and by_chains:
-        _check_batches(suite, dataset, profile.short_run.batch_size)
+        _check_batches(suite, dataset, profile.short_run.batch_size, "short_run")
         return config | {"network": network, "short_run": asdict(profile.short_run)}
-    _check_batches(suite, dataset, profile.training.batch_size)
+    _check_batches(suite, dataset, profile.training.batch_size, "training")
     refit = _refit(suite, profile, dataset, entry, profile.refit)
     kept = _snapshots(profile, entry)
     training = {"training": asdict(_training(profile, entry))} | ({"snapshots": kept} if kept else {})
@@ -320,7 +323,7 @@ def _refit(
     suite: Suite[ImagesProfile], profile: ImagesProfile, dataset: Dataset, entry: registry.Entry, refit: RefitSettings
 ) -> dict[str, Any] | None:
     """Return the settings of a model's refit, None if it has none, or raise a SuiteError where the dataset does not allow it."""
-    _check_batches(suite, dataset, refit.batch_size)
+    _check_batches(suite, dataset, refit.batch_size, "post_hoc" if refit is profile.post_hoc else "refit")
     if not entry.facts.get("has_energy"):
         return None
     if "validation" not in dataset.splits:
@@ -347,11 +350,12 @@ def network_settings(suite: Suite[ImagesProfile], profile: ImagesProfile, datase
     return {"family": profile.network["family"]} | asdict(family)
 
 
-def _check_batches(suite: Suite[ImagesProfile], dataset: Dataset, largest: int) -> None:
-    """Raise a SuiteError where the dataset is smaller than a batch."""
+def _check_batches(suite: Suite[ImagesProfile], dataset: Dataset, largest: int, table: str) -> None:
+    """Raise a SuiteError where the dataset is smaller than a batch of the settings in that table."""
     rows = len(dataset.splits["train"])
     if largest > rows:
-        raise SuiteError(f"suite '{suite.name}': batch_size {largest} is more than the {rows} images of {dataset.name}")
+        why = f"batch_size {largest} is more than the {rows} images of {dataset.name} to train on"
+        raise SuiteError(f"suite '{suite.name}': {why}; --set {table}.batch_size={rows} or less")
 
 
 def readouts(
@@ -370,6 +374,16 @@ def readouts(
     if _snapshots(profile, entry):
         found.append(TrainingCurveReadout(**scored))
     return tuple(found)
+
+
+def remarks(profile: ImagesProfile, dataset: Dataset, entry: registry.Entry) -> Iterator[str]:
+    """Yield that held-out images are too few to be scored as the models are; the distance of fewer images would be another score."""
+    held_out = len(dataset.splits.get("validation" if profile.evaluation.reference == "test" else "test", ()))
+    if entry.name == "data" and held_out < (wanted := profile.evaluation.samples):
+        yield (
+            f"{dataset.name} has {held_out:,} held-out images and {wanted:,} are scored of each model: data gets no scores; "
+            f"--set evaluation.samples={held_out} scores as many of every model, or leave data out"
+        )
 
 
 def _aimed(chain: Chain) -> Chain:
@@ -394,7 +408,9 @@ def choose_extractor(dataset: Dataset, weights: Path | None, wanted: str) -> str
         raise SuiteError(f"the weights of {INCEPTION} are not at hand; {fetch}")
     if wanted not in ("auto", "in-domain", "in-domain-half"):
         return wanted
-    if dataset.kind == "image" and "train" not in dataset.labels:
+    labels = dataset.labels.get("train")
+    if dataset.kind == "image" and (labels is None or not labels.any()):
         remedy = "set extractor to auto; " if wanted != "auto" else ""
-        raise SuiteError(f"{dataset.name} has no classes to train an in-domain extractor on; {remedy}{fetch}")
+        none = "no classes" if labels is None else "one class only in its training split"
+        raise SuiteError(f"{dataset.name} has {none} to train an in-domain extractor on; {remedy}{fetch}")
     return f"{dataset.name}-half-cnn" if wanted == "in-domain-half" else f"{dataset.name}-cnn"

@@ -68,7 +68,11 @@ class Calibrated:
         """The range over seeds; of one seed the standard error; and whether β̂ is at the edge."""
         low, high = min(self.betas.values()), max(self.betas.values())
         said = [f"{number(low)} to {number(high)}"] if len(self.betas) > 1 else [f"± {number(e)}" for e in self.errors]
-        said += [f"at the edge in {self.at_edge} of {len(self.betas)} seeds"] if self.at_edge else []
+        said += (
+            [f"at the edge in {self.at_edge} of {len(self.betas)} seed{'s' * (len(self.betas) > 1)}"]
+            if self.at_edge
+            else []
+        )
         return f"({', '.join(said)})" if said else ""
 
 

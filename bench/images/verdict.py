@@ -41,6 +41,7 @@ __all__ = [
     "post_hoc_title",
     "quoted",
     "refinement",
+    "spoken_of",
 ]
 
 LIKELIHOOD = "Likelihood"
@@ -66,11 +67,15 @@ def energy_verdict(section: Section) -> Verdict:
         "best one), with 95 % Student-t intervals, each interval by itself."
     )
     targets, found = quoted(section), differences(section, metric)
-    likelihood = likelihood_sentences(section, list(dict.fromkeys(target.label for target in targets)))
-    training = training_sentences(section)
+    likelihood = likelihood_sentences(section, spoken_of(section))
+    training, gains = training_sentences(section), _gains(section)
+    about = "a different question, the gain over the own base on held-out data"
+    gained = [Finding(LIKELIHOOD, about, gains, brief=len(gains) <= MOST_GAINS)] if gains else []
+    if any(each and each.wide for each in (*(each.estimate for each in found), *(each.effect for each in gains))):
+        note += f" {WIDE}"
     if not found:
         why = "No finished latent chain can be compared with a base yet, so there is no answer."
-        return Verdict(section.dataset, _QUESTION, [*likelihood, *training], points=[why], note=note)
+        return Verdict(section.dataset, _QUESTION, [*likelihood, *training], gained, points=[why], note=note)
     known = reached(section)
     chains = [each for each in found if each.treatment.steps]
     lead = [
@@ -83,15 +88,7 @@ def energy_verdict(section: Section) -> Verdict:
         *training,
     ]
     findings = [_finding(section, target, targets, found, known) for target in targets]
-    gains = _gains(section)
-    if any(each.estimate and each.estimate.wide for each in found) or any(
-        each.effect.wide for each in gains if each.effect
-    ):
-        note += f" {WIDE}"
-    if gains:
-        about = "a different question, the gain over the own base on held-out data"
-        findings.append(Finding(LIKELIHOOD, about, gains, brief=len(gains) <= MOST_GAINS))
-    findings += _post_hoc(section)
+    findings += [*gained, *_post_hoc(section)]
     if costs := _costs(section, targets):
         findings.append(Finding("Cost", "mean wall clock per run, all readouts included", facts=costs))
     return Verdict(section.dataset, _QUESTION, lead, findings, note=note)
@@ -113,13 +110,25 @@ def quoted(section: Section) -> list[Source]:
     These are the models whose energy was trained with their base, if any, and where that leaves many chains those of the sampler
     that has the most targets.
     """
-    own = {each.label for each in makings(section).values() if each.joint and each.energy == "own"}
-    longest = longest_sources(section)
+    own, longest = _own_energies(section), longest_sources(section)
     found = [source for source in longest if source.label in own] or longest
     if len(found) <= MOST_QUOTED:
         return found
     main = main_sampler(found)
     return [source for source in found if source.sampler in ("exact", main)]
+
+
+def spoken_of(section: Section) -> list[str]:
+    """Return the models that sentences are about: those that are quoted, and before their chains are done those with a likelihood."""
+    quoted_labels = dict.fromkeys(target.label for target in quoted(section))
+    known = dict.fromkeys((*quoted_labels, *likelihood_gains(section), *calibrated(section)))
+    own = _own_energies(section)
+    return [label for label in known if label in own] or list(quoted_labels or known)
+
+
+def _own_energies(section: Section) -> set[str]:
+    """Return the models whose energy was trained with their base."""
+    return {each.label for each in makings(section).values() if each.joint and each.energy == "own"}
 
 
 def main_sampler(sources: Sequence[Source]) -> str | None:

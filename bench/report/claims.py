@@ -77,7 +77,7 @@ def _losses(judged: Judgement) -> Iterator[Answer]:
         ways = {"refused": lost.refused, "collapsed": lost.collapsed, "diverged": lost.diverged}
         said = [f"{len(seeds)} {way}" for way, seeds in ways.items() if seeds]
         if said:
-            subject = f"by {lost.label} {_place(judged)}: {listed(said)} of {len(lost.asked)} seeds"
+            subject = f"by {lost.label} {_place(judged)}: {listed(said)} of {len(lost.asked)} seed{'s' * (len(lost.asked) > 1)}"
             yield Answer("seeds lost", subject, firm=False)
 
 

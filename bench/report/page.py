@@ -69,7 +69,7 @@ def make_page(results: Results) -> Page:
     findings = [] if results.only else judge(found, load_claims())  # a choice of rows proves nothing
     claims = claims_block(findings) if any(finding.verdict != "not run" for finding in findings) else None
     runs, seeds = ({value for section in found for value in section.runs[name]} for name in ("run", "seed"))
-    subtitle = f"{'; '.join(places)}: {len(runs)} runs, {len(seeds)} seed{'s' * (len(seeds) > 1)}"
+    subtitle = f"{'; '.join(places)}: {len(runs)} run{'s' * (len(runs) > 1)}, {len(seeds)} seed{'s' * (len(seeds) > 1)}"
     if results.only:
         subtitle += f"; only {in_words(results.only)}, without claims, which are about all rows"
     back = [*environment(found), Commands("This page", [_report_command(found, results.only)])]
@@ -123,8 +123,14 @@ def _refit_command(section: Section, run: Any) -> str:
     spec = RunSpec.model_validate(run.spec)
     known = spec.base is not None and spec.base.model != "own-generator"
     generator = spec.base.run_id if known and spec.base else "GENERATOR"
-    words = ["bench", "refit", generator, "--suite", section.suite.removesuffix("-refit"), "--profile", section.profile]
-    return shlex.join([*words, "--dataset", section.dataset_name, "--seed", str(run.seed), "--store", "runs"])
+    name = section.suite.removesuffix("-refit")
+    suite = name if name in registry.suite_files() else f"{name}.toml"
+    words = ["bench", "refit", generator, "--suite", suite, "--profile", section.profile]
+    words += ["--dataset", section.dataset_name, "--seed", str(run.seed)]
+    words += ["--steps", str(spec.config["refit"]["steps"])] if spec.config.get("refit") else []
+    words += ["--energy", "warm"] * (spec.config.get("energy") == "warm")
+    words += [word for key, value in run.set.items() for word in ("--set", f"{key}={_literal(value)}")]
+    return shlex.join([*words, "--store", "runs"])
 
 
 def _literal(value: Any) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from bench.report.blocks import MISSING, Cell, Table, TextBlock, Tone, table_of
 from bench.report.certificate import networks
 from bench.report.comparisons import reading_order
-from bench.report.text import changes_text, interval_text, metric_order, number
+from bench.report.text import changes_text, interval_text, metric_order, number, readout_text
 from bench.results.frame import once
 from bench.results.sources import records
 
@@ -103,22 +103,27 @@ def marked_scores(section: Section) -> tuple[pd.DataFrame, list[str]]:
 
 
 def failure_table(section: Section, *, apart: bool = False) -> Table | None:
-    """Return the runs that gave no score, and why; with `apart` also those whose scores are stale or unfinished; None without any."""
+    """Return the runs and readouts that gave no score, and why; with `apart` also runs whose scores are stale or unfinished; or None."""
     summary = section.summary
     left_out = (summary["stale"] != "") | (summary["status"] == "unfinished") if apart else summary["metric"].isna()
-    found = records(
-        summary[summary["metric"].isna() | left_out].drop_duplicates(["label", "status", "reason", "stale"])
-    )
+    found: dict[tuple[str, ...], Any] = {}
+    for row in records(summary[summary["metric"].isna() | left_out]):
+        what = readout_text(row) if row.metric is None and row.sampler else "the run"
+        found.setdefault((what, row.label, row.status, row.reason, row.stale), row)
+    readouts = any(what != "the run" for what, *_ in found)
     rows = [
         {
             "model": Cell(code=row.label),
+            **({"of what": Cell(what)} if readouts else {}),
             "status": Cell(f"{row.status}{'†' if row.stale else ''}", tone=_STATUS_TONES.get(row.status, "bad")),
             "reason": _reason_cell(row.reason if row.metric is None or not row.stale else f"{row.stale} since"),
         }
-        for row in found
+        for (what, *_), row in found.items()
     ]
-    title = "Runs without scores that count" if apart and left_out.any() else "Runs without scores"
-    return table_of(title, rows, [stale_note(found)], ("model", "status", "reason"), terminal="titled")
+    title = f"Runs{' and readouts' * readouts} without scores{' that count' * bool(apart and left_out.any())}"
+    return table_of(
+        title, rows, [stale_note(found.values())], ("model", "of what", "status", "reason"), terminal="titled"
+    )
 
 
 def _reason_cell(reason: str) -> Cell:

@@ -303,11 +303,12 @@ def _readout_rows(
 ) -> Iterator[dict[str, Any]]:
     """Yield a row per chain length of one readout, with its scores; one without where it is still to be done."""
     state = {name: run.get(name) for name in STATE}
+    trained = run["steps_done"] == run["steps_asked"]
     if result is None:
         todo = {"status": "partial", "reason": "a readout is still to be done"}
-        yield state | (todo if found.state == "done" else {})
+        yield state | (todo if trained and found.state != "failed" else {})
         return
-    if found.state == "failed":  # another readout did
+    if found.state == "failed" or trained:  # another readout failed, or is still to be done
         state |= {"status": "done", "reason": ""}
     state["stale"] = run["stale"] or stale_words(result["stage"])
     stem = f"evals/{result['identity']}-"

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bench.core.records import problem
-from bench.core.store import RunFolder, Store, StoreError
+from bench.core.store import RunFolder, Store, StoreError, progress_words, unfinished
 from bench.files import CorruptFileError, parse_json, read_sealed, write_sealed
 
 __all__ = ["RunFiles", "by_status", "cached_reader", "read_run", "stamp"]
@@ -46,11 +46,29 @@ def read_run(folder: RunFolder) -> RunFiles:
         if status is not None:
             files = _checked(folder, status["files"])
             return RunFiles(state, reason, files | {"status.json": {name: status[name] for name in _STEPS}})
+        if state == "partial" and (scored := _scored_before(folder)):
+            return scored
     except StoreError as error:
         state, reason = "failed", str(error)
     with suppress(StoreError):
         spec = folder.read_json("spec.json")
     return RunFiles(state, reason, {"spec.json": spec} if spec else {})
+
+
+def _scored_before(folder: RunFolder) -> RunFiles | None:
+    """Return what was scored of an unfinished run that is trained on, so that it has no status before it is scored anew; None for others.
+
+    Raises:
+        StoreError: if one of its files is damaged.
+    """
+    training = folder.training()
+    found = {f"evals/{path.name}": folder.evaluation(path.stem) for path in sorted((folder / "evals").glob("*.json"))}
+    results = {name: result for name, result in found.items() if result}
+    if training is None or not unfinished(training) or not results:
+        return None
+    files = {"training.json": training, "status.json": {name: training[name] for name in _STEPS}, **results}
+    files |= {name: known for name in ("spec.json", "env.json") if (known := folder.read_json(name))}
+    return RunFiles("unfinished", f"after {progress_words(training)}; trained on since", files)
 
 
 def by_status(folder: RunFolder) -> tuple[str, str, dict[str, Any] | None]:

@@ -154,7 +154,7 @@ def _means(members: list[Any]) -> Iterator[_Mean]:
         lacking = sorted(own.keys() - {row.seed for row in finished})
         collapsed = [row for row in finished if row.status == "collapsed"]
         refused = {row.seed: row for row in refusals.get(first.place, ())}
-        reasons = [f"{len(finished)} of {len(own)} seeds"] if lacking else []
+        reasons = [f"{len(finished)} of {len(own)} seed{'s' * (len(own) > 1)}"] if lacking else []
         reasons += [_why_lacking(seed, first, own[seed]) for seed in lacking if seed not in refused]
         reasons += [_why_refused(row) for row in refused.values()]
         reasons += [_why_collapsed(row) for row in collapsed]
@@ -199,8 +199,8 @@ def _why_unscored(row: Any) -> str:
 
 
 def _without_score(members: list[Any]) -> Iterator[_Mean]:
-    """Yield a row for each way in which runs of this model ended without scores."""
-    for status, group in _by((row for row in members if row.metric is None), "status").items():
+    """Yield a row for each way in which runs, or readouts, of this model ended without scores."""
+    for (_, status), group in _by((row for row in members if row.metric is None), "place", "status").items():
         sentences = [_why_unscored(row) for row in sorted(group, key=lambda row: row.seed)]
         reason = "; ".join(dict.fromkeys(sentences))  # several readouts of a run may lack scores for one reason
         yield group[0], [], len({row.seed for row in members}), status, False, status == "refused", reason

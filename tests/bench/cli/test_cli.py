@@ -230,7 +230,7 @@ def test_a_corrupt_file_is_named_and_its_run_done_again(own: Store) -> None:
     again = bench("run", *options)
     assert "checkpoint.safetensors is corrupt" in again.stderr
     assert "set aside and done again" in again.stderr
-    assert "1 runs: 1 done" in again.stdout
+    assert "1 run: 1 done" in again.stdout
     assert scores(own.root) == before
 
 

@@ -67,7 +67,7 @@ def test_runs_are_submitted_once_and_cancelled(fake: FakeSlurm, tmp_path: Path, 
     assert len(fake.submitted()) == 4
     assert "did you mean" in bench("cancel", "--store", store, "digits/gan-nss", code=2).stderr
     ended = bench("cancel", "--store", store, "digits/gan-ns/").stdout
-    assert ended.endswith("1 jobs cancelled\n")
+    assert ended.endswith("1 job cancelled\n")
     bench("cancel", "--store", store)
     assert (fake.folder / "cancelled").read_text() == "2\n1 2 3 4\n"
     fake.says()
@@ -122,7 +122,7 @@ def test_in_this_process_the_numbers_are_the_same(
     tiny_path.write_text(TINY.replace("[profiles.quick.evaluation]", '[profiles.quick.evaluation]\nmetrics = ["fid"]'))
     store = make_store("inline")
     options = ("--suite", tiny_path, "--store", store.root, "--seeds", 0, "--model", "gan-ns", "--device", "cpu")
-    assert "1 runs: 1 done" in bench("run", *options, "--executor", "inline").stdout
+    assert "1 run: 1 done" in bench("run", *options, "--executor", "inline").stdout
     (path,) = (store.root / "runs").rglob("status.json")
     run = path.parent.relative_to(store.root)
     one, other = (RunFolder(each.root / run).read_json("training.json") for each in (store, finished))

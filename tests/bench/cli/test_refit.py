@@ -35,15 +35,15 @@ def test_what_was_fitted_is_shown_and_stays_listed(
     options = ("--suite", suite, "--store", done.root)
     shown = bench("refit", f"digits/gan-ns/{run.name[:5]}", *options).output
     assert "gan-ns+refit" in shown
-    assert "1 runs: 1 done" in shown
-    assert "1 runs: 1 done" in bench("refit", file, "--steps", 10, *options).output
+    assert "1 run: 1 done" in shown
+    assert "1 run: 1 done" in bench("refit", file, "--steps", 10, *options).output
     file.unlink()
     assert "own-generator+refit" in bench("refit", "somebodys:tiny", "--latent", 6, *options).output
     models = [(row["suite"], row["model"]) for row in scores(done.root) if row["sampler"] == "base"]
     assert {suite for suite, _ in models} == {"tiny-refit"}
     assert sorted({model for _, model in models}) == ["gan-ns+refit", "own-generator+refit"]
     assert len({row["identity"] for row in scores(done.root)}) == 3
-    assert "1 runs: 1 hit" in bench("refit", f"digits/gan-ns/{run.name}", *options).output
+    assert "1 run: 1 hit" in bench("refit", f"digits/gan-ns/{run.name}", *options).output
 
 
 def test_the_help_has_an_example() -> None:
@@ -64,3 +64,24 @@ def test_a_generator_that_is_not_trained_to_its_end_is_refused(done: Store, tmp_
     refused = bench("refit", f"digits/gan-ns/{run.name}", "--suite", suite, "--store", store, code=2).stderr
     assert f"digits/gan-ns/{run.name} is trained for 3 of " in refused
     assert "finish it first, by its `bench run`" in refused
+
+
+def test_settings_of_a_refit_name_another_model_and_are_in_its_command(done: Store, tmp_path: Path) -> None:
+    suite = tmp_path / "tiny.toml"
+    suite.write_text(SUITE)
+    (run,) = (done.root / "runs/digits/gan-ns").iterdir()
+    command = ("refit", f"digits/gan-ns/{run.name}", "--suite", suite, "--store", done.root)
+    assert "gan-ns+refit[penalty=1]" in bench(*command, "--set", "refit.penalty=1", "--steps", 10).output
+    page = bench("report", "--store", done.root, "--suite", "tiny-refit", "--format", "markdown").stdout
+    assert (
+        "--suite tiny.toml --profile quick --dataset digits --seed 0 --steps 10 --set refit.penalty=1 --store runs"
+        in page
+    )
+    for wrong, words in (
+        (
+            "training.base_steps=5",
+            "training.base_steps changes nothing here; a refit takes its settings from post_hoc, refit",
+        ),
+        ("refit.penality=1", "refit.penality: unknown key; did you mean 'penalty'?"),
+    ):
+        assert words in bench(*command, "--set", wrong, code=2).stderr

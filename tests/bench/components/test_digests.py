@@ -226,7 +226,7 @@ def test_a_changed_sampler_has_its_chains_done_again_and_nothing_trained(tiny: S
     times = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.suffix in (".json", ".safetensors")}
     edit("gebm/samplers/langevin.py", "invalid = not_a_number(proposed)", "invalid = not_a_number(proposed) & True")
     planned = plan_one(tiny, done)
-    assert planned.found.reason == "1 evaluations are stale (gebm.samplers.langevin changed)"
+    assert planned.found.reason == "1 evaluation is stale (gebm.samplers.langevin changed)"
     assert do(planned).state == "done"
     rewritten = {path.name for path, then in times.items() if path.stat().st_mtime_ns != then}
     assert "checkpoint.safetensors" not in rewritten

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -13,7 +14,7 @@ from bench.core.plan import Selection, make_plan, mixed_devices
 from bench.core.store import Lookup
 from bench.core.suite import Suite, SuiteError, load_suite
 from bench.core.task import Places
-from bench.data import NotAtHandError
+from bench.data import NotAtHandError, load_dataset
 
 DENSITY = """
 name = "some"
@@ -102,3 +103,20 @@ def test_a_plan_without_data_says_what_would_run(tmp_path: Path, monkeypatch: py
 def test_a_choice_is_of_datasets_that_there_are(tmp_path: Path, datasets: str) -> None:
     with pytest.raises(SuiteError, match="datasets"):
         planned(tmp_path, datasets)
+
+
+def test_too_few_held_out_images_are_told_before_anything_runs(tiny: Suite, tmp_path: Path) -> None:
+    many, said = changed(tiny, "evaluation", samples=500), list[str]()
+    for suite in (tiny, many):
+        make_plan(suite, Selection(sweeps={"training.penalty": [1, 2]}), Places(tmp_path), warn=said.append)
+    assert said == [
+        "digits has 400 held-out images and 500 are scored of each model: data gets no scores; --set evaluation.samples=400 scores as many "
+        "of every model, or leave data out"
+    ]
+
+
+def test_a_classifier_of_one_class_is_refused_before_anything_runs(tiny: Suite, tmp_path: Path) -> None:
+    digits = load_dataset("digits", None)
+    one = replace(digits, labels={split: np.zeros_like(labels) for split, labels in digits.labels.items()})
+    with pytest.raises(SuiteError, match="digits has one class only in its training split to train an in-domain"):
+        make_plan(tiny, Selection(), Places(tmp_path), lambda _: one)

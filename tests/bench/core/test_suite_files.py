@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
+from bench.cli import main
 from bench.components import registry
 from bench.core.lines import line_of
 from bench.core.plan import Selection, make_plan
@@ -51,7 +54,7 @@ def test_all_problems_of_a_file_are_found_at_once_each_on_its_line(tmp_path: Pat
     for new, message in WRONG.values():
         line = 1 + next(number for number, each in enumerate(lines) if each.startswith(new.splitlines()[0]))
         assert message in found.pop(line), line
-    assert [*found.values()] == ["profiles.quick.evaluation.samples: required key is missing"]
+    assert found == {}  # not that samples is missing, which is misspelt
 
 
 @pytest.mark.parametrize(("old", "new", "message"), [(old, *change) for old, change in WRONG.items()], ids=list(WRONG))
@@ -65,6 +68,63 @@ def test_a_suite_with_one_problem_is_refused_with_its_line(tmp_path: Path, old: 
     assert message in said
     assert " (line " in said
     assert not any(phrase in said.lower() for phrase in ("input should", "valid integer", "pydantic", "validation"))
+
+
+CHAIN = TINY[TINY.index("[[profiles.quick.evaluation.chains]]") :]
+HEADER = "[profiles.quick.evaluation.chains]"
+MISTAKES = {
+    "a second chain": (
+        CHAIN,
+        CHAIN + CHAIN.replace("beta = 1", 'beta = "optimal"'),
+        "number from 0 to 1,000,000 or \"calibrated\", got 'optimal'",
+    ),
+    "one bracket": (f"[{HEADER}]", HEADER, f"must be a list of tables, each under a line [{HEADER}] of its own"),
+    "one bracket twice": (f"[{HEADER}]", f"{HEADER}\n{HEADER}", "a list, each under [[...]] with two brackets"),
+    "no value": ("seeds = [0, 1]", "seeds = zero", "not valid TOML: Invalid value"),
+    "no end": ("lengths = [2, 4]", "lengths = [2, 4", "not valid TOML: Unclosed array"),
+    "no kind": ("base_seed", 'kind = "image"\nbase_seed', "kind: no kind of suite 'image'; did you mean 'images'?"),
+    "capitals": ("base_steps = 60", "Base_Steps = 60", "Base_Steps: unknown key; did you mean 'base_steps'?"),
+    "a capital below": ("ema = 0.9", "Samples = 9", "Samples: unknown key"),
+    "a table misspelt": ("quick.training]", "quick.trainning]", "trainning: unknown key; did you mean 'training'?"),
+    "no range": ("seeds = [0, 1]", 'seeds = "0:4"', "seeds: '0:4' is not a list of seeds; write whole numbers from 0"),
+}
+"""What is replaced in the tiny suite, by what, and what is said of it."""
+
+
+@pytest.mark.parametrize(("old", "new", "said"), MISTAKES.values(), ids=[*MISTAKES])
+def test_one_mistake_is_one_problem_on_a_line(tmp_path: Path, old: str, new: str, said: str) -> None:
+    path, text = tmp_path / "wrong.toml", TINY.replace("\nsummary", "\nbase_seed = 0\nsummary")
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+    checked = CliRunner().invoke(main, ["suite", "check", str(path)])
+    assert checked.exit_code == 1
+    (line,) = checked.stdout.splitlines()
+    assert re.match(rf"{path}:\d+: ", line)
+    assert said in line
+    assert checked.stderr == f"bench: {path}: 1 problem\n"
+
+
+def test_seeds_are_written_as_the_command_line_takes_them(tmp_path: Path) -> None:
+    path = tmp_path / "range.toml"
+    path.write_text(TINY.replace("seeds = [0, 1]", 'seeds = "0-4,7"'))
+    assert check_suite(str(path)) == []
+    assert load_suite(str(path)).profile("quick").seeds == (0, 1, 2, 3, 4, 7)
+    seeds = json_schema()["$defs"]["ImagesProfile"]["properties"]["seeds"]
+    assert {each["type"] for each in seeds["anyOf"]} == {"array", "string"}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_new_suite_shows_what_a_variant_looks_like(tmp_path: Path, kind: str) -> None:
+    """With the comment signs taken away it is one."""
+    text, path = commented_suite("mine", kind), tmp_path / "mine.toml"
+    start = text.index("#[[profiles.quick.variants]]")
+    table = [line for line in text[start:].split("\n\n")[0].splitlines() if not line.startswith("# ")]
+    assert table[-1] == "#set = { refit.steps = 2000 }"
+    path.write_text(text + "\n" + "\n".join(line.lstrip("#") for line in table) + "\n")
+    assert check_suite(str(path)) == []
+    (variant,) = load_suite(str(path)).profile("quick").variants
+    planned = make_plan(load_suite(str(path)), Selection(seeds=[0]), Places(tmp_path / "store", tmp_path))
+    assert variant.label in {p.label for p in planned}
 
 
 @pytest.mark.parametrize("name", registry.suite_files())

@@ -6,6 +6,7 @@ import dataclasses
 import io
 import math
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -214,3 +215,55 @@ def test_a_run_that_was_scored_early_is_done_again_to_its_end(tiny: Suite, store
     after = {path.name for path in (store.folder(first.task.spec) / "evals").iterdir()}
     assert not before & after
     assert plan_one(tiny, store, "gan-ns").found.state == "hit"
+
+
+def test_with_a_deadline_samples_are_scored_first_and_log_z_last(
+    tiny: Suite, make_store: Callable[[str], Store]
+) -> None:
+    """And no number depends on the order."""
+    suite = changed(tiny, "evaluation", exact=(1.0, "calibrated"), annealing=8)
+    hurried, calm = make_store("hurried"), make_store("calm")
+    told: list[str] = []
+    task = plan_one(suite, hurried).task
+    late = dataclasses.replace(task, deadline=time.monotonic() + 600)
+    assert execute(late, lambda value: told.append(value.get("phase", "")), lambda: False).state == "done"
+    kinds = {readout.title for readout in task.readouts}
+    assert [each for each in dict.fromkeys(told) if each in kinds] == ["base", "chain", "exact", "temperature"]
+    expected = plan_one(suite, calm).task
+    assert execute(expected, ignore, lambda: False).state == "done"
+    assert numbers(hurried, task) == numbers(calm, expected)
+
+
+def test_what_was_scored_stays_in_reports_while_training_goes_on(tiny: Suite, store: Store) -> None:
+    planned = plan_one(tiny, store, "gan-ns")
+    Campaign(tiny, "quick", [planned], store, 1).remember()
+    leave_off(planned.task)
+    before = scan(store).scores
+    looks = iter(range(10))
+    assert not execute(planned.task, ignore, lambda: next(looks) >= 1).scored
+    after = scan(store).scores
+    assert set(before["reason"]) == {"after 1 of 60 steps, in training"}
+    assert set(after["reason"]) == {"after 1 of 60 steps, in training; trained on since"}
+    assert set(after["status"]) == {"unfinished"}
+    assert after["value"].tolist() == before["value"].tolist()
+
+
+def test_what_is_read_out_of_a_trained_model_counts_while_its_chains_are_to_be_done(tiny: Suite, store: Store) -> None:
+    planned, told = plan_one(tiny, store), list[str]()
+    Campaign(tiny, "quick", [planned], store, 1).remember()
+    outcome = execute(planned.task, lambda value: told.append(value.get("phase", "")), lambda: "chain" in told)
+    assert outcome.scored
+    results = scan(store)
+    assert dict(zip(results.scores["sampler"].fillna(""), results.scores["status"], strict=True)) == {
+        "base": "done",
+        "likelihood": "done",
+        "": "partial",
+    }
+    page = render(results, "markdown")
+    assert "Held-out likelihood, gebm's energy over its base: " in page
+    assert "No finished latent chain can be compared with a base yet" in page
+
+
+def test_how_long_a_run_takes_is_not_what_an_unfinished_one_took(tiny: Suite, store: Store) -> None:
+    leave_off(plan_one(tiny, store, "gan-ns").task)
+    assert plan_one(tiny, store, "gan-ns", seed=1).seconds == pytest.approx(0.02 * 60)

@@ -62,7 +62,7 @@ def test_without_the_gans_run_it_is_trained_on_the_way(tiny: Suite, store: Store
     assert do(plan_one(tiny, store, "gan-ns+refit")).state == "done"
     gan = plan_one(tiny, store, "gan-ns")
     assert gan.found.state == "partial"
-    assert gan.found.reason == "1 evaluations to do"
+    assert gan.found.reason == "1 evaluation to do"
     assert same(weights(store, gan.task, "base"), weights(finished, gan.task, "base"))
     assert do(gan).state == "done"
     assert numbers(store, gan.task) == numbers(finished, gan.task)

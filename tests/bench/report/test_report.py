@@ -341,3 +341,22 @@ def test_sheets_show_every_pixel_as_it_is(channels: int) -> None:
         windows = np.lib.stride_tricks.sliding_window_view(page, whole.shape)[:, :, 0]
         assert (windows == whole).all(axis=(2, 3, 4)).sum() == 1
     assert draw_sheets([], 32, 1) is None
+
+
+def test_a_readout_without_a_score_is_called_by_its_name(made: Any) -> None:
+    refused = {"metric": None, "value": made.NAN, "status": "refused"}
+    rows = [
+        *made.study(),
+        made.row("gebm", 0, sampler="exact", beta=1.0, reason="an ESS of 3", **refused),
+        made.row("gebm", 0, **made.chain(100.0, 30, sampler="drs"), reason="3 of 9 lanes", **refused),
+        made.unscored("gan-ns", 3, "failed", "killed"),
+    ]
+    page = render(made.results(rows), "markdown")
+    found = [[[cell.strip() for cell in line] for line in table] for table in tables(page)]
+    (table,) = (each for each in found if each[0][:2] == ["model", "of what"])
+    assert "### Runs and readouts without scores\n" in page
+    assert [line[:3] for line in table[2:]] == [
+        ["`gebm`", "exact β=1 (model)", "**refused**"],
+        ["`gebm`", "drs β=100 (paper), step 0.0001, 30 steps", "**refused**"],
+        ["`gan-ns`", "the run", "**failed**"],
+    ]

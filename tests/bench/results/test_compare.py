@@ -149,7 +149,7 @@ def test_the_command(synthetic: ModuleType, tmp_path: Path) -> None:
     runner = CliRunner()
     shown = runner.invoke(main, ["compare", str(one), str(other)])
     assert shown.exit_code == 0, shown.output
-    for words in ("What differs", "6 runs pair", "Not comparable", "the other side has no model02"):
+    for words in ("What differs", "pairs of runs: 6", "Not comparable", "the other side has no model02"):
         assert words in " ".join(shown.output.split())
     listed = json.loads(runner.invoke(main, ["compare", str(one), str(other), "--json"]).output)
     assert listed == json.loads(json.dumps(compared(one, other)))
