@@ -13,6 +13,7 @@ from bench.metrics import metric as metric_of
 from bench.results.losses import Lost
 from bench.results.sources import Source
 from bench.stats import Estimate, mean_interval, t_tail, two_level_interval
+from bench.words import plural
 
 __all__ = ["FEWEST_SEEDS", "Comparison", "weigh"]
 
@@ -95,7 +96,7 @@ def weigh(
         log_partition_error: a mean effect that is nearer to the border than this decides nothing.
     """
     n, margin = len(effects), claim.margin or 0.0
-    too_few = f"{n} paired seed{'s' * (n != 1)}, fewer than {FEWEST_SEEDS}"
+    too_few = f"{plural(n, 'paired seed')}, fewer than {FEWEST_SEEDS}"
     if not n:
         return replace(blank, reason=too_few)
     estimate = _interval(effects)

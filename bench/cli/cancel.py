@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from bench.cli.usage import UsageProblem, examples, store_option
+from bench.words import plural
 
 __all__ = ["cancel"]
 
@@ -35,4 +36,4 @@ def cancel(runs: tuple[str, ...], store: Path) -> None:
         queue.cancel(wanted.values())
     for name, place in wanted.items():
         click.echo(f"{name}  cancelled; was {place.words}")
-    click.echo(f"{len(ids)} job{'s' * (len(ids) != 1)} cancelled")
+    click.echo(f"{plural(len(ids), 'job')} cancelled")

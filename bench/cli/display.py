@@ -23,6 +23,8 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from bench.words import plural
+
 if TYPE_CHECKING:
     from bench.core.campaign import Campaign
     from bench.executors.jobs import JobEvent
@@ -91,7 +93,7 @@ class Display:
         self.progress = Progress(*columns, console=console, disable=not (live and console.is_terminal))
         self.whole = self.progress.add_task("runs", total=len(self.waiting), note="")
         self.bars: dict[str, TaskID] = {}
-        self.say(f"{len(self.waiting)} of {(n := len(campaign.planned))} run{'s' * (n != 1)} to do; {self.left()}")
+        self.say(f"{len(self.waiting)} of {plural(len(campaign.planned), 'run')} to do; {self.left()}")
 
     def __enter__(self) -> Display:
         self.progress.start()

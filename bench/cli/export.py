@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from bench.cli.usage import Failure, UsageProblem, examples, store_option, suite_filters
+from bench.words import plural
 
 __all__ = ["export"]
 
@@ -57,13 +58,13 @@ def export(
             runs = runs_of(Store(store).require(), suite, profile, part)
             if target:
                 export_runs(runs, target, out)
-                click.echo(f"{len(runs)} run{'s' * (len(runs) != 1)}: {out}; {HINTS[target].format(out)}")
+                click.echo(f"{plural(len(runs), 'run')}: {out}; {HINTS[target].format(out)}")
                 return
             frame = curve_table(runs)
             page = tidy.export(frame, out, COLUMNS)
     except OSError as error:
         raise Failure(f"cannot write {out}: {error.strerror}") from error
-    click.echo(f"{len(frame):,} row{'s' * (len(frame) != 1)}: {out}; columns: {page}")
+    click.echo(f"{plural(len(frame), 'row')}: {out}; columns: {page}")
 
 
 HINTS = {"tensorboard": "tensorboard --logdir {}", "wandb": "wandb sync {}/wandb/offline-run-*"}

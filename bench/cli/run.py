@@ -29,6 +29,7 @@ from bench.cli.usage import (
     selecting,
     weights_root,
 )
+from bench.words import plural
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -77,7 +78,7 @@ def plan(**options: Any) -> None:
     extra = f" ({', '.join(said)})" if said else ""
     whole = campaign.expected_seconds + sum(filter(None, first.values()))
     click.echo(
-        f"{len(campaign.pending)} of {(n := len(campaign.planned))} run{'s' * (n != 1)} to do, about {whole / 60:.1f} minutes{extra} "
+        f"{len(campaign.pending)} of {plural(len(campaign.planned), 'run')} to do, about {whole / 60:.1f} minutes{extra} "
         f"with {campaign.workers} side by side on {where}"
     )
 
@@ -196,7 +197,7 @@ def carry_out(
         f"{counts[state]} {state}" for state in ("done", "hit", "queued", "failed", "stopped", "abort") if counts[state]
     ]
     minutes = (time.monotonic() - start) / 60
-    console.print(f"{(n := len(campaign.planned))} run{'s' * (n != 1)}: {', '.join(words)}; {minutes:.1f} minutes")
+    console.print(f"{plural(len(campaign.planned), 'run')}: {', '.join(words)}; {minutes:.1f} minutes")
     if counts["queued"]:
         console.print(
             "`bench status` shows them, --wait follows them, `bench cancel` ends them", highlight=False, soft_wrap=True

@@ -12,6 +12,7 @@ import click
 
 from bench.cli.completion import complete
 from bench.cli.usage import UsageProblem, examples, print_json, store_option, suite_filters, suite_name
+from bench.words import plural
 
 if TYPE_CHECKING:
     from bench.results.states import RunState
@@ -80,7 +81,7 @@ def status(
     counts = Counter(each.state for each in found)
     words = ", ".join(f"{counts[state]:,} {state}" for state in STATES if counts[state])
     lines = table([cells(each, store) for each in found])
-    click.echo("\n".join([*lines, f"{len(found):,} run{'s' * (len(found) != 1)}{': ' * bool(words)}{words}"]))
+    click.echo("\n".join([*lines, f"{plural(len(found), 'run')}{': ' * bool(words)}{words}"]))
 
 
 def check_names(option: str, chosen: Sequence[str], known: set[str]) -> None:

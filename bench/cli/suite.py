@@ -9,6 +9,7 @@ import click
 
 from bench.cli.completion import complete
 from bench.cli.usage import Failure, UsageProblem, examples, print_json
+from bench.words import plural
 
 __all__ = ["suite"]
 
@@ -53,7 +54,7 @@ def check(file: str) -> None:
     for line, problem in found:
         click.echo(f"{file}:{line}: {problem}")
     if found:
-        raise Failure(f"{file}: {len(found)} problem{'s' * (len(found) > 1)}")
+        raise Failure(f"{file}: {plural(len(found), 'problem')}")
     click.echo(f"{file}: nothing is wrong")
 
 

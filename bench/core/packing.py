@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from bench.core.store import RunFolder, Store, StoreError
+from bench.words import plural
 
 __all__ = ["Packing", "packing_of"]
 
@@ -60,8 +61,8 @@ class Packing:
         if unknown := [model for model in models if model not in self.peaks]:
             return f"1 run per CUDA device until the peak memory of one on {' and '.join(unknown)} is known"
         known = ", ".join(f"{self.peaks[model] / 2**20:,.0f} MiB on {model}" for model in models)
-        runs = f"{self.per_device} run{'s' * (self.per_device > 1)} per CUDA device"
-        return f"{runs}, by a peak of {known} and {self.cores} core{'s' * (self.cores > 1)} each; --jobs-per-device says otherwise"
+        runs = f"{plural(self.per_device, 'run')} per CUDA device"
+        return f"{runs}, by a peak of {known} and {plural(self.cores, 'core')} each; --jobs-per-device says otherwise"
 
 
 def packing_of(

@@ -36,6 +36,7 @@ from bench.core.records import problem
 from bench.core.spec import SCHEMA_VERSION, RunSpec
 from bench.core.task import Task
 from bench.files import make_folder, parse_json, remove_parts, sha256_file, write_bytes, write_json
+from bench.words import plural
 
 __all__ = ["LOG", "Lookup", "NotInStoreError", "RunFolder", "Store", "StoreError", "trained_on", "unfinished"]
 
@@ -264,7 +265,7 @@ class Store:
         if failed and (old or absent):  # else a readout of another suite failed
             return Lookup("failed", failed["reason"], stale, device)
         words = [f"training is stale ({stale}) and kept; --retrain redoes it"] if stale else []
-        words += [f"{len(absent)} evaluation{'s' * (len(absent) > 1)} to do"] if absent else []
+        words += [f"{plural(len(absent), 'evaluation')} to do"] if absent else []
         words += [f"{len(old)} evaluation{'s are' if len(old) > 1 else ' is'} stale ({old[0]})"] if old else []
         state: State = "partial" if absent or old or not status else "hit"
         return Lookup(state, "; ".join(words) or ("" if status else "trained; evaluations to do"), stale, device)

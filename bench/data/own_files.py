@@ -18,6 +18,7 @@ from bench.data import Array, Dataset, DatasetError
 from bench.data.reading import check_unpacked, optional, readable
 from bench.data.sources import Source
 from bench.data.table import LEAST_ROWS, read_npy, standardising, tabular
+from bench.words import plural
 
 __all__ = ["load_file"]
 
@@ -160,9 +161,7 @@ def _check_table(path: Path, names: Sequence[str], rows: Array) -> None:
         raise DatasetError(f"{path} has {len(names)} column{'' if names else 's'}; at least 2 are needed")
     needed = max(LEAST_ROWS, ROWS_PER_COLUMN * len(names))
     if len(rows) < needed:
-        raise DatasetError(
-            f"{path} has {len(rows)} row{'s' * (len(rows) != 1)}; {needed} are needed for {len(names)} columns"
-        )
+        raise DatasetError(f"{path} has {plural(len(rows), 'row')}; {needed} are needed for {len(names)} columns")
     for name, column in zip(names, rows.T, strict=True):
         _check_column(f"{path}: column '{name}'", column)
     seen: dict[bytes, str] = {}

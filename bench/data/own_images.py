@@ -17,6 +17,7 @@ from bench.data import Dataset, DatasetError
 from bench.data.decoded import SPLITS, Allocate, DecodedCache
 from bench.data.pictures import fill, read_images, remark_on, survey
 from bench.data.sources import SIDES, Source
+from bench.words import plural
 
 __all__ = ["images_in_folders", "load_images"]
 
@@ -118,15 +119,13 @@ def _arrange(where: Path, names: Sequence[str], seed: int) -> tuple[dict[str, li
     else:
         if len(names) < 10 * LEAST:
             raise DatasetError(
-                f"{where} has {len(names)} image{'s' * (len(names) != 1)}; {10 * LEAST} are needed, of which 80 % train"
+                f"{where} has {plural(len(names), 'image')}; {10 * LEAST} are needed, of which 80 % train"
             )
         mixed, tenth = shuffled(names), len(names) // 10
         splits = {"train": mixed[: -2 * tenth], "validation": mixed[-2 * tenth : -tenth], "test": mixed[-tenth:]}
     for split, members in splits.items():
         if len(members) < LEAST:
-            raise DatasetError(
-                f"{where} has {len(members)} image{'s' * (len(members) != 1)} for {split}; {LEAST} are needed"
-            )
+            raise DatasetError(f"{where} has {plural(len(members), 'image')} for {split}; {LEAST} are needed")
     labels = sorted({parts[0] for parts in paths.values()}) if _in_folders(paths) else []
     numbers = {label: i for i, label in enumerate(labels)}
     return splits, {name: numbers[parts[0]] for name, parts in paths.items()} if len(labels) > 1 else {}

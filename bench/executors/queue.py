@@ -18,6 +18,7 @@ from pathlib import Path
 
 from bench.executors.jobs import QueueError
 from bench.files import write_bytes, write_json
+from bench.words import plural
 
 __all__ = ["Place", "Submission", "cancel", "places", "slurm", "submissions"]
 
@@ -93,7 +94,7 @@ class Place:
     def words(self) -> str:
         """For people, such as "running on n1 since 2026-11-26T10:44:45"."""
         if self.state == "PENDING":
-            again = f", begun {self.restarts} time{'s' * (self.restarts > 1)} before" if self.restarts else ""
+            again = f", begun {plural(self.restarts, 'time')} before" if self.restarts else ""
             return f"queued as Slurm job {self.id}{f' ({self.reason})' if self.reason else ''}{again}"
         if self.alive:
             return f"running on {self.node} since {self.since}"

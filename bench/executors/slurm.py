@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 from bench.components.registry import closest
 from bench.executors.jobs import Assign, ExecutorError, Job, JobEvent, QueueError, Terms, depths
 from bench.executors.queue import Place, Submission, places, slurm, submissions
+from bench.words import plural
 from gebm.components import component
 
 if TYPE_CHECKING:
@@ -123,7 +124,7 @@ class Slurm:
                 made = self.submit_array(group, after)
             except QueueError as error:
                 missing = sum(job.name not in self.known for job in jobs)
-                words = f"{error}; {missing} of {len(jobs)} job{'s' * (len(jobs) > 1)} not submitted, the same command does it"
+                words = f"{error}; {missing} of {plural(len(jobs), 'job')} not submitted, the same command does it"
                 raise QueueError(words) from error
             self.known |= {place.job: place for place in made}
             waits = f", after {', '.join(after)}" if after else ""

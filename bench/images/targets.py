@@ -18,6 +18,7 @@ from bench.results.frame import once
 from bench.results.sources import CALIBRATED_BETA, Source, SourceValues, beta_text, records, source_of
 from bench.results.summary import COSTS
 from bench.stats import Estimate, mean_interval
+from bench.words import plural
 
 if TYPE_CHECKING:
     from bench.results.frame import Section
@@ -105,7 +106,7 @@ def target_table(section: Section) -> Table | None:
     rows = []
     for each in reading_order(chains, lambda found: found.source):
         shares, mixing, invalid = each.facts("covered"), each.facts("rhat"), each.facts("invalid")
-        seeds = f"{len(each.rows)} seed{'s' * (len(each.rows) > 1)}"
+        seeds = plural(len(each.rows), "seed")
         scores = [_calibration_of(row)["z"] for row in each.rows if _calibration_of(row)]
         rows.append(
             {
@@ -248,7 +249,7 @@ def _work(section: Section) -> dict[Source, int]:
 
 
 def _evaluations(count: int | None) -> str:
-    return "" if count is None else f"({count:,} evaluation{'s' * (count != 1)})"
+    return "" if count is None else f"({plural(count, 'evaluation')})"
 
 
 def _longest(section: Section) -> list[Reached]:

@@ -20,6 +20,7 @@ from bench.report.text import PAPER_BETA, arrow, interval_text, number
 from bench.results.frame import once
 from bench.results.sources import CALIBRATED_BETA, Source, records
 from bench.stats import Estimate, mean_interval
+from bench.words import plural
 
 if TYPE_CHECKING:
     from bench.results.frame import Section
@@ -68,11 +69,7 @@ class Calibrated:
         """The range over seeds; of one seed the standard error; and whether β̂ is at the edge."""
         low, high = min(self.betas.values()), max(self.betas.values())
         said = [f"{number(low)} to {number(high)}"] if len(self.betas) > 1 else [f"± {number(e)}" for e in self.errors]
-        said += (
-            [f"at the edge in {self.at_edge} of {len(self.betas)} seed{'s' * (len(self.betas) > 1)}"]
-            if self.at_edge
-            else []
-        )
+        said += [f"at the edge in {self.at_edge} of {plural(len(self.betas), 'seed')}"] if self.at_edge else []
         return f"({', '.join(said)})" if said else ""
 
 

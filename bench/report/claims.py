@@ -10,6 +10,7 @@ from bench.claims import Claim, Comparison, Judgement, Outcome
 from bench.report.blocks import Answer, Finding, Verdict
 from bench.report.text import arrow, direction, estimate_text, listed, number, readout_name, readout_text
 from bench.results.sources import Source
+from bench.words import plural
 
 __all__ = ["claims_block", "readout_words"]
 
@@ -41,7 +42,7 @@ def claims_block(judged: Sequence[Judgement], *, everything: bool = False) -> Ve
         findings,
         [f"Not run: {'; '.join(missing)}."] if missing else [],
         "A claim is supported if it holds for every readout that it is about, contradicted if it fails for any, by p-values corrected by "
-        f"Holm's method for the {tested} judgement{'s' * (tested != 1)} read here together; over shared seeds, 3 at least, at the longest "
+        f"Holm's method for the {plural(tested, 'judgement')} read here together; over shared seeds, 3 at least, at the longest "
         "chain. The effect is that of the comparison on which the verdict rests; its 95 % interval is not corrected. Seeds that were "
         "refused, diverged or collapsed count against a claim: it must also hold with them at their worst.",
     )
@@ -77,7 +78,7 @@ def _losses(judged: Judgement) -> Iterator[Answer]:
         ways = {"refused": lost.refused, "collapsed": lost.collapsed, "diverged": lost.diverged}
         said = [f"{len(seeds)} {way}" for way, seeds in ways.items() if seeds]
         if said:
-            subject = f"by {lost.label} {_place(judged)}: {listed(said)} of {len(lost.asked)} seed{'s' * (len(lost.asked) > 1)}"
+            subject = f"by {lost.label} {_place(judged)}: {listed(said)} of {plural(len(lost.asked), 'seed')}"
             yield Answer("seeds lost", subject, firm=False)
 
 

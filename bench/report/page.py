@@ -19,6 +19,7 @@ from bench.report.runs import runs_block
 from bench.report.tables import environment, mixed_devices, other_settings
 from bench.results.choice import in_words
 from bench.results.sources import records
+from bench.words import plural
 
 if TYPE_CHECKING:
     from bench.results.frame import Results, Section
@@ -69,7 +70,7 @@ def make_page(results: Results) -> Page:
     findings = [] if results.only else judge(found, load_claims())  # a choice of rows proves nothing
     claims = claims_block(findings) if any(finding.verdict != "not run" for finding in findings) else None
     runs, seeds = ({value for section in found for value in section.runs[name]} for name in ("run", "seed"))
-    subtitle = f"{'; '.join(places)}: {len(runs)} run{'s' * (len(runs) > 1)}, {len(seeds)} seed{'s' * (len(seeds) > 1)}"
+    subtitle = f"{'; '.join(places)}: {plural(len(runs), 'run')}, {plural(len(seeds), 'seed')}"
     if results.only:
         subtitle += f"; only {in_words(results.only)}, without claims, which are about all rows"
     back = [*environment(found), Commands("This page", [_report_command(found, results.only)])]

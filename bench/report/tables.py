@@ -16,6 +16,7 @@ from bench.report.comparisons import reading_order
 from bench.report.text import changes_text, interval_text, metric_order, number, readout_text
 from bench.results.frame import once
 from bench.results.sources import records
+from bench.words import plural
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -246,10 +247,7 @@ def mixed_devices(section: Section) -> list[TextBlock]:
     kinds = trained.groupby("trained_on")
     if len(kinds) < 2:
         return []
-    said = [
-        f"{', '.join(dict.fromkeys(own['label']))} on {kind} ({len(own)} run{'s' * (len(own) > 1)})"
-        for kind, own in kinds
-    ]
+    said = [f"{', '.join(dict.fromkeys(own['label']))} on {kind} ({plural(len(own), 'run')})" for kind, own in kinds]
     text = f"Trained on different kinds of device: {'; '.join(said)}. One seed draws other numbers on each, so that they are not paired."
     return [TextBlock("Not a comparison of equals", items=[text], tone="bad", terminal="untitled")]
 
@@ -269,5 +267,5 @@ def environment(sections: Iterable[Section]) -> list[TextBlock]:
         for run in records(section.runs[section.runs["device"] != ""]):
             versions = ", ".join(f"{name} {version}" for name, version in sorted(run.versions.items()))
             places[run.run] = "; ".join(filter(None, (run.device, versions)))
-    items = [f"{count} run{'s' * (count > 1)}: {place}" for place, count in Counter(places.values()).items()]
+    items = [f"{plural(count, 'run')}: {place}" for place, count in Counter(places.values()).items()]
     return [TextBlock("Environment", items=items)] if items else []

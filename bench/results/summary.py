@@ -17,6 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bench.stats import Estimate, mean_interval
+from bench.words import plural
 
 __all__ = ["COSTS", "DATA", "SUMMARY_COLUMNS", "render_csv", "render_json", "summarise"]
 
@@ -154,7 +155,7 @@ def _means(members: list[Any]) -> Iterator[_Mean]:
         lacking = sorted(own.keys() - {row.seed for row in finished})
         collapsed = [row for row in finished if row.status == "collapsed"]
         refused = {row.seed: row for row in refusals.get(first.place, ())}
-        reasons = [f"{len(finished)} of {len(own)} seed{'s' * (len(own) > 1)}"] if lacking else []
+        reasons = [f"{len(finished)} of {plural(len(own), 'seed')}"] if lacking else []
         reasons += [_why_lacking(seed, first, own[seed]) for seed in lacking if seed not in refused]
         reasons += [_why_refused(row) for row in refused.values()]
         reasons += [_why_collapsed(row) for row in collapsed]
