@@ -178,12 +178,8 @@ def carry_out(
         if text := notice(p):
             click.echo(f"bench: {p.task.spec.run_id}: {text}", err=True)
     console = Console()
-    with (  # closing ends the workers, too, where nobody reads what is shown
-        stop_on_signals(leaving) as asked,
-        Display(campaign, console, live) as display,
-        contextlib.closing(campaign.run(executor, asked, deadline, last)) as events,
-    ):
-        for event in events:
+    with stop_on_signals(leaving) as asked, Display(campaign, console, live) as display:
+        for event in campaign.run(executor, asked, deadline, last):
             display.show(event)
     problems = [show_results(campaign, console)]
     counts = Counter(outcome.state for outcome in campaign.outcomes.values())

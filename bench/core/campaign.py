@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import time
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -94,7 +94,7 @@ class Campaign:
         should_stop: Callable[[], bool],
         deadline: float = math.inf,
         last: Sequence[Job] = (),
-    ) -> Generator[JobEvent, None, None]:
+    ) -> Iterator[JobEvent]:
         """Do what is to be done, yielding events for a display; `outcomes` fills by run id.
 
         Until a `deadline` on the clock `time.monotonic` every run gets its part of the time, and is scored as it stands if that does not

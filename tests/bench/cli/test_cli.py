@@ -387,7 +387,7 @@ def test_what_asks_all_processes_at_once_ends_them_as_if_it_asked_the_command(
 
 
 def test_output_that_nobody_reads_any_more_ends_the_command_and_its_workers(tmp_path: Path, store: Store) -> None:
-    """As `bench run | head` does; it once waited for workers who waited for it."""
+    """As `bench run | head` does."""
     suite = slow(tmp_path, '["gan-ns", "gan-hinge", "data"]', 3000)
     with start("run", "--suite", suite, "--store", store.root) as process:
         assert process.stdout is not None
