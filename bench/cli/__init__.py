@@ -8,6 +8,8 @@ or a run is unfinished; 2 wrong usage, which a suite, dataset or plug-in that ca
 from __future__ import annotations
 
 import importlib
+import io
+import sys
 from typing import Any
 
 import click
@@ -49,6 +51,9 @@ class Commands(click.Group):
                 formatter.write_dl([(name, made.get_short_help_str(80)) for name, made in commands.items() if made])
 
     def invoke(self, ctx: click.Context) -> Any:
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="replace")  # a terminal that knows no β is no reason to fail
         with in_one_line():
             return super().invoke(ctx)
 

@@ -137,6 +137,7 @@ class Run:
 
         Raises:
             LeaseLostError: if another process has taken the run over: what goes wrong with it then is not its own failure.
+            StoreError: if the store is gone.
         """
         try:
             with warnings_noted(self.folder):
@@ -149,6 +150,7 @@ class Run:
         except BaseBusyError as busy:
             self.outcome = Outcome("busy", str(busy))
         except OSError as error:
+            self.store.still_there()
             full = unwritable(self.task.places.store, error)
             self.outcome = full or self.failed(f"error: {error}", traceback.format_exc())
         except DivergedError as error:

@@ -90,6 +90,13 @@ class RunFolder:
     def __truediv__(self, name: str) -> Path:
         return self.path / name
 
+    @property
+    def misshapen(self) -> bool:
+        """Whether there is a file where a folder belongs, or a folder where a file does."""
+        if not self.path.is_dir():
+            return self.path.exists()
+        return any(each.is_dir() != (each == self / "evals") for each in self.path.rglob("*"))
+
     def read_json(self, name: str, digest: str = "") -> dict[str, Any] | None:
         """A JSON file of the run; None if absent. It is held against the hash that a status has of it, `digest`, or else its own checksum.
 
@@ -192,6 +199,15 @@ class Store:
             raise StoreError(f"cannot write to the store {root}: {error.strerror or error}") from error
         return self
 
+    def still_there(self) -> None:
+        """Call before anything is made in it that would pass for a store.
+
+        Raises:
+            StoreError: if it has been moved or removed since `create`.
+        """
+        if not (self.root / "store.json").is_file():
+            raise StoreError(f"the store {self.root} is gone: it was moved or removed meanwhile")
+
     @property
     def cache(self) -> Path:
         """Extractors and reference statistics."""
@@ -225,6 +241,8 @@ class Store:
     def prepare(self, spec: RunSpec) -> RunFolder:
         """The directory of a run, made, with its spec in it and without a status: it is being worked on, by whoever holds it."""
         folder = self.folder(spec)
+        if folder.misshapen:
+            self.set_aside(spec)
         make_folder(folder.path)
         (folder / "evals").mkdir(exist_ok=True)
         for each in (folder.path, folder / "evals"):
@@ -347,6 +365,7 @@ class Store:
 
     @contextmanager
     def _hold(self, name: str) -> Iterator[Held | None]:
+        self.still_there()
         with ExitStack() as stack:
             try:
                 held = stack.enter_context(self.leases.hold(name))

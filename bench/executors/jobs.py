@@ -24,7 +24,7 @@ class ExecutorError(ValueError):
 
 
 class QueueError(RuntimeError):
-    """A queue of jobs does not answer, or takes no more."""
+    """A queue of jobs does not answer, or it or this machine takes no more."""
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,9 @@
 """One process per job, a few at a time: a run that is killed or runs out of memory takes nothing with it and becomes a row.
 
 Workers are forked from a server that has torch loaded already, one of them ahead of its job, report over a pipe, and stop, with everything
-saved, when asked or when the parent is gone. Where there are CUDA devices each worker sees one of them, chosen before it initialises CUDA,
-which the server never does.
+saved, when asked or when the parent is gone. What a terminal or a batch system sends to the whole group is for the parent alone: the server
+lives on, and a worker that has just begun heeds it once it can. Where there are CUDA devices each worker sees one of them, chosen before it
+initialises CUDA, which the server never does.
 """
 
 from __future__ import annotations
@@ -15,11 +16,12 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-from bench.executors.jobs import Assign, Job, JobEvent, Terms
+from bench.executors.jobs import Assign, Job, JobEvent, QueueError, Terms
 from gebm.components import component
 
 __all__ = ["Processes"]
@@ -27,6 +29,9 @@ __all__ = ["Processes"]
 POLL = 0.25  # seconds between looks at the clock and at busy runs
 ALWAYS = ("bench.core.runner", "bench.cli")
 """Modules that every worker imports: what it does, and what the script does that was called."""
+ASKING = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
+"""Signals by which a command is asked to stop."""
+UNKNOWN = 255  # the exit code of a process whose server is gone, alive or not
 
 
 @dataclass
@@ -46,6 +51,7 @@ class Worker:
     connection: Connection
     device: str | None
     outcome: Any = None
+    silent: bool = False  # it has closed its end of the pipe, as it does when it dies
 
 
 @component("executors", "processes", "one process per run on this machine, a few side by side", local=True)
@@ -79,7 +85,7 @@ class Processes:
                 if should_stop() and not stopping:
                     stopping = True
                     waiting.clear()
-                    ask_to_stop(running)
+                    tell(running, signal.SIGTERM)
                 for not_before, job in list(waiting):
                     if len(running) < room() and not_before <= time.monotonic() and not awaited(job, waiting, running):
                         waiting.remove((not_before, job))
@@ -94,9 +100,9 @@ class Processes:
                 else:
                     time.sleep(POLL)
                 for worker in list(running):
-                    ended = not worker.process.is_alive()  # asked first: its last messages are read below
+                    code = worker.process.exitcode  # asked first: its last messages are read below
                     yield from listen(worker)
-                    if ended or worker.outcome is not None:
+                    if code not in (None, UNKNOWN) or worker.silent or worker.outcome is not None:
                         running.remove(worker)
                         leaving.append(worker)
                         event = settle(worker)
@@ -107,8 +113,7 @@ class Processes:
                 if jobs:
                     yield JobEvent(jobs[0], "tick")
         except BaseException:  # such as a second Ctrl-C: what was saved seconds ago is safe
-            for worker in running:
-                worker.process.kill()
+            tell(running, signal.SIGKILL)
             raise
         finally:
             if spare:
@@ -129,39 +134,62 @@ def freest(devices: Sequence[str], running: Sequence[Worker]) -> str | None:
     return min(devices, key=load.__getitem__, default=None)
 
 
-def forked(context: Any) -> Hand:
-    """Fork a process for whatever job comes."""
+def forked(context: Any, pauses: Sequence[float] = (0.1, 1.0)) -> Hand:
+    """Fork a process for whatever job comes; again after these pauses, for a server that was just killed takes a while to die.
+
+    Raises:
+        QueueError: if this machine gives none.
+    """
     ours, theirs = context.Pipe()
     process = context.Process(target=work, args=(theirs,), daemon=False)
-    process.start()
+    try:
+        resource_tracker.ensure_running()  # which would lift the mask
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, ASKING)  # the server keeps it, and hands it on to workers
+        try:
+            forkserver.ensure_running()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        process.start()
+    except (OSError, EOFError) as error:
+        if pauses:
+            time.sleep(pauses[0])
+            return forked(context, pauses[1:])
+        why = "the server that they are forked from has ended" if isinstance(error, EOFError) else error
+        raise QueueError(f"no process can be started: {why}") from error
     theirs.close()
     return Hand(process, ours)
 
 
 def start(context: Any, spare: Hand | None, job: Job, device: str | None) -> Worker:
     """Give a job, on a device, to the process that waits for one, or to a new one if there is none or it has been killed."""
-    hand = spare if spare and spare.process.is_alive() else forked(context)
-    with contextlib.suppress(OSError):  # killed just now: it ends as a worker that was killed
+    hand = spare or forked(context)
+    try:
         hand.connection.send((job, device))
+    except OSError:
+        hand = forked(context)
+        with contextlib.suppress(OSError):  # killed as well: it ends as a worker that was killed
+            hand.connection.send((job, device))
     return Worker(job, hand.process, hand.connection, device)
 
 
-def ask_to_stop(running: Sequence[Worker]) -> None:
-    """Send every running worker a SIGTERM, on which it saves and ends."""
-    for worker in running:
-        if worker.process.is_alive():
-            worker.process.terminate()
+def tell(running: Sequence[Worker], number: signal.Signals) -> None:
+    """Send every running worker a signal; on a SIGTERM it saves and ends."""
+    for pid in filter(None, (worker.process.pid for worker in running)):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
 
 
 def listen(worker: Worker) -> Iterator[JobEvent]:
     """Yield everything a worker has sent but its outcome, which is kept."""
-    with contextlib.suppress(EOFError, OSError):
+    try:
         while worker.connection.poll():
             kind, value = worker.connection.recv()
             if kind == "outcome":
                 worker.outcome = value
             else:
                 yield JobEvent(worker.job, kind, value)
+    except (EOFError, OSError):
+        worker.silent = True
 
 
 def settle(worker: Worker) -> JobEvent:
@@ -174,8 +202,9 @@ def settle(worker: Worker) -> JobEvent:
     code = worker.process.exitcode or 0
     if code >= 0:
         return JobEvent(worker.job, "killed", f"its process ended with code {code} and without a result")
+    name = next((each.name for each in signal.Signals if each == -code), f"signal {-code}")  # some have none
     likely = " (out of memory?)" if code == -signal.SIGKILL else ""
-    return JobEvent(worker.job, "killed", f"killed by {signal.Signals(-code).name}{likely}")
+    return JobEvent(worker.job, "killed", f"killed by {name}{likely}")
 
 
 def work(connection: Connection) -> None:
@@ -186,8 +215,9 @@ def work(connection: Connection) -> None:
         nonlocal stop
         stop = True
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
-    signal.signal(signal.SIGTERM, ask)
+    for number in ASKING:  # the parent decides what Ctrl-C means
+        signal.signal(number, ask if number == signal.SIGTERM else signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ASKING)
     try:
         job, device = connection.recv()
     except (EOFError, OSError):

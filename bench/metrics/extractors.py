@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+import torch_fidelity
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 from torch_fidelity import FeatureExtractorInceptionV3
@@ -56,6 +57,7 @@ class Extractor:
     colour: bool = False  # whether greyscale images are to be repeated to three channels
     batch_size: int = 128  # fixed, since sums may depend on it in the last bits
     accuracy: float | None = None  # share of held-out images that it classifies right, where that is known
+    library: str = ""  # name and version of the library that its module comes from, if it is not our own
 
     @property
     def device(self) -> torch.device:
@@ -165,8 +167,8 @@ def inception(_dataset: Dataset, _cache: Path, weights: Path | None) -> Extracto
         raise FileNotFoundError(f"the weights of {INCEPTION} are no longer in {weights}")
     features = ["2048", "logits_unbiased"]
     module = FeatureExtractorInceptionV3(INCEPTION, features, feature_extractor_weights_path=str(path))
-    resizer = "bilinear-tensorflow1-299"
-    return Extractor(INCEPTION, INCEPTION_SHA256, module, resizer=resizer, colour=True, batch_size=64)
+    resizer, library = "bilinear-tensorflow1-299", f"torch-fidelity={torch_fidelity.__version__}"
+    return Extractor(INCEPTION, INCEPTION_SHA256, module, resizer, colour=True, batch_size=64, library=library)
 
 
 def inception_weights(directory: Path) -> Path | None:

@@ -153,7 +153,7 @@ def reference(
     if cache_dir is None:
         found: Mapping[str, Tensor] = compute()
     else:
-        where = f"{extractor.dtype} {extractor.device.type} torch={torch.__version__}"
+        where = f"{extractor.dtype} {extractor.device.type} torch={torch.__version__} {extractor.library}".rstrip()
         context = f"{_REFERENCE_VERSION} {extractor.digest} {extractor.resizer} {where}"
         name = content_digest({}, f"{digest} {context}")[:32]
         found = read_or_compute(cache_dir / f"reference-{name}.sealed", compute)

@@ -89,6 +89,7 @@ class Campaign:
         for name, text in ANOTHER_TORCH.items():
             (self.library / name).parent.mkdir(parents=True, exist_ok=True)
             (self.library / name).write_text(text)
+        resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
         self.cache.mkdir()
         self.enter("")
         if self.suite == "images":
@@ -175,7 +176,7 @@ class Campaign:
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
                 return "stuck after the fault"
-        if strike in LEAVES and (wrong := self.badly_told(said)):
+        if strike in (*LEAVES, *QUIET) and (wrong := self.badly_told(said)):
             return wrong
         if self.world == DATA:
             self.enter(chance.choice([DATA, ""]))  # or what was there before comes back
@@ -321,6 +322,62 @@ def starved(_: Campaign, front: int, chance: random.Random) -> None:
             resource.prlimit(number, resource.RLIMIT_AS, (size, size))
 
 
+def all_asked(_: Campaign, front: int, chance: random.Random) -> None:
+    """A signal to all processes at once, as a terminal sends it on Ctrl-C, on Ctrl-\\ or as it closes, and a batch system at the end."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(front, chance.choice([signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT]))
+
+
+def server_asked(_: Campaign, front: int, chance: random.Random) -> None:
+    """A signal to the server that workers are forked from, to which it does not listen."""
+    for number in roles(front)[0]:
+        kill(number, chance.choice([signal.SIGINT, signal.SIGTERM, signal.SIGHUP]))
+
+
+def worker_crashed(_: Campaign, front: int, chance: random.Random) -> None:
+    """A worker ends by a signal of an error, or by one that has no name."""
+    if workers := roles(front)[1]:
+        kill(
+            chance.choice(workers), chance.choice([signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGRTMIN + 3])
+        )
+
+
+def store_moved(campaign: Campaign, front: int, chance: random.Random) -> None:
+    """The store's folder gets another name, and has its own again when the command has ended."""
+    campaign.root.rename(moved := campaign.folder / "moved")
+    end = time.monotonic() + PATIENCE
+    while not os.waitid(os.P_PID, front, os.WEXITED | os.WNOWAIT | os.WNOHANG) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert not (campaign.root / "runs").exists(), "another store was begun"
+    shutil.rmtree(campaign.root, ignore_errors=True)
+    moved.rename(campaign.root)
+
+
+def replaced(campaign: Campaign, front: int, chance: random.Random) -> None:
+    """Everything is killed, and in a run there is a folder or a link to nowhere where a file was, or a file where the folder was."""
+    all_killed(campaign, front, chance)
+    paths = [path for folder in campaign.folders().values() for path in sorted(folder.path.rglob("*"))]
+    if paths:
+        path = chance.choice(paths)
+        if path.is_dir():
+            shutil.rmtree(path)
+            path.touch()
+        else:
+            path.unlink()
+            chance.choice([lambda: (path / "x").mkdir(parents=True), lambda: path.symlink_to("nowhere")])()
+
+
+def limited(_: Campaign, front: int, chance: random.Random) -> None:
+    """A worker may write only short files, or open no more of them."""
+    if workers := roles(front)[1]:
+        number = chance.choice(workers)
+        with contextlib.suppress(OSError):
+            if chance.random() < 0.5:
+                resource.prlimit(number, resource.RLIMIT_FSIZE, (2**11,) * 2)
+            else:
+                resource.prlimit(number, resource.RLIMIT_NOFILE, (len(list(Path(f"/proc/{number}/fd").iterdir())),) * 2)
+
+
 def data_changed(campaign: Campaign, front: int, chance: random.Random) -> None:
     """The dataset's files are written over, by another content or by the first half of one; in the end they are whole."""
     campaign.enter(DATA)
@@ -339,6 +396,8 @@ def library_changed(campaign: Campaign, front: int, chance: random.Random) -> No
 
 LEAVES = {"dataset changed": DATA, "ended, library changed": LIBRARY}
 """Strikes that leave another world, and which."""
+QUIET = ("all asked to end", "fork server asked to end", "worker crashed", "store moved")
+"""Strikes of which a command may say no more than a line."""
 
 STRIKES: dict[str, Strike] = {
     "worker killed": worker_killed,
@@ -356,4 +415,10 @@ STRIKES: dict[str, Strike] = {
     "no more memory": starved,
     "dataset changed": data_changed,
     "ended, library changed": library_changed,
+    "all asked to end": all_asked,
+    "fork server asked to end": server_asked,
+    "worker crashed": worker_crashed,
+    "store moved": store_moved,
+    "killed, a file replaced": replaced,
+    "few or short files": limited,
 }

@@ -25,6 +25,7 @@ from ..conftest import HOLE, TINY
 
 BENCH = [sys.executable, "-m", "bench"]
 SUITE = TINY.replace("[profiles.quick.evaluation]", '[profiles.quick.evaluation]\nmetrics = ["fid"]')
+ENDLESS = 10**6  # steps of a training that no test waits for
 
 IMPORTED = """
 import sys
@@ -85,11 +86,11 @@ def suite_file(folder: Path, *changes: tuple[str, str]) -> Path:
     return path
 
 
-def slow(folder: Path, models: str = '["gebm"]') -> Path:
-    """Write a suite of one seed whose runs take some seconds each."""
+def slow(folder: Path, models: str = '["gebm"]', steps: int = 600) -> Path:
+    """Write a suite of one seed whose runs take some seconds each, or with more steps as long as a test likes."""
     return suite_file(
         folder,
-        ("base_steps = 60", "base_steps = 600"),
+        ("base_steps = 60", f"base_steps = {steps}"),
         ("seeds = [0, 1]", "seeds = [0]"),
         ('["gebm", "gan-hinge", "gan-ns", "data"]', models),
     )
@@ -322,7 +323,7 @@ def test_interrupted_killed_and_continued_gives_identical_numbers(
     tmp_path: Path, make_store: Callable[[str], Store]
 ) -> None:
     whole, pieces = make_store("whole"), make_store("pieces")
-    suite = ("--suite", slow(tmp_path), "--jobs", 1)
+    suite = ("--suite", slow(tmp_path, steps=3000), "--jobs", 1)
     process = start("run", *suite, "--store", pieces.root)
     wait_for(lambda: any(pieces.root.rglob("spec.json")))
     process.send_signal(signal.SIGINT)
@@ -341,7 +342,7 @@ def test_interrupted_killed_and_continued_gives_identical_numbers(
 
 
 def test_a_second_interrupt_leaves_at_once(tmp_path: Path, store: Store) -> None:
-    process = start("run", "--suite", slow(tmp_path), "--store", store.root)
+    process = start("run", "--suite", slow(tmp_path, steps=ENDLESS), "--store", store.root)
     wait_for(lambda: works(store))
     process.send_signal(signal.SIGINT)
     time.sleep(0.1)  # a signal that comes while the first is pending would be one with it
@@ -368,8 +369,59 @@ def test_an_interrupt_is_heeded_while_log_z_is_estimated(store: Store) -> None:
     assert json.loads(status.read_text())["state"] == "unfinished"
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("moment", ["server starts", "run is at work"])
+def test_what_asks_all_processes_at_once_ends_them_as_if_it_asked_the_command(
+    tmp_path: Path, store: Store, number: signal.Signals, moment: str
+) -> None:
+    """As a terminal does on Ctrl-C, and a batch system at the end of a job's time."""
+    process = start("run", "--suite", slow(tmp_path, steps=ENDLESS), "--store", store.root)
+    wait_for(lambda: works(store) if moment == "run is at work" else servers(process.pid))
+    os.killpg(process.pid, number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert errors.splitlines()[-1].endswith("interrupted; nothing is lost, the same command continues")
+    assert "Traceback" not in errors
+    assert "killed" not in errors
+    assert not works(store)
+
+
+def test_output_that_nobody_reads_any_more_ends_the_command_and_its_workers(tmp_path: Path, store: Store) -> None:
+    """As `bench run | head` does."""
+    suite = slow(tmp_path, '["gan-ns", "gan-hinge", "data"]', 3000)
+    with start("run", "--suite", suite, "--store", store.root) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()
+        assert "Traceback" not in process.stderr.read()
+        assert process.wait(120) == 1
+    wait_for(lambda: not works(store), 30)
+
+
+@pytest.mark.parametrize("command", [("claims",), ("show", "gebm")])
+def test_a_terminal_that_lacks_signs_shows_others_for_them(
+    command: tuple[str, ...], finished: tuple[Path, str]
+) -> None:
+    asked = [*BENCH, *command, "--store", str(finished[0])]
+    done = subprocess.run(asked, env=os.environ | {"PYTHONIOENCODING": "ascii"}, capture_output=True, timeout=120)
+    assert (done.returncode, done.stderr.count(b"Traceback")) == (0, 0), done.stderr
+    assert (done.stdout + done.stderr).isascii()
+    assert b"?" in done.stdout
+
+
+def test_a_folder_for_temporary_files_that_is_none_for_sockets_is_said(tmp_path: Path, store: Store) -> None:
+    (folder := tmp_path / ("long" * 30)).mkdir()
+    command = [*BENCH, "run", "--suite", str(slow(tmp_path)), "--store", str(store.root)]
+    done = subprocess.run(
+        command, env=os.environ | {"TMPDIR": str(folder)}, capture_output=True, text=True, timeout=120
+    )
+    assert (done.returncode, done.stderr.count("Traceback")) == (1, 0), done.stderr
+    assert done.stderr.splitlines()[-1].startswith("bench: no process can be started")
+
+
 def test_workers_stop_when_their_parent_is_killed(tmp_path: Path, store: Store) -> None:
-    process = start("run", "--suite", slow(tmp_path), "--store", store.root)
+    process = start("run", "--suite", slow(tmp_path, steps=ENDLESS), "--store", store.root)
     wait_for(lambda: works(store))
     process.kill()
     process.communicate()
@@ -402,13 +454,19 @@ def test_a_killed_worker_is_a_row_and_the_rest_goes_on(tmp_path: Path, store: St
     assert "2 runs: 1 done, 1 hit" in bench("run", *options).stdout
 
 
+def children(pid: int) -> list[int]:
+    """Return the processes that a process has started and that live."""
+    listing = Path(f"/proc/{pid}/task/{pid}/children")
+    return [int(child) for child in listing.read_text().split()] if listing.exists() else []
+
+
+def servers(parent: int) -> list[int]:
+    """Return the servers that a command's workers are forked from."""
+    return [child for child in children(parent) if b"forkserver" in Path(f"/proc/{child}/cmdline").read_bytes()]
+
+
 def victims(parent: int) -> list[int]:
     """Return the workers: grandchildren of the command, forked from its fork server."""
-
-    def children(pid: int) -> list[int]:
-        listing = Path(f"/proc/{pid}/task/{pid}/children")
-        return [int(child) for child in listing.read_text().split()] if listing.exists() else []
-
     return [grandchild for child in children(parent) for grandchild in children(child)]
 
 

@@ -150,6 +150,37 @@ def test_a_run_is_held_by_one_process(tiny: Suite, store: Store) -> None:
         assert mine
 
 
+def test_a_store_that_is_moved_while_a_run_is_at_work_is_not_begun_anew(tiny: Suite, store: Store) -> None:
+    task, moved = plan_one(tiny, store).task, store.root.with_name("moved")
+
+    def move() -> bool:
+        if not moved.exists():
+            store.root.rename(moved)
+        return False
+
+    outcome = execute(task, lambda _: None, move)
+    words = f"the store {store.root} is gone: it was moved or removed meanwhile"
+    assert (outcome.state, outcome.reason) == ("abort", words)
+    with pytest.raises(StoreError, match="is gone"):
+        record_death(task, "killed by SIGKILL")
+    assert not store.root.exists()
+
+
+@pytest.mark.parametrize("name", ["evals", "evals/x.json", "spec.json", "resume.pt", "curve.jsonl", "status.json", ""])
+def test_a_folder_in_the_place_of_a_file_and_the_other_way_round_are_set_aside(
+    name: str, tiny: Suite, store: Store
+) -> None:
+    planned = plan_one(tiny, store)
+    path = store.folder(planned.task.spec).path / name
+    if name in ("evals", ""):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    else:
+        path.mkdir(parents=True)
+    assert do(plan_one(tiny, store)).state == "done"
+    assert len(list((store.root / "aside").iterdir())) == 1
+
+
 def test_an_unusable_store_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(StoreError, match="cannot write to the store"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import random
+import signal
 import subprocess
 import sys
 from collections import Counter
@@ -62,12 +63,29 @@ def kill_spare(progress, should_stop):
     os.kill(killed := spare(progress, should_stop), signal.SIGKILL)
     while killed in others():
         time.sleep(0.01)
-    time.sleep(0.5)
     return killed
 
 
 def own(progress, should_stop):
     return os.getpid()
+"""
+DYING = """
+import os
+import signal
+import time
+
+
+def last_a_second(kills, progress, should_stop):
+    if kills:
+        os.kill(os.getppid(), signal.SIGKILL)  # the server
+    time.sleep(1)
+    progress({"phase": "alone"})
+    return "done all the same"
+
+
+def crash(number, progress, should_stop):
+    os.kill(os.getpid(), number)
+    time.sleep(60)
 """
 IMPORTS = """
 import importlib, pkgutil, torch
@@ -152,6 +170,29 @@ def test_a_worker_is_forked_ahead_of_its_job_and_another_one_if_that_is_killed(
     assert killed != other
     assert not [event for event in events if event.kind == "killed"]
     assert not multiprocessing.active_children()
+
+
+@pytest.mark.parametrize(
+    ("number", "words"), [(signal.SIGSEGV, "SIGSEGV"), (signal.SIGRTMIN + 3, f"signal {signal.SIGRTMIN + 3}")]
+)
+def test_a_worker_that_crashes_is_said_to_whatever_the_signal(
+    number: int, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "dying.py").write_text(DYING)
+    monkeypatch.syspath_prepend(tmp_path)
+    events = list(Processes(Terms(1)).run([Job("crash", "dying:crash", (number,))], lambda: False))
+    assert [event.value for event in events if event.kind == "killed"] == [f"killed by {words}"]
+
+
+def test_jobs_outlive_the_server_that_their_processes_were_forked_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "dying.py").write_text(DYING)
+    monkeypatch.syspath_prepend(tmp_path)
+    jobs = [Job(str(at), "dying:last_a_second", (kills,)) for at, kills in enumerate((True, False, False))]
+    events = list(Processes(Terms(2)).run(jobs, lambda: False))
+    assert [event.value for event in events if event.kind == "done"] == ["done all the same"] * 3
+    assert [event.value for event in events if event.kind == "progress"] == [{"phase": "alone"}] * 3
 
 
 def test_a_device_never_has_more_than_its_share_however_jobs_end() -> None:

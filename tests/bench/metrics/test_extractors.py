@@ -2,7 +2,7 @@ import hashlib
 import subprocess
 import sys
 import textwrap
-from importlib.metadata import EntryPoint
+from importlib.metadata import EntryPoint, version
 from types import SimpleNamespace
 
 import pytest
@@ -193,7 +193,7 @@ def test_inception_takes_greyscale(digits, tmp_path, monkeypatch):
     found = load_extractor("inception-v3-compat", digits.dataset, tmp_path, tmp_path)
     images = noise(2, 1, 8, 8)
     grey, colour = found.features(images), found.features(images.repeat(1, 3, 1, 1))
-    assert found.name == "inception-v3-compat"
+    assert (found.name, found.library) == ("inception-v3-compat", f"torch-fidelity={version('torch-fidelity')}")
     assert grey.embedding.shape == (2, 2048)
     assert grey.logits.shape == (2, 1008)
     assert torch.equal(grey.embedding, colour.embedding)

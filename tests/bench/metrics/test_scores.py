@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -287,6 +288,18 @@ def test_the_cache_of_references_changes_no_number_and_goes_by_content(digits, e
     assert other.digest != real.digest
     assert not torch.equal(other.moments.mean, real.moments.mean)
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_cached_reference_is_of_the_library_that_its_features_come_from(plain, tmp_path):
+    images = torch.randint(0, 256, (20, 1, 1, 2), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    for library, entries in (
+        ("", 1),
+        ("torch-fidelity=0.3.0", 2),
+        ("torch-fidelity=0.4.0", 3),
+        ("torch-fidelity=0.3.0", 3),
+    ):
+        reference(images, replace(plain, library=library), "digits", "train", tmp_path)
+        assert len(list(tmp_path.iterdir())) == entries
 
 
 def test_what_cannot_be_compared_is_refused_with_what_is_needed(compare, digits, extractor):

@@ -32,9 +32,9 @@ from gebm.samplers import ULA
 from tests import synthetic_store
 from tests.bench.conftest import TINY
 
-from .data_kinds import put
 from .layouts import Layout, Rng, Spoil, either
 from .spoiling import JSON, TEXTS, any_of, drawn, json_bytes, spoiled_bytes, spoiled_json, spoiled_text
+from .writing import put
 
 __all__ = ["RESULTS"]
 
