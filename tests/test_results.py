@@ -13,7 +13,15 @@ INTERVAL = re.compile(rf"({NUMBER})(?:\s+[a-z]+){{0,2}}\s+\[({NUMBER}),\s+({NUMB
 STATED = {
     "README.md": [
         f"results/{each}/report.md"
-        for each in ("images-long", "images-standard", "images-steps", "images-gpu", "images-quick", "guided-long", "class-balance")
+        for each in (
+            "images-long",
+            "images-standard",
+            "images-steps",
+            "images-gpu",
+            "images-quick",
+            "guided-long",
+            "class-balance",
+        )
     ],
     "results/density/README.md": ["results/density/report.md"],
 }

@@ -41,14 +41,18 @@ def _with_seconds(planned: Planned, training: float) -> Planned:
 
 
 def preparing(planned: Sequence[Planned]) -> dict[str, float | None]:
-    """Return the extractors that are to be trained before these runs, and about how many seconds each takes; None where nobody can tell."""
+    """Return the extractors that are to be trained before these runs, and about how many seconds each takes.
+
+    They are timed only where runs were, for that takes a process to start; None stands for what was not timed, or could not be.
+    """
+    timed = any(p.timing in ("measured", "trained") for p in planned)
     jobs = []
     for job in preparations(p for p in planned if p.pending):
         task, extractor = job.arguments
         cached = any(Store(task.places.store).cache.glob(f"{extractor}-*.sealed"))
         if extractor_entry(extractor).name in ("in-domain", "in-domain-half") and not cached:
             jobs.append(Job(extractor, "bench.core.timing:extractor_seconds", (task,)))
-    events = Processes(Terms(1)).run(jobs, lambda: False) if jobs else ()
+    events = Processes(Terms(1)).run(jobs, lambda: False) if jobs and timed else ()
     return {job.name: None for job in jobs} | {event.job.name: event.value for event in events if event.kind == "done"}
 
 

@@ -34,6 +34,7 @@ Part = dict[str, Any]
 """JSON: a summary's `columns`, the `stamps` of the runs that it was made from, and `stages` of code with what is stale of each."""
 _TYPES: Mapping[str, set[type]] = {
     "object": {str, type(None)},
+    "str": {str, type(None)},
     "Int64": {int, type(None)},
     "int64": {int},
     "bool": {bool},

@@ -399,11 +399,13 @@ def test_output_that_nobody_reads_any_more_ends_the_command_and_its_workers(tmp_
     wait_for(lambda: not works(store), 30)
 
 
-@pytest.mark.parametrize("command", [("claims",), ("show", "gebm")])
+@pytest.mark.parametrize("command", [("claims",), ("show", "digits/gebm/*-s0")])
 def test_a_terminal_that_lacks_signs_shows_others_for_them(
     command: tuple[str, ...], finished: tuple[Path, str]
 ) -> None:
-    asked = [*BENCH, *command, "--store", str(finished[0])]
+    name, *runs = command
+    found = [str(each.relative_to(finished[0] / "runs")) for run in runs for each in (finished[0] / "runs").glob(run)]
+    asked = [*BENCH, name, *found, "--store", str(finished[0])]
     done = subprocess.run(asked, env=os.environ | {"PYTHONIOENCODING": "ascii"}, capture_output=True, timeout=120)
     assert (done.returncode, done.stderr.count(b"Traceback")) == (0, 0), done.stderr
     assert (done.stdout + done.stderr).isascii()

@@ -16,6 +16,8 @@ from bench.core.suite import Suite, SuiteError, load_suite
 from bench.core.task import Places
 from bench.data import NotAtHandError, load_dataset
 
+from ..conftest import changed
+
 DENSITY = """
 name = "some"
 summary = "a suite of one cheap model"

@@ -73,7 +73,9 @@ def test_readouts_take_what_they_took_with_other_settings(tiny: Suite[Any], done
 
 
 def test_extractors_that_are_not_in_the_store_are_timed_too(tiny: Suite[Any], done: Store, tmp_path: Path) -> None:
-    (seconds,) = preparing(planned(tiny, tmp_path, "gan-ns", "data")).values()
+    plan = planned(changed(tiny, minutes_per_run=None), tmp_path, "gan-ns", "data")
+    assert [*preparing(plan).values()] == [None]  # no run had to be timed
+    (seconds,) = preparing(measured(plan)).values()
     assert seconds is not None
     assert 0.1 < seconds < 600  # 1,200 steps
     chosen = Selection(models=["gan-ns"], seeds=[1])

@@ -122,7 +122,7 @@ def test_what_the_queue_takes_no_more_is_said_and_left_to_the_next_time(fake: Fa
     events = Slurm(Terms(folder=tmp_path / "jobs")).run(OTHERS, lambda: False)
     assert next(events).kind == "note"
     fake.mark("full")
-    with pytest.raises(QueueError, match=r"QOSMaxSubmitJobPerUserLimit; 2 of 6 jobs are not submitted"):
+    with pytest.raises(QueueError, match=r"QOSMaxSubmitJobPerUserLimit; 2 of 6 jobs not submitted"):
         list(events)
     (fake.folder / "full").unlink()
     fake.shows("PENDING", 1)
