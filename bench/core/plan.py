@@ -117,8 +117,8 @@ def make_plan(
         selection: what of it.
         places: where results, data and weights are, and where to compute.
         load: how a dataset is loaded by its source; by default from `places`.
-        warn: called with a sentence for each dataset of the profile that is not at hand, each model that fits none of them, and what cannot
-            be scored.
+        warn: called with a sentence for each dataset of the profile that is not at hand, each model that fits none of them, and what of a
+            dataset that the user chose cannot be scored.
 
     Raises:
         SuiteError: for a profile the suite does not have, or where no model can be fitted to a dataset of the selection.
@@ -141,8 +141,9 @@ def make_plan(
         for arm in (each for each in arms if _fits(each.entry, dataset)):
             entry, own = arm.entry, arm.suite.profile(selection.profile)
             readouts = kind.readouts(own, dataset, entry, places.weights)
-            for sentence in kind.remarks(own, dataset, entry) if hasattr(kind, "remarks") else ():
-                tell(sentence)
+            if selection.datasets and hasattr(kind, "remarks"):  # of its own a profile knows
+                for sentence in kind.remarks(own, dataset, entry):
+                    tell(sentence)
             spec = resolve(arm.suite, selection.profile, dataset, entry, seeds[0])
             once = bool(entry.facts.get("one_seed"))  # it is the same for all seeds
             seconds = 2.0 if once else expected_seconds(store, spec, own)

@@ -109,8 +109,10 @@ def test_a_choice_is_of_datasets_that_there_are(tmp_path: Path, datasets: str) -
 
 def test_too_few_held_out_images_are_told_before_anything_runs(tiny: Suite, tmp_path: Path) -> None:
     many, said = changed(tiny, "evaluation", samples=500), list[str]()
+    make_plan(many, Selection(), Places(tmp_path), warn=said.append)
     for suite in (tiny, many):
-        make_plan(suite, Selection(sweeps={"training.penalty": [1, 2]}), Places(tmp_path), warn=said.append)
+        chosen = Selection(datasets=["digits"], sweeps={"training.penalty": [1, 2]})
+        make_plan(suite, chosen, Places(tmp_path), warn=said.append)
     assert said == [
         "digits has 400 held-out images and 500 are scored of each model: data gets no scores; --set evaluation.samples=400 scores as many "
         "of every model, or leave data out"
