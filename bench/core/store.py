@@ -218,7 +218,7 @@ class Store:
         return RunFolder(self.root / "runs" / spec.run_id)
 
     def find(self, name: str) -> RunFolder:
-        """The run whose id, with or without `runs/` before it, is `name`, or else begins with it, or ends with it, or has it anywhere.
+        """The run whose id, with or without `runs/` before it, is `name`, else has it between slashes, begins or ends with it, or has it anywhere.
 
         Raises:
             NotInStoreError: if there is none, or more than one; those are listed.
@@ -227,7 +227,7 @@ class Store:
         if (root / name / "spec.json").is_file():
             return RunFolder(root / name)
         ids = sorted(str(path.parent.relative_to(root)) for path in root.glob("*/*/*/spec.json"))
-        ways = (str.startswith, str.endswith, str.__contains__)
+        ways = (lambda run, parts: f"/{parts}/" in f"/{run}/", str.startswith, str.endswith, str.__contains__)
         found = next(filter(None, ([run for run in ids if way(run, name)] for way in ways)), [])
         if not found:
             raise NotInStoreError(f"no run '{name}' in {self.root}; `bench status` lists the runs")

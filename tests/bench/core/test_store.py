@@ -266,12 +266,14 @@ def test_tagged_runs_stay_listed_when_their_suite_changes(tiny: Suite, tmp_path:
         ("aa-s10", "digits/gebm/aa-s10"),
         ("bb", "gebm-digits/gan/bb-s0"),
         ("gebm-d", "gebm-digits/gan/bb-s0"),  # the beginning of one before the middle of others
+        ("gan", "gebm-digits/gan/bb-s0"),  # not gan+refit
+        ("gebm-digits/gan", "gebm-digits/gan/bb-s0"),
         ("digits/gebm", "2 runs go by 'digits/gebm', write more of one: digits/gebm/aa-s1, digits/gebm/aa-s10"),
         ("cc", "no run 'cc' in"),
     ],
 )
 def test_a_run_is_found_by_any_part_of_its_id_that_is_its_own(tmp_path: Path, name: str, found: str) -> None:
-    for run in ("digits/gebm/aa-s1", "digits/gebm/aa-s10", "gebm-digits/gan/bb-s0"):
+    for run in ("digits/gebm/aa-s1", "digits/gebm/aa-s10", "gebm-digits/gan/bb-s0", "digits/gan+refit/dd-s0"):
         folder = tmp_path / "runs" / run
         folder.mkdir(parents=True)
         (folder / "spec.json").touch()
