@@ -218,7 +218,7 @@ class Store:
         return RunFolder(self.root / "runs" / spec.run_id)
 
     def find(self, name: str) -> RunFolder:
-        """The run whose id, with or without `runs/` before it, is `name`, else has it between slashes, begins or ends with it, or has it anywhere.
+        """The run whose id, with or without `runs/`, is `name`, else has it between slashes, begins or ends with it, or has it anywhere.
 
         Raises:
             NotInStoreError: if there is none, or more than one; those are listed.
