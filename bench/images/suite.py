@@ -409,7 +409,7 @@ def choose_extractor(dataset: Dataset, weights: Path | None, wanted: str) -> str
     if wanted not in ("auto", "in-domain", "in-domain-half"):
         return wanted
     labels = dataset.labels.get("train")
-    if dataset.kind == "image" and (labels is None or not labels.any()):
+    if dataset.kind == "image" and (labels is None or (labels == labels[0]).all()):
         remedy = "set extractor to auto; " if wanted != "auto" else ""
         none = "no classes" if labels is None else "one class only in its training split"
         raise SuiteError(f"{dataset.name} has {none} to train an in-domain extractor on; {remedy}{fetch}")

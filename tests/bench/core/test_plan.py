@@ -121,6 +121,6 @@ def test_too_few_held_out_images_are_told_before_anything_runs(tiny: Suite, tmp_
 
 def test_a_classifier_of_one_class_is_refused_before_anything_runs(tiny: Suite, tmp_path: Path) -> None:
     digits = load_dataset("digits", None)
-    one = replace(digits, labels={split: np.zeros_like(labels) for split, labels in digits.labels.items()})
+    one = replace(digits, labels={split: np.full_like(labels, 3) for split, labels in digits.labels.items()})
     with pytest.raises(SuiteError, match="digits has one class only in its training split to train an in-domain"):
         make_plan(tiny, Selection(), Places(tmp_path), lambda _: one)
