@@ -35,7 +35,14 @@ from bench.core.runlog import logged, warnings_noted
 from bench.core.session import InterruptedRunError, Progress, Session
 from bench.core.spec import Readout
 from bench.core.store import Lookup, Store, StoreError, progress_words, stale_training, unfinished
-from bench.core.surroundings import environment, memory_words, peak_memory, resolve_device, shortage_words
+from bench.core.surroundings import (
+    environment,
+    limit_threads,
+    memory_words,
+    peak_memory,
+    resolve_device,
+    shortage_words,
+)
 from bench.core.task import Outcome, Task
 from bench.data import DatasetError, load_dataset
 from bench.data.decoded import Tell
@@ -90,7 +97,7 @@ class Run:
         self.device = resolve_device(task.places.device)
         self.deadline = math.inf if task.deadline is None else task.deadline
         self.outcome = Outcome("busy", "another process works on this run")
-        torch.set_num_threads(task.spec.threads)
+        limit_threads(task.spec.threads)
         torch.backends.cudnn.deterministic = True  # else training in float32 on a GPU ends in other bits each time
 
     @contextmanager
@@ -297,7 +304,7 @@ class Run:
         self.require_lease()
         folder, asked = self.folder, model.steps()
         (folder / "training.json").unlink(missing_ok=True)  # it vouches for the checkpoint that is replaced
-        write_bytes(folder / "checkpoint.safetensors", save(dict(model.state())))
+        write_bytes(folder / "checkpoint.safetensors", save(dict(model.state())), more=True)
         curve = ["curve.jsonl"] if steps == asked else []  # that of an unfinished run grows
         files = folder.hashes("checkpoint.safetensors", *curve)
         training = {
@@ -475,7 +482,7 @@ def prepare_extractor(task: Task, extractor: str, progress: Progress, _stop: Any
     """Train or load an extractor ahead of the runs that will ask for it, of which `task` is one."""
     from bench.metrics.extractors import load_extractor
 
-    torch.set_num_threads(1)
+    limit_threads(1)
     progress({"phase": "extractor"})
     places = task.places
     try:

@@ -11,11 +11,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+from threadpoolctl import threadpool_limits
 
 from bench.components.digests import LIBRARIES, library_version
 from bench.machine import commit, cores, cpu_name
 
-__all__ = ["environment", "memory_words", "peak_memory", "resolve_device", "shortage_words"]
+__all__ = ["environment", "limit_threads", "memory_words", "peak_memory", "resolve_device", "shortage_words"]
 
 UNITS = {"bytes": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 AMOUNT = f"([0-9.]+) ({'|'.join(UNITS)})"
@@ -33,6 +34,13 @@ TOLD = {
 def resolve_device(name: str) -> torch.device:
     """'auto' is a CUDA device where there is one."""
     return torch.device("cuda" if name == "auto" and torch.cuda.is_available() else name.replace("auto", "cpu"))
+
+
+def limit_threads(count: int) -> None:
+    """Compute on so many threads: torch, and the linear algebra under numpy and scipy, which reads the variable if it is loaded later."""
+    torch.set_num_threads(count)
+    os.environ["OPENBLAS_NUM_THREADS"] = str(count)
+    threadpool_limits(count, user_api="blas")
 
 
 def environment(device: torch.device) -> dict[str, Any]:

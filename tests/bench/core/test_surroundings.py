@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import ast
+import os
+import subprocess
+import sys
+
 import pytest
 
 from bench.core.surroundings import cluster_job
@@ -24,3 +29,16 @@ def test_a_job_of_a_cluster_is_recorded_with_its_node_and_modules(
     variables: dict[str, str], expected: dict[str, object]
 ) -> None:
     assert cluster_job(variables) == expected
+
+
+def test_a_run_computes_on_its_own_threads_whatever_computes_and_whenever_that_is_loaded() -> None:
+    script = """
+import numpy, torch, threadpoolctl
+from bench.core.surroundings import limit_threads
+limit_threads(1)
+import scipy.linalg
+print([torch.get_num_threads(), *(pool["num_threads"] for pool in threadpoolctl.threadpool_info())])
+"""
+    free = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
+    said = subprocess.run([sys.executable, "-c", script], env=free, capture_output=True, text=True, check=True).stdout
+    assert set(ast.literal_eval(said)) == {1}
