@@ -87,7 +87,9 @@ class Processes:
                     waiting.clear()
                     tell(running, signal.SIGTERM)
                 for not_before, job in list(waiting):
-                    if len(running) < room() and not_before <= time.monotonic() and not awaited(job, waiting, running):
+                    if len(running) >= room():
+                        break
+                    if not_before <= time.monotonic() and not awaited(job, waiting, running):
                         waiting.remove((not_before, job))
                         device = freest(devices, running)
                         running.append(start(context, spare, assign(job), device))
