@@ -187,6 +187,12 @@ def test_lists_and_help_name_everything() -> None:
     assert "_bench_completion" in bench("completion", "bash").output
 
 
+def test_lists_are_read_whatever_the_locale() -> None:
+    asked = os.environ | {"LC_ALL": "POSIX", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    done = subprocess.run([*BENCH, "list", "suites"], env=asked, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_doctor_and_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BENCH_DATA", str(tmp_path))  # nothing to hash there
     assert "truth -1.00" in CliRunner().invoke(main, ["doctor"]).output
@@ -397,6 +403,16 @@ def test_output_that_nobody_reads_any_more_ends_the_command_and_its_workers(tmp_
         assert "Traceback" not in process.stderr.read()
         assert process.wait(120) == 1
     wait_for(lambda: not works(store), 30)
+
+
+def test_a_store_that_is_removed_after_its_first_run_is_said(tmp_path: Path, store: Store) -> None:
+    process = start("run", "--suite", slow(tmp_path, '["data", "gebm"]', ENDLESS), "--store", store.root)
+    wait_for(lambda: any(store.root.rglob("status.json")) and works(store))
+    store.root.rename(tmp_path / "moved")
+    output, errors = process.communicate(timeout=120)
+    assert process.returncode == 1, errors
+    assert "2 runs: 1 done, 1 abort" in output
+    assert errors.splitlines()[-1].endswith("is gone: it was moved or removed meanwhile")
 
 
 @pytest.mark.parametrize("command", [("claims",), ("show", "digits/gebm/*-s0")])
