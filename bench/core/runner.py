@@ -152,7 +152,8 @@ class Run:
         except OSError as error:
             self.store.still_there()
             full = unwritable(self.task.places.store, error)
-            self.outcome = full or self.failed(f"error: {error}", traceback.format_exc())
+            reason = f"error: {error}" if self.folder.path.is_dir() else "its folder was moved or removed meanwhile"
+            self.outcome = full or self.failed(reason, traceback.format_exc())
         except DivergedError as error:
             self.outcome = self.failed(f"diverged: {error}")
         except (BaseFailedError, ChangedError, DatasetError, DeviceMemoryError) as error:

@@ -428,6 +428,15 @@ def test_a_terminal_that_lacks_signs_shows_others_for_them(
     assert b"?" in done.stdout
 
 
+def test_a_terminal_that_does_not_know_its_width_is_shown_everything(finished: tuple[Path, str]) -> None:
+    asked = [*BENCH, "claims", "--store", str(finished[0])]
+    texts = [
+        subprocess.run(asked, env=os.environ | {"COLUMNS": width}, capture_output=True, check=True).stdout
+        for width in ("80", "0")
+    ]
+    assert texts[0] == texts[1] != b""
+
+
 def test_a_folder_for_temporary_files_that_is_none_for_sockets_is_said(tmp_path: Path, store: Store) -> None:
     (folder := tmp_path / ("long" * 30)).mkdir()
     command = [*BENCH, "run", "--suite", str(slow(tmp_path)), "--store", str(store.root)]
