@@ -190,10 +190,10 @@ class Run:
         self.folder.log(f"begun {where}, torch {torch.__version__}: {found.reason or found.state}")
 
     def build(self) -> Model:
-        """The untrained model, on the dataset and by the libraries that the run was planned with.
+        """The untrained model, on the dataset and by the code and libraries that the run was planned with.
 
         Raises:
-            ChangedError: if the dataset's content or a library has changed since.
+            ChangedError: if the dataset's content, the code or a library has changed since.
             DatasetError: if the dataset cannot be read any more.
         """
         places, spec = self.task.places, self.task.spec

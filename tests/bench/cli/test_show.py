@@ -61,7 +61,9 @@ def test_a_run_is_shown_whole_and_without_torch(done: Store) -> None:
 
 def test_a_folder_of_any_name_can_be_copied_from_how_to_load_it(done: Store, tmp_path: Path) -> None:
     store = Store(done.root.rename(tmp_path / 'it\'s "mine"'))
-    lines = dict(line.split(": ", 1) for line in bench("show", "gebm", "--store", store.root).stdout.splitlines()[-3:-1])
+    lines = dict(
+        line.split(": ", 1) for line in bench("show", "gebm", "--store", store.root).stdout.splitlines()[-3:-1]
+    )
     folder = str(run_of(store, "gebm").path)
     assert ast.literal_eval(lines["python"].partition("load_model")[2]) == folder
     assert shlex.split(lines["shell"])[2] == folder
