@@ -437,6 +437,17 @@ def test_a_terminal_that_does_not_know_its_width_is_shown_everything(finished: t
     assert texts[0] == texts[1] != b""
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has a device that is full")
+@pytest.mark.parametrize("command", ["list", "run"])
+def test_output_into_a_full_disk_is_one_line(command: str, tmp_path: Path, store: Store) -> None:
+    options = ["--suite", str(slow(tmp_path)), "--store", str(store.root)] if command == "run" else []
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run([*BENCH, command, *options], stdout=full, stderr=subprocess.PIPE, text=True, env=buffered)
+    assert (done.returncode, done.stderr.count("Traceback")) == (1, 0), done.stderr
+    assert done.stderr.splitlines()[-1] == "bench: cannot write: No space left on device"
+
+
 def test_a_folder_for_temporary_files_that_is_none_for_sockets_is_said(tmp_path: Path, store: Store) -> None:
     (folder := tmp_path / ("long" * 30)).mkdir()
     command = [*BENCH, "run", "--suite", str(slow(tmp_path)), "--store", str(store.root)]
