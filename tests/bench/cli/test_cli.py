@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -58,6 +59,18 @@ def hear(event, arguments):
 sys.addaudithook(hear)
 main(["list"], standalone_mode=False)
 print(parsed, max(opened.values()), file=sys.stderr)
+"""
+
+REFUSING = """
+import os, sys
+
+
+def refuse():
+    raise BlockingIOError(11, "Resource temporarily unavailable")
+
+
+if any("forkserver" in each for each in sys.orig_argv):
+    os.fork = refuse
 """
 
 
@@ -456,6 +469,27 @@ def test_a_folder_for_temporary_files_that_is_none_for_sockets_is_said(tmp_path:
     )
     assert (done.returncode, done.stderr.count("Traceback")) == (1, 0), done.stderr
     assert done.stderr.splitlines()[-1].startswith("bench: no process can be started")
+
+
+def test_a_server_that_may_start_no_process_is_one_line(tmp_path: Path, store: Store) -> None:
+    (tmp_path / "sitecustomize.py").write_text(REFUSING)
+    command = [*BENCH, "run", "--suite", str(slow(tmp_path)), "--store", str(store.root)]
+    done = subprocess.run(
+        command, env=os.environ | {"PYTHONPATH": str(tmp_path)}, capture_output=True, text=True, timeout=300
+    )
+    assert (done.returncode, done.stderr.count("Traceback")) == (1, 0), done.stderr
+    assert done.stderr.splitlines()[-1].startswith("bench: no process can be started")
+
+
+def test_a_command_that_may_start_no_thread_is_one_line(
+    tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    output = bench("run", "--suite", slow(tmp_path), "--store", store.root, code=1).output
+    assert output.splitlines()[-1].startswith("bench: no thread can be started")
 
 
 def test_workers_stop_when_their_parent_is_killed(tmp_path: Path, store: Store) -> None:
