@@ -183,11 +183,20 @@ class Store:
 
     @property
     def schema(self) -> int:
-        """The version of the store as it says, or one of its runs where `store.json` is lost; 1 where none does."""
+        """The version of the store as it says, or one of its runs where `store.json` is lost; 1 where none does.
+
+        Raises:
+            StoreError: if it cannot be read, nor any run.
+        """
+        damage: StoreError | None = None
         for path in chain([self.root / "store.json"], self.root.glob("runs/*/*/*/spec.json")):
-            with suppress(StoreError):
+            try:
                 if found := RunFolder(path.parent).read_json(path.name):
                     return int(found["schema_version"])
+            except StoreError as error:
+                damage = error if path.name == "store.json" else damage
+        if damage:
+            raise damage
         return 1
 
     def create(self) -> Store:

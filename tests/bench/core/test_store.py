@@ -224,6 +224,13 @@ def test_a_store_whose_own_file_is_lost_is_known_by_its_runs(done: Store, conten
     assert RunFolder(done.root).read_json("store.json") == {"schema_version": SCHEMA_VERSION}
 
 
+def test_a_store_that_cannot_be_read_is_not_called_old(tmp_path: Path) -> None:
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "store.json").write_text("{")
+    with pytest.raises(StoreError, match=r"store\.json is corrupt or cannot be read"):
+        Store(tmp_path).require()
+
+
 def test_a_full_disk_loses_nothing(tiny: Suite, done: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     planned = plan_one(tiny, done, "gan-hinge")
 
