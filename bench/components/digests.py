@@ -116,7 +116,7 @@ def replaced(planned: Stage) -> str:
     for module in planned.texts:
         with suppress(ImportError):  # of what need not be installed
             importlib.import_module(module)
-    if any(hashlib.sha256(text(module)).hexdigest() != digest for module, digest in planned.texts.items()):
+    if any(text_digest(module) != digest for module, digest in planned.texts.items()):
         here = stage(planned.roots)
     else:
         here = replace(planned, versions={name: library_version(name) for name in planned.versions})
@@ -128,6 +128,12 @@ def text(module: str) -> bytes:
     """A module's source as this process, or the one that it was forked from, has first seen it; nothing if there is none."""
     path = source_file(module)
     return b"" if path is None else path.read_bytes()
+
+
+@functools.cache
+def text_digest(module: str) -> str:
+    """Hex sha256 of that."""
+    return hashlib.sha256(text(module)).hexdigest()
 
 
 def started_from(own: Stage, base: Mapping[str, Any], base_now: Stage) -> Stage:
@@ -163,7 +169,7 @@ def _stage(roots: tuple[str, ...]) -> Stage:
     for module, name in sorted(reached):
         code[module] += source.text(name) if (source := read(module)) else ""
     digests = {module: hashlib.sha256(used.encode()).hexdigest()[:12] for module, used in code.items() if used}
-    texts = {module: hashlib.sha256(text(module)).hexdigest() for module in digests}
+    texts = {module: text_digest(module) for module in digests}
     return Stage(roots, digests, {name: library_version(name) for name in sorted(libraries & LIBRARIES.keys())}, texts)
 
 

@@ -13,7 +13,7 @@ import gc
 import sys
 
 from bench.components import registry
-from bench.components.digests import text, top
+from bench.components.digests import text_digest, top
 from bench.machine import commit
 
 registry.built_in()
@@ -21,7 +21,7 @@ registry.installed()
 commit()
 for name in list(sys.modules):
     if top(name) in registry.BUILT_IN:
-        text(name)
+        text_digest(name)
 sys.excepthook = lambda kind, error, trace: (
     None if isinstance(error, OSError) else sys.__excepthook__(kind, error, trace)
 )

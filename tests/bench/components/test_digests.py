@@ -30,7 +30,7 @@ Edit = Callable[[str, str, str], None]
 
 def forget() -> None:
     """Look at the source anew, as another process would."""
-    for cached in (digests._stage, digests.read, digests.library_version, digests.text):
+    for cached in (digests._stage, digests.read, digests.library_version, digests.text, digests.text_digest):
         cached.cache_clear()
 
 
