@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import io
+import os
 import sys
 from typing import Any
 
@@ -51,6 +52,8 @@ class Commands(click.Group):
                 formatter.write_dl([(name, made.get_short_help_str(80)) for name, made in commands.items() if made])
 
     def invoke(self, ctx: click.Context) -> Any:
+        if os.environ.get("COLUMNS") == "0":  # a terminal that does not know its width: nothing fits into that
+            del os.environ["COLUMNS"]
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):
                 stream.reconfigure(errors="replace")  # a terminal that knows no β is no reason to fail

@@ -47,7 +47,7 @@ def profiles(suite: str | None) -> list[str]:
     shipped = registry.suite_files()
     files = shipped.values() if suite is None else [shipped.get(suite, Path(suite))]
     try:
-        found = [tomllib.loads(path.read_text())["profiles"] for path in files]
+        found = [tomllib.loads(path.read_text(encoding="utf-8"))["profiles"] for path in files]
         return list(dict.fromkeys(name for each in found for name in each))
     except (OSError, ValueError, KeyError, TypeError):
         return []

@@ -31,7 +31,9 @@ def summaries(kind: str) -> dict[str, str]:
     if kind == "suites":
         import tomllib
 
-        suites = {name: tomllib.loads(path.read_text()) for name, path in registry.suite_files().items()}
+        suites = {
+            name: tomllib.loads(path.read_text(encoding="utf-8")) for name, path in registry.suite_files().items()
+        }
         return {name: f"{suite['summary']} [{', '.join(suite['profiles'])}]" for name, suite in suites.items()}
     found = next(registry.entries(each) for each in registry.KINDS if each == kind)
     lines = {name: summary(kind, entry) for name, entry in found.items()}

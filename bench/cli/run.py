@@ -345,6 +345,8 @@ def show_results(campaign: Campaign, console: Console) -> str:
     from bench.results.frame import scan
 
     results = scan(campaign.store, campaign.suite.name, campaign.profile)
+    if results.runs.empty:
+        return f"the list of runs in {campaign.store.root / 'suites'} was moved or removed meanwhile; the same command writes it anew"
     datasets = {planned.task.spec.dataset for planned in campaign.planned}
     terminal_table(choose(results, {"dataset": sorted(datasets)}), console)
     try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby, pairwise
 from pathlib import Path
@@ -214,8 +216,9 @@ def log(run: OneRun, _console: Console) -> Iterator[str]:
 def loading(run: OneRun, _console: Console) -> Iterator[str]:
     """Yield how to take the model further."""
     if run.training is not None:
-        folder = run.folder.path
-        yield f'python: bench.load_model("{folder}")'
+        path = str(run.folder.path)
+        folder = shlex.quote(path)
+        yield f"python: bench.load_model({json.dumps(path, ensure_ascii=False)})"
         yield f"shell:  bench sample {folder} --out samples.npz"
         yield f"        bench publish {folder} --to FOLDER"
 

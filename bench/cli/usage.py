@@ -60,6 +60,8 @@ class Failure(UsageProblem):
 
 
 LARGEST_SEED = 10**9
+NO_THREAD = "can't start new thread"
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 FAILURES = {"StoreError", "TransferError", "NothingToReportError", "WeightsError", "RebuildError", "QueueError"}
 MISUSE = {"SuiteError", "SettingError", "ClaimError", "UnknownNameError", "DatasetError", "ExportError", "RefitError"}
 MISUSE |= {"GeneratorError", "SamplingError", "ExecutorError"}
@@ -87,6 +89,11 @@ def in_one_line() -> Iterator[None]:
             raise UsageProblem(str(error.args[0])) from error
         if isinstance(error, OSError) and error.errno != errno.EPIPE and error.filename is not None:
             raise Failure(f"{error.filename}: {error.strerror}") from error
+        if isinstance(error, OSError) and error.errno in FULL:  # the output is; files have names
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # for what is still to be written as the process ends
+            raise Failure(f"cannot write: {error.strerror}") from error
+        if isinstance(error, RuntimeError) and str(error) == NO_THREAD:
+            raise Failure("no thread can be started: the limit of processes is reached, see `ulimit -u`") from error
         raise
 
 

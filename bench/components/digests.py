@@ -3,7 +3,7 @@
 A stage (training, or one readout) names its *roots*, functions and classes as `module:name`. From them all definitions that they refer to
 are followed through gebm, baselines, bench and the packages of the roots themselves, name by name, so that a definition that nothing
 reached counts for nothing. Docstrings, comments, formatting, annotations of functions and registrations are left out. Libraries that the
-reached code imports count by their version. Nothing is imported: the source is read.
+reached code imports count by their version. The source is read, and imported by `replaced` alone.
 """
 
 from __future__ import annotations
@@ -11,11 +11,13 @@ from __future__ import annotations
 import ast
 import functools
 import hashlib
+import importlib
 import re
 import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
@@ -57,11 +59,13 @@ class Stage:
         roots: where the search began, as `module:name`.
         code: digest of what is reached in each module.
         versions: version of each library that is reached.
+        texts: sha256 of the whole source of each module, by which others tell that theirs is the same; not stored.
     """
 
     roots: tuple[str, ...]
     code: Mapping[str, str]
     versions: Mapping[str, str]
+    texts: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     def to_json(self) -> dict[str, Any]:
         """The stage as it is stored."""
@@ -105,9 +109,31 @@ def difference(before: Mapping[str, Any], now: Stage) -> str:
 
 
 def replaced(planned: Stage) -> str:
-    """Which libraries are of another version here than where a stage was taken, in words; '' if none is. No source is read."""
-    here = replace(planned, versions={name: library_version(name) for name in planned.versions})
+    """In what this process differs from where a stage was taken, in words; '' if in nothing.
+
+    Its modules are imported: whoever edits them from now on changes nothing here.
+    """
+    for module in planned.texts:
+        with suppress(ImportError):  # of what need not be installed
+            importlib.import_module(module)
+    if any(text_digest(module) != digest for module, digest in planned.texts.items()):
+        here = stage(planned.roots)
+    else:
+        here = replace(planned, versions={name: library_version(name) for name in planned.versions})
     return difference(planned.to_json(), here)
+
+
+@functools.cache
+def text(module: str) -> bytes:
+    """A module's source as this process, or the one that it was forked from, has first seen it; nothing if there is none."""
+    path = source_file(module)
+    return b"" if path is None else path.read_bytes()
+
+
+@functools.cache
+def text_digest(module: str) -> str:
+    """Hex sha256 of that."""
+    return hashlib.sha256(text(module)).hexdigest()
 
 
 def started_from(own: Stage, base: Mapping[str, Any], base_now: Stage) -> Stage:
@@ -142,8 +168,9 @@ def _stage(roots: tuple[str, ...]) -> Stage:
     code: dict[str, str] = defaultdict(str)
     for module, name in sorted(reached):
         code[module] += source.text(name) if (source := read(module)) else ""
-    digests = {module: hashlib.sha256(text.encode()).hexdigest()[:12] for module, text in code.items() if text}
-    return Stage(roots, digests, {name: library_version(name) for name in sorted(libraries & LIBRARIES.keys())})
+    digests = {module: hashlib.sha256(used.encode()).hexdigest()[:12] for module, used in code.items() if used}
+    texts = {module: text_digest(module) for module in digests}
+    return Stage(roots, digests, {name: library_version(name) for name in sorted(libraries & LIBRARIES.keys())}, texts)
 
 
 def top(module: str) -> str:
@@ -177,7 +204,7 @@ class Source:
         self.package = module if path.name == "__init__.py" else module.rpartition(".")[0]
         self.definitions: dict[str, list[ast.stmt]] = defaultdict(list, {"": []})
         self.imports: dict[str, Definition] = {}
-        for node in stripped(ast.parse(path.read_text(encoding="utf-8"))).body:
+        for node in stripped(ast.parse(text(module))).body:
             self.file(node)
 
     def file(self, node: ast.stmt) -> None:

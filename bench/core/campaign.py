@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from bench.components import registry
+from bench.components.digests import top
 from bench.components.registry import UnknownNameError
 from bench.core.manifests import read_manifest, write_manifest, write_tag
 from bench.core.packing import Packing
@@ -206,11 +207,13 @@ def bases(task: Task) -> tuple[str, ...]:
 
 
 def imports(todo: Iterable[Planned]) -> list[str]:
-    """The modules that every run of this kind imports, which takes seconds; those of other packages may fail, and are left to the runs."""
-    models = (registry.get("models", p.task.spec.model) for p in todo)
-    targets = [entry.target for entry in models if not entry.origin]
-    targets += [readout.reader for p in todo for readout in p.task.readouts]
-    return ["torch._dynamo", *dict.fromkeys(each.partition(":")[0] for each in targets)]  # counting operations needs it
+    """The modules that these runs import, which takes seconds; those of other packages may fail, and are left to the runs.
+
+    So each run has them as they were when the first one began, whoever edits them meanwhile.
+    """
+    stages = (stage for p in todo for stage in (p.task.training, *p.task.reading))
+    ours = dict.fromkeys(module for stage in stages for module in stage.code if top(module) in registry.BUILT_IN)
+    return ["torch._dynamo", *ours]  # counting operations needs it
 
 
 def preparations(todo: Iterable[Planned]) -> list[Job]:

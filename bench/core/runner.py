@@ -159,7 +159,8 @@ class Run:
         except OSError as error:
             self.store.still_there()
             full = unwritable(self.task.places.store, error)
-            self.outcome = full or self.failed(f"error: {error}", traceback.format_exc())
+            reason = f"error: {error}" if self.folder.path.is_dir() else "its folder was moved or removed meanwhile"
+            self.outcome = full or self.failed(reason, traceback.format_exc())
         except DivergedError as error:
             self.outcome = self.failed(f"diverged: {error}")
         except (BaseFailedError, ChangedError, DatasetError, DeviceMemoryError) as error:
@@ -196,10 +197,10 @@ class Run:
         self.folder.log(f"begun {where}, torch {torch.__version__}: {found.reason or found.state}")
 
     def build(self) -> Model:
-        """The untrained model, on the dataset and by the libraries that the run was planned with.
+        """The untrained model, on the dataset and by the code and libraries that the run was planned with.
 
         Raises:
-            ChangedError: if the dataset's content or a library has changed since.
+            ChangedError: if the dataset's content, the code or a library has changed since.
             DatasetError: if the dataset cannot be read any more.
         """
         places, spec = self.task.places, self.task.spec

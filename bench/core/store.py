@@ -26,6 +26,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
@@ -174,12 +175,29 @@ class Store:
         """
         if not (self.root / "runs").is_dir():
             raise StoreError(f"no store at {self.root}; `bench run --store {self.root}` makes one")
-        schema = (RunFolder(self.root).read_json("store.json") or {}).get("schema_version", 1)
-        if schema != SCHEMA_VERSION:
+        if self.schema != SCHEMA_VERSION:
             raise StoreError(
-                f"the store {self.root} has schema {schema}, this version reads {SCHEMA_VERSION}; name another one with --store"
+                f"the store {self.root} has schema {self.schema}, this version reads {SCHEMA_VERSION}; name another one with --store"
             )
         return self
+
+    @property
+    def schema(self) -> int:
+        """The version of the store as it says, or one of its runs where `store.json` is lost; 1 where none does.
+
+        Raises:
+            StoreError: if it cannot be read, nor any run.
+        """
+        damage: StoreError | None = None
+        for path in chain([self.root / "store.json"], self.root.glob("runs/*/*/*/spec.json")):
+            try:
+                if found := RunFolder(path.parent).read_json(path.name):
+                    return int(found["schema_version"])
+            except StoreError as error:
+                damage = error if path.name == "store.json" else damage
+        if damage:
+            raise damage
+        return 1
 
     def create(self) -> Store:
         """This store, made if need be and tried for writing.

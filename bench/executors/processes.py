@@ -156,7 +156,8 @@ def forked(context: Any, pauses: Sequence[float] = (0.1, 1.0)) -> Hand:
         if pauses:
             time.sleep(pauses[0])
             return forked(context, pauses[1:])
-        why = "the server that they are forked from has ended" if isinstance(error, EOFError) else error
+        ended = "the server that they are forked from has ended (out of memory? a limit of processes?)"
+        why = ended if isinstance(error, EOFError) else error
         raise QueueError(f"no process can be started: {why}") from error
     theirs.close()
     return Hand(process, ours)

@@ -20,12 +20,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bench.components.registry import BUILT_IN
 from bench.core.store import RunFolder, Store, unfinished
 
 from .studies import cache_for, numbers, write_data, write_suite
 
 __all__ = ["STRIKES", "Campaign"]
 
+ROOT = Path(__file__).parents[2]
 DATA, LIBRARY = "other data", "other library"
 VERSION = "2.99.0"
 ANOTHER_TORCH = {
@@ -44,6 +46,11 @@ sys.meta_path.insert(0, Finder)
 """,
 }
 """A folder for PYTHONPATH in which torch goes by another version."""
+EDITS = {
+    "images": ("gebm/networks/mlp.py", "LeakyReLU(0.1", "LeakyReLU(0.3"),
+    "density": ("baselines/flows/affine.py", "torch.tanh(raw", "0.5 * torch.tanh(raw"),
+}
+"""A module that runs of a suite use, and what is written there instead of what."""
 STEPS = 600
 PATIENCE = 600.0  # seconds after which a command is stuck
 TRIES = 4
@@ -86,6 +93,11 @@ class Campaign:
     def __post_init__(self) -> None:
         self.file, self.root = write_suite(self.suite, self.folder, STEPS), self.folder / "store"
         self.cache, self.library, self.log = (self.folder / name for name in ("cache", "library", "log"))
+        self.code = self.folder / "code"
+        for package in BUILT_IN:
+            shutil.copytree(ROOT / package, self.code / package, ignore=shutil.ignore_patterns("__pycache__"))
+        for number in (signal.SIGINT, signal.SIGQUIT):  # which a shell has its background ignore
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
         for name, text in ANOTHER_TORCH.items():
             (self.library / name).parent.mkdir(parents=True, exist_ok=True)
             (self.library / name).write_text(text)
@@ -135,6 +147,7 @@ class Campaign:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
+                cwd=self.code,  # where it finds our packages
                 env=variables,
             )
 
@@ -342,12 +355,17 @@ def worker_crashed(_: Campaign, front: int, chance: random.Random) -> None:
         )
 
 
-def store_moved(campaign: Campaign, front: int, chance: random.Random) -> None:
-    """The store's folder gets another name, and has its own again when the command has ended."""
-    campaign.root.rename(moved := campaign.folder / "moved")
+def await_end(front: int) -> None:
+    """Wait for the end of a command, of which others are yet to be told."""
     end = time.monotonic() + PATIENCE
     while not os.waitid(os.P_PID, front, os.WEXITED | os.WNOWAIT | os.WNOHANG) and time.monotonic() < end:
         time.sleep(0.05)
+
+
+def store_moved(campaign: Campaign, front: int, chance: random.Random) -> None:
+    """The store's folder gets another name, and has its own again when the command has ended."""
+    campaign.root.rename(moved := campaign.folder / "moved")
+    await_end(front)
     assert not (campaign.root / "runs").exists(), "another store was begun"
     shutil.rmtree(campaign.root, ignore_errors=True)
     moved.rename(campaign.root)
@@ -394,9 +412,27 @@ def library_changed(campaign: Campaign, front: int, chance: random.Random) -> No
     campaign.world = LIBRARY
 
 
+def part_removed(campaign: Campaign, front: int, chance: random.Random) -> None:
+    """A run's folder, or one of the store's own, or the file that says what it is, is removed."""
+    own = [campaign.root / name for name in ("locks", "suites", "aside", "store.json")]
+    paths = [path for path in (*own, *(folder.path for folder in campaign.folders().values())) if path.exists()]
+    chance.choice(paths).rename(gone := campaign.folder / "gone")
+    shutil.rmtree(gone) if gone.is_dir() else gone.unlink()
+
+
+def code_edited(campaign: Campaign, front: int, chance: random.Random) -> None:
+    """A module that the runs use is edited, and as it was when the command has ended."""
+    name, old, new = EDITS[campaign.suite]
+    text = (campaign.code / name).read_text()
+    assert old in text
+    (campaign.code / name).write_text(text.replace(old, new))
+    await_end(front)
+    (campaign.code / name).write_text(text)
+
+
 LEAVES = {"dataset changed": DATA, "ended, library changed": LIBRARY}
 """Strikes that leave another world, and which."""
-QUIET = ("all asked to end", "fork server asked to end", "worker crashed", "store moved")
+QUIET = ("all asked to end", "fork server asked to end", "worker crashed", "store moved", "code edited meanwhile")
 """Strikes of which a command may say no more than a line."""
 
 STRIKES: dict[str, Strike] = {
@@ -421,4 +457,6 @@ STRIKES: dict[str, Strike] = {
     "store moved": store_moved,
     "killed, a file replaced": replaced,
     "few or short files": limited,
+    "part of the store removed": part_removed,
+    "code edited meanwhile": code_edited,
 }

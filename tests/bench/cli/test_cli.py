@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -58,6 +59,18 @@ def hear(event, arguments):
 sys.addaudithook(hear)
 main(["list"], standalone_mode=False)
 print(parsed, max(opened.values()), file=sys.stderr)
+"""
+
+REFUSING = """
+import os, sys
+
+
+def refuse():
+    raise BlockingIOError(11, "Resource temporarily unavailable")
+
+
+if any("forkserver" in each for each in sys.orig_argv):
+    os.fork = refuse
 """
 
 
@@ -185,6 +198,12 @@ def test_lists_and_help_name_everything() -> None:
     for word in ("Run:", "Read:", "Set up:", "Examples:", "doctor", "completion"):
         assert word in help_text
     assert "_bench_completion" in bench("completion", "bash").output
+
+
+def test_lists_are_read_whatever_the_locale() -> None:
+    asked = os.environ | {"LC_ALL": "POSIX", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    done = subprocess.run([*BENCH, "list", "suites"], env=asked, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_doctor_and_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -399,6 +418,16 @@ def test_output_that_nobody_reads_any_more_ends_the_command_and_its_workers(tmp_
     wait_for(lambda: not works(store), 30)
 
 
+def test_a_store_that_is_removed_after_its_first_run_is_said(tmp_path: Path, store: Store) -> None:
+    process = start("run", "--suite", slow(tmp_path, '["data", "gebm"]', ENDLESS), "--store", store.root)
+    wait_for(lambda: any(store.root.rglob("status.json")) and works(store))
+    store.root.rename(tmp_path / "moved")
+    output, errors = process.communicate(timeout=120)
+    assert process.returncode == 1, errors
+    assert "2 runs: 1 done, 1 abort" in output
+    assert errors.splitlines()[-1].endswith("is gone: it was moved or removed meanwhile")
+
+
 @pytest.mark.parametrize("command", [("claims",), ("show", "digits/gebm/*-s0")])
 def test_a_terminal_that_lacks_signs_shows_others_for_them(
     command: tuple[str, ...], finished: tuple[Path, str]
@@ -412,6 +441,26 @@ def test_a_terminal_that_lacks_signs_shows_others_for_them(
     assert b"?" in done.stdout
 
 
+def test_a_terminal_that_does_not_know_its_width_is_shown_everything(finished: tuple[Path, str]) -> None:
+    asked = [*BENCH, "claims", "--store", str(finished[0])]
+    texts = [
+        subprocess.run(asked, env=os.environ | {"COLUMNS": width}, capture_output=True, check=True).stdout
+        for width in ("80", "0")
+    ]
+    assert texts[0] == texts[1] != b""
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has a device that is full")
+@pytest.mark.parametrize("command", ["list", "run"])
+def test_output_into_a_full_disk_is_one_line(command: str, tmp_path: Path, store: Store) -> None:
+    options = ["--suite", str(slow(tmp_path)), "--store", str(store.root)] if command == "run" else []
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run([*BENCH, command, *options], stdout=full, stderr=subprocess.PIPE, text=True, env=buffered)
+    assert (done.returncode, done.stderr.count("Traceback")) == (1, 0), done.stderr
+    assert done.stderr.splitlines()[-1] == "bench: cannot write: No space left on device"
+
+
 def test_a_folder_for_temporary_files_that_is_none_for_sockets_is_said(tmp_path: Path, store: Store) -> None:
     (folder := tmp_path / ("long" * 30)).mkdir()
     command = [*BENCH, "run", "--suite", str(slow(tmp_path)), "--store", str(store.root)]
@@ -420,6 +469,27 @@ def test_a_folder_for_temporary_files_that_is_none_for_sockets_is_said(tmp_path:
     )
     assert (done.returncode, done.stderr.count("Traceback")) == (1, 0), done.stderr
     assert done.stderr.splitlines()[-1].startswith("bench: no process can be started")
+
+
+def test_a_server_that_may_start_no_process_is_one_line(tmp_path: Path, store: Store) -> None:
+    (tmp_path / "sitecustomize.py").write_text(REFUSING)
+    command = [*BENCH, "run", "--suite", str(slow(tmp_path)), "--store", str(store.root)]
+    done = subprocess.run(
+        command, env=os.environ | {"PYTHONPATH": str(tmp_path)}, capture_output=True, text=True, timeout=300
+    )
+    assert (done.returncode, done.stderr.count("Traceback")) == (1, 0), done.stderr
+    assert done.stderr.splitlines()[-1].startswith("bench: no process can be started")
+
+
+def test_a_command_that_may_start_no_thread_is_one_line(
+    tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    output = bench("run", "--suite", slow(tmp_path), "--store", store.root, code=1).output
+    assert output.splitlines()[-1].startswith("bench: no thread can be started")
 
 
 def test_workers_stop_when_their_parent_is_killed(tmp_path: Path, store: Store) -> None:

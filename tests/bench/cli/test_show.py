@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -55,6 +57,16 @@ def test_a_run_is_shown_whole_and_without_torch(done: Store) -> None:
     pictures = [line.partition(": ")[2] for line in found.splitlines() if line.endswith(".png")]
     assert len(pictures) == 2  # the base, and the chain at its longest
     assert size_of(Path(pictures[0])) == (8 * 33 - 1, 8 * 33 - 1)
+
+
+def test_a_folder_of_any_name_can_be_copied_from_how_to_load_it(done: Store, tmp_path: Path) -> None:
+    store = Store(done.root.rename(tmp_path / 'it\'s "mine"'))
+    lines = dict(
+        line.split(": ", 1) for line in bench("show", "gebm", "--store", store.root).stdout.splitlines()[-3:-1]
+    )
+    folder = str(run_of(store, "gebm").path)
+    assert ast.literal_eval(lines["python"].partition("load_model")[2]) == folder
+    assert shlex.split(lines["shell"])[2] == folder
 
 
 def test_all_that_is_shown_is_there_as_json(done: Store) -> None:

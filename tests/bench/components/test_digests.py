@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import ast
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from bench.components import digests, registry
-from bench.components.digests import Stage, changes, difference, dumped, stage
+from bench.components.digests import Stage, changes, difference, dumped, replaced, stage
 from bench.core.store import Store
 from bench.core.suite import Suite
 
@@ -29,7 +30,7 @@ Edit = Callable[[str, str, str], None]
 
 def forget() -> None:
     """Look at the source anew, as another process would."""
-    for cached in (digests._stage, digests.read, digests.library_version):
+    for cached in (digests._stage, digests.read, digests.library_version, digests.text, digests.text_digest):
         cached.cache_clear()
 
 
@@ -159,6 +160,23 @@ def test_a_foreign_loss_is_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     (tmp_path / "visitor" / "scale.py").write_text("SCALE = 2.0\n")
     forget()
     assert changes(before["mine"].to_json()) == "visitor.scale changed"
+    forget()
+
+
+def test_code_counts_as_it_was_when_it_was_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Edited between plan and import it is other code, unless the words alone changed; edited afterwards it is the same."""
+    (module := tmp_path / "late.py").write_text("def f():\n    return 1\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    forget()
+    planned = stage(["late:f"])
+    for number, words in [("1  # one", ""), ("2", "late changed")]:
+        forget()
+        sys.modules.pop("late", None)
+        module.write_text(f"def f():\n    return {number}\n")
+        assert replaced(planned) == words
+        module.write_text(f"def f():\n    return {3 - int(number[0])}\n")
+        assert replaced(planned) == words
+    del sys.modules["late"]
     forget()
 
 

@@ -132,6 +132,14 @@ def test_a_library_that_changed_since_the_plan_is_not_used(tiny: Suite, store: S
     assert outcome.reason == f"torch 0 → {version('torch')} since the run was planned; the same command plans it anew"
 
 
+def test_code_that_changed_since_the_plan_is_not_run(tiny: Suite, store: Store) -> None:
+    task = plan_one(tiny, store).task
+    other = {name: {**getattr(task.training, name), "gebm.objectives": "0"} for name in ("code", "texts")}
+    outcome = execute(replace(task, training=replace(task.training, **other)), ignore, lambda: False)
+    assert outcome.state == "failed"
+    assert outcome.reason == "gebm.objectives changed since the run was planned; the same command plans it anew"
+
+
 @pytest.mark.parametrize("model", ["gebm", "gan-ns+refit"])
 def test_a_state_that_other_libraries_left_is_not_continued(
     tiny: Suite, store: Store, monkeypatch: pytest.MonkeyPatch, model: str

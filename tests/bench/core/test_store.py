@@ -14,6 +14,7 @@ import pytest
 from bench.core.campaign import Campaign
 from bench.core.manifests import manifests, tagged
 from bench.core.runner import execute, record_death
+from bench.core.spec import SCHEMA_VERSION
 from bench.core.store import NotInStoreError, RunFolder, Store, StoreError, flat
 from bench.core.suite import Suite
 from bench.core.task import Places
@@ -166,6 +167,18 @@ def test_a_store_that_is_moved_while_a_run_is_at_work_is_not_begun_anew(tiny: Su
     assert not store.root.exists()
 
 
+def test_a_folder_that_is_removed_while_its_run_is_at_work_is_said(tiny: Suite, store: Store) -> None:
+    task = plan_one(tiny, store, "gan-ns").task
+
+    def remove() -> bool:
+        shutil.rmtree(store.folder(task.spec).path, ignore_errors=True)
+        return False
+
+    outcome = execute(task, lambda _: None, remove)
+    assert (outcome.state, outcome.reason) == ("failed", "its folder was moved or removed meanwhile")
+    assert do(plan_one(tiny, store, "gan-ns")).state == "done"
+
+
 @pytest.mark.parametrize("name", ["evals", "evals/x.json", "spec.json", "resume.pt", "curve.jsonl", "status.json", ""])
 def test_a_folder_in_the_place_of_a_file_and_the_other_way_round_are_set_aside(
     name: str, tiny: Suite, store: Store
@@ -199,6 +212,23 @@ def test_a_store_of_another_schema_is_refused_in_one_line(tmp_path: Path, schema
             use()
         assert "\n" not in str(caught.value)
     assert {path.name for path in tmp_path.iterdir()} <= {"runs", "store.json"}
+
+
+@pytest.mark.parametrize("content", [None, "", "{"])
+def test_a_store_whose_own_file_is_lost_is_known_by_its_runs(done: Store, content: str | None) -> None:
+    path = done.root / "store.json"
+    path.unlink()
+    if content is not None:
+        path.write_text(content)
+    done.require().create()
+    assert RunFolder(done.root).read_json("store.json") == {"schema_version": SCHEMA_VERSION}
+
+
+def test_a_store_that_cannot_be_read_is_not_called_old(tmp_path: Path) -> None:
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "store.json").write_text("{")
+    with pytest.raises(StoreError, match=r"store\.json is corrupt or cannot be read"):
+        Store(tmp_path).require()
 
 
 def test_a_full_disk_loses_nothing(tiny: Suite, done: Store, monkeypatch: pytest.MonkeyPatch) -> None:
