@@ -10,6 +10,8 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+from pydantic_core import from_json
+
 __all__ = [
     "CorruptFileError",
     "make_folder",
@@ -23,7 +25,6 @@ __all__ = [
     "write_sealed",
 ]
 
-_HALVES = (b"\\ud", b"\\uD", b"\xed")  # how what may be half of a character begins
 _SEAL = 32  # bytes of sha256 in front of a sealed file
 _MOST_TOML = 2**16  # bytes; the time that tomllib takes may grow with their square
 
@@ -80,10 +81,7 @@ def write_json(path: Path, value: Any, *, more: bool = False) -> None:
 
 def parse_json(content: bytes) -> Any:
     """JSON that somebody wrote; a ValueError also for texts that nobody could write again, such as half a character."""
-    value = json.loads(content)
-    if any(half in content for half in _HALVES):
-        json.dumps(value, ensure_ascii=False).encode()
-    return value
+    return from_json(content)
 
 
 def write_sealed(path: Path, content: bytes) -> None:

@@ -9,7 +9,6 @@ from typing import Any
 
 from bench.core.records import problem
 from bench.core.store import NotInStoreError, RunFolder, Store, StoreError
-from bench.core.suite import KINDS
 
 __all__ = ["manifests", "read_manifest", "tagged", "write_manifest", "write_tag"]
 
@@ -85,6 +84,8 @@ def _read_all(folder: Path) -> list[dict[str, Any]]:
 
 def _problem(manifest: Mapping[str, Any]) -> str:
     """Return what is wrong with a manifest, in words; '' if it has what readers rely on and the folders of its runs are in the store."""
+    from bench.core.suite import KINDS  # with numpy, which `bench status` does without
+
     if wrong := problem("manifest", manifest):
         return wrong
     if manifest["kind"] not in KINDS:

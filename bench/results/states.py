@@ -93,7 +93,7 @@ def run_states(store: Store, runs: Iterable[str], *, check: bool = False) -> Ite
         if state == "done":
             if status and not reason:
                 done[run] = written
-            yield RunState(run, state, reason, _changed(folder.path, "status.json"))
+            yield RunState(run, state, reason, status.st_mtime if status else _changed(folder.path, "status.json"))
         elif holder := store.holder(run):
             yield RunState(run, "running", "", _changed(folder.path, *_BEGUN), holder.words, holder.note)
         elif (job := jobs.get(run)) and job.alive:

@@ -126,7 +126,7 @@ def test_nothing_heavy_is_imported(store: Store) -> None:
     script = (
         "import sys; from click.testing import CliRunner; from bench.cli import main\n"
         f"assert CliRunner().invoke(main, ['status', '--store', {str(store.root)!r}]).exit_code == 0\n"
-        "print(sorted({'torch', 'pandas', 'scipy', 'matplotlib'} & set(sys.modules)))\n"
+        "print(sorted({'torch', 'pandas', 'scipy', 'matplotlib', 'numpy'} & set(sys.modules)))\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

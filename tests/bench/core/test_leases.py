@@ -369,15 +369,6 @@ def test_a_lease_is_kept_up_while_one_call_takes_long(tmp_path: Path) -> None:
         held.require()
 
 
-def test_a_lease_that_is_removed_is_lost(tmp_path: Path) -> None:
-    held = Leases(tmp_path, periods=SHORT).claim("run")
-    assert held is not None
-    (tmp_path / "run" / "1").unlink()
-    held.beat()
-    with pytest.raises(LeaseLostError, match="another process has taken over"):
-        held.require()
-
-
 DAMAGED = {"empty": b"", "torn": b'{"owner": "5e', "list": b"[]", "lacking": b'{"owner": 3}', "binary": b"\xff\xfe"}
 
 
@@ -418,11 +409,14 @@ def test_only_a_process_of_this_machine_is_known_to_have_ended() -> None:
 
 
 class Told(Machine):
-    """A machine of a name of its own whose clock says what it is told, and that does something before it makes a file."""
+    """A machine of a name of its own whose clock says what it is told; things may happen once `before` it turns to the disk."""
 
-    def __init__(self, name: str) -> None:
-        self.name, self.now = name, 0.0
-        self.before: Callable[[], object] = lambda: None
+    def __init__(self, name: str, now: float = 0.0) -> None:
+        self.name, self.now = name, now
+        self.before: dict[str, Callable[[], object]] = {}
+
+    def wait(self, seconds: float) -> None:
+        self.now += seconds
 
     def clock(self) -> float:
         return self.now
@@ -432,9 +426,84 @@ class Told(Machine):
     def place(self) -> str:
         return self.name
 
+    def names(self, folder: Path) -> list[str]:
+        self.before.pop("names", list)()
+        return super().names(folder)
+
     def create(self, path: Path, content: bytes) -> bool:
-        self.before()
+        self.before.pop("create", list)()
         return super().create(path, content)
+
+    def rewrite(self, path: Path, content: bytes) -> None:
+        self.before.pop("rewrite", list)()
+        super().rewrite(path, content)
+
+
+def test_a_lease_is_free_once_it_was_seen_unchanged_for_long_enough(tmp_path: Path) -> None:
+    """By the clock of one machine, from the end of the first look to the beginning of the last, since the machine was booted."""
+    held, machine = Leases(tmp_path, Told("mine")).claim("run"), Told("other")
+    assert held is not None
+
+    def free(at: float, takes: float = 0.0) -> bool:
+        machine.now = at
+        machine.before["names"] = lambda: machine.wait(takes)
+        return Leases(tmp_path, machine).claim("run") is not None
+
+    assert not free(0, takes=121)
+    assert not free(200, takes=200)
+    assert Leases(tmp_path, Told("third", 500)).claim("run") is None
+    held.beat()
+    assert not free(242)
+    assert not free(361)
+    assert not free(0)  # booted again
+    assert not free(119)
+    assert free(120)
+
+
+def test_a_heartbeat_counts_from_its_beginning(tmp_path: Path) -> None:
+    """However long the disk takes; a holder whose last heartbeat is too old takes the next number."""
+    machine = Told("mine")
+    machine.before["create"] = lambda: machine.wait(30)
+    held = Leases(tmp_path, machine).claim("run")
+    assert held is not None
+    machine.now = 41
+    held.require()
+    assert held.number == 2
+    machine.before["rewrite"] = lambda: machine.wait(9)
+    machine.now = 72
+    held.beat()
+    machine.now = 113
+    held.require()
+    assert held.number == 3
+
+
+def test_who_lost_a_lease_finds_out_and_leaves_it_alone(tmp_path: Path) -> None:
+    mine, other = Told("mine"), Told("other")
+    held, shared = Leases(tmp_path, mine).claim("run"), Leases(tmp_path, other)
+    assert held is not None
+    assert shared.claim("run") is None
+    mine.now = other.now = 121
+    assert shared.claim("run")
+    with pytest.raises(LeaseLostError, match="has taken over"):
+        held.require()
+    held.release()
+    there = shared.holder("run")
+    assert there is not None
+    assert there.place == "other"
+
+
+@pytest.mark.parametrize("there", ["nothing", "an older one"])
+def test_a_lease_that_is_removed_is_lost(there: str, tmp_path: Path) -> None:
+    machine = Told("mine")
+    held = Leases(tmp_path, machine).claim("run")
+    assert held is not None
+    if there == "an older one":
+        machine.now = 41
+        held.require()
+    held.leases.path("run", held.number).unlink()
+    held.beat()
+    with pytest.raises(LeaseLostError, match="has taken over"):
+        held.require()
 
 
 def test_a_heartbeat_that_comes_late_confirms_nothing(tmp_path: Path) -> None:
@@ -444,7 +513,7 @@ def test_a_heartbeat_that_comes_late_confirms_nothing(tmp_path: Path) -> None:
     assert held is not None
     assert Leases(tmp_path, other).claim("run") is None
     mine.now = other.now = 121.0
-    other.before = held.beat
+    other.before["create"] = held.beat
     assert Leases(tmp_path, other).claim("run") is None
     held.require()
 

@@ -200,7 +200,7 @@ def test_an_archive_that_ends_too_early_is_no_dataset(tmp_path: Path, length: in
 def test_texts_that_nobody_could_write_again_are_no_json() -> None:
     assert parse_json(b'["\\ud83d\\ude00", "\xed\x95\x9c"]') == ["\U0001f600", "\ud55c"]
     for half in (b'["\\ud800"]', b'{"\\uDC00x": 1}', b'["\xed\xa0\x80"]'):
-        with pytest.raises(ValueError, match="surrogates not allowed"):
+        with pytest.raises(ValueError, match=r"hex escape|unicode code point"):
             parse_json(half)
 
 
