@@ -19,6 +19,7 @@ STATED = {
             "images-steps",
             "images-gpu",
             "images-quick",
+            "images-energies",
             "guided-long",
             "class-balance",
         )
