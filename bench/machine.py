@@ -14,8 +14,18 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-__all__ = ["commit", "cores", "cpu_name", "cuda_devices", "device_memories", "device_names", "no_collection"]
+__all__ = [
+    "commit",
+    "cores",
+    "cpu_name",
+    "cuda_devices",
+    "device_memories",
+    "device_names",
+    "no_collection",
+    "thread_pools",
+]
 
 DRIVERS = ("/proc/driver/nvidia", "/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
 """Where a driver of devices that torch calls CUDA shows itself: NVIDIA's, also in containers and under Windows, and AMD's."""
@@ -29,6 +39,14 @@ for number in range(torch.cuda.device_count() if torch.cuda.is_available() else 
 def cores() -> int:
     """How many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@functools.cache
+def thread_pools() -> Any:
+    """The thread pools of the libraries that are loaded when this is first called: a `threadpoolctl.ThreadpoolController`."""
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
 
 
 def cpu_name() -> str:

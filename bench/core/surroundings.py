@@ -11,10 +11,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from threadpoolctl import threadpool_limits
 
 from bench.components.digests import LIBRARIES, library_version
-from bench.machine import commit, cores, cpu_name
+from bench.machine import commit, cores, cpu_name, thread_pools
 
 __all__ = ["environment", "limit_threads", "memory_words", "peak_memory", "resolve_device", "shortage_words"]
 
@@ -40,7 +39,9 @@ def limit_threads(count: int) -> None:
     """Compute on so many threads: torch, and the linear algebra under numpy and scipy, which reads the variable if it is loaded later."""
     torch.set_num_threads(count)
     os.environ["OPENBLAS_NUM_THREADS"] = str(count)
-    threadpool_limits(count, user_api="blas")
+    for pool in thread_pools().select(user_api="blas").lib_controllers:
+        if pool.num_threads != count:  # what a worker has inherited starts its threads anew at each call: 20 ms
+            pool.set_num_threads(count)
 
 
 def environment(device: torch.device) -> dict[str, Any]:
