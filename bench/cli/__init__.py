@@ -51,12 +51,16 @@ class Commands(click.Group):
             with formatter.section(heading):
                 formatter.write_dl([(name, made.get_short_help_str(80)) for name, made in commands.items() if made])
 
-    def invoke(self, ctx: click.Context) -> Any:
+    def make_context(self, *arguments: Any, **settings: Any) -> click.Context:
         if os.environ.get("COLUMNS") == "0":  # a terminal that does not know its width: nothing fits into that
             del os.environ["COLUMNS"]
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):
                 stream.reconfigure(errors="replace")  # a terminal that knows no β is no reason to fail
+        with in_one_line():
+            return super().make_context(*arguments, **settings)
+
+    def invoke(self, ctx: click.Context) -> Any:
         with in_one_line():
             return super().invoke(ctx)
 

@@ -73,9 +73,8 @@ class Processes:
         preload: Sequence[str] = (),
     ) -> Iterator[JobEvent]:
         room, devices = self.terms.room or (lambda: self.terms.workers or 1), self.terms.devices
-        os.environ.setdefault(
-            "OPENBLAS_NUM_THREADS", "1"
-        )  # in the server; a run that has more threads says so to the library
+        # Linear algebra in the server and its workers begins with one thread; a run that has more asks for them.
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload([*ALWAYS, *preload, "bench.executors.forked"])
         waiting = [(0.0, job) for job in jobs]  # with the time before which it is not tried again

@@ -31,6 +31,8 @@ __all__ = ["shares", "training"]
 
 STEPS = 16  # every fourth has a gradient penalty
 LATENT, SHAPE = 100, (1, 32, 32)
+PRECISIONS: dict[Precision, str] = {"float32": "float32", "bf16": "bfloat16"}
+"""Precisions of training, and torch's name of each."""
 PARTS = {
     "convolutions": ("convolution",),
     "activations": ("relu", "_Slopes", "clamp", "tanh"),
@@ -45,9 +47,8 @@ HEADER = ("width", "precision", "ms a step", "GFLOP a step", "of matrix products
 def training(width: int, batch: int, precision: Precision) -> AlternatingTraining:
     """The loop as the profile `standard` has it, on random images."""
     torch.manual_seed(0)
-    asked = load_suite("images").profile("standard").training
+    asked: TrainingSettings = load_suite("images").profile("standard").training
     settings = replace(asked, batch_size=batch, precision=precision)
-    assert isinstance(settings, TrainingSettings)
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (4 * batch, *SHAPE), generator=generator, dtype=torch.uint8)
     base = Base(SNGANGenerator(LATENT, SHAPE, width), GaussianPrior(LATENT))
@@ -74,8 +75,8 @@ def rows(widths: Sequence[int], batch: int) -> list[tuple[str, ...]]:
     """Return the table's rows."""
     table = []
     for width in widths:
-        for precision, name in (("float32", "float32"), ("bf16", "bfloat16")):
-            loop = training(width, batch, precision)  # type: ignore[arg-type]
+        for precision, name in PRECISIONS.items():
+            loop = training(width, batch, precision)
             sample(loop.step, STEPS // 2, "cpu")
             seconds = min(sample(loop.step, STEPS, "cpu") for _ in range(3))
             flops = sum(flops_of_step(loop.step) for _ in range(4)) / 4

@@ -14,7 +14,7 @@ from bench.core.store import RunFolder, Store
 
 from ..conftest import TINY
 from ..executors.conftest import FakeSlurm, fake  # noqa: F401
-from .test_cli import bench
+from .conftest import bench
 
 
 @pytest.fixture(autouse=True)

@@ -9,22 +9,14 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from click.testing import CliRunner, Result
 
-from bench.cli import main
 from bench.core import merging
 from bench.core.manifests import manifests, tagged, write_tag
 from bench.core.spec import RunSpec
 from bench.core.store import RunFolder, Store
 from bench.results.frame import scan
 
-
-def bench(*arguments: object, code: int = 0) -> Result:
-    """Run a command, which must end with that code."""
-    result = CliRunner().invoke(main, [str(each) for each in arguments])
-    assert result.exception is None or isinstance(result.exception, SystemExit), repr(result.exception)
-    assert result.exit_code == code, result.output
-    return result
+from .conftest import bench
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from bench.core.store import RunFolder, Store
 
-from .test_cli import SUITE, bench, scores
+from .conftest import SUITE, bench, scores
 
 GENERATOR = """
 from torch import nn

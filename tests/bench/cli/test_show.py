@@ -24,7 +24,7 @@ from bench.core.suite import Suite
 from bench.results.weights import WeightsError
 
 from ..conftest import plan_one
-from .test_cli import bench
+from .conftest import bench
 
 
 def run_of(store: Store, model: str) -> RunFolder:
