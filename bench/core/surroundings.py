@@ -40,9 +40,7 @@ def limit_threads(count: int) -> None:
     torch.set_num_threads(count)
     os.environ["OPENBLAS_NUM_THREADS"] = str(count)
     for pool in thread_pools().select(user_api="blas").lib_controllers:
-        if (
-            pool.num_threads != count
-        ):  # in a worker, forked as it is, setting them costs 20 ms
+        if pool.num_threads != count:  # in a worker, forked as it is, setting them costs 20 ms
             pool.set_num_threads(count)
 
 
