@@ -162,7 +162,7 @@ def test_runs_through_slurm_end_with_the_same_bits_whatever_happens_to_them(
     """Front ends die and compete, a run's time is up in the middle of its training; compared with processes."""
     suite = tmp_path / "tiny.toml"
     text = TINY.replace("[profiles.quick.evaluation]", '[profiles.quick.evaluation]\nmetrics = ["fid"]')
-    suite.write_text(text.replace("base_steps = 60", "base_steps = 1500"))
+    suite.write_text(text.replace("base_steps = 60", "base_steps = 3000"))
     models = ["gan-ns", "gan-ns+refit"]
     here, there = make_store("here"), make_store("there")
 
@@ -172,18 +172,9 @@ def test_runs_through_slurm_end_with_the_same_bits_whatever_happens_to_them(
 
     slurm = ("--slurm", "time=30,signal_delay_s=20")
     killed = subprocess.Popen(command(there, *slurm), stdout=subprocess.DEVNULL)
-    wait_until(lambda: any((there.root / "jobs").glob("*.json")), "a submission", seconds=200)
+    wait_until(lambda: any(each.id for each in queue.submissions(there.root / "jobs")), "a submission", seconds=200)
     killed.kill()
     killed.wait()
-    rivals = [subprocess.Popen(command(there, *slurm, "--report"), stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    done = subprocess.run(command(here), capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    for rival in rivals:
-        told, _ = rival.communicate(timeout=300)
-        assert rival.returncode == 0
-        assert "2 runs: 2 queued" in told or "hit" in told
-    alive = [job for each in queue.submissions(there.root / "jobs") if each.id for job in each.jobs]
-    assert len(alive) == len(set(alive))
 
     def training() -> bool:
         place = queue.places(there.root / "jobs")[base]
@@ -194,6 +185,16 @@ def test_runs_through_slurm_end_with_the_same_bits_whatever_happens_to_them(
     cluster.command("scancel", "--signal=USR2", queue.places(there.root / "jobs")[base].id)
     wait_until(lambda: queue.places(there.root / "jobs")[base].restarts == 1, "the requeue", seconds=60)
     assert not (there.root / "runs" / base / "training.json").exists()
+    rivals = [subprocess.Popen(command(there, *slurm, "--report"), stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    done = subprocess.run(command(here), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    for rival in rivals:
+        told, _ = rival.communicate(timeout=300)
+        assert rival.returncode == 0
+        assert "2 runs: 2 queued" in told or "hit" in told
+    alive = [job for each in queue.submissions(there.root / "jobs") if each.id for job in each.jobs]
+    assert len(alive) == len(set(alive))
+
     followed = subprocess.Popen(command(there, *slurm, "--wait"), stdout=subprocess.PIPE, text=True)
     while followed.poll() is None:
         cluster.hurry()
