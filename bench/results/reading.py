@@ -46,7 +46,7 @@ def read_run(folder: RunFolder) -> RunFiles:
         if status is not None:
             files = _checked(folder, status["files"])
             return RunFiles(state, reason, files | {"status.json": {name: status[name] for name in _STEPS}})
-        if state == "partial" and (scored := _scored_before(folder)):
+        if state == "partial" and (scored := _scored_so_far(folder, reason)).files:
             return scored
     except StoreError as error:
         state, reason = "failed", str(error)
@@ -55,8 +55,8 @@ def read_run(folder: RunFolder) -> RunFiles:
     return RunFiles(state, reason, {"spec.json": spec} if spec else {})
 
 
-def _scored_before(folder: RunFolder) -> RunFiles | None:
-    """Return what was scored of an unfinished run that is trained on, so that it has no status before it is scored anew; None for others.
+def _scored_so_far(folder: RunFolder, reason: str) -> RunFiles:
+    """Return what was scored of a run without a status: it is trained on, or more is being read out of it; no files where nothing was.
 
     Raises:
         StoreError: if one of its files is damaged.
@@ -64,11 +64,13 @@ def _scored_before(folder: RunFolder) -> RunFiles | None:
     training = folder.training()
     found = {f"evals/{path.name}": folder.evaluation(path.stem) for path in sorted((folder / "evals").glob("*.json"))}
     results = {name: result for name, result in found.items() if result}
-    if training is None or not unfinished(training) or not results:
-        return None
+    if training is None or not results:
+        return RunFiles("partial", reason, {})
     files = {"training.json": training, "status.json": {name: training[name] for name in _STEPS}, **results}
     files |= {name: known for name in ("spec.json", "env.json") if (known := folder.read_json(name))}
-    return RunFiles("unfinished", f"after {progress_words(training)}; trained on since", files)
+    if unfinished(training):
+        return RunFiles("unfinished", f"after {progress_words(training)}; trained on since", files)
+    return RunFiles("partial", reason, files)
 
 
 def by_status(folder: RunFolder) -> tuple[str, str, dict[str, Any] | None]:

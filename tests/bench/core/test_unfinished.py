@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -246,6 +247,23 @@ def test_what_was_scored_stays_in_reports_while_training_goes_on(tiny: Suite, st
     assert set(after["reason"]) == {"after 1 of 60 steps, in training; trained on since"}
     assert set(after["status"]) == {"unfinished"}
     assert after["value"].tolist() == before["value"].tolist()
+
+
+def test_what_was_read_out_stays_in_reports_while_more_is(tiny: Suite, store: Store) -> None:
+    planned = plan_one(tiny, store)
+    Campaign(tiny, "quick", [planned], store, 1).remember()
+    assert execute(planned.task, ignore, lambda: False).state == "done"
+    before = scan(store).scores
+    store.prepare(planned.task.spec)  # as for another suite that shares the run
+    pd.testing.assert_frame_equal(scan(store).scores, before)
+    first = sorted((store.folder(planned.task.spec) / "evals").glob("*.json"))[0]
+    first.unlink()
+    after = scan(store).scores
+    (row,) = after[after["status"] == "partial"].itertuples()
+    assert row.reason == "a readout is still to be done"
+    kept = after[after["value"].notna()]
+    assert 0 < len(kept) < before["value"].notna().sum()
+    assert set(kept["value"]) < set(before["value"])
 
 
 def test_what_is_read_out_of_a_trained_model_counts_while_its_chains_are_to_be_done(tiny: Suite, store: Store) -> None:

@@ -176,6 +176,8 @@ def test_a_store_without_room_for_a_cache_is_still_read(store: Store) -> None:
 def test_runs_without_a_status_are_named_and_never_cached(store: Store, read: Read) -> None:
     scan(store)
     (run_of(store) / "status.json").unlink()
+    for path in (run_of(store) / "evals").glob("*.json"):
+        path.unlink()
     for _ in range(2):
         read.clear()
         scores = scan(store).scores

@@ -22,7 +22,9 @@ from bench.results.tidy import ExportError, export, schema_page
 @pytest.fixture
 def store(synthetic: ModuleType, tmp_path: Path) -> Store:
     made: Store = synthetic.make(tmp_path / "store", 1, 2, 2)
-    next((made.root / "runs").rglob("status.json")).unlink()
+    status = next((made.root / "runs").rglob("status.json"))
+    for path in (status, *status.parent.glob("evals/*.json")):
+        path.unlink()
     return made
 
 
