@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
+import glob
 import hashlib
 import json
 import os
 import secrets
 import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from pydantic_core import from_json
 
@@ -20,9 +24,12 @@ __all__ = [
     "read_toml",
     "remove_parts",
     "sha256_file",
+    "sync_names",
     "write_bytes",
     "write_json",
+    "write_output",
     "write_sealed",
+    "written",
 ]
 
 _SEAL = 32  # bytes of sha256 in front of a sealed file
@@ -38,10 +45,19 @@ def write_bytes(path: Path, content: bytes, *, more: bool = False) -> None:
 
     If `more` is to follow in the same folder, on which nothing rests before that, a crash in between may leave the old file all the same.
     """
+    with written(path, more=more) as file:
+        file.write(content)
+
+
+@contextmanager
+def written(path: Path, *, more: bool = False) -> Iterator[IO[bytes]]:
+    """Yield a file that is given the name `path` when the block ends well. `more` as in `write_bytes`."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")  # no other machine's either
     try:
         with temporary.open("wb") as file:
-            file.write(content)
+            with suppress(OSError):  # some file systems have no locks
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
@@ -51,10 +67,19 @@ def write_bytes(path: Path, content: bytes, *, more: bool = False) -> None:
         sync_names(path.parent)
 
 
-def remove_parts(folder: Path) -> None:
-    """Remove what writes that a crash cut off have left in a folder; for whoever alone writes there."""
-    for part in folder.glob(".*.tmp"):
-        part.unlink(missing_ok=True)
+def write_output(path: Path, content: bytes) -> None:
+    """Write a file somewhere, its folder made if need be, and remove what an earlier try that was cut off has left of it."""
+    make_folder(path.parent)
+    remove_parts(path.parent, path.name)
+    write_bytes(path, content)
+
+
+def remove_parts(folder: Path, name: str = "") -> None:
+    """Remove what writes that a crash cut off have left in a folder, of one file or of all; of nobody who is still writing."""
+    for part in folder.glob(f".{glob.escape(name) or '*'}.*.tmp"):
+        with suppress(OSError), part.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            part.unlink()
 
 
 def make_folder(path: Path) -> None:
@@ -86,7 +111,7 @@ def parse_json(content: bytes) -> Any:
 
 def write_sealed(path: Path, content: bytes) -> None:
     """Write `content` behind its own sha256, for files that no status file vouches for."""
-    write_bytes(path, hashlib.sha256(content).digest() + content)
+    write_output(path, hashlib.sha256(content).digest() + content)
 
 
 def read_sealed(path: Path) -> bytes:

@@ -126,7 +126,7 @@ def write(drawn: Drawn, out: Path) -> None:
     """
     import numpy as np
 
-    from bench.files import write_bytes
+    from bench.files import write_output
 
     buffer = io.BytesIO()
     if out.suffix == ".png":
@@ -139,7 +139,6 @@ def write(drawn: Drawn, out: Path) -> None:
         arrays: dict[str, Any] = {"samples": drawn.samples, "latents": drawn.latents, "energy": drawn.energy}
         np.savez(buffer, **{name: array for name, array in arrays.items() if array is not None})
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        write_bytes(out, buffer.getvalue())
+        write_output(out, buffer.getvalue())
     except OSError as error:
         raise Failure(f"cannot write {out}: {error.strerror}") from error

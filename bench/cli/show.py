@@ -168,7 +168,7 @@ def samples(run: OneRun, console: Console) -> Iterator[Any]:
     """Yield the images that were kept, of each readout those of the longest chain: drawn where the terminal can, else as files."""
     import numpy as np
 
-    from bench.files import write_bytes
+    from bench.files import write_output
     from bench.report.one_run import readout_words
     from bench.results.sheets import png_of, sheet
 
@@ -182,8 +182,7 @@ def samples(run: OneRun, console: Console) -> Iterator[Any]:
             continue
         file = run.folder.path.resolve().parents[3] / "cache" / "sheets" / f"{row.pictures.stem}.png"  # type: ignore[union-attr]
         try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            write_bytes(file, png_of(sheet(images)))
+            write_output(file, png_of(sheet(images)))
         except OSError as error:
             yield f"{readout_words(row)}: {row.pictures}, which cannot be drawn: {error.strerror}"
             continue

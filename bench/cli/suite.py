@@ -33,14 +33,16 @@ def init(name: str, kind: str) -> None:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
         raise UsageProblem(f"'{name}' is no name of letters, digits, dots, dashes and underscores")
     from bench.core.suite_docs import commented_suite
+    from bench.files import write_output
 
     path = Path(f"{name.removesuffix('.toml')}.toml")
     text = commented_suite(path.stem, kind)
     try:
-        with path.open("x", encoding="utf-8") as file:
-            file.write(text)
-    except FileExistsError:
-        raise UsageProblem(f"{path} is there already; choose another name") from None
+        if path.exists() and path.read_bytes() != text.encode():
+            raise UsageProblem(f"{path} is there already; choose another name")
+        write_output(path, text.encode())
+    except OSError as error:
+        raise Failure(f"cannot write {path}: {error.strerror}") from error
     click.echo(f"{path}: `bench plan --suite {path}` shows what it would run")
 
 

@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
-import contextlib
+import time
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from bench.core.records import problem
-from bench.core.store import NotInStoreError, RunFolder, Store, StoreError
+from bench.core.store import NotInStoreError, RunFolder, Store, StoreError, UnreadableError
+from bench.files import make_folder, remove_parts
 
 __all__ = ["manifests", "read_manifest", "tagged", "write_manifest", "write_tag"]
 
 
 def read_manifest(store: Store, suite: str, profile: str) -> dict[str, Any]:
-    """What was planned of a suite so far; no runs if nothing was, or if it cannot be read."""
-    with contextlib.suppress(StoreError):
+    """What was planned of a suite so far; no runs if nothing was, or if the list is damaged.
+
+    Raises:
+        UnreadableError: if it cannot be read.
+    """
+    try:
         if found := RunFolder(store.root / "suites").read_json(f"{suite}-{profile}.json"):
             return found
+    except UnreadableError:
+        raise
+    except StoreError:  # the report names it, and it is set aside when the list is written anew
+        pass
     return {"suite": suite, "profile": profile, "runs": []}
 
 
@@ -99,8 +108,17 @@ def _is_inside(path: PurePosixPath) -> bool:
 
 
 def _write(store: Store, folder: Path, manifest: Mapping[str, Any]) -> None:
+    """Write a list; a damaged one in its place is set aside."""
+    name = f"{manifest['suite']}-{manifest['profile']}.json"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        RunFolder(folder).write_json(f"{manifest['suite']}-{manifest['profile']}.json", dict(manifest))
+        make_folder(folder)
+        remove_parts(folder)
+        try:
+            RunFolder(folder).read_json(name)
+        except UnreadableError:
+            raise
+        except StoreError:
+            (folder / name).rename(store.root / "aside" / f"{name}-{time.time_ns()}")
+        RunFolder(folder).write_json(name, dict(manifest))
     except OSError as error:
         raise StoreError(f"cannot write to the store {store.root}: {error.strerror}") from error

@@ -20,7 +20,7 @@ from bench.core.leases import LeaseLostError
 from bench.core.manifests import manifests, read_manifest, tagged, write_manifest, write_tag
 from bench.core.spec import RunSpec
 from bench.core.store import LOG, RunFolder, Store, StoreError, flat
-from bench.files import write_bytes
+from bench.files import make_folder, remove_parts, sync_names, write_bytes
 
 __all__ = ["Merged", "merge"]
 
@@ -101,8 +101,10 @@ def transfer(folder: RunFolder, run: str, into: Store, ended: bool) -> Merged:
                 copy = copied(status, folder, into, spec)
                 lease.require()
                 into.set_aside(spec)
-                into.folder(spec).path.parent.mkdir(parents=True, exist_ok=True)
-                copy.path.rename(into.folder(spec).path)
+                path = into.folder(spec).path
+                make_folder(path.parent)
+                copy.path.rename(path)
+                sync_names(path.parent)
             return found
     except DamagedError as error:
         return Merged(run, "damaged", str(error))
@@ -193,7 +195,7 @@ def copied(status: Mapping[str, Any], folder: RunFolder, into: Store, spec: RunS
     """
     copy = RunFolder(into.root / "incoming" / flat(spec.run_id))
     shutil.rmtree(copy.path, ignore_errors=True)  # of a process that was killed
-    (copy / "evals").mkdir(parents=True)
+    make_folder(copy / "evals")
     try:
         for name, digest in status["files"].items():
             write_bytes(copy / name, sound(folder, name, digest))
@@ -231,6 +233,8 @@ def add_readouts(status: Mapping[str, Any], theirs: RunFolder, ours: RunFolder) 
     """Add what a finished run of the same weights has had read out of it elsewhere; the status, with the new hashes, last."""
     own = ours.read_json("status.json") or {}
     stems = {name.removesuffix(".json") for name in readouts(status) - readouts(own)}
+    for each in (ours.path, ours / "evals"):
+        remove_parts(each)
     added = {name: digest for name, digest in status["files"].items() if name.startswith(tuple(stems))}
     for name, digest in sorted(added.items(), key=lambda item: item[0].endswith(".json")):
         write_bytes(ours / name, sound(theirs, name, digest))

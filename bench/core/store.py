@@ -51,6 +51,10 @@ class StoreError(RuntimeError):
     """The store cannot be used."""
 
 
+class UnreadableError(StoreError):
+    """A file is there, and the system does not let it be read: nothing is known of what it holds."""
+
+
 class NotInStoreError(StoreError):
     """What was asked for by name is not in the store, or is several things there."""
 
@@ -103,6 +107,7 @@ class RunFolder:
 
         Raises:
             StoreError: if it is not what was written, or is not laid out as `bench.core.records` says.
+            UnreadableError: if the system does not let it be read.
         """
         try:
             with open(f"{self.path}/{name}", "rb", buffering=0) as file:  # noqa: PTH123  (thousands of them: pathlib is slow)
@@ -111,8 +116,18 @@ class RunFolder:
             seal = value.pop("sha256")
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
-            raise StoreError(f"{self.path / name} is corrupt or cannot be read") from error
+        except (
+            IsADirectoryError,
+            NotADirectoryError,
+            ValueError,
+            LookupError,
+            AttributeError,
+            TypeError,
+            RecursionError,
+        ) as error:
+            raise StoreError(f"{self.path / name} is corrupt: it is not what was written") from error
+        except OSError as error:
+            raise UnreadableError(f"{self.path / name} cannot be read: {error.strerror}") from error
         if digest and digest != hashlib.sha256(content).hexdigest():
             raise StoreError(f"{self.path / name} is corrupt: its content does not match the hash in the status")
         if not digest and seal != content_hash(value):
@@ -183,7 +198,7 @@ class Store:
 
     @property
     def schema(self) -> int:
-        """The version of the store as it says, or one of its runs where `store.json` is lost; 1 where none does.
+        """The version of the store as it says, or one of its runs where `store.json` is lost; 1 where none of them does.
 
         Raises:
             StoreError: if it cannot be read, nor any run.
@@ -197,7 +212,9 @@ class Store:
                 damage = error if path.name == "store.json" else damage
         if damage:
             raise damage
-        return 1
+        return (
+            1 if any((self.root / "runs").iterdir()) else SCHEMA_VERSION
+        )  # one that was never made to the end has none
 
     def create(self) -> Store:
         """This store, made if need be and tried for writing.
@@ -212,6 +229,7 @@ class Store:
             for name in ("runs", "suites", "cache", "locks", "aside"):
                 make_folder(root / name)
             write_bytes(root / "locks" / "probe", bytes(4096))  # an empty file fits on a full disk
+            remove_parts(root, "store.json")
             RunFolder(root).write_json("store.json", {"schema_version": SCHEMA_VERSION})
         except OSError as error:
             raise StoreError(f"cannot write to the store {root}: {error.strerror or error}") from error
@@ -274,12 +292,17 @@ class Store:
 
         Hit: done and sound; `Lookup.stale` says if it was trained by other code, or on another device than the one asked for.
         Stale: likewise, and the task asks to train such runs again. Partial: some of it is there and will be continued.
+
+        Raises:
+            UnreadableError: if a file of it cannot be read.
         """
         folder = self.folder(task.spec)
         try:
             status = folder.read_json("status.json")
             files = status["files"] if status else {}
             training = folder.read_json("training.json", files.pop("training.json", ""))
+        except UnreadableError:
+            raise
         except StoreError as error:
             return Lookup("corrupt", str(error))
         failed = status if status and status["state"] == "failed" else None

@@ -31,6 +31,7 @@ from bench.data.files import (
     writing_to,
 )
 from bench.data.reading import is_archive, members
+from bench.files import make_folder, remove_parts, sync_names, written
 
 __all__ = ["copy_from", "download", "fetch"]
 
@@ -96,6 +97,7 @@ def download(file: File, root: Path, progress: Tell) -> None:
                     part.unlink()
             receipt_of(target).unlink(missing_ok=True)
             part.replace(target)
+            sync_names(target.parent)
 
 
 def _receive_all(file: File, unfinished: IO[bytes], progress: Tell) -> None:
@@ -219,14 +221,8 @@ def _unpack(archive: Path, files: Sequence[File], root: Path, verified: bool) ->
 
 def _write(content: IO[bytes], target: Path) -> None:
     """Write a stream under a name, whole or not at all; the receipt of earlier content is removed."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            shutil.copyfileobj(content, file, CHUNK)
-            file.flush()
-            os.fsync(file.fileno())
+    make_folder(target.parent)
+    remove_parts(target.parent, target.name)
+    with written(target) as file:
+        shutil.copyfileobj(content, file, CHUNK)
         receipt_of(target).unlink(missing_ok=True)
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)

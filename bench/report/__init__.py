@@ -36,13 +36,12 @@ def write_report(results: Results | pd.DataFrame, out: Path, format: str = "mark
         NothingToReportError: if there is no run.
         ValueError: if the format is unknown or the results break their contract.
     """
-    from bench.files import write_bytes
+    from bench.files import write_output
 
     ending = f".{FORMATS.get(format)}"
     path = out if out.suffix == ending and not out.is_dir() else out / f"report{ending}"
     text = render(results, format, path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_bytes(path, text.encode())
+    write_output(path, text.encode())
     return path
 
 

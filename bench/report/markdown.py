@@ -7,7 +7,7 @@ from itertools import groupby
 from pathlib import Path
 from urllib.parse import quote
 
-from bench.files import write_bytes
+from bench.files import write_output
 from bench.markdown import escape, table
 from bench.report.blocks import Block, Cell, Commands, Figure, Page, Runs, Table, TextBlock, Verdict
 from bench.report.figures import png_of
@@ -94,8 +94,7 @@ def _figure(block: Figure, section: str, report: Path | None) -> Iterator[str]:
     figure = block.draw() if report else None
     if report and figure:
         folder = report.with_name(f"{report.stem}-figures")
-        folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{section}-{block.name}.png"
-        write_bytes(path, png_of(figure))
+        write_output(path, png_of(figure))
         yield f"### {escape(block.title)}\n\n![{escape(block.text)}]({quote(folder.name)}/{path.name})"
         yield escape(block.note)

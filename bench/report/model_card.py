@@ -20,7 +20,7 @@ import numpy as np
 from bench import __version__
 from bench.components import registry
 from bench.core.store import RunFolder
-from bench.files import sha256_file, write_bytes
+from bench.files import make_folder, remove_parts, sha256_file, write_output
 from bench.markdown import escape, table
 from bench.metrics import base_name
 from bench.report.one_run import readout_words, score_tables
@@ -67,9 +67,10 @@ def publish(run: OneRun, out: Path) -> list[Path]:
     trained, weights = Trained.of(run), run.folder / "checkpoint.safetensors"
     check_no_code(trained)
     content = weights.read_bytes()
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
+    remove_parts(out, CONFIG)
     (out / CONFIG).unlink(missing_ok=True)
-    write_bytes(out / WEIGHTS, content)
+    write_output(out / WEIGHTS, content)
     if sha256_file(out / WEIGHTS) != trained.weights:
         raise WeightsError(f"{weights} is corrupt: its hash is another")
     written = [out / WEIGHTS]
@@ -78,10 +79,10 @@ def publish(run: OneRun, out: Path) -> list[Path]:
     if pictures:
         shown = ([row for row in pictures if row.calibrated] or pictures)[-1]
         images = np.load(str(shown.pictures), allow_pickle=False)
-        write_bytes(out / PICTURE, png_of(sheet(images)))
+        write_output(out / PICTURE, png_of(sheet(images)))
         written.append(out / PICTURE)
         caption = readout_words(shown)
-    write_bytes(out / CARD, card(run, trained, caption).encode())
+    write_output(out / CARD, card(run, trained, caption).encode())
     about = {"run": run.spec.run_id, "identity": run.spec.identity, "gebm_bench": __version__, "weights": WEIGHTS}
     RunFolder(out).write_json(CONFIG, about | {"model": trained.to_json()})
     return [*written, out / CARD, out / CONFIG]

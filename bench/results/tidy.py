@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from bench.core.store import Store
-from bench.files import write_bytes
+from bench.files import write_output
 from bench.markdown import table
 from bench.metrics import METRICS
 from bench.results.croissant import metadata
@@ -62,12 +62,11 @@ def export(frame: pd.DataFrame, path: Path, columns: Columns = SCHEMA) -> Path:
         content = frame.to_parquet(index=False) if parquet else frame.to_csv(index=False, lineterminator="\n").encode()
     except ImportError as error:
         raise ExportError("Parquet needs pyarrow: pip install pyarrow; CSV needs nothing") from error
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_bytes(path, content)
+    write_output(path, content)
     page = path.with_name(f"{path.stem}-schema.md")
-    write_bytes(page, schema_page(columns).encode())
+    write_output(page, schema_page(columns).encode())
     what = f"{SCORES_ARE if columns is SCHEMA else CURVES_ARE} {len(frame):,} rows."
-    write_bytes(path.with_name(f"{path.stem}-croissant.json"), metadata(path, what, columns).encode())
+    write_output(path.with_name(f"{path.stem}-croissant.json"), metadata(path, what, columns).encode())
     return page
 
 

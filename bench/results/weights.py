@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.core.store import RunFolder, Store, StoreError, progress_words, unfinished
-from bench.files import sha256_file, write_bytes
+from bench.files import remove_parts, sha256_file, write_output
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -87,11 +87,12 @@ def write_weights(state: Mapping[str, Tensor], about: Mapping[str, Any], out: Pa
             room = largest - _ENTRY
         shards[-1][name] = value
         room -= needed
+    remove_parts(out, INDEX)
     for old in (out / INDEX, *out.glob("weights-*-of-*.safetensors")):
         old.unlink(missing_ok=True)
     files = {f"weights-{i:05}-of-{len(shards):05}.safetensors": shard for i, shard in enumerate(shards, start=1)}
     for file, shard in files.items():
-        write_bytes(out / file, save(shard))
+        write_output(out / file, save(shard))
     index = {
         "about": dict(about),
         "weight_map": {name: file for file, shard in files.items() for name in shard},

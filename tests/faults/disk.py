@@ -10,10 +10,11 @@ import errno
 import os
 import random
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from unittest import mock
 
@@ -37,7 +38,7 @@ class Operation:
 
 @dataclass
 class Log:
-    """What happened to a folder, in order; names are relative to it."""
+    """What happened to a folder, in order; names are relative to it, its own is ''."""
 
     root: Path
     operations: list[Operation] = field(default_factory=list)
@@ -47,7 +48,7 @@ class Log:
         """A path's name in the folder; None if it is elsewhere or a lock, which no file's content depends on."""
         with suppress(TypeError, ValueError):
             name = str(Path(os.path.abspath(os.fspath(path))).relative_to(self.root))  # noqa: PTH100
-            return None if name.startswith("locks") else name
+            return None if name.startswith("locks") else name if name != "." else ""
         return None
 
     def add(self, kind: str, name: str, **more: Any) -> None:
@@ -99,12 +100,14 @@ def recording(root: Path) -> Iterator[Log]:
         yield log
 
 
-def crashed(log: Log, length: int, chance: random.Random | None) -> dict[str, bytes | None]:
+def crashed(
+    log: Log, length: int, chance: random.Random | None, before: Mapping[str, bytes | None] = MappingProxyType({})
+) -> dict[str, bytes | None]:
     """Return what a disk holds that lost power after so many operations: contents by name, None for a folder.
 
-    Without a `chance` it loses all that it may lose; with one, each such thing or not.
+    Without a `chance` it loses all that it may lose; with one, each such thing or not. `before` is what it held at first.
     """
-    there: dict[str, bytes | None] = {}
+    there = dict(before)
     last_sync = {op.path: at for at, op in enumerate(log.operations[:length]) if op.kind == "sync"}
     for at, op in enumerate(log.operations[:length]):
         unsynced = op.to == "unsynced"

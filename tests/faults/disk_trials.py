@@ -80,7 +80,7 @@ class Study:
             outcome = self.do()
         if outcome.state not in ("done", "hit"):
             return f"{outcome.state}: {outcome.reason}"
-        if left := [path.name for path in (self.root / "runs").rglob("*.tmp")]:
+        if left := [path.name for path in self.root.rglob("*.tmp")]:
             return f"left behind: {left[0]}"
         found = self.found()
         changed = [

@@ -138,7 +138,7 @@ def remove(folder: RunFolder) -> str:
 def spoil(folder: RunFolder) -> str:
     path = folder / "status.json"
     path.write_bytes(path.read_bytes()[:-9])
-    return "status.json is corrupt or cannot be read"
+    return "status.json is corrupt: it is not what was written"
 
 
 def misplace(folder: RunFolder) -> str:

@@ -97,7 +97,7 @@ def test_damage_is_found_when_asked_for(store: Store) -> None:
     assert "4 done" in checked
     assert f"{evaluation.name} is corrupt" in checked
     (folders(store)[5] / "status.json").write_text("{")
-    assert "status.json is corrupt or cannot be read" in status(store).stdout
+    assert "status.json is corrupt: it is not what was written" in status(store).stdout
 
 
 def test_a_run_that_was_done_is_read_again_when_its_status_has_changed(

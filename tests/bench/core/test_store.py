@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -12,14 +13,15 @@ from pathlib import Path
 import pytest
 
 from bench.core.campaign import Campaign
-from bench.core.manifests import manifests, tagged
+from bench.core.manifests import manifests, read_manifest, tagged, write_manifest
 from bench.core.runner import execute, record_death
 from bench.core.spec import SCHEMA_VERSION
-from bench.core.store import NotInStoreError, RunFolder, Store, StoreError, flat
+from bench.core.store import NotInStoreError, RunFolder, Store, StoreError, UnreadableError, flat
 from bench.core.suite import Suite
 from bench.core.task import Places
 from bench.files import CorruptFileError, read_sealed, write_bytes, write_json, write_sealed
 
+from ...faults.disk import failing
 from ..conftest import changed, do, plan_one
 
 
@@ -204,7 +206,7 @@ def test_an_unusable_store_is_one_line(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("schema", [None, 1, 3])
 def test_a_store_of_another_schema_is_refused_in_one_line(tmp_path: Path, schema: int | None) -> None:
-    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "digits").mkdir(parents=True)
     if schema is not None:
         RunFolder(tmp_path).write_json("store.json", {"schema_version": schema})
     for use in (Store(tmp_path).require, Store(tmp_path).create):
@@ -224,10 +226,17 @@ def test_a_store_whose_own_file_is_lost_is_known_by_its_runs(done: Store, conten
     assert RunFolder(done.root).read_json("store.json") == {"schema_version": SCHEMA_VERSION}
 
 
+def test_a_store_whose_making_was_cut_off_is_made_to_the_end(tmp_path: Path) -> None:
+    for name in ("runs", "suites"):
+        (tmp_path / name).mkdir()
+    assert Store(tmp_path).create().require().schema == SCHEMA_VERSION
+    assert (tmp_path / "store.json").is_file()
+
+
 def test_a_store_that_cannot_be_read_is_not_called_old(tmp_path: Path) -> None:
     (tmp_path / "runs").mkdir()
     (tmp_path / "store.json").write_text("{")
-    with pytest.raises(StoreError, match=r"store\.json is corrupt or cannot be read"):
+    with pytest.raises(StoreError, match=r"store\.json is corrupt: it is not what was written"):
         Store(tmp_path).require()
 
 
@@ -311,3 +320,20 @@ def test_a_run_is_found_by_any_part_of_its_id_that_is_its_own(tmp_path: Path, na
         assert Store(tmp_path).find(name).path == tmp_path / "runs" / found
     except NotInStoreError as error:
         assert found in str(error)  # noqa: PT017
+
+
+def test_a_list_of_runs_is_never_written_over_unread(tmp_path: Path) -> None:
+    """One that the system does not let be read stays; one that is damaged is set aside."""
+    store = Store(tmp_path / "store").create()
+    manifest = {"suite": "mine", "profile": "quick", "kind": "images", "runs": []}
+    write_manifest(store, manifest)
+    path = store.root / "suites" / "mine-quick.json"
+    kept = path.read_bytes()
+    with failing(store.root / "suites", 1, errno.EMFILE, True), pytest.raises(UnreadableError, match="Too many open"):
+        read_manifest(store, "mine", "quick")
+    assert path.read_bytes() == kept
+    path.write_bytes(damaged := kept.replace(b"images", b"imagos"))
+    assert read_manifest(store, "mine", "quick")["runs"] == []
+    write_manifest(store, manifest)
+    assert path.read_bytes() == kept
+    assert [each.read_bytes() for each in (store.root / "aside").iterdir()] == [damaged]
