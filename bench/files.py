@@ -77,9 +77,13 @@ def write_output(path: Path, content: bytes) -> None:
 def remove_parts(folder: Path, name: str = "") -> None:
     """Remove what writes that a crash cut off have left in a folder, of one file or of all; of nobody who is still writing."""
     for part in folder.glob(f".{glob.escape(name) or '*'}.*.tmp"):
-        with suppress(OSError), part.open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            part.unlink()
+        with suppress(OSError):
+            descriptor = os.open(part, os.O_RDONLY | os.O_NONBLOCK)  # whatever it is, a pipe perhaps
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                part.unlink()
+            finally:
+                os.close(descriptor)
 
 
 def make_folder(path: Path) -> None:

@@ -19,7 +19,7 @@ from bench.core.spec import SCHEMA_VERSION
 from bench.core.store import NotInStoreError, RunFolder, Store, StoreError, UnreadableError, flat
 from bench.core.suite import Suite
 from bench.core.task import Places
-from bench.files import CorruptFileError, read_sealed, write_bytes, write_json, write_sealed
+from bench.files import CorruptFileError, read_sealed, write_bytes, write_json, write_output, write_sealed, written
 
 from ...faults.disk import failing
 from ..conftest import changed, do, plan_one
@@ -255,6 +255,19 @@ def test_a_full_disk_loses_nothing(tiny: Suite, done: Store, monkeypatch: pytest
     assert plan_one(tiny, done).found.state == "hit"
     assert not list(done.root.rglob("*.tmp"))
     assert do(planned).state == "done"
+
+
+def test_parts_of_earlier_writes_are_removed_and_of_no_other(tmp_path: Path) -> None:
+    """Neither those of other files, nor those of somebody who is still writing."""
+    for name in (".a.csv.0.tmp", ".b.csv.0.tmp", "a.csv.0.tmp"):
+        (tmp_path / name).write_text("half")
+    os.mkfifo(tmp_path / ".a.csv.1.tmp")  # to open it would take forever
+    with written(tmp_path / "a.csv") as slow:
+        slow.write(b"slow")
+        write_output(tmp_path / "a.csv", b"fast")
+        assert (tmp_path / "a.csv").read_bytes() == b"fast"
+    assert (tmp_path / "a.csv").read_bytes() == b"slow"
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".b.csv.0.tmp", "a.csv", "a.csv.0.tmp"]
 
 
 def test_a_write_is_whole_or_absent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
