@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from bench.core.records import problem
-from bench.core.store import NotInStoreError, RunFolder, Store, StoreError, UnreadableError
+from bench.core.store import CorruptError, NotInStoreError, RunFolder, Store, StoreError
 from bench.files import make_folder, remove_parts
 
 __all__ = ["manifests", "read_manifest", "tagged", "write_manifest", "write_tag"]
@@ -23,9 +23,7 @@ def read_manifest(store: Store, suite: str, profile: str) -> dict[str, Any]:
     try:
         if found := RunFolder(store.root / "suites").read_json(f"{suite}-{profile}.json"):
             return found
-    except UnreadableError:
-        raise
-    except StoreError:  # the report names it, and it is set aside when the list is written anew
+    except CorruptError:  # the report names it, and it is set aside when the list is written anew
         pass
     return {"suite": suite, "profile": profile, "runs": []}
 
@@ -115,9 +113,7 @@ def _write(store: Store, folder: Path, manifest: Mapping[str, Any]) -> None:
         remove_parts(folder)
         try:
             RunFolder(folder).read_json(name)
-        except UnreadableError:
-            raise
-        except StoreError:
+        except CorruptError:
             (folder / name).rename(store.root / "aside" / f"{name}-{time.time_ns()}")
         RunFolder(folder).write_json(name, dict(manifest))
     except OSError as error:

@@ -39,7 +39,18 @@ from bench.core.task import Task
 from bench.files import make_folder, parse_json, remove_parts, sha256_file, write_bytes, write_json
 from bench.words import plural
 
-__all__ = ["LOG", "Lookup", "NotInStoreError", "RunFolder", "Store", "StoreError", "trained_on", "unfinished"]
+__all__ = [
+    "LOG",
+    "CorruptError",
+    "Lookup",
+    "NotInStoreError",
+    "RunFolder",
+    "Store",
+    "StoreError",
+    "UnreadableError",
+    "trained_on",
+    "unfinished",
+]
 
 LOG = "log.txt"
 NAMED = 8  # runs that an error lists
@@ -49,6 +60,10 @@ State = Literal["hit", "stale", "partial", "missing", "failed", "corrupt"]
 
 class StoreError(RuntimeError):
     """The store cannot be used."""
+
+
+class CorruptError(StoreError):
+    """A file is not what was written, or not laid out as it should be."""
 
 
 class UnreadableError(StoreError):
@@ -106,7 +121,7 @@ class RunFolder:
         """A JSON file of the run; None if absent. It is held against the hash that a status has of it, `digest`, or else its own checksum.
 
         Raises:
-            StoreError: if it is not what was written, or is not laid out as `bench.core.records` says.
+            CorruptError: if it is not what was written, or is not laid out as `bench.core.records` says.
             UnreadableError: if the system does not let it be read.
         """
         try:
@@ -125,15 +140,15 @@ class RunFolder:
             TypeError,
             RecursionError,
         ) as error:
-            raise StoreError(f"{self.path / name} is corrupt: it is not what was written") from error
+            raise CorruptError(f"{self.path / name} is corrupt: it is not what was written") from error
         except OSError as error:
             raise UnreadableError(f"{self.path / name} cannot be read: {error.strerror}") from error
         if digest and digest != hashlib.sha256(content).hexdigest():
-            raise StoreError(f"{self.path / name} is corrupt: its content does not match the hash in the status")
+            raise CorruptError(f"{self.path / name} is corrupt: its content does not match the hash in the status")
         if not digest and seal != content_hash(value):
-            raise StoreError(f"{self.path / name} is corrupt: its content does not match its own checksum")
+            raise CorruptError(f"{self.path / name} is corrupt: its content does not match its own checksum")
         if wrong := problem(name, value):
-            raise StoreError(f"{self.path / name} {wrong}")
+            raise CorruptError(f"{self.path / name} {wrong}")
         return value
 
     def write_json(self, name: str, value: dict[str, Any], *, more: bool = False) -> None:
@@ -161,17 +176,25 @@ class RunFolder:
             file.write(f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC  {text}\n")
 
     def training(self) -> dict[str, Any] | None:
-        """What `training.json` says of a sound training, finished or not; None if there is none."""
+        """What `training.json` says of a sound training, finished or not; None if there is none.
+
+        Raises:
+            UnreadableError: if it cannot be read.
+        """
         return self._sound("training.json")
 
     def evaluation(self, identity: str) -> dict[str, Any] | None:
-        """A sound evaluation of that identity, by whatever code; None if there is none."""
+        """A sound evaluation of that identity, by whatever code; None if there is none.
+
+        Raises:
+            UnreadableError: if it cannot be read.
+        """
         return self._sound(f"evals/{identity}.json")
 
     def _sound(self, name: str) -> dict[str, Any] | None:
         try:
             found = self.read_json(name)
-        except StoreError:
+        except CorruptError:
             return None
         return None if not found or self.damaged(found["files"]) else found
 
@@ -301,9 +324,7 @@ class Store:
             status = folder.read_json("status.json")
             files = status["files"] if status else {}
             training = folder.read_json("training.json", files.pop("training.json", ""))
-        except UnreadableError:
-            raise
-        except StoreError as error:
+        except CorruptError as error:
             return Lookup("corrupt", str(error))
         failed = status if status and status["state"] == "failed" else None
         if training is None:
@@ -433,7 +454,7 @@ def outdated_readouts(
         name = f"evals/{identity}.json"
         try:
             found = folder.read_json(name, files.get(name, ""))
-        except StoreError:
+        except CorruptError:
             found = None
         if found is None:
             absent.append(identity)
