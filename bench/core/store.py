@@ -235,9 +235,8 @@ class Store:
                 damage = error if path.name == "store.json" else damage
         if damage:
             raise damage
-        return (
-            1 if any((self.root / "runs").iterdir()) else SCHEMA_VERSION
-        )  # one that was never made to the end has none
+        cut_off = not any((self.root / "runs").iterdir())  # while it was made
+        return SCHEMA_VERSION if cut_off else 1
 
     def create(self) -> Store:
         """This store, made if need be and tried for writing.

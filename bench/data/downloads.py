@@ -81,7 +81,7 @@ def download(file: File, root: Path, progress: Tell) -> None:
     target = root / file.name
     part = target.with_name(f".{target.name}.part")
     with writing_to(target.parent):
-        target.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(target.parent)
         with part.open("ab") as unfinished:
             try:
                 fcntl.flock(unfinished, fcntl.LOCK_EX | fcntl.LOCK_NB)
