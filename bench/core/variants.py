@@ -73,12 +73,13 @@ class Variant(Frozen):
 
 
 def label_of(model: str, changes: Changes) -> str:
-    """Return the name of a model with what differs, keys as short as they can be told apart: gebm[penalty=1].
+    """Return the name of a model with what differs, in whatever order it was asked for, keys as short as they can be told apart.
 
     Example:
         >>> label_of("gebm", {"training.penalty": 0.1, "refit.penalty": 1, "refit.steps": 5})
-        'gebm[training.penalty=0.1,refit.penalty=1,steps=5]'
+        'gebm[refit.penalty=1,steps=5,training.penalty=0.1]'
     """
+    changes = dict(sorted(changes.items()))
     lasts = [key.rpartition(".")[2] for key in changes]
     names = [last if lasts.count(last) == 1 else key for key, last in zip(changes, lasts, strict=True)]
     values = (each if isinstance(each, str) else json.dumps(each, separators=(",", ":")) for each in changes.values())
