@@ -52,7 +52,7 @@ def test_a_sweep_is_over_all_combinations_and_does_what_is_common_once(tiny: Sui
     sweeps = {"training.penalty": (0.1, 1.0), "refit.penalty": (0, 2)}
     found = labels(planned(tiny, tmp_path, models=["gebm", "gan-ns"], sweeps=sweeps))
     assert sorted(found) == sorted(
-        [f"gebm[training.penalty={a},refit.penalty={b}]" for a in (0.1, 1.0) for b in (0, 2)]
+        [f"gebm[refit.penalty={b},training.penalty={a}]" for a in (0.1, 1.0) for b in (0, 2)]
         + ["gan-ns[refit.penalty=0,training.penalty=0.1]", "gan-ns"]
     )  # the profile's own penalty is 1, and a GAN has no refit
 
