@@ -12,14 +12,18 @@ import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from pydantic_core import from_json
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 __all__ = [
     "CorruptFileError",
     "make_folder",
     "parse_json",
+    "read_array",
     "read_sealed",
     "read_toml",
     "remove_parts",
@@ -129,6 +133,26 @@ def read_sealed(path: Path) -> bytes:
     if hashlib.sha256(content).digest() != raw[:_SEAL]:
         raise CorruptFileError(f"{path} is corrupt or truncated: its content does not match its checksum")
     return content
+
+
+def read_array(path: str | Path) -> NDArray[Any]:
+    """The array of a `.npy` file.
+
+    Raises:
+        CorruptFileError: if it holds none.
+        OSError: if it cannot be read.
+    """
+    import numpy as np
+
+    try:
+        found = np.load(path, allow_pickle=False)
+    except OSError:
+        raise
+    except Exception as error:  # of whatever parses its header
+        raise CorruptFileError(f"{path} is corrupt: it holds no array") from error
+    if not isinstance(found, np.ndarray):
+        raise CorruptFileError(f"{path} is corrupt: it holds an archive of arrays")
+    return found
 
 
 def read_toml(path: Path) -> tuple[str, dict[str, Any]]:

@@ -166,16 +166,14 @@ def scores(run: OneRun, _console: Console) -> Iterator[Any]:
 
 def samples(run: OneRun, console: Console) -> Iterator[Any]:
     """Yield the images that were kept, of each readout those of the longest chain: drawn where the terminal can, else as files."""
-    import numpy as np
-
-    from bench.files import write_output
+    from bench.files import read_array, write_output
     from bench.report.one_run import readout_words
     from bench.results.sheets import png_of, sheet
 
     last = {(row.sampler, row.beta, row.step_size): row for row in run.rows if row.pictures is not None}
     draw = drawing(console)
     for row in last.values():
-        images = np.load(str(row.pictures), allow_pickle=False)
+        images = read_array(str(row.pictures))
         if draw is not None:
             yield readout_words(row)
             yield draw(sheet(images[:32], 16))

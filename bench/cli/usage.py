@@ -63,6 +63,7 @@ LARGEST_SEED = 10**9
 NO_THREAD = "can't start new thread"
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 FAILURES = {"StoreError", "TransferError", "NothingToReportError", "WeightsError", "RebuildError", "QueueError"}
+FAILURES |= {"CorruptFileError", "ContradictionError"}
 MISUSE = {"SuiteError", "SettingError", "ClaimError", "UnknownNameError", "DatasetError", "ExportError", "RefitError"}
 MISUSE |= {"GeneratorError", "SamplingError", "ExecutorError"}
 MISNAMED = "NotInStoreError"

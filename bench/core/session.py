@@ -154,6 +154,7 @@ class Session:
             state = torch.load(io.BytesIO(read_sealed(self.resume_path)), map_location="cpu", weights_only=True)
             if state["code"] != self.code:
                 problem = f"{self.resume_path} was left by other code, libraries or device"
+            phases, curve, seconds = dict(state["phases"]), list(state["curve"]), float(state["seconds"])
         except CorruptFileError as error:
             problem = str(error)
         except Exception as error:
@@ -161,4 +162,4 @@ class Session:
         if problem:
             self.progress({"warning": f"{problem}; this run starts again"})
             return
-        self.phases, self.curve, self.seconds = state["phases"], state["curve"], state["seconds"]
+        self.phases, self.curve, self.seconds = phases, curve, seconds

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self
 
 from bench.core.fields import Count, Frozen, Positive, content_hash
 
-__all__ = ["SCHEMA_VERSION", "Readout", "RunSpec"]
+__all__ = ["SCHEMA_VERSION", "Readout", "RunSpec", "identity_of"]
 
 SCHEMA_VERSION = 2
 
@@ -33,7 +33,7 @@ class RunSpec(Frozen):
     @cached_property
     def identity(self) -> str:
         """Hex sha256 of the canonical JSON of everything but the seed; found once, since it takes as long as all else of a plan."""
-        return content_hash(self.model_dump(mode="json", exclude={"seed"}))
+        return identity_of(self.model_dump(mode="json"))
 
     @property
     def run_id(self) -> str:
@@ -52,6 +52,11 @@ class RunSpec(Frozen):
         if {*(update or ())} - {"seed"}:
             copy.__dict__.pop("identity", None)
         return copy
+
+
+def identity_of(content: Mapping[str, Any]) -> str:
+    """The identity of a run by what its `spec.json` holds."""
+    return content_hash({name: value for name, value in content.items() if name != "seed"})
 
 
 class Readout(Frozen):

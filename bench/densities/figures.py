@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.figure import Figure as Drawn
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
+from bench.files import CorruptFileError, read_array
 from bench.report.blocks import Figure
 from bench.report.figures import figure_of, legend_above, plain_axes
 
@@ -118,7 +119,7 @@ def _best_gebm(found: Likelihoods) -> str | None:
 def _rows(path: str | Path | None) -> NDArray[np.float64] | None:
     """Return the rows of a table, or None where the file is absent or damaged: a picture is no reason to fail."""
     try:
-        rows: NDArray[Any] = np.load(path or "", allow_pickle=False)
-    except (OSError, ValueError, EOFError):
+        rows = read_array(path or "")
+    except (OSError, CorruptFileError):
         return None
-    return rows.astype(np.float64) if rows.ndim == 2 and len(rows) else None
+    return rows.astype(np.float64) if rows.dtype.kind in "fiub" and rows.ndim == 2 and len(rows) else None

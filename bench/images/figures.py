@@ -15,6 +15,7 @@ from matplotlib.figure import Figure as Drawn
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
+from bench.files import CorruptFileError, read_array
 from bench.report.blocks import Figure
 from bench.report.comparisons import counted, headline_metric, metrics_of, step_text
 from bench.report.figures import DPI, INK, THOUSANDS, figure_of, legend_above, plain_axes
@@ -325,8 +326,8 @@ def _title(row: Any, files: Iterable[Any]) -> str:
 def _load(path: str | Path) -> NDArray[np.uint8] | None:
     """Return the images, or None where the file is absent, damaged or of another shape: a picture is no reason to fail."""
     try:
-        images = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError):
+        images = read_array(path)
+    except (OSError, CorruptFileError):
         return None
     return images if images.dtype == np.uint8 and images.ndim == 4 and images.shape[1] in {1, 3} else None
 

@@ -15,12 +15,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from bench import __version__
 from bench.components import registry
 from bench.core.store import RunFolder
-from bench.files import make_folder, remove_parts, sha256_file, write_output
+from bench.files import make_folder, read_array, remove_parts, sha256_file, write_output
 from bench.markdown import escape, table
 from bench.metrics import base_name
 from bench.report.one_run import readout_words, score_tables
@@ -78,7 +76,7 @@ def publish(run: OneRun, out: Path) -> list[Path]:
     caption = ""
     if pictures:
         shown = ([row for row in pictures if row.calibrated] or pictures)[-1]
-        images = np.load(str(shown.pictures), allow_pickle=False)
+        images = read_array(str(shown.pictures))
         write_output(out / PICTURE, png_of(sheet(images)))
         written.append(out / PICTURE)
         caption = readout_words(shown)

@@ -156,6 +156,10 @@ def once(function: Callable[Concatenate[Section, P], T]) -> Callable[Concatenate
     return known
 
 
+class ContradictionError(ValueError):
+    """Scores that cannot be together, which nothing of ours writes."""
+
+
 @dataclass(frozen=True)
 class Results:
     """The runs of a store, or of a part of it, with the columns `SCORE_COLUMNS`, `RUN_COLUMNS` and `READOUT_COLUMNS`.
@@ -173,7 +177,7 @@ class Results:
 
         Raises:
             NothingToReportError: if there is no run.
-            ValueError: if a run has one score twice, or a log-likelihood stands beside β ≠ 1.
+            ContradictionError: if a run has one score twice, or a log-likelihood stands beside β ≠ 1.
         """
         if self.scores.empty:
             raise NothingToReportError("nothing to report yet: the store holds no run; `bench run` makes some")
@@ -241,20 +245,20 @@ def check(scores: pd.DataFrame) -> None:
     """Refuse scores that contradict themselves.
 
     Raises:
-        ValueError: if a run has one score twice, or a log-likelihood stands beside β ≠ 1.
+        ContradictionError: if a run has one score twice, or a log-likelihood stands beside β ≠ 1.
     """
     scored = scores[scores["metric"].notna() & (scores["sampler"] != DATA)]
     known = {name: METRICS.get(base_name(name)) for name in scored["metric"].unique()}
     densities = [name for name, each in known.items() if each and each.about == "density" and name not in ANY_BETA]
     wrong = scored[scored["metric"].isin(densities) & scored["beta"].notna() & (scored["beta"] != 1)]
     for row in wrong.head(1).itertuples():
-        raise ValueError(
+        raise ContradictionError(
             f"{row.metric} of {row.model} seed {row.seed} stands beside β={row.beta:g}: a log-likelihood "
             "belongs to the trained density, β=1, and to nothing else"
         )
     place = ["suite", "profile", "run", *CHAIN, "metric", "key", "status"]
     for row in scored[scored.duplicated(place)].head(1).itertuples():
-        raise ValueError(f"{row.metric} of {row.model} seed {row.seed} ({row.sampler}) is there twice")
+        raise ContradictionError(f"{row.metric} of {row.model} seed {row.seed} ({row.sampler}) is there twice")
 
 
 def _run_and_rows(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.files import CorruptFileError, read_array
 from bench.results.frame import once
 from bench.results.sources import records
 
@@ -41,8 +42,8 @@ def log_densities(rows: Iterable[Any], name: str = "points") -> dict[int, NDArra
         if path is None or (partition and not partition.get("reportable")):
             continue
         try:
-            points = np.load(path, allow_pickle=False).astype(np.float64)
-        except (OSError, ValueError, EOFError):
+            points = read_array(path).astype(np.float64)
+        except (OSError, CorruptFileError, ValueError):
             continue
         if np.isfinite(points).all():
             found[row.seed] = points

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bench.core.records import problem
+from bench.core.spec import identity_of
 from bench.core.store import RunFolder, Store, StoreError, progress_words, unfinished
 from bench.files import CorruptFileError, parse_json, read_sealed, write_sealed
 
@@ -45,14 +46,27 @@ def read_run(folder: RunFolder) -> RunFiles:
         state, reason, status = by_status(folder)
         if status is not None:
             files = _checked(folder, status["files"])
+            _check_name(folder, files)
             return RunFiles(state, reason, files | {"status.json": {name: status[name] for name in _STEPS}})
         if state == "partial" and (scored := _scored_so_far(folder, reason)).files:
+            _check_name(folder, scored.files)
             return scored
     except StoreError as error:
         state, reason = "failed", str(error)
     with suppress(StoreError):
         spec = folder.read_json("spec.json")
     return RunFiles(state, reason, {"spec.json": spec} if spec else {})
+
+
+def _check_name(folder: RunFolder, files: Mapping[str, dict[str, Any]]) -> None:
+    """Refuse a run that is not the one that its folder is named after.
+
+    Raises:
+        StoreError: if the name is another.
+    """
+    spec = files.get("spec.json")
+    if spec and f"{identity_of(spec)[:12]}-s{spec['seed']}" != folder.path.name:
+        raise StoreError(f"{folder / 'spec.json'} is corrupt: it is of another run than its folder is named after")
 
 
 def _scored_so_far(folder: RunFolder, reason: str) -> RunFiles:

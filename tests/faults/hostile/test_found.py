@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
 from PIL import Image
 
@@ -26,6 +27,7 @@ from bench.claims.model import ClaimError
 from bench.cli import main
 from bench.core.manifests import manifests
 from bench.core.plan import expected_seconds
+from bench.core.session import Session
 from bench.core.spec import RunSpec
 from bench.core.store import RunFolder, Store, StoreError
 from bench.core.suite import SuiteError, load_suite
@@ -35,7 +37,7 @@ from bench.data.official_images import read_idx
 from bench.data.old_pickle import read_frame
 from bench.data.pictures import BROKEN, to_pixels
 from bench.data.reading import members
-from bench.files import parse_json
+from bench.files import CorruptFileError, parse_json, read_array, write_sealed
 from bench.results.reading import read_run
 from bench.track.history import read
 
@@ -272,3 +274,51 @@ def test_a_recording_of_a_stranger_is_left_out(tmp_path: Path, change: dict[str,
     frame, problems = read(tmp_path)
     assert len(frame) == 0
     assert ["left out" in problem for problem in problems] == [True]
+
+
+def test_a_spec_is_of_the_run_that_its_folder_is_named_after(tmp_path: Path, synthetic: ModuleType) -> None:
+    """Else settings of any type come with it, and whatever reads them fails."""
+    (run,) = synthetic.make(tmp_path, 1, 1, 1).root.glob("runs/*/*/*")
+    assert read_run(RunFolder(run)).state == "done"
+    synthetic.change_listed(run, "spec.json", config={"training": {"base_steps": "many"}})
+    found = read_run(RunFolder(run))
+    assert (found.state, "of another run" in found.reason, found.files.keys()) == ("failed", True, {"spec.json"})
+    said = CliRunner().invoke(main, ["report", "--store", str(tmp_path), "--out", str(tmp_path / "out")])
+    assert isinstance(said.exception, SystemExit | None), repr(said.exception)
+
+
+def test_a_list_that_has_a_readout_twice(tmp_path: Path, synthetic: ModuleType) -> None:
+    store = synthetic.make(tmp_path, 1, 1, 1)
+    (path,) = (store.root / "suites").glob("*.json")
+    (run,) = json.loads(path.read_text())["runs"]
+    synthetic.change(path, runs=[run | {"readouts": run["readouts"] * 2}])
+    said = CliRunner().invoke(main, ["report", "--store", str(tmp_path), "--format", "csv"])
+    assert (said.exit_code, len(said.stderr.splitlines())) == (1, 1)
+    assert "is there twice" in said.stderr
+
+
+@pytest.mark.parametrize("damage", ["header", "archive", "cut off"])
+def test_an_array_of_a_stranger_is_no_array(tmp_path: Path, damage: str) -> None:
+    path = tmp_path / "x.npy"
+    np.save(path, np.zeros(3))
+    assert read_array(path).tolist() == [0, 0, 0]
+    sound = path.read_bytes()
+    if damage == "archive":
+        with path.open("wb") as file:
+            np.savez(file, x=np.zeros(3))
+    else:
+        path.write_bytes(sound.replace(b"(3,), }", b"(3,), ((") if damage == "header" else sound[:-1])
+    with pytest.raises(CorruptFileError, match=r"x\.npy is corrupt"):
+        read_array(path)
+
+
+@pytest.mark.parametrize("state", [{}, {"seconds": "long"}, {"phases": 1}, {"curve": None}], ids=str)
+def test_a_state_that_lacks_something_is_not_continued(tmp_path: Path, state: dict[str, Any]) -> None:
+    sound = {"code": "code", "phases": {}, "curve": []} | ({"seconds": 1.0} if state else {})
+    buffer = io.BytesIO()
+    torch.save(sound | state, buffer)
+    write_sealed(tmp_path / "resume.pt", buffer.getvalue())
+    told: list[dict[str, Any]] = []
+    session = Session(tmp_path, "code", told.append, lambda: False)
+    assert (session.phases, session.curve, session.seconds) == ({}, [], 0.0)
+    assert "cannot be read" in told[0]["warning"]
