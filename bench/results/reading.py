@@ -46,25 +46,25 @@ def read_run(folder: RunFolder) -> RunFiles:
         state, reason, status = by_status(folder)
         if status is not None:
             files = _checked(folder, status["files"])
-            _check_name(folder, files)
+            _check_name(folder, files.get("spec.json"))
             return RunFiles(state, reason, files | {"status.json": {name: status[name] for name in _STEPS}})
         if state == "partial" and (scored := _scored_so_far(folder, reason)).files:
-            _check_name(folder, scored.files)
+            _check_name(folder, scored.files.get("spec.json"))
             return scored
     except StoreError as error:
         state, reason = "failed", str(error)
     with suppress(StoreError):
-        spec = folder.read_json("spec.json")
+        _check_name(folder, own := folder.read_json("spec.json"))
+        spec = own
     return RunFiles(state, reason, {"spec.json": spec} if spec else {})
 
 
-def _check_name(folder: RunFolder, files: Mapping[str, dict[str, Any]]) -> None:
-    """Refuse a run that is not the one that its folder is named after.
+def _check_name(folder: RunFolder, spec: dict[str, Any] | None) -> None:
+    """Refuse the spec of another run than the one that the folder is named after.
 
     Raises:
-        StoreError: if the name is another.
+        StoreError: if it is.
     """
-    spec = files.get("spec.json")
     if spec and f"{identity_of(spec)[:12]}-s{spec['seed']}" != folder.path.name:
         raise StoreError(f"{folder / 'spec.json'} is corrupt: it is of another run than its folder is named after")
 

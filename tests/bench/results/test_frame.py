@@ -12,7 +12,8 @@ import pandas as pd
 import pytest
 
 import bench.results.reading
-from bench.core.store import Store
+from bench.core.spec import identity_of
+from bench.core.store import RunFolder, Store
 from bench.results.frame import (
     READOUT_COLUMNS,
     RUN_COLUMNS,
@@ -248,9 +249,13 @@ def test_damage_is_named(store: Store) -> None:
 
 
 def test_content_of_two_digests_shares_no_section(store: Store, synthetic: ModuleType) -> None:
-    folder = run_of(store)
+    folder, other, manifest = run_of(store), run_of(store, 1), store.root / "suites" / "synthetic-quick.json"
     synthetic.change_listed(folder, "spec.json", dataset_digest="f" * 64)
-    (run_of(store, 1) / "spec.json").unlink()  # of unknown content: stands with the first
+    spec = RunFolder(folder).read_json("spec.json") or {}
+    renamed = folder.rename(folder.with_name(f"{identity_of(spec)[:12]}-s{spec['seed']}"))
+    listed = json.loads(manifest.read_text().replace(folder.name, renamed.name))["runs"]
+    synthetic.change(manifest, runs=listed)
+    (other / "spec.json").unlink()  # of unknown content: stands with the first
     sections = scan(store).sections()
     assert [section.dataset for section in sections] == ["data0 (ffffffff)", "data0 (4285d108)", "data1"]
     assert [section.dataset_name for section in sections] == ["data0", "data0", "data1"]
