@@ -21,6 +21,7 @@ STATED = {
             "images-quick",
             "images-energies",
             "guided-long",
+            "guided-images",
             "class-balance",
         )
     ],
