@@ -222,7 +222,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with everything that can be wrong in it."""
     folder = tmp_path_factory.mktemp("bad")
     (folder / "empty").mkdir()
-    (folder / "old" / "runs").mkdir(parents=True)
+    (folder / "old" / "runs" / "digits").mkdir(parents=True)
     Store(folder / "blank").create()
     listed = {"suite": "tiny", "profile": "quick", "kind": "images", "runs": []}
     write_manifest(Store(folder / "listed").create(), listed)
