@@ -20,6 +20,7 @@ and stops. Holders that die on other machines are followed within `stale` second
 
 from __future__ import annotations
 
+import _thread
 import hashlib
 import json
 import math
@@ -201,8 +202,9 @@ class Leases:
             yield None
             return
         ended = threading.Event()
-        threading.Thread(target=held.keep, args=(ended,), name=f"lease of {name}", daemon=True).start()
         try:
+            # not by Thread.start, which waits for ever for a thread that finds no memory to begin with; `require` confirms without it, too
+            _thread.start_new_thread(held.keep, (ended,))
             yield held
         finally:
             ended.set()

@@ -356,10 +356,11 @@ def worker_crashed(_: Campaign, front: int, chance: random.Random) -> None:
 
 
 def await_end(front: int) -> None:
-    """Wait for the end of a command, of which others are yet to be told."""
+    """Wait for the end of a command, of which others are yet to be told if they have not been."""
     end = time.monotonic() + PATIENCE
-    while not os.waitid(os.P_PID, front, os.WEXITED | os.WNOWAIT | os.WNOHANG) and time.monotonic() < end:
-        time.sleep(0.05)
+    with contextlib.suppress(ChildProcessError):  # it had ended before it was struck
+        while not os.waitid(os.P_PID, front, os.WEXITED | os.WNOWAIT | os.WNOHANG) and time.monotonic() < end:
+            time.sleep(0.05)
 
 
 def store_moved(campaign: Campaign, front: int, chance: random.Random) -> None:

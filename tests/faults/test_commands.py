@@ -13,6 +13,7 @@ import random
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from unittest import mock
 
@@ -31,7 +32,7 @@ from bench.core.task import Places
 from .disk import Log, crashed, failing, lay_out, recording
 from .disk_trials import REFUSALS
 from .studies import cache_for, write_suite
-from .test_disk import drawn
+from .test_disk import drawn, told
 
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "merge": ("", "merge {folder}/all --into {out}"),
@@ -109,11 +110,9 @@ class Command:
 
     def ended_well(self) -> str:
         """Type it again on a disk that is well; '' if all is as if nothing had happened."""
-        return (
-            self.wrong_end()
-            or self.changed()
-            or ("it changed what it reads" * (everything(self.folder / "all") != self.read))
-        )
+        if wrong := self.wrong_end() or self.changed():
+            return wrong
+        return "" if everything(self.folder / "all") == self.read else "it changed what it reads"
 
 
 def everything(folder: Path) -> dict[str, bytes | None]:
@@ -177,21 +176,10 @@ def command(request: pytest.FixtureRequest, folder: Path) -> Command:
     return Command(request.param, folder)
 
 
-def told(kind: str, command: Command, tried: int, wrong: list[str]) -> None:
-    """Print a row of the table of faults, and fail if something was wrong."""
-    print(f"| {kind} | {command.name} | {tried} | {len(wrong)} |")
-    assert not wrong, "\n".join(wrong[:5])
-
-
 def test_power_cuts(command: Command) -> None:
     end = len(command.log.operations)
     cases = [*drawn(list(itertools.product(range(end + 1), (None, 0, 1)))), (end, None)]
-    told(
-        "power cut",
-        command,
-        len(cases),
-        [f"after {case}: {words}" for case in cases if (words := power_cut(command, *case))],
-    )
+    told("power cut", command.name, cases, partial(power_cut, command))
 
 
 def test_refused_calls(command: Command) -> None:
@@ -201,10 +189,4 @@ def test_refused_calls(command: Command) -> None:
         with failing(command.out, 0, error, False) as counted:
             assert not command.wrong_end()
         cases += itertools.product([name], range(1, counted.calls + 1), (False, True))
-    cases = list(drawn(cases))
-    told(
-        "refused call",
-        command,
-        len(cases),
-        [f"{case}: {words}" for case in cases if (words := refused(command, *case))],
-    )
+    told("refused call", command.name, drawn(cases), partial(refused, command))

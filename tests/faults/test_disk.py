@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 
@@ -35,20 +36,19 @@ def study(request: pytest.FixtureRequest, cache: Path, tmp_path_factory: pytest.
     return Study(*request.param, tmp_path_factory.mktemp("study"), cache)
 
 
-def told(kind: str, study: Study, tried: int, wrong: Sequence[str]) -> None:
-    """Print a row of the table of faults, and fail if something was wrong."""
-    print(f"| {kind} | {study.suite} | {study.model} | {tried} | {len(wrong)} |")
+def told(kind: str, subject: str, cases: Sequence[tuple[Any, ...]], fault: Callable[..., str]) -> None:
+    """Try every case, print a row of the table of faults, and fail if something was wrong."""
+    wrong = [f"{case}: {words}" for case in cases if (words := fault(*case))]
+    print(f"| {kind} | {subject} | {len(cases)} | {len(wrong)} |")
     assert not wrong, "\n".join(wrong[:5])
 
 
 def test_power_cuts(study: Study) -> None:
     end = len(study.log.operations)
     cases = [*drawn(power_cuts(study)), (end, None)]
-    wrong = [f"after {case}: {words}" for case in cases if (words := power_cut(study, *case))]
-    told("power cut", study, len(cases), wrong)
+    told("power cut", f"{study.suite} | {study.model}", cases, partial(power_cut, study))
 
 
 def test_refused_calls(study: Study) -> None:
     cases = drawn(refusals(study))
-    wrong = [f"{case}: {words}" for case in cases if (words := refused(study, *case))]
-    told("refused call", study, len(cases), wrong)
+    told("refused call", f"{study.suite} | {study.model}", cases, partial(refused, study))

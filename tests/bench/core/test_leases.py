@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import hashlib
 import signal
 import subprocess
@@ -518,6 +519,30 @@ def test_a_heartbeat_that_comes_late_confirms_nothing(tmp_path: Path) -> None:
     held.require()
 
 
+def test_a_heartbeat_that_never_begins_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where there is no memory for a thread: whoever holds the lease confirms it all the same."""
+    mine, other = Told("mine"), Told("other")
+    monkeypatch.setattr(threading, "_start_new_thread", lambda *_: 0)
+    monkeypatch.setattr(_thread, "start_new_thread", lambda *_: 0)
+    with Leases(tmp_path, mine).hold("run") as held:
+        assert held is not None
+        for now in range(0, 400, 50):
+            mine.now = other.now = now
+            held.require()
+            assert Leases(tmp_path, other).claim("run") is None
+
+
+def test_a_lease_is_given_back_where_no_thread_can_be_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(_thread, "start_new_thread", refuse)
+        with pytest.raises(RuntimeError, match="can't start"), Leases(tmp_path).hold("run"):
+            pass
+    assert Leases(tmp_path, Told("other")).claim("run") is not None
+
+
 def test_leases_leave_few_files(tmp_path: Path) -> None:
     shared = Leases(tmp_path)
     for _ in range(leases.KEPT + 9):
@@ -536,8 +561,9 @@ def test_a_run_that_is_taken_over_is_left_alone(
 
     def take_over() -> bool:  # asked after every step, however fast they are
         if not left:
+            threads = _thread._count()
             Held(store.leases, flat(task.spec.run_id), 1).require()  # as if nothing had been seen for long
-            wait_for(lambda: not any(each.name.startswith("lease of") for each in threading.enumerate()))
+            wait_for(lambda: _thread._count() < threads)  # there is no heartbeat any more
             left.append(contents(folder.path))
         return False
 
