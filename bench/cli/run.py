@@ -182,7 +182,7 @@ def carry_out(
     from rich.console import Console
 
     from bench.cli.display import Display
-    from bench.core.store import LOG
+    from bench.core.run_folder import LOG
 
     for p in campaign.planned:
         if text := notice(p):

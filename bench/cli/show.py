@@ -87,7 +87,7 @@ def head(run: OneRun, _console: Console) -> Iterator[str]:
     yield f"data      {run.spec.dataset}, {run.spec.dataset_digest[:12]}"
     if run.training is None:
         return
-    from bench.core.store import progress_words
+    from bench.core.run_folder import progress_words
 
     training = run.training
     if data := training.get("data"):
@@ -204,7 +204,7 @@ def log(run: OneRun, _console: Console) -> Iterator[str]:
     """Yield the end of the run's log."""
     lines = run.log.splitlines()
     if len(lines) > LOG_LINES:
-        from bench.core.store import LOG
+        from bench.core.run_folder import LOG
 
         yield f"… {len(lines) - LOG_LINES} lines before these in {run.folder / LOG}"
     yield from lines[-LOG_LINES:]

@@ -8,7 +8,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from bench.core.records import problem
-from bench.core.store import CorruptError, NotInStoreError, RunFolder, Store, StoreError
+from bench.core.run_folder import CorruptError, RunFolder, StoreError
+from bench.core.store import NotInStoreError, Store
 from bench.files import make_folder, remove_parts
 
 __all__ = ["manifests", "read_manifest", "tagged", "write_manifest", "write_tag"]

@@ -18,8 +18,9 @@ from typing import Any, Literal
 from bench.components.digests import Stage, difference
 from bench.core.leases import LeaseLostError
 from bench.core.manifests import manifests, read_manifest, tagged, write_manifest, write_tag
+from bench.core.run_folder import LOG, RunFolder, StoreError
 from bench.core.spec import RunSpec
-from bench.core.store import LOG, RunFolder, Store, StoreError, flat
+from bench.core.store import Store, flat
 from bench.files import make_folder, remove_parts, sync_names, write_bytes
 
 __all__ = ["Merged", "merge"]

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from bench.core.store import RunFolder, Store, StoreError
+from bench.core.run_folder import RunFolder, StoreError
+from bench.core.store import Store
 from bench.words import plural
 
 __all__ = ["Packing", "packing_of"]

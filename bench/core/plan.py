@@ -20,8 +20,9 @@ from typing import Any, Literal
 
 from bench.components import registry
 from bench.components.digests import Stage, stage
+from bench.core.run_folder import RunFolder, StoreError
 from bench.core.spec import Readout, RunSpec
-from bench.core.store import Lookup, RunFolder, Store, StoreError
+from bench.core.store import Lookup, Store
 from bench.core.suite import Choice, Profile, Suite, SuiteError, alternatives, kind_of, load_suite, suite_with
 from bench.core.task import Places, Task
 from bench.core.variants import Changes, label_of, points

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from bench.core.run_folder import RunFolder
 from bench.core.session import Progress
-from bench.core.store import RunFolder
 
 __all__ = ["logged", "warnings_noted"]
 

@@ -31,10 +31,11 @@ from bench.core.leases import Held, LeaseLostError
 from bench.core.model import Model, build_model, capabilities
 from bench.core.readout import Context, Result
 from bench.core.rebuild import data_facts
+from bench.core.run_folder import StoreError, progress_words, unfinished
 from bench.core.runlog import logged, warnings_noted
 from bench.core.session import InterruptedRunError, Progress, Session
 from bench.core.spec import Readout
-from bench.core.store import Lookup, Store, StoreError, progress_words, stale_training, unfinished
+from bench.core.store import Lookup, Store, stale_training
 from bench.core.surroundings import (
     environment,
     limit_threads,

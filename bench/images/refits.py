@@ -18,9 +18,10 @@ from bench.components.settings import make
 from bench.core.manifests import manifests
 from bench.core.model import weights_digest
 from bench.core.plan import Planned, expected_seconds, load_choices, make_task, timed
+from bench.core.run_folder import progress_words, unfinished
 from bench.core.runner import Run
 from bench.core.spec import RunSpec
-from bench.core.store import Lookup, NotInStoreError, Store, progress_words, unfinished
+from bench.core.store import Lookup, NotInStoreError, Store
 from bench.core.suite import Suite, suite_with
 from bench.core.task import Places, Task
 from bench.core.variants import Changes, label_of

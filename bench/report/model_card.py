@@ -17,7 +17,7 @@ from typing import Any
 
 from bench import __version__
 from bench.components import registry
-from bench.core.store import RunFolder
+from bench.core.run_folder import RunFolder
 from bench.files import make_folder, read_array, remove_parts, sha256_file, write_output
 from bench.markdown import escape, table
 from bench.metrics import base_name

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.core.manifests import manifests
-from bench.core.store import RunFolder, Store
+from bench.core.run_folder import RunFolder
+from bench.core.store import Store
 from bench.results.one_run import OneRun, read_curve
 from bench.results.sources import CALIBRATED_BETA, beta_text
 from bench.results.tidy import ExportError

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 from bench.components import registry
 from bench.components.digests import changes
 from bench.core.manifests import manifests
+from bench.core.run_folder import RunFolder
 from bench.core.spec import RunSpec
-from bench.core.store import RunFolder, Store
+from bench.core.store import Store
 from bench.files import sha256_file
 from bench.results.one_run import OneRun, find_run
 from bench.results.weights import WeightsError

@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 
 from bench.components.digests import changes
 from bench.core.fields import content_hash
+from bench.core.run_folder import LOG, RunFolder, progress_words, unfinished
 from bench.core.spec import RunSpec
-from bench.core.store import LOG, NotInStoreError, RunFolder, Store, progress_words, unfinished
+from bench.core.store import NotInStoreError, Store
 from bench.results.reading import read_run
 
 __all__ = ["OneRun", "Row", "StageState", "find_run", "read_curve", "why_refused"]

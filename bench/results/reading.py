@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bench.core.records import problem
+from bench.core.run_folder import RunFolder, StoreError, progress_words, unfinished
 from bench.core.spec import identity_of
-from bench.core.store import RunFolder, Store, StoreError, progress_words, unfinished
+from bench.core.store import Store
 from bench.files import CorruptFileError, parse_json, read_sealed, write_sealed
 
 __all__ = ["RunFiles", "by_status", "cached_reader", "read_run", "stamp"]

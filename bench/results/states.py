@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bench.core.manifests import manifests
-from bench.core.store import LOG, RunFolder, Store, StoreError
+from bench.core.run_folder import LOG, RunFolder, StoreError
+from bench.core.store import Store
 from bench.executors import queue
 from bench.files import CorruptFileError, parse_json, read_sealed, write_sealed
 from bench.results.reading import by_status, read_run

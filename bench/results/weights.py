@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.core.store import RunFolder, Store, StoreError, progress_words, unfinished
+from bench.core.run_folder import RunFolder, StoreError, progress_words, unfinished
+from bench.core.store import Store
 from bench.files import remove_parts, sha256_file, write_output
 
 if TYPE_CHECKING:

@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+from bench.core.run_folder import LOG
 from bench.core.runner import execute
 from bench.core.session import Session
-from bench.core.store import LOG, Store
+from bench.core.store import Store
 from bench.core.task import Outcome, Task
 
 from .disk import Log, crashed, failing, lay_out, recording

@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.components.registry import BUILT_IN
-from bench.core.store import RunFolder, Store, unfinished
+from bench.core.run_folder import RunFolder, unfinished
+from bench.core.store import Store
 
 from .studies import cache_for, numbers, write_data, write_suite
 

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.core.store import RunFolder, Store
+from bench.core.run_folder import RunFolder
+from bench.core.store import Store
 from bench.executors import queue
 from bench.executors.jobs import ExecutorError, Job, JobEvent, Terms
 from bench.executors.slurm import Slurm

@@ -13,7 +13,8 @@ from click.testing import CliRunner
 from bench import machine
 from bench.cli import main
 from bench.components import registry
-from bench.core.store import RunFolder, Store
+from bench.core.run_folder import RunFolder
+from bench.core.store import Store
 from bench.files import sha256_file
 
 from ..conftest import HOLE

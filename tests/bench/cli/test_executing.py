@@ -10,7 +10,8 @@ from click.testing import CliRunner
 
 from bench.cli import main
 from bench.cli.executing import parse_settings
-from bench.core.store import RunFolder, Store
+from bench.core.run_folder import RunFolder
+from bench.core.store import Store
 
 from ..conftest import TINY
 from ..executors.conftest import FakeSlurm, fake  # noqa: F401

@@ -12,8 +12,9 @@ import pytest
 
 from bench.core import merging
 from bench.core.manifests import manifests, tagged, write_tag
+from bench.core.run_folder import RunFolder
 from bench.core.spec import RunSpec
-from bench.core.store import RunFolder, Store
+from bench.core.store import Store
 from bench.results.frame import scan
 
 from .conftest import bench

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file, save_file
 
-from bench.core.store import RunFolder, Store
+from bench.core.run_folder import RunFolder
+from bench.core.store import Store
 
 from .conftest import SUITE, bench, scores
 

@@ -19,7 +19,8 @@ from PIL import Image
 import bench as package
 from bench.cli.show import plot
 from bench.core.campaign import Campaign
-from bench.core.store import RunFolder, Store
+from bench.core.run_folder import RunFolder
+from bench.core.store import Store
 from bench.core.suite import Suite
 from bench.results.weights import WeightsError
 

@@ -10,7 +10,8 @@ import pytest
 
 from bench.core.campaign import Campaign
 from bench.core.packing import CONTEXT, USABLE, Packing, packing_of
-from bench.core.store import RunFolder, Store
+from bench.core.run_folder import RunFolder
+from bench.core.store import Store
 from bench.core.suite import Suite
 from bench.core.task import Outcome
 from bench.executors.jobs import Job, JobEvent

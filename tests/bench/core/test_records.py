@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from bench.core.records import problem
-from bench.core.store import RunFolder, Store, StoreError
+from bench.core.run_folder import RunFolder, StoreError
+from bench.core.store import Store
 
 WRONG = (None, True, 1.5, "x", [1], {"x": []})
 

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from bench.core.run_folder import LOG, RunFolder
 from bench.core.runlog import logged, warnings_noted
-from bench.core.store import LOG, RunFolder, Store
+from bench.core.store import Store
 
 
 def test_a_run_that_went_well_says_where_it_ran_what_it_did_and_that_it_is_done(finished: Store) -> None:

@@ -20,8 +20,9 @@ import torch
 from bench.core.model import build_model
 from bench.core.phases import minibatches
 from bench.core.plan import Selection, make_plan
+from bench.core.run_folder import LOG
 from bench.core.runner import execute
-from bench.core.store import LOG, Store
+from bench.core.store import Store
 from bench.core.suite import Suite, load_suite
 from bench.core.task import Places, Task
 from bench.data import Dataset, load_dataset

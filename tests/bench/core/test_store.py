@@ -14,9 +14,10 @@ import pytest
 
 from bench.core.campaign import Campaign
 from bench.core.manifests import manifests, read_manifest, tagged, write_manifest
+from bench.core.run_folder import RunFolder, StoreError, UnreadableError
 from bench.core.runner import execute, record_death
 from bench.core.spec import SCHEMA_VERSION
-from bench.core.store import NotInStoreError, RunFolder, Store, StoreError, UnreadableError, flat
+from bench.core.store import NotInStoreError, Store, flat
 from bench.core.suite import Suite
 from bench.core.task import Places
 from bench.files import CorruptFileError, read_sealed, write_bytes, write_json, write_output, write_sealed, written

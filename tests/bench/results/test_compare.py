@@ -12,7 +12,8 @@ from click.testing import CliRunner
 
 from bench.cli import main
 from bench.core.manifests import manifests, write_tag
-from bench.core.store import Store, StoreError
+from bench.core.run_folder import StoreError
+from bench.core.store import Store
 from bench.results.compare import compare_stores
 from bench.stats import Estimate
 

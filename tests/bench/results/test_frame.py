@@ -12,8 +12,9 @@ import pandas as pd
 import pytest
 
 import bench.results.reading
+from bench.core.run_folder import RunFolder
 from bench.core.spec import identity_of
-from bench.core.store import RunFolder, Store
+from bench.core.store import Store
 from bench.results.frame import (
     READOUT_COLUMNS,
     RUN_COLUMNS,

@@ -15,8 +15,9 @@ from bench.components import registry
 from bench.core.model import Model, build_model
 from bench.core.plan import resolve
 from bench.core.rebuild import RebuildError, data_facts, rebuilt, without_rows
+from bench.core.run_folder import RunFolder, StoreError
 from bench.core.spec import RunSpec
-from bench.core.store import NotInStoreError, RunFolder, Store, StoreError
+from bench.core.store import NotInStoreError, Store
 from bench.core.suite import SuiteError, load_suite
 from bench.data import Dataset, DatasetError, load_dataset
 from bench.data.images import PixelCodec

@@ -13,7 +13,8 @@ from click.testing import CliRunner
 
 import bench
 from bench.cli import main
-from bench.core.store import Store, StoreError
+from bench.core.run_folder import StoreError
+from bench.core.store import Store
 from bench.metrics import METRICS
 from bench.results.frame import SCHEMA
 from bench.results.tidy import ExportError, export, schema_page

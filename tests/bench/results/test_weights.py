@@ -15,7 +15,8 @@ from safetensors.torch import save
 from torch import Tensor
 
 from bench.cli import main
-from bench.core.store import RunFolder, Store
+from bench.core.run_folder import RunFolder
+from bench.core.store import Store
 from bench.files import sha256_file
 from bench.results.weights import INDEX, WeightsError, halved, read_weights, write_weights
 

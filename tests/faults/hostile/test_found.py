@@ -27,9 +27,10 @@ from bench.claims.model import ClaimError
 from bench.cli import main
 from bench.core.manifests import manifests
 from bench.core.plan import expected_seconds
+from bench.core.run_folder import RunFolder, StoreError
 from bench.core.session import Session
 from bench.core.spec import RunSpec
-from bench.core.store import RunFolder, Store, StoreError
+from bench.core.store import Store
 from bench.core.suite import SuiteError, load_suite
 from bench.data import DatasetError, load_dataset
 from bench.data.files import write_receipt
