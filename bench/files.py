@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import fcntl
-import glob
 import hashlib
 import json
 import os
 import secrets
+import socket
+import stat
 import tomllib
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -36,6 +37,9 @@ __all__ = [
     "written",
 ]
 
+_HERE = hashlib.sha256(socket.gethostname().encode()).hexdigest()[
+    :12
+]  # a name of this machine: locks may hold on one only
 _SEAL = 32  # bytes of sha256 in front of a sealed file
 _MOST_TOML = 2**16  # bytes; the time that tomllib takes may grow with their square
 
@@ -56,38 +60,53 @@ def write_bytes(path: Path, content: bytes, *, more: bool = False) -> None:
 @contextmanager
 def written(path: Path, *, more: bool = False) -> Iterator[IO[bytes]]:
     """Yield a file that is given the name `path` when the block ends well. `more` as in `write_bytes`."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")  # no other machine's either
-    try:
-        with temporary.open("wb") as file:
-            with suppress(OSError):  # some file systems have no locks
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    temporary = path.with_name(f".{path.name}.{_HERE}.tmp")
+    if (file := _locked(temporary)) is None:
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
+        file = temporary.open("xb")
+    with file:
+        try:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+            temporary.replace(path)  # while it is locked, as what follows
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
     if not more:
         sync_names(path.parent)
 
 
+def _locked(part: Path) -> IO[bytes] | None:
+    """Return a file of that name, new or left by a write that was cut off; None if it is being written, or nothing can be locked here."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK  # whatever it is, a link or a pipe perhaps
+    with suppress(OSError), ExitStack() as opened:
+        file = opened.enter_context(open(os.open(part, flags, 0o666), "wb"))  # noqa: PTH123
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return None
+        except OSError:
+            part.unlink()
+            return None
+        about = os.fstat(file.fileno())
+        if stat.S_ISREG(about.st_mode) and os.path.samestat(about, part.lstat()):  # else it has got its name just now
+            file.truncate(0)
+            opened.pop_all()
+            return file
+    return None
+
+
 def write_output(path: Path, content: bytes) -> None:
-    """Write a file somewhere, its folder made if need be, and remove what an earlier try that was cut off has left of it."""
+    """Write a file somewhere, its folder made if need be."""
     make_folder(path.parent)
-    remove_parts(path.parent, path.name)
     write_bytes(path, content)
 
 
-def remove_parts(folder: Path, name: str = "") -> None:
-    """Remove what writes that a crash cut off have left in a folder, of one file or of all; of nobody who is still writing."""
-    for part in folder.glob(f".{glob.escape(name) or '*'}.*.tmp"):
-        with suppress(OSError):
-            descriptor = os.open(part, os.O_RDONLY | os.O_NONBLOCK)  # whatever it is, a pipe perhaps
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                part.unlink()
-            finally:
-                os.close(descriptor)
+def remove_parts(folder: Path) -> None:
+    """Remove what writes that a crash cut off have left in a folder in which nobody else writes."""
+    for part in folder.glob(".*.tmp"):
+        part.unlink(missing_ok=True)
 
 
 def make_folder(path: Path) -> None:
@@ -119,7 +138,7 @@ def parse_json(content: bytes) -> Any:
 
 def write_sealed(path: Path, content: bytes) -> None:
     """Write `content` behind its own sha256, for files that no status file vouches for."""
-    write_output(path, hashlib.sha256(content).digest() + content)
+    write_bytes(path, hashlib.sha256(content).digest() + content)
 
 
 def read_sealed(path: Path) -> bytes:
@@ -136,7 +155,7 @@ def read_sealed(path: Path) -> bytes:
 
 
 def read_array(path: str | Path) -> NDArray[Any]:
-    """The array of a `.npy` file.
+    """The numbers of a `.npy` file.
 
     Raises:
         CorruptFileError: if it holds none.
@@ -152,6 +171,8 @@ def read_array(path: str | Path) -> NDArray[Any]:
         raise CorruptFileError(f"{path} is corrupt: it holds no array") from error
     if not isinstance(found, np.ndarray):
         raise CorruptFileError(f"{path} is corrupt: it holds an archive of arrays")
+    if found.dtype.kind not in "fiub":
+        raise CorruptFileError(f"{path} is corrupt: it holds no numbers")
     return found
 
 

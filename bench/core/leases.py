@@ -314,7 +314,7 @@ class Held:
     def keep(self, ended: threading.Event) -> None:
         """Beat until it has ended, or is lost."""
         while not self.lost and not ended.wait(self.periods.heartbeat):
-            with suppress(OSError):
+            with suppress(OSError, MemoryError):  # the next one may do
                 self.beat()
 
     def release(self) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from bench.core.records import problem
 from bench.core.run_folder import CorruptError, RunFolder, StoreError
 from bench.core.store import NotInStoreError, Store
-from bench.files import make_folder, remove_parts
+from bench.files import make_folder, sync_names
 
 __all__ = ["manifests", "read_manifest", "tagged", "write_manifest", "write_tag"]
 
@@ -22,7 +22,7 @@ def read_manifest(store: Store, suite: str, profile: str) -> dict[str, Any]:
         UnreadableError: if it cannot be read.
     """
     try:
-        if found := RunFolder(store.root / "suites").read_json(f"{suite}-{profile}.json"):
+        if found := _read(store.root / "suites", f"{suite}-{profile}.json"):
             return found
     except CorruptError:  # the report names it, and it is set aside when the list is written anew
         pass
@@ -62,7 +62,7 @@ def write_tag(store: Store, tag: str, manifest: Mapping[str, Any]) -> None:
         StoreError: if it cannot be written.
     """
     folder = store.root / "tags" / tag
-    before = RunFolder(folder).read_json(f"{manifest['suite']}-{manifest['profile']}.json") or {"runs": []}
+    before = _read(folder, f"{manifest['suite']}-{manifest['profile']}.json") or {"runs": []}
     runs = {run["run"]: run for run in (*before["runs"], *manifest["runs"])}
     _write(store, folder, {**manifest, "runs": list(runs.values())})
 
@@ -82,20 +82,26 @@ def tagged(store: Store, tag: str) -> list[dict[str, Any]]:
 
 
 def _read_all(folder: Path) -> list[dict[str, Any]]:
-    """Return the manifests in a folder, whoever wrote them: a StoreError for one that is damaged or not laid out as it should be."""
-    found = {path: RunFolder(folder).read_json(path.name) for path in sorted(folder.glob("*.json"))}
+    """Return the manifests in a folder, whoever wrote them: a StoreError for one that is damaged or cannot be used."""
+    found = {path: _read(folder, path.name) for path in sorted(folder.glob("*.json"))}
     for path, manifest in found.items():
         if manifest and (wrong := _problem(manifest)):
             raise StoreError(f"{path} {wrong}")
     return [manifest for manifest in found.values() if manifest]
 
 
+def _read(folder: Path, name: str) -> dict[str, Any] | None:
+    """Return a manifest; None if absent: a CorruptError for one that is damaged or not laid out as it should be."""
+    found = RunFolder(folder).read_json(name)
+    if found is not None and (wrong := problem("manifest", found)):
+        raise CorruptError(f"{folder / name} {wrong}")
+    return found
+
+
 def _problem(manifest: Mapping[str, Any]) -> str:
-    """Return what is wrong with a manifest, in words; '' if it has what readers rely on and the folders of its runs are in the store."""
+    """Return why a manifest cannot be used, in words; '' if it is of a known kind and the folders of its runs are in the store."""
     from bench.core.suite import KINDS  # with numpy, which `bench status` does without
 
-    if wrong := problem("manifest", manifest):
-        return wrong
     if manifest["kind"] not in KINDS:
         return "is of a kind that there is not: written by another version"
     inside = all(_is_inside(PurePosixPath(run["run"])) for run in manifest["runs"])
@@ -111,11 +117,11 @@ def _write(store: Store, folder: Path, manifest: Mapping[str, Any]) -> None:
     name = f"{manifest['suite']}-{manifest['profile']}.json"
     try:
         make_folder(folder)
-        remove_parts(folder)
         try:
-            RunFolder(folder).read_json(name)
+            _read(folder, name)
         except CorruptError:
             (folder / name).rename(store.root / "aside" / f"{name}-{time.time_ns()}")
+            sync_names(store.root / "aside")
         RunFolder(folder).write_json(name, dict(manifest))
     except OSError as error:
         raise StoreError(f"cannot write to the store {store.root}: {error.strerror}") from error

@@ -18,7 +18,7 @@ from typing import Any, Literal
 from bench.components.digests import Stage, difference
 from bench.core.leases import LeaseLostError
 from bench.core.manifests import manifests, read_manifest, tagged, write_manifest, write_tag
-from bench.core.run_folder import LOG, RunFolder, StoreError
+from bench.core.run_folder import LOG, CorruptError, RunFolder, StoreError
 from bench.core.spec import RunSpec
 from bench.core.store import Store, flat
 from bench.files import make_folder, remove_parts, sync_names, write_bytes
@@ -71,8 +71,14 @@ def merge(source: Store, into: Store, *, ended: bool = False) -> Iterator[Merged
         return transfer(RunFolder(path), str(path.relative_to(runs)), into, ended)
 
     try:
+        paths = sorted(runs.glob("*/*/*/"))
         with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
-            yield from pool.map(transferred, sorted(runs.glob("*/*/*/")))
+            yield from pool.map(transferred, paths)
+        for model in {
+            path.parent.relative_to(runs) for path in paths
+        }:  # what is there may be of a merge that was cut off
+            if (folder := into.root / "runs" / model).is_dir():
+                sync_names(folder)
         yield from merge_lists(source, into)
     except OSError as error:
         raise StoreError(f"cannot write to the store {into.root}: {error.strerror or error}") from error
@@ -132,8 +138,10 @@ def against(status: Mapping[str, Any], theirs: RunFolder, ours: RunFolder) -> Me
     run = "/".join(ours.path.parts[-3:])
     try:
         own = ours.read_json("status.json")
-    except StoreError as error:
+    except CorruptError as error:
         return Merged(run, "conflict", f"{error}; `bench run` makes it again")
+    except StoreError as error:
+        return Merged(run, "conflict", str(error))
     if own is None or own["state"] != "done":
         if own is None and not ours.path.exists():
             return Merged(run, "copied")
@@ -202,7 +210,7 @@ def copied(status: Mapping[str, Any], folder: RunFolder, into: Store, spec: RunS
             write_bytes(copy / name, sound(folder, name, digest))
         for name in ("resume.pt", LOG):
             if (folder / name).is_file():
-                write_bytes(copy / name, (folder / name).read_bytes())
+                write_bytes(copy / name, content_of(folder / name))
         copy.write_json("status.json", dict(status))
         if folder.read_json("status.json") != status:
             raise DamagedError(f"{folder.path} changed while it was copied")
@@ -221,13 +229,22 @@ def sound(folder: RunFolder, name: str, digest: str) -> bytes:
     path, parts = folder / name, PurePath(name).parts
     if parts[:-1] not in ((), ("evals",)) or parts[-1] == "..":
         raise DamagedError(f"{folder / 'status.json'} lists {name}, which is no file of a run")
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise DamagedError(f"{path} cannot be read: {error.strerror}") from error
+    content = content_of(path)
     if hashlib.sha256(content).hexdigest() != digest:
         raise DamagedError(f"{path} is corrupt: its content does not match the hash in the status")
     return content
+
+
+def content_of(path: Path) -> bytes:
+    """What is in a file that is copied.
+
+    Raises:
+        DamagedError: if it cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise DamagedError(f"{path} cannot be read: {error.strerror}") from error
 
 
 def add_readouts(status: Mapping[str, Any], theirs: RunFolder, ours: RunFolder) -> None:

@@ -85,12 +85,18 @@ class RunFolder:
         write_json(self.path / name, value | {"sha256": content_hash(value)}, more=more)
 
     def damaged(self, files: Mapping[str, str]) -> str:
-        """The first of the files, listed with their hashes, that is absent or differs, as a sentence; '' if all are sound."""
+        """The first of the files, listed with their hashes, that is absent or differs, as a sentence; '' if all are sound.
+
+        Raises:
+            UnreadableError: if one cannot be read.
+        """
         for name, digest in files.items():
             try:
                 found = sha256_file(f"{self.path}/{name}")
             except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
                 return f"{self.path / name} is missing"
+            except OSError as error:
+                raise UnreadableError(f"{self.path / name} cannot be read: {error.strerror}") from error
             if found != digest:
                 return f"{self.path / name} is corrupt: its content does not match the hash in the status"
         return ""

@@ -31,7 +31,7 @@ from bench.core.leases import Held, LeaseLostError
 from bench.core.model import Model, build_model, capabilities
 from bench.core.readout import Context, Result
 from bench.core.rebuild import data_facts
-from bench.core.run_folder import StoreError, progress_words, unfinished
+from bench.core.run_folder import StoreError, UnreadableError, progress_words, unfinished
 from bench.core.runlog import logged, warnings_noted
 from bench.core.session import InterruptedRunError, Progress, Session
 from bench.core.spec import Readout
@@ -64,6 +64,10 @@ def execute(task: Task, progress: Progress, should_stop: Callable[[], bool]) -> 
         return Outcome("busy", str(lost))
     except StoreError as error:
         return Outcome("abort", str(error))
+    except (RuntimeError, MemoryError) as error:  # no thread to hold it with
+        if task.raises:
+            raise
+        return Outcome("failed", f"not begun: {error or 'out of memory'}")
     return run.outcome
 
 
@@ -164,6 +168,8 @@ class Run:
             self.outcome = full or self.failed(reason, traceback.format_exc())
         except DivergedError as error:
             self.outcome = self.failed(f"diverged: {error}")
+        except UnreadableError as error:  # nothing is known of what is there, so that it stays
+            self.outcome = Outcome("failed", str(error))
         except (BaseFailedError, ChangedError, DatasetError, DeviceMemoryError) as error:
             self.outcome = self.failed(str(error))
         except torch.OutOfMemoryError as error:

@@ -10,7 +10,7 @@
     cache/                            extractors and reference statistics, by content
     locks/                            a lease per run, held by the process that works on it: `bench.core.leases`
     incoming/                         runs that `bench merge` is copying
-    aside/                            runs set aside: corrupt, trained again, or replaced by --fresh
+    aside/                            set aside: runs that were corrupt, trained again or replaced by --fresh, and lists that were damaged
 
 `training.json` vouches for the checkpoint, `status.json` for everything; both list sha256 hashes. What does not match is never used.
 Training and every evaluation record the code behind them (`bench.components.digests`). An unfinished run that
@@ -33,7 +33,7 @@ from bench.core.leases import Held, Lease, LeaseLostError, Leases
 from bench.core.run_folder import CorruptError, RunFolder, StoreError, progress_words, unfinished
 from bench.core.spec import SCHEMA_VERSION, RunSpec
 from bench.core.task import Task
-from bench.files import make_folder, remove_parts, write_bytes
+from bench.files import make_folder, remove_parts, sync_names, write_bytes
 from bench.words import plural
 
 __all__ = ["Lookup", "NotInStoreError", "Store", "flat", "stale_training", "trained_on"]
@@ -91,7 +91,8 @@ class Store:
 
     @property
     def schema(self) -> int:
-        """The version of the store as it says, or one of its runs where `store.json` is lost; 1 where none of them does.
+        """The version of the store as it says, or one of its runs where `store.json` is lost; 1 where none of them does, the present one
+        where there are none.
 
         Raises:
             StoreError: if it cannot be read, nor any run.
@@ -121,7 +122,6 @@ class Store:
             for name in ("runs", "suites", "cache", "locks", "aside"):
                 make_folder(root / name)
             write_bytes(root / "locks" / "probe", bytes(4096))  # an empty file fits on a full disk
-            remove_parts(root, "store.json")
             RunFolder(root).write_json("store.json", {"schema_version": SCHEMA_VERSION})
         except OSError as error:
             raise StoreError(f"cannot write to the store {root}: {error.strerror or error}") from error
@@ -224,6 +224,7 @@ class Store:
         folder = self.folder(spec).path
         if folder.exists():
             shutil.move(folder, self.root / "aside" / f"{flat(spec.run_id)}-{time.time_ns()}")
+            sync_names(self.root / "aside")
 
     def finish(
         self, task: Task, state: Literal["done", "failed", "unfinished"], reason: str, seconds: Mapping[str, float]

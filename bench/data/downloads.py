@@ -31,7 +31,7 @@ from bench.data.files import (
     writing_to,
 )
 from bench.data.reading import is_archive, members
-from bench.files import make_folder, remove_parts, sync_names, written
+from bench.files import make_folder, sync_names, written
 
 __all__ = ["copy_from", "download", "fetch"]
 
@@ -95,8 +95,8 @@ def download(file: File, root: Path, progress: Tell) -> None:
             finally:
                 if unfinished.seek(0, os.SEEK_END) == 0:
                     part.unlink()
-            receipt_of(target).unlink(missing_ok=True)
             part.replace(target)
+            receipt_of(target).unlink(missing_ok=True)
             sync_names(target.parent)
 
 
@@ -172,7 +172,9 @@ def copy_from(source: Path, dataset: str, root: Path, accept_unverified: bool) -
             if not (target.exists() and path.samefile(target)):
                 with path.open("rb") as content:
                     _write(content, target)
-            if not verdicts[file]:
+            if verdicts[file]:
+                receipt_of(target).unlink(missing_ok=True)
+            else:
                 write_receipt(target, f"accepted from {path.name}", verified=False)
     return [file.name for file in wanted]
 
@@ -220,9 +222,7 @@ def _unpack(archive: Path, files: Sequence[File], root: Path, verified: bool) ->
 
 
 def _write(content: IO[bytes], target: Path) -> None:
-    """Write a stream under a name, whole or not at all; the receipt of earlier content is removed."""
+    """Write a stream under a name, whole or not at all; a receipt of other content vouches for nothing."""
     make_folder(target.parent)
-    remove_parts(target.parent, target.name)
     with written(target) as file:
         shutil.copyfileobj(content, file, CHUNK)
-        receipt_of(target).unlink(missing_ok=True)

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 from bench.components import registry
 from bench.data import DatasetError, NotAtHandError, TransferError
-from bench.files import remove_parts, write_json
+from bench.files import write_json
 from bench.inception import INCEPTION, INCEPTION_FILES, INCEPTION_SHA256
 
 __all__ = [
@@ -171,9 +171,7 @@ def receipt_of(path: Path) -> Path:
 
 def write_receipt(path: Path, origin: str, verified: bool) -> None:
     """Record beside a file where its present content came from, and whether that is official."""
-    receipt = receipt_of(path)
-    remove_parts(receipt.parent, receipt.name)
-    write_json(receipt, {"sha256": file_digest(path), "origin": origin, "verified": verified})
+    write_json(receipt_of(path), {"sha256": file_digest(path), "origin": origin, "verified": verified})
 
 
 def read_json(path: Path) -> dict[str, Any] | None:

@@ -122,4 +122,4 @@ def _rows(path: str | Path | None) -> NDArray[np.float64] | None:
         rows = read_array(path or "")
     except (OSError, CorruptFileError):
         return None
-    return rows.astype(np.float64) if rows.dtype.kind in "fiub" and rows.ndim == 2 and len(rows) else None
+    return rows.astype(np.float64) if rows.ndim == 2 and len(rows) else None

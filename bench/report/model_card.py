@@ -18,7 +18,7 @@ from typing import Any
 from bench import __version__
 from bench.components import registry
 from bench.core.run_folder import RunFolder
-from bench.files import make_folder, read_array, remove_parts, sha256_file, write_output
+from bench.files import make_folder, read_array, sha256_file, write_output
 from bench.markdown import escape, table
 from bench.metrics import base_name
 from bench.report.one_run import readout_words, score_tables
@@ -66,7 +66,6 @@ def publish(run: OneRun, out: Path) -> list[Path]:
     check_no_code(trained)
     content = weights.read_bytes()
     make_folder(out)
-    remove_parts(out, CONFIG)
     (out / CONFIG).unlink(missing_ok=True)
     write_output(out / WEIGHTS, content)
     if sha256_file(out / WEIGHTS) != trained.weights:

@@ -10,19 +10,21 @@ import functools
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from bench.core.records import problem
-from bench.core.run_folder import RunFolder, StoreError, progress_words, unfinished
+from bench.core.run_folder import CorruptError, RunFolder, StoreError, UnreadableError, progress_words, unfinished
 from bench.core.spec import identity_of
 from bench.core.store import Store
 from bench.files import CorruptFileError, parse_json, read_sealed, write_sealed
 
 __all__ = ["RunFiles", "by_status", "cached_reader", "read_run", "stamp"]
 
+_NAME = re.compile(r"[0-9a-f]{12}-s\d+")
 _STEPS = ("steps_done", "steps_asked")
 _SHARED = ("stage", "config", "readout", "versions")
 """Parts of a run's files that are the same in many runs; they are kept once."""
@@ -41,7 +43,11 @@ class RunFiles(NamedTuple):
 
 
 def read_run(folder: RunFolder) -> RunFiles:
-    """Read a run; where it has scores its files are held against their hashes."""
+    """Read a run; where it has scores its files are held against their hashes.
+
+    Raises:
+        UnreadableError: if one of its files cannot be read.
+    """
     spec = None
     try:
         state, reason, status = by_status(folder)
@@ -52,22 +58,25 @@ def read_run(folder: RunFolder) -> RunFiles:
         if state == "partial" and (scored := _scored_so_far(folder, reason)).files:
             _check_name(folder, scored.files.get("spec.json"))
             return scored
+    except UnreadableError:
+        raise
     except StoreError as error:
         state, reason = "failed", str(error)
-    with suppress(StoreError):
+    with suppress(CorruptError):
         _check_name(folder, own := folder.read_json("spec.json"))
         spec = own
     return RunFiles(state, reason, {"spec.json": spec} if spec else {})
 
 
 def _check_name(folder: RunFolder, spec: dict[str, Any] | None) -> None:
-    """Refuse the spec of another run than the one that the folder is named after.
+    """Refuse the spec of another run than the one that the folder is named after, if it is named as in a store.
 
     Raises:
-        StoreError: if it is.
+        CorruptError: if it is.
     """
-    if spec and f"{identity_of(spec)[:12]}-s{spec['seed']}" != folder.path.name:
-        raise StoreError(f"{folder / 'spec.json'} is corrupt: it is of another run than its folder is named after")
+    name = folder.path.name
+    if spec and _NAME.fullmatch(name) and f"{identity_of(spec)[:12]}-s{spec['seed']}" != name:
+        raise CorruptError(f"{folder / 'spec.json'} is corrupt: it is of another run than its folder is named after")
 
 
 def _scored_so_far(folder: RunFolder, reason: str) -> RunFiles:
@@ -109,6 +118,7 @@ def _checked(folder: RunFolder, files: Mapping[str, str]) -> dict[str, dict[str,
 
     Raises:
         StoreError: for the first file that is absent or differs from its hash.
+        UnreadableError: if one cannot be read.
     """
     contents: dict[str, dict[str, Any]] = {}
     root = str(folder.path)
@@ -118,8 +128,10 @@ def _checked(folder: RunFolder, files: Mapping[str, str]) -> dict[str, dict[str,
         try:
             with open(f"{root}/{name}", "rb", buffering=0) as file:  # noqa: PTH123  (thousands of them: pathlib is slow)
                 content = file.read()
-        except OSError:
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             raise StoreError(f"{folder / name} is missing") from None
+        except OSError as error:
+            raise UnreadableError(f"{folder / name} cannot be read: {error.strerror}") from error
         if hashlib.sha256(content).hexdigest() != digest:
             raise StoreError(f"{folder / name} is corrupt: its content does not match the hash in the status")
         if name.endswith(".json"):
@@ -139,8 +151,8 @@ def _checked(folder: RunFolder, files: Mapping[str, str]) -> dict[str, dict[str,
 def cached_reader(store: Store, stamps: dict[str, str]) -> Iterator[Any]:
     """Yield a function from a run's id to its files that reads only what changed; what was read is kept at the end.
 
-    A cache that is absent, damaged or of other code is empty. Runs without scores are never taken from it. `stamps` is filled with what
-    `stamp` says of each run before it is read.
+    A cache that is absent, damaged or of other code is empty. Runs that are not trained are never taken from it. `stamps` is filled with
+    what `stamp` says of each run before it is read, and '' where it cannot be read.
     """
     caches: dict[str, _Cache] = {}
 
@@ -152,7 +164,11 @@ def cached_reader(store: Store, stamps: dict[str, str]) -> Iterator[Any]:
         stamps[run], has_status = stamp(folder)
         if cached := caches[dataset].known(run, stamps[run]):
             return cached
-        found = read_run(RunFolder(Path(folder)))
+        try:
+            found = read_run(RunFolder(Path(folder)))
+        except UnreadableError as error:  # it may be read the next time
+            stamps[run] = ""
+            return RunFiles("failed", str(error), {})
         caches[dataset].add(run, stamps[run] if has_status else "", found)
         return found
 
@@ -183,10 +199,10 @@ class _Cache:
         return found if found and kept_at == stamp and _is_sound(found) else None
 
     def add(self, run: str, stamp: str, found: RunFiles) -> None:
-        """Share parts of what was read, and keep it if it has a stamp and any files."""
+        """Share parts of what was read, and keep it if it has a stamp and is of a trained run."""
         for value, name in _shared_parts(found.files):
             value[name] = self.shared.setdefault(json.dumps(value[name]), value[name])
-        if stamp and found.files:
+        if stamp and "training.json" in found.files:
             self.runs[run], self.changed = (stamp, found), True
 
     def write(self, root: Path) -> None:

@@ -125,7 +125,8 @@ def _kept(store: Store) -> dict[str, Any]:
 @functools.cache
 def _code() -> str:
     """Return a digest of the code that reads a status."""
-    sources = (Path(__file__).parents[1] / name for name in ("core/records.py", "core/store.py", "results/reading.py"))
+    names = ("core/records.py", "core/run_folder.py", "core/store.py", "results/reading.py")
+    sources = (Path(__file__).parents[1] / name for name in names)
     return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
 
 

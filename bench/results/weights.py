@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.core.run_folder import RunFolder, StoreError, progress_words, unfinished
 from bench.core.store import Store
-from bench.files import remove_parts, sha256_file, write_output
+from bench.files import sha256_file, write_output
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -88,8 +88,7 @@ def write_weights(state: Mapping[str, Tensor], about: Mapping[str, Any], out: Pa
             room = largest - _ENTRY
         shards[-1][name] = value
         room -= needed
-    remove_parts(out, INDEX)
-    for old in (out / INDEX, *out.glob("weights-*-of-*.safetensors")):
+    for old in (out / INDEX, *out.glob("weights-*-of-*.safetensors"), *out.glob(".weights-*.tmp")):
         old.unlink(missing_ok=True)
     files = {f"weights-{i:05}-of-{len(shards):05}.safetensors": shard for i, shard in enumerate(shards, start=1)}
     for file, shard in files.items():

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from unittest import mock
 
 import pytest
 
 from bench.core import merging
 from bench.core.manifests import manifests, tagged, write_tag
-from bench.core.run_folder import RunFolder
+from bench.core.run_folder import LOG, RunFolder
 from bench.core.spec import RunSpec
 from bench.core.store import Store
 from bench.results.frame import scan
 
+from ...faults.disk import failing
 from .conftest import bench
 
 
@@ -168,6 +171,31 @@ def test_a_damaged_run_is_named_and_left_out(damage: Callable[[RunFolder], str],
     assert words in merged.stderr
     assert len(runs_of(Store(tmp_path / "into"))) == 7
     assert not list((tmp_path / "into" / "incoming").iterdir())
+
+
+@pytest.mark.parametrize(("side", "state"), [("source", "damaged"), ("target", "conflict")])
+def test_a_file_that_cannot_be_read_now_is_neither_corrupt_nor_made_again(
+    side: str, state: str, whole: Store, tmp_path: Path
+) -> None:
+    into = Store(Path(shutil.copytree(whole.root, tmp_path / "into")))
+    folder = runs_of(whole if side == "source" else into)[2]
+    before = contents(into.root / "runs")
+    with failing(folder.path, 1, errno.EMFILE, False):
+        merged = bench("merge", whole.root, "--into", into.root, code=1)
+    assert merged.stdout.endswith(f"7 there, 1 {state}\n")
+    assert merged.stderr.rstrip().endswith(f"{folder / 'status.json'} cannot be read: Too many open files")
+    assert contents(into.root / "runs") == before
+
+
+def test_a_log_that_cannot_be_read_is_not_said_of_the_target(whole: Store, tmp_path: Path) -> None:
+    folder = runs_of(whole)[2]
+    (folder / LOG).write_text("begun")
+    where = folder.path / LOG
+    real = Path.read_bytes
+    with mock.patch.object(Path, "read_bytes", lambda path: real(path / "x" if path == where else path)):
+        merged = bench("merge", whole.root, "--into", tmp_path / "into", code=1)
+    assert merged.stdout.endswith("7 copied, 1 damaged\n")
+    assert f"{where} cannot be read: Not a directory" in merged.stderr
 
 
 def test_what_is_not_done(synthetic: ModuleType, whole: Store, tmp_path: Path) -> None:

@@ -543,6 +543,22 @@ def test_a_lease_is_given_back_where_no_thread_can_be_started(tmp_path: Path, mo
     assert Leases(tmp_path, Told("other")).claim("run") is not None
 
 
+def test_a_heartbeat_outlives_a_moment_without_memory(tmp_path: Path) -> None:
+    held, ended = Leases(tmp_path, periods=SHORT).claim("run"), threading.Event()
+    assert held is not None
+    beats: list[int] = []
+
+    def beat() -> None:
+        beats.append(1)
+        if len(beats) > 1:
+            ended.set()
+        raise (MemoryError, OSError)[len(beats) - 1]
+
+    held.beat = beat  # type: ignore[method-assign]
+    held.keep(ended)
+    assert len(beats) == 2
+
+
 def test_leases_leave_few_files(tmp_path: Path) -> None:
     shared = Leases(tmp_path)
     for _ in range(leases.KEPT + 9):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import _thread
+import errno
 import itertools
 import signal
 import threading
@@ -32,6 +34,7 @@ from gebm.refit import EnergyRefit
 from gebm.training import AlternatingTraining
 
 from ...faults import studies
+from ...faults.disk import failing
 from ..conftest import changed, do, plan_one
 
 MODELS = ("gebm", "gebm-dv", "gan-hinge", "gan-ns")
@@ -279,6 +282,33 @@ def test_out_of_device_memory_outside_training_names_no_batch(
     for path in (done.folder(planned.task.spec).path / "evals").iterdir():
         path.unlink()
     assert do(planned).reason == "out of device memory: needs at least 24.50 GiB, 23.25 GiB available"
+
+
+def test_a_status_that_cannot_be_read_now_is_left_alone(tiny: Suite, done: Store) -> None:
+    planned = plan_one(tiny, done)
+    status = done.folder(planned.task.spec) / "status.json"
+    kept = status.read_bytes()
+    with failing(status.parent, 1, errno.EMFILE, False):
+        outcome = do(planned)
+    assert (outcome.state, outcome.reason) == ("failed", f"{status} cannot be read: Too many open files")
+    assert status.read_bytes() == kept
+    assert do(planned).state == "hit"
+
+
+@pytest.mark.parametrize("error", [RuntimeError("can't start new thread"), MemoryError()])
+def test_a_run_that_no_thread_can_hold_is_not_begun(
+    tiny: Suite, store: Store, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def refuse(*_: object) -> None:
+        raise error
+
+    task = replace(plan_one(tiny, store).task, raises=False)
+    with monkeypatch.context() as patched:
+        patched.setattr(_thread, "start_new_thread", refuse)
+        outcome = execute(task, lambda _: None, lambda: False)
+    assert (outcome.state, outcome.reason) == ("failed", f"not begun: {error or 'out of memory'}")
+    assert not store.folder(task.spec).path.exists()
+    assert store.holder(task.spec.run_id) is None
 
 
 def test_fresh_starts_again_and_keeps_the_old(tiny: Suite, done: Store) -> None:

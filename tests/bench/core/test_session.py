@@ -105,6 +105,13 @@ def test_the_state_of_other_code_is_not_continued(tmp_path: Path) -> None:
     assert "other code" in warnings[0]["warning"]
 
 
+def test_nothing_is_begun_where_the_folder_was_removed(tmp_path: Path) -> None:
+    """As where the store is moved meanwhile: what is made in its place would pass for a store."""
+    with pytest.raises(FileNotFoundError):
+        run(tmp_path / "store" / "runs" / "one")
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_loss_that_is_not_finite_stops_the_run(tmp_path: Path) -> None:
     session = Session(tmp_path, "f", lambda _: None, lambda: False, log_every=5)
     walk = Walk(broken_at=10)

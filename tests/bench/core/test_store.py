@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -258,17 +260,58 @@ def test_a_full_disk_loses_nothing(tiny: Suite, done: Store, monkeypatch: pytest
     assert do(planned).state == "done"
 
 
-def test_parts_of_earlier_writes_are_removed_and_of_no_other(tmp_path: Path) -> None:
-    """Neither those of other files, nor those of somebody who is still writing."""
-    for name in (".a.csv.0.tmp", ".b.csv.0.tmp", "a.csv.0.tmp"):
-        (tmp_path / name).write_text("half")
-    os.mkfifo(tmp_path / ".a.csv.1.tmp")  # to open it would take forever
-    with written(tmp_path / "a.csv") as slow:
+CUT_OFF = """
+import os, sys
+from pathlib import Path
+from bench.files import written
+with written(Path(sys.argv[1])) as file:
+    file.write(b"half of it")
+    file.flush()
+    os._exit(9)
+"""
+
+
+def test_the_part_of_a_write_that_was_cut_off_is_used_by_the_next(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-c", CUT_OFF, tmp_path / "a.csv"], check=False)
+    (part,) = tmp_path.iterdir()
+    assert part.read_bytes() == b"half of it"
+    write_output(tmp_path / "b.csv", b"b")
+    assert part.exists()
+    write_output(tmp_path / "a.csv", b"a")
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"a.csv": b"a", "b.csv": b"b"}
+    part.symlink_to(tmp_path / "b.csv")  # nothing is written through what somebody else put there
+    write_output(tmp_path / "a.csv", b"A")
+    part.unlink(missing_ok=True)
+    os.mkfifo(part)
+    write_output(tmp_path / "a.csv", b"another")
+    part.unlink()
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"a.csv": b"another", "b.csv": b"b"}
+
+
+@pytest.mark.parametrize("locks", [True, False])
+def test_writers_of_one_file_do_not_meet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, locks: bool) -> None:
+    """Each file is whole, nobody fails, and nothing is left; on a file system without locks, too."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    if not locks:
+        monkeypatch.setattr(fcntl, "flock", refuse)
+    path, contents = tmp_path / "value", {bytes([each]) * 5000 for each in range(4)}
+    with written(path) as slow:
         slow.write(b"slow")
-        write_output(tmp_path / "a.csv", b"fast")
-        assert (tmp_path / "a.csv").read_bytes() == b"fast"
-    assert (tmp_path / "a.csv").read_bytes() == b"slow"
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".b.csv.0.tmp", "a.csv", "a.csv.0.tmp"]
+        write_bytes(path, b"fast")
+        assert path.read_bytes() == b"fast"
+    assert path.read_bytes() == b"slow"
+
+    def work(content: bytes) -> None:
+        for _ in range(60):
+            write_bytes(path, content, more=True)
+            assert path.read_bytes() in contents | {b"slow"}
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(work, contents))
+    assert [each.name for each in tmp_path.iterdir()] == ["value"]
 
 
 def test_a_write_is_whole_or_absent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -350,4 +393,9 @@ def test_a_list_of_runs_is_never_written_over_unread(tmp_path: Path) -> None:
     assert read_manifest(store, "mine", "quick")["runs"] == []
     write_manifest(store, manifest)
     assert path.read_bytes() == kept
-    assert [each.read_bytes() for each in (store.root / "aside").iterdir()] == [damaged]
+    RunFolder(store.root / "suites").write_json(path.name, {"suite": "mine", "profile": "quick"})
+    foreign = path.read_bytes()
+    assert read_manifest(store, "mine", "quick")["runs"] == []
+    write_manifest(store, manifest)
+    assert path.read_bytes() == kept
+    assert {each.read_bytes() for each in (store.root / "aside").iterdir()} == {damaged, foreign}

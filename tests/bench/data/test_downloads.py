@@ -9,6 +9,7 @@ import shutil
 import tarfile
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -25,6 +26,7 @@ from bench.data.files import File, needed_by, states, write_receipt
 from bench.data.maf import ARCHIVE
 from bench.inception import INCEPTION, INCEPTION_FILES
 
+from ...faults.disk import failing
 from .conftest import facts
 
 CONTENT = np.random.default_rng(0).bytes(300_000)
@@ -302,6 +304,23 @@ def test_from_a_folder_on_disk(tmp_path: Path) -> None:
     ):
         with pytest.raises(DatasetError, match=message):
             copy_from(source, name, root, accept_unverified=True)
+
+
+def test_a_file_that_a_full_disk_does_not_replace_keeps_its_receipt(tmp_path: Path) -> None:
+    folder, root = tmp_path / "mine", tmp_path / "data"
+    folder.mkdir()
+    for name in ("val.npy", "test.npy"):
+        np.save(folder / name, np.random.default_rng(3).standard_normal((200, 43)))
+    copy_from(folder, "miniboone-small", root, accept_unverified=True)
+    sound = states(["miniboone-small"], root)
+    for number in range(1, 20):
+        with failing(root, number, errno.ENOSPC, True) as refusals, suppress(DatasetError):
+            copy_from(folder, "miniboone-small", root, accept_unverified=True)
+        assert states(["miniboone-small"], root) == sound, refusals.refused
+        if not refusals.refused:
+            break
+    else:
+        pytest.fail("it never came to an end")
 
 
 def test_a_folder_that_is_the_data_folder_is_accepted_in_place(tmp_path: Path) -> None:

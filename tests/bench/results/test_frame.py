@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -26,6 +27,8 @@ from bench.results.frame import (
     scan,
 )
 from bench.results.sources import records
+
+from ...faults.disk import failing
 
 Read = list[str]
 
@@ -236,6 +239,20 @@ def test_files_of_another_version_are_named(
     scores = scan(store).scores
     (row,) = scores[scores["status"] == "failed"].itertuples()
     assert why in row.reason
+
+
+@pytest.mark.parametrize("number", [1, 2, 5])
+def test_a_file_that_cannot_be_read_for_a_moment_is_read_the_next_time(store: Store, number: int) -> None:
+    before = scan(store)
+    status = next(store.root.rglob("status.json"))
+    os.utime(status, ns=(1, 1))  # so that it is not taken from the cache
+    with failing(status.parent, number, errno.EMFILE, False) as refusals:
+        rows = scan(store).runs.set_index("run")
+    (refused,) = refusals.refused
+    path = status.parent / refused.removeprefix("open ")
+    assert rows.loc["/".join(status.parts[-4:-1]), "reason"] == f"{path} cannot be read: Too many open files"
+    assert same(scan(store), before)
+    assert same(cold(store), before)
 
 
 def test_damage_is_named(store: Store) -> None:

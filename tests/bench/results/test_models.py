@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -91,6 +92,13 @@ def test_what_is_damaged_absent_or_foreign_is_refused(done: Store, tmp_path: Pat
     change(folder / "spec.json", kind=None)
     with pytest.raises(StoreError, match=r"spec.json lacks kind: written by another version"):
         bench.load_model(folder.path)
+
+
+def test_a_copy_of_a_run_by_any_name_is_that_run(done: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(run_of(done, "gebm").path, tmp_path / "mine")
+    assert OneRun.read(RunFolder(tmp_path / "mine")).state == "done"
+    monkeypatch.chdir(tmp_path / "mine")
+    assert OneRun.read(RunFolder(Path())).state == "done"
 
 
 def test_other_code_and_unfinished_training_are_warned_of(done: Store) -> None:

@@ -298,7 +298,10 @@ def test_a_list_that_has_a_readout_twice(tmp_path: Path, synthetic: ModuleType) 
     assert "is there twice" in said.stderr
 
 
-@pytest.mark.parametrize("damage", ["header", "archive", "cut off"])
+OTHER = {"records": np.zeros(3, "f4,f4"), "objects": np.array([{}]), "text": np.array(["one"])}
+
+
+@pytest.mark.parametrize("damage", ["header", "archive", "cut off", "records", "objects", "text"])
 def test_an_array_of_a_stranger_is_no_array(tmp_path: Path, damage: str) -> None:
     path = tmp_path / "x.npy"
     np.save(path, np.zeros(3))
@@ -307,6 +310,8 @@ def test_an_array_of_a_stranger_is_no_array(tmp_path: Path, damage: str) -> None
     if damage == "archive":
         with path.open("wb") as file:
             np.savez(file, x=np.zeros(3))
+    elif damage in OTHER:
+        np.save(path, OTHER[damage])
     else:
         path.write_bytes(sound.replace(b"(3,), }", b"(3,), ((") if damage == "header" else sound[:-1])
     with pytest.raises(CorruptFileError, match=r"x\.npy is corrupt"):
