@@ -38,6 +38,7 @@ from bench.core.spec import Readout
 from bench.core.store import Lookup, Store, stale_training
 from bench.core.surroundings import (
     environment,
+    keep_memory,
     limit_threads,
     memory_words,
     peak_memory,
@@ -103,6 +104,7 @@ class Run:
         self.deadline = math.inf if task.deadline is None else task.deadline
         self.outcome = Outcome("busy", "another process works on this run")
         limit_threads(task.spec.threads)
+        keep_memory()
         torch.backends.cudnn.deterministic = True  # else training in float32 on a GPU ends in other bits each time
 
     @contextmanager
@@ -491,6 +493,7 @@ def prepare_extractor(task: Task, extractor: str, progress: Progress, _stop: Any
     from bench.metrics.extractors import load_extractor
 
     limit_threads(1)
+    keep_memory()
     progress({"phase": "extractor"})
     places = task.places
     try:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
 import os
 import platform
 import re
 import resource
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -15,8 +17,19 @@ import torch
 from bench.components.digests import LIBRARIES, library_version
 from bench.machine import commit, cores, cpu_name, thread_pools
 
-__all__ = ["environment", "limit_threads", "memory_words", "peak_memory", "resolve_device", "shortage_words"]
+__all__ = [
+    "environment",
+    "keep_memory",
+    "limit_threads",
+    "memory_words",
+    "peak_memory",
+    "resolve_device",
+    "shortage_words",
+]
 
+TRIM_THRESHOLD, MMAP_THRESHOLD = (-1, 2**31 - 1), (-3, 32 * 2**20)
+"""Parameters of glibc's mallopt and their largest values: free bytes above which some are given back; the size from which a block is mapped
+by itself."""
 UNITS = {"bytes": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 AMOUNT = f"([0-9.]+) ({'|'.join(UNITS)})"
 TOLD = {
@@ -42,6 +55,16 @@ def limit_threads(count: int) -> None:
     for pool in thread_pools().select(user_api="blas").lib_controllers:
         if pool.num_threads != count:  # in a worker, forked as it is, setting them costs 20 ms
             pool.set_num_threads(count)
+
+
+def keep_memory() -> None:
+    """Keep freed memory in this process. By default glibc (mallopt(3)) gives large blocks back to the system, which every step of training
+    then asks for again, page by page.
+    """
+    with suppress(OSError, AttributeError):  # another C library
+        library = ctypes.CDLL(None)
+        for parameter, bytes_ in (TRIM_THRESHOLD, MMAP_THRESHOLD):
+            library.mallopt(parameter, bytes_)
 
 
 def environment(device: torch.device) -> dict[str, Any]:

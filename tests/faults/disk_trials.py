@@ -81,7 +81,8 @@ class Study:
             outcome = self.do()
         if outcome.state not in ("done", "hit"):
             return f"{outcome.state}: {outcome.reason}"
-        if left := [path.name for path in self.root.rglob("*.tmp")]:
+        aside = self.root / "aside"  # what is set aside stays as it was
+        if left := [path.name for path in self.root.rglob("*.tmp") if not path.is_relative_to(aside)]:
             return f"left behind: {left[0]}"
         found = self.found()
         changed = [

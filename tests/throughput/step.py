@@ -17,6 +17,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from bench.core.suite import load_suite
+from bench.core.surroundings import keep_memory
 from bench.data.images import PixelCodec
 from bench.machine import cpu_name
 from bench.track.timed.clock import flops_of_step, matmul_peak, sample
@@ -91,6 +92,7 @@ def main() -> None:
     parser.add_argument("--widths", type=int, nargs="+", default=[16, 64])
     parser.add_argument("--batch", type=int, default=64)
     asked = parser.parse_args()
+    keep_memory()  # as a run does
     lines = [HEADER, ("---:",) * len(HEADER), *rows(asked.widths, asked.batch)]
     peaks = ", ".join(f"{name} {matmul_peak(name, 'cpu') / 1e9:.0f}" for name in ("float32", "bfloat16"))
     print(

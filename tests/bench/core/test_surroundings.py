@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import platform
 import subprocess
 import sys
 
@@ -42,3 +43,26 @@ print([torch.get_num_threads(), *(pool["num_threads"] for pool in threadpoolctl.
     free = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
     said = subprocess.run([sys.executable, "-c", script], env=free, capture_output=True, text=True, check=True).stdout
     assert set(ast.literal_eval(said)) == {1}
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
+def test_memory_that_was_freed_is_not_asked_for_again() -> None:
+    script = """
+import resource, torch
+from bench.core.surroundings import keep_memory
+keep_memory()
+torch.set_num_threads(1)
+x = torch.ones(2**20, requires_grad=True)  # 4 MiB
+def use():
+    y = x
+    for _ in range(8):
+        y = y.sigmoid()
+    torch.autograd.grad(y.sum(), x)
+for _ in range(100):
+    use()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(100):
+    use()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 8 * 1024, "pages; without it often ten times as many"
