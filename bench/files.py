@@ -12,6 +12,7 @@ import stat
 import tomllib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -37,9 +38,6 @@ __all__ = [
     "written",
 ]
 
-_HERE = hashlib.sha256(socket.gethostname().encode()).hexdigest()[
-    :12
-]  # a name of this machine: locks may hold on one only
 _SEAL = 32  # bytes of sha256 in front of a sealed file
 _MOST_TOML = 2**16  # bytes; the time that tomllib takes may grow with their square
 
@@ -60,7 +58,7 @@ def write_bytes(path: Path, content: bytes, *, more: bool = False) -> None:
 @contextmanager
 def written(path: Path, *, more: bool = False) -> Iterator[IO[bytes]]:
     """Yield a file that is given the name `path` when the block ends well. `more` as in `write_bytes`."""
-    temporary = path.with_name(f".{path.name}.{_HERE}.tmp")
+    temporary = path.with_name(f".{path.name}.{_here()}.tmp")
     if (file := _locked(temporary)) is None:
         temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
         file = temporary.open("xb")
@@ -75,6 +73,15 @@ def written(path: Path, *, more: bool = False) -> Iterator[IO[bytes]]:
             raise
     if not more:
         sync_names(path.parent)
+
+
+@cache
+def _here() -> str:
+    """Return a name of this machine, since a lock may hold on one only."""
+    known = b""
+    with suppress(OSError):
+        known = Path("/etc/machine-id").read_bytes()
+    return hashlib.sha256(known + socket.gethostname().encode()).hexdigest()[:12]
 
 
 def _locked(part: Path) -> IO[bytes] | None:
