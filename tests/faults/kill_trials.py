@@ -366,6 +366,11 @@ def await_end(front: int) -> None:
 
 def store_moved(campaign: Campaign, front: int, chance: random.Random) -> None:
     """The store's folder gets another name, and has its own again when the command has ended."""
+    end = time.monotonic() + PATIENCE
+    while (
+        not any((campaign.root / "suites").iterdir()) and time.monotonic() < end
+    ):  # else it may begin a store of its own
+        time.sleep(0.01)
     campaign.root.rename(moved := campaign.folder / "moved")
     await_end(front)
     assert not (campaign.root / "runs").exists(), "another store was begun"
