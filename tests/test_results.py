@@ -20,6 +20,7 @@ STATED = {
             "images-gpu",
             "images-quick",
             "images-energies",
+            "images-energies-long",
             "guided-long",
             "guided-images",
             "class-balance",
