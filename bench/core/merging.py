@@ -74,9 +74,8 @@ def merge(source: Store, into: Store, *, ended: bool = False) -> Iterator[Merged
         paths = sorted(runs.glob("*/*/*/"))
         with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
             yield from pool.map(transferred, paths)
-        for model in {
-            path.parent.relative_to(runs) for path in paths
-        }:  # what is there may be of a merge that was cut off
+        for model in {path.parent.relative_to(runs) for path in paths}:
+            # also what was there, perhaps by a merge that was cut off
             if (folder := into.root / "runs" / model).is_dir():
                 sync_names(folder)
         yield from merge_lists(source, into)

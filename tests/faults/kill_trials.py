@@ -367,9 +367,8 @@ def await_end(front: int) -> None:
 def store_moved(campaign: Campaign, front: int, chance: random.Random) -> None:
     """The store's folder gets another name, and has its own again when the command has ended."""
     end = time.monotonic() + PATIENCE
-    while (
-        not any((campaign.root / "suites").iterdir()) and time.monotonic() < end
-    ):  # else it may begin a store of its own
+    suites = campaign.root / "suites"
+    while not any(suites.iterdir()) and time.monotonic() < end:  # before it has begun it would make a store of its own
         time.sleep(0.01)
     campaign.root.rename(moved := campaign.folder / "moved")
     await_end(front)
