@@ -249,6 +249,11 @@ def gain_row(energies: Energies, beta: float, rule: str) -> dict[str, Any]:
     if not sure and (level := energies.annealed(beta)) is not None and level.trustworthy:
         sure, log_z = True, level.log_partition
         value = -beta * float(test.mean()) - log_z.estimate
+    scores = {"ess-fraction": log_z.effective_fraction}
+    if sure:
+        scores["likelihood-gain"] = value
+        if (mean := energies.mean_energy(beta)) is not None:
+            scores["kl-from-base"] = -beta * mean[0] - log_z.estimate
     facts: dict[str, Any] = {"train_gain": -beta * float(energies.of_data("train").mean()) - log_z.estimate}
     if rule == CALIBRATED:
         chosen = energies.temperature
@@ -257,7 +262,7 @@ def gain_row(energies: Energies, beta: float, rule: str) -> dict[str, Any]:
         facts["temperature"]["validation_gain"] = chosen.gain.value
     return result_row(
         0,
-        ({"likelihood-gain": value} if sure else {}) | {"ess-fraction": log_z.effective_fraction},
+        scores,
         f"test split, n={len(test)}",
         beta=beta,
         beta_rule=rule,

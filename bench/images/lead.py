@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from bench.images.attribution import Contrast, post_hoc_contrasts, same_seconds
 from bench.images.targets import AT_TARGET, Reached, reached, share
-from bench.images.temperature import calibrated, gain_at
+from bench.images.temperature import OWN_GAIN, calibrated, gain_at
 from bench.report.comparisons import Comparison, compare, headline_metric, likelihood_gains, longest_sources
 from bench.report.text import beta_name, estimate_text, listed, number
 from bench.results.sources import CALIBRATED_BETA, Source
@@ -33,7 +33,11 @@ def likelihood_sentences(section: Section, labels: Sequence[str]) -> list[str]:
     at_one, chosen, said = likelihood_gains(section), calibrated(section), []
     for label in labels:
         seeds = len(chosen[label].betas) if label in chosen else 0
-        parts = [f"{_gain(at_one[label])} at β=1{some_of(at_one[label], seeds)}"] if label in at_one else []
+        parts = []
+        if label in at_one:
+            own = gain_at(section, label, 1.0, OWN_GAIN)
+            beside = f", {estimate_text(own)} on samples of its own" if own else ""
+            parts.append(f"{_gain(at_one[label])} at β=1{some_of(at_one[label], seeds)}{beside}")
         if label in chosen:
             found, gain = chosen[label], gain_at(section, label, CALIBRATED_BETA)
             where = f"at its calibrated β̂ = {' '.join(filter(None, (found.text, found.detail)))}"

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from bench.results.frame import Section
 
 __all__ = [
+    "OWN_GAIN",
     "Calibrated",
     "calibrated",
     "draw_temperature",
@@ -35,7 +36,7 @@ __all__ = [
     "temperature_table",
 ]
 
-GAIN = "likelihood-gain"
+GAIN, OWN_GAIN = "likelihood-gain", "kl-from-base"
 COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#5E3C99", "#8B6F00")
 _MARKERS = "osD^vP"
 
@@ -90,9 +91,9 @@ def calibrated(section: Section) -> dict[str, Calibrated]:
     }
 
 
-def gain_at(section: Section, label: str, beta: float) -> Estimate | None:
-    """Return the mean gain of a model at β over its seeds, None where log Z could not be had in any."""
-    side = section.by_source.get((GAIN, Source(label, "likelihood", beta, None, 0)))
+def gain_at(section: Section, label: str, beta: float, metric: str = GAIN) -> Estimate | None:
+    """Return the mean gain of a model at β over its seeds, by `OWN_GAIN` on its own samples; None where log Z could not be had in any."""
+    side = section.by_source.get((metric, Source(label, "likelihood", beta, None, 0)))
     return None if side is None else mean_interval(list(side.values[side.main_key].values()))
 
 
@@ -101,6 +102,7 @@ def temperature_table(section: Section) -> Table | None:
     rows = []
     for label, found in calibrated(section).items():
         own = [row for row in _likelihoods(section) if row.label == label and row.beta == CALIBRATED_BETA]
+        own_gain = gain_at(section, label, 1.0, OWN_GAIN)
         gains = {
             name: _gain_cell(gain_at(section, label, beta), len(found.betas))
             for name, beta in (("gain at β=1", 1.0), ("at β̂", CALIBRATED_BETA), ("at β=100", PAPER_BETA))
@@ -110,6 +112,7 @@ def temperature_table(section: Section) -> Table | None:
                 "model": Cell(code=label),
                 "β̂": Cell(found.text, found.mean, found.detail, tone="open" if found.at_edge else "plain"),
                 **gains,
+                "own samples at β=1": _gain_cell(own_gain, len(found.betas)) if own_gain else MISSING,
                 "train split at β̂": _mean_cell([row.row.get("train_gain") for row in own]),
                 "ESS/M at β̂": _mean_cell([row.row.get("scores", {}).get("ess-fraction") for row in own]),
                 "worst k̂ at β̂": _worst([(row.row.get("log_partition") or {}).get("pareto_k") for row in own]),
@@ -121,7 +124,9 @@ def temperature_table(section: Section) -> Table | None:
         "Gain over the base on held-out data, in nats: L(βE) = −β E_P[E] − log E_G[exp(−βE)], mean over seeds [95 % interval]. β̂ is "
         "chosen on the validation split and read on the test split. At the edge the gain still rose where log Z could no longer be "
         "estimated (k̂ of 0.7 or more, or an ESS under 100): β̂ is this or more, and a colder energy may gain more. A gain is not "
-        "stated where log Z is not reportable, and annealing could not be trusted either.",
+        "stated where log Z is not reportable, and annealing could not be trusted either. Own samples: the same on samples of the "
+        "density itself, KL(model‖base). Where they have much less than held-out data, the energy tells data from samples and hardly "
+        "moves samples.",
     ]
     return table_of("Temperature", rows, notes)
 

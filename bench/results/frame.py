@@ -57,7 +57,7 @@ FACTS = ("parameters", "flops", "architecture", "initial_weights")
 SECONDS = ("seconds_training", "seconds_sampling", "seconds_scoring")
 SCORE_COLUMNS = tuple(SCHEMA)
 READOUT_COLUMNS = (*HEAD, *CHAIN, *STATE, *LOST, "readout", "row", "arrays")
-ANY_BETA = ("likelihood-gain", "ess-fraction")
+ANY_BETA = ("likelihood-gain", "kl-from-base", "ess-fraction")
 """Metrics of a density that are read out at any temperature."""
 _RECORDED = ("folder", "device", "trained_on", "versions", "code")
 ASKED = ("asked", "set", "changes")

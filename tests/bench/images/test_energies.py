@@ -59,6 +59,23 @@ def test_beta_hat_is_chosen_on_validation_and_read_on_test(model: Model, finishe
     assert rows[-1]["temperature"]["validation_gain"] == chosen.gain.value != read.value
 
 
+def test_the_gain_on_own_samples_is_what_exact_samples_gain(model: Model, finished: Store) -> None:
+    """KL(model‖base) against 4,000 exact samples, and against the identity L(βE) − KL = β (E_β[E] − E_P[E])."""
+    asked = TemperatureReadout(**ENERGY | {"partition_samples": 100_000, "betas": (10.0,)})
+    row = next(row for row in read_temperature(asked, context(model, finished)).values["rows"] if row["beta"] == 10.0)
+    known = Energies(context(model, finished), asked)
+    kl, log_z = row["scores"]["kl-from-base"], known.gain(10.0).log_partition.estimate
+    found = known.draw(10.0, 4000, 400_000, torch.Generator().manual_seed(1))
+    assert found.z is not None
+    gained = -10.0 * known.gebm.energy(known.gebm.base(found.z)).double() - log_z
+    assert abs(float(gained.mean()) - kl) < 6 * float(gained.std()) / math.sqrt(found.distinct)
+    mean = known.mean_energy(10.0)
+    assert mean is not None
+    gap = 10.0 * (mean[0] - float(known.of_data("test").mean()))
+    assert row["scores"]["likelihood-gain"] - kl == pytest.approx(gap, rel=1e-9)
+    assert kl > 0
+
+
 def test_exact_samples_have_the_law_of_the_density(model: Model, finished: Store) -> None:
     """The mean energy of 4,000 of them is that of weighted base draws, within six standard errors, resampled or annealed."""
     known = Energies(

@@ -101,6 +101,7 @@ def _energetic(made: Any, model: str, seed: int) -> list[dict[str, Any]]:
         made.row(model, seed, **density, beta=beta, beta_rule="fixed", value=gain + 0.01 * seed)
         for beta, gain in gains.items()
     ]
+    rows.append(made.row(model, seed, **density | {"metric": "kl-from-base"}, beta=1.0, beta_rule="fixed", value=0.03))
     facts = {"row": {"temperature": temperature, "log_partition": {"pareto_k": 0.2, "method": "importance sampling"}}}
     return [*rows, made.row(model, seed, **density, **own, value=0.4 + 0.01 * seed, about=facts)]
 
@@ -212,6 +213,7 @@ def test_the_first_sentences_are_likelihood_exact_samples_and_targets(made: Any)
     found = section(made)
     likelihood, exact, *chains = energy_verdict(found).lead
     assert "a gain of 0.210" in likelihood
+    assert "nats at β=1, 0.0300 [0.0300, 0.0300] on samples of its own; a gain of" in likelihood
     assert "β̂ = 14.0 or more (12.0 to 16.0, at the edge in 1 of 3 seeds)" in likelihood
     assert "Exact samples of the calibrated density" in exact
     assert "better for gebm (−3." in exact
@@ -225,6 +227,7 @@ def test_temperatures_are_read_over_seeds(made: Any) -> None:
     assert calibrated(found)["gebm"].mean == 14.0
     table = temperature_table(found)
     assert column(table, "gain at β=1")[0].startswith("0.210 [")
+    assert column(table, "own samples at β=1")[0].startswith("0.0300 [")
     assert column(table, "at β̂")[0].startswith("0.410 [")
     assert column(table, "at β=100")[0].startswith("−8.99")
     figure = draw_temperature(found)
