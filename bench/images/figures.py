@@ -304,14 +304,14 @@ def sample_sheets(files: Sequence[Any]) -> list[Sheet]:
 
 
 def chain_sheets(files: Sequence[Any]) -> list[Sheet]:
-    """Return a sheet per chain; one without two lengths, or whose pictures do not match, has none."""
+    """Return a sheet per chain; one without two lengths, or whose pictures do not match or are too few for a row, has none."""
     sheets = []
     for others, chains in _by_model(files):
         base = [row for row in others if row.sampler == "base"][:1]
         for rows in ([*base, *chain] for chain in chains if chain[0].steps):
             loaded = [images for row in rows if (images := _load(row.arrays["samples"])) is not None]
-            if 1 < len(rows) == len(loaded) and len({images.shape[1:] for images in loaded}) == 1:
-                latents = min(_LATENTS, *map(len, loaded))
+            latents = min([_LATENTS, *map(len, loaded)])
+            if latents and 1 < len(rows) == len(loaded) and len({images.shape[1:] for images in loaded}) == 1:
                 grid = np.stack([images[:latents] for images in loaded], axis=1)
                 heads = [f"{row.steps:,}" if row.steps else "base" for row in rows]
                 sheets.append(Sheet(_title(rows[-1], files), grid, heads))

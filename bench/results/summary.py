@@ -178,7 +178,7 @@ def _why_lacking(seed: int, first: Any, own: list[Any]) -> str:
     if apart and first.apart not in apart:
         return f"seed {seed} is {min(apart).partition(':')[0] or 'of the present code'} (shown apart)"
     for row in own:
-        if row.metric is None:
+        if row.metric is None and not row.refused:  # a refusal is of one readout, what else lacks scores is a run
             return _why_unscored(row)
     if any(row.readout == first.readout for row in own):
         return f"seed {seed} was scored under another key (shown apart)"

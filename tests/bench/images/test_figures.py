@@ -52,9 +52,10 @@ def test_chains_that_differ_in_a_setting_have_sheets_of_their_own(tmp_path: Path
 
 
 def test_a_missing_or_unfitting_picture_drops_that_sheet_only(tmp_path: Path) -> None:
-    files = kept(tmp_path, [BASE, *(("ula", beta, 10, 1e-2) for beta in (1.0, 10.0, 100.0))])
+    files = kept(tmp_path, [BASE, *(("ula", beta, 10, 1e-2) for beta in (1.0, 10.0, 20.0, 100.0))])
     files[1].arrays["samples"].unlink()
     np.save(files[2].arrays["samples"], image(0, side=4))
+    np.save(files[3].arrays["samples"], image(0)[:0])  # rejection has accepted none
     assert [sheet.title for sheet in chain_sheets(files)] == ["gebm: ula β=100 (paper)"]
     assert chain_sheets(files[:1]) == []
 

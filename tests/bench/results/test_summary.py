@@ -117,6 +117,13 @@ def test_every_unscored_run_is_in_some_row(made: Any) -> None:
         ({"stale": "torch 1 → 2"}, 5.0, 2, "partial", "2 of 3 seeds; seed 2 is stale (shown apart)"),
         ({"status": "unfinished"}, 5.0, 2, "partial", "2 of 3 seeds; seed 2 is unfinished (shown apart)"),
         ({"metric": "other"}, 5.0, 2, "partial", "2 of 3 seeds; seed 2 has no such score yet"),
+        (
+            {"metric": None, "sampler": "exact", "status": "refused", "refused": True, "reason": "of another readout"},
+            5.0,
+            2,
+            "partial",
+            "2 of 3 seeds; seed 2 has no such score yet",
+        ),
     ],
 )
 def test_a_third_seed_that_differs_is_counted_marked_or_explained(
