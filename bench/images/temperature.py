@@ -160,11 +160,11 @@ def _worst(values: Sequence[float | None]) -> Cell:
 
 
 @once
-def gains(section: Section) -> dict[str, dict[float, list[float]]]:
-    """Return the gains of every model by β, one value per seed, β̂ left out."""
+def gains(section: Section, metric: str = GAIN) -> dict[str, dict[float, list[float]]]:
+    """Return the gains of every model by β, or with `OWN_GAIN` those on its own samples, one value per seed, β̂ left out."""
     found: dict[str, dict[float, list[float]]] = {}
-    for (metric, source), side in section.by_source.items():
-        if metric == GAIN and source.beta not in (None, CALIBRATED_BETA):
+    for (name, source), side in section.by_source.items():
+        if name == metric and source.beta not in (None, CALIBRATED_BETA):
             found.setdefault(source.label, {})[float(source.beta or 0.0)] = list(side.values[side.main_key].values())
     return found
 
@@ -175,9 +175,9 @@ def temperature_figure(section: Section) -> Figure | None:
         return None
     text = f"likelihood gain and {headline_metric(section) or 'score'} against inverse temperature on {section.dataset}"
     note = (
-        "Left: mean over seeds, the band is their range; a star is at β̂. Losses far below 0 are cut off. Right: exact samples filled and "
-        "joined, longest chains open, a shape per sampler; dotted, the own base alone. A chain stands at the β it is aimed at, whether it "
-        "reaches that density or not."
+        "Left: mean over seeds, the band is their range; a star is at β̂; dashed, the same on samples of the density itself. Losses far "
+        "below 0 are cut off. Right: exact samples filled and joined, longest chains open, a shape per sampler; dotted, the own base. "
+        "A chain stands at the β it is aimed at, whether it reaches that density or not."
     )
     return Figure(
         "Likelihood and score against temperature", "temperature", text, lambda: draw_temperature(section), note=note
@@ -197,6 +197,8 @@ def draw_temperature(section: Section) -> Drawn | None:
         handles[label] = _draw_gain(left, own, colours[label])
         if label in chosen and (best := gain_at(section, label, CALIBRATED_BETA)) is not None:
             left.plot([chosen[label].mean], [best.mean], "*", color=colours[label], markersize=11, zorder=3)
+    for label, own in gains(section, OWN_GAIN).items():
+        left.plot(sorted(own), [fmean(own[beta]) for beta in sorted(own)], "--", color=colours[label], linewidth=1.2)
     tops = [fmean(values) for own in curves.values() for values in own.values()]
     top = max([*tops, *(end.mean for label in chosen if (end := gain_at(section, label, CALIBRATED_BETA)))])
     left.set_ylim(-0.6 * max(top, 0.01), 1.15 * max(top, 0.01))

@@ -233,6 +233,8 @@ def test_temperatures_are_read_over_seeds(made: Any) -> None:
     figure = draw_temperature(found)
     assert figure is not None
     assert [panel.get_xscale() for panel in figure.axes] == ["log", "log"]
+    dashed = [line for line in figure.axes[0].lines if line.get_linestyle() == "--"]
+    assert {(*line.get_xdata(), *line.get_ydata()) for line in dashed} == {(1.0, 0.03)}
     rows, facts = guided(made)
     few = [row for row in rows if not (row["metric"] == made.GAIN and row["beta"] == 100 and row["seed"])]
     assert "in 1 of 3 seeds" in column(temperature_table(made.section(few, facts)), "at β=100")[0]
