@@ -9,8 +9,10 @@ import math
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Float
+from numpy.typing import NDArray
 from torch import Tensor
 
 from bench.core.model import gebm_of
@@ -40,7 +42,7 @@ class Draws(NamedTuple):
 
     Arguments:
         z: the latents, or None.
-        method: "resampled" from base draws, or "annealed".
+        method: "accepted" of base draws, each once, or "resampled" from them, where some are there several times, or "annealed".
         pool: base draws looked at, or annealed particles.
         ess: effective sample size of the weighted base draws; of annealed particles the prior draws that have descendants.
         distinct: different latents among `z`.
@@ -134,16 +136,28 @@ class Energies:
         level = self.annealed(beta)
         return level.mean_energy() if level is not None and level.rough else None
 
+    def pool_for(self, beta: float, count: int, limit: int) -> int:
+        """Return how many base draws it takes, as far as those at hand can tell, to accept `count` of them by rejection; where that is
+        beyond the limit, for an ESS of 2·count.
+        """
+        pool, largest = len(self.energy), float(torch.softmax(-beta * self.energy, 0).max())
+        to_accept = 1.2 * count * pool * largest
+        enough = to_accept if to_accept <= limit else 1.2 * 2 * count * pool / max(weight_ess(-beta * self.energy), 1.0)
+        return math.ceil(enough)
+
     def draw(self, beta: float, count: int, limit: int, generator: torch.Generator) -> Draws:
-        """Return `count` latents of the density at β: base draws resampled while an ESS of 2·count can be had, else annealed particles."""
-        while (ess := weight_ess(-beta * self.energy)) < 2 * count and len(self.energy) < limit:
-            missing = 1.2 * 2 * count * len(self.energy) / max(ess, 1.0)
-            self.grow(min(limit, max(int(missing), 2 * len(self.energy))))
-        pool, shape = len(self.energy), pareto_k(-beta * self.energy)
+        """Return `count` latents of the density at β from at most `limit` base draws.
+
+        They are accepted by rejection, each once, where the limit allows so many; else resampled while an ESS of 2·count can be had, else
+        annealed particles. Copies would shrink the neighbourhoods that precision and recall are made of.
+        """
+        while (size := self.pool_for(beta, count, limit)) > len(self.energy) and len(self.energy) < limit:
+            self.grow(min(limit, max(size, int(1.25 * len(self.energy)))))
+        pool, ess, shape = len(self.energy), weight_ess(-beta * self.energy), pareto_k(-beta * self.energy)
         if ess >= 2 * count and shape < 0.7:
-            weights = torch.softmax(-beta * self.energy, 0).cpu().numpy()
-            rows = _choose(weights, count, generator).to(self.z.device)
-            return Draws(self.z[rows], "resampled", pool, ess, int(torch.unique(rows).numel()))
+            method, rows = choose(torch.softmax(-beta * self.energy, 0).cpu().numpy(), count, generator)
+            rows = rows.to(self.z.device)
+            return Draws(self.z[rows], method, pool, ess, int(torch.unique(rows).numel()))
         level = self.annealed(beta)
         if level is not None and level.trustworthy and len(level.z) >= count:
             rows = torch.randperm(len(level.z), generator=generator, device=level.z.device)[:count]
@@ -153,13 +167,15 @@ class Energies:
         return Draws(None, "", pool, ess, 0, f"{why} {'is not trustworthy either' if self.particles else 'is off'}")
 
 
-def _choose(weights: Any, count: int, generator: torch.Generator) -> Tensor:
-    """Return rows drawn with replacement in proportion to the weights; `torch.multinomial` takes no more than 2^24."""
-    import numpy as np
-
-    seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
-    chosen = np.random.default_rng(seed).choice(len(weights), count, p=weights / weights.sum())
-    return torch.from_numpy(chosen)
+def choose(weights: NDArray[np.float64], count: int, generator: torch.Generator) -> tuple[str, Tensor]:
+    """Return rows in proportion to the weights, and how they were had: by rejection, each once, where that accepts enough, else with
+    replacement; `torch.multinomial` takes no more than 2^24 rows.
+    """
+    drawn = np.random.default_rng(int(torch.randint(2**62, (), generator=generator, device=generator.device)))
+    accepted = np.flatnonzero(drawn.random(len(weights)) * weights.max() < weights)[:count]
+    if len(accepted) == count:
+        return "accepted", torch.from_numpy(accepted)
+    return "resampled", torch.from_numpy(drawn.choice(len(weights), count, p=weights / weights.sum()))
 
 
 def energies_of(context: Context, readout: EnergyReadout) -> Energies:

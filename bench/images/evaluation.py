@@ -204,7 +204,7 @@ def traced_lengths(length: int) -> list[int]:
 
 @torch.no_grad()
 def read_exact(readout: ExactReadout, context: Context) -> Result:
-    """Score samples of the density itself: base draws resampled by their weights, or annealed particles where those fall short.
+    """Score samples of the density itself: base draws accepted or resampled by their weights, or annealed particles where those fall short.
 
     Where neither can be trusted the row has no score and says why.
 

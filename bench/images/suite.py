@@ -104,7 +104,7 @@ class Evaluation(Frozen):
         metrics: as `bench list metrics` names them.
         chains: latent chains of models with an energy.
         exact: temperatures, numbers or "calibrated", at which models with an energy are sampled without a chain.
-        pool: base draws at most that exact samples are resampled from.
+        pool: base draws at most that exact samples are accepted or resampled from.
         betas: the grid of temperatures on which the likelihood gain is read out.
         annealing: particles in each of 32 annealed populations, for exact samples that resampling cannot give; 0 for none.
         partition_samples: base draws for log Z.
@@ -229,7 +229,7 @@ class ChainReadout(ScoredReadout, EnergyReadout):
 
 
 class ExactReadout(ScoredReadout, EnergyReadout):
-    """Samples of the density at one β itself, scored: resampled from at most `pool` base draws, or annealed."""
+    """Samples of the density at one β itself, scored: from at most `pool` base draws, or annealed."""
 
     reader: ClassVar[str] = "bench.images.evaluation:read_exact"
     methods: ClassVar[tuple[str, ...]] = ("gebm",)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -19,7 +20,7 @@ from bench.core.suite import Suite, SuiteError
 from bench.core.task import Places
 from bench.data import load_dataset
 from bench.images import energies as module
-from bench.images.energies import Energies, judge_target
+from bench.images.energies import Energies, choose, judge_target
 from bench.images.evaluation import read_chain, read_exact, read_temperature
 from bench.images.suite import Chain, ChainReadout, ExactReadout, TemperatureReadout
 from bench.results.frame import scan
@@ -76,8 +77,20 @@ def test_the_gain_on_own_samples_is_what_exact_samples_gain(model: Model, finish
     assert kl > 0
 
 
+@pytest.mark.parametrize(("heaviest", "method"), [(3.0, "accepted"), (1000.0, "resampled")])
+def test_draws_are_in_proportion_to_their_weights_and_each_there_once_if_that_gives_enough(
+    heaviest: float, method: str
+) -> None:
+    weights = np.where(np.arange(20_000) % 2, 3.0, 1.0)
+    weights[0] = heaviest
+    how, rows = choose(weights / weights.sum(), 4000, torch.Generator().manual_seed(0))
+    assert (how, len(rows), len(rows.unique()) == 4000) == (method, 4000, method == "accepted")
+    share = float((rows % 2).double().mean())
+    assert abs(share - 0.75) < 5 * math.sqrt(0.75 * 0.25 / 4000) + 0.03 * (heaviest > 3)
+
+
 def test_exact_samples_have_the_law_of_the_density(model: Model, finished: Store) -> None:
-    """The mean energy of 4,000 of them is that of weighted base draws, within six standard errors, resampled or annealed."""
+    """The mean energy of 4,000 of them is that of weighted base draws, within six standard errors: accepted, resampled or annealed."""
     known = Energies(
         context(model, finished), TemperatureReadout(**ENERGY | {"partition_samples": 100_000, "annealing": 128})
     )
@@ -85,7 +98,7 @@ def test_exact_samples_have_the_law_of_the_density(model: Model, finished: Store
     assert known.reliable(beta)
     mean = known.mean_energy(beta)
     assert mean is not None
-    for limit, method in ((400_000, "resampled"), (4, "annealed")):
+    for limit, method in ((100_000, "resampled"), (4_000_000, "accepted"), (4, "annealed")):
         if method == "annealed":  # as if the base draws were too few
             known.energy, known.z = known.energy[:100], known.z[:100]
             known.first = 100
