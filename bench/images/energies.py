@@ -7,25 +7,23 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
-import numpy as np
 import torch
 from jaxtyping import Float
-from numpy.typing import NDArray
 from torch import Tensor
 
 from bench.core.model import gebm_of
 from bench.core.readout import Context
 from bench.images.models import AT_ONCE, prepared
 from bench.images.suite import CALIBRATED, EnergyReadout
-from gebm.diagnostics import pareto_k, rhat, weight_ess
+from gebm.diagnostics import rhat
 from gebm.model import GEBM
 from gebm.partition import AnnealedLevel, annealed_path
 from gebm.samplers import MALA
 from gebm.temperature import Gain, Temperature, calibrate, gain, weighted_moments
 
-__all__ = ["Draws", "Energies", "TargetVerdict", "energies_of", "judge_target"]
+__all__ = ["Energies", "TargetVerdict", "energies_of", "judge_target"]
 
 ISLANDS = 32
 FIRST_STEP = 0.05  # of MALA, before the pilot run tunes it
@@ -35,26 +33,6 @@ MIXED = 1.1  # R-hat of the energy over chains
 PATH_LEVELS = 60  # where annealing gives up
 
 Verdict = Literal["at its target", "on its way", "cannot tell"]
-
-
-class Draws(NamedTuple):
-    """Latents that may stand for the density at some β, and how they were had; without latents, `why_not` says why.
-
-    Arguments:
-        z: the latents, or None.
-        method: "accepted" of base draws, each once, or "resampled" from them, where some are there several times, or "annealed".
-        pool: base draws looked at, or annealed particles.
-        ess: effective sample size of the weighted base draws; of annealed particles the prior draws that have descendants.
-        distinct: different latents among `z`.
-        why_not: why there are none.
-    """
-
-    z: Float[Tensor, "n latent"] | None
-    method: str
-    pool: int
-    ess: float
-    distinct: int
-    why_not: str = ""
 
 
 class Energies:
@@ -135,47 +113,6 @@ class Energies:
             return mean, error
         level = self.annealed(beta)
         return level.mean_energy() if level is not None and level.rough else None
-
-    def pool_for(self, beta: float, count: int, limit: int) -> int:
-        """Return how many base draws it takes, as far as those at hand can tell, to accept `count` of them by rejection; where that is
-        beyond the limit, for an ESS of 2·count.
-        """
-        pool, largest = len(self.energy), float(torch.softmax(-beta * self.energy, 0).max())
-        to_accept = 1.2 * count * pool * largest
-        enough = to_accept if to_accept <= limit else 1.2 * 2 * count * pool / max(weight_ess(-beta * self.energy), 1.0)
-        return math.ceil(enough)
-
-    def draw(self, beta: float, count: int, limit: int, generator: torch.Generator) -> Draws:
-        """Return `count` latents of the density at β from at most `limit` base draws.
-
-        They are accepted by rejection, each once, where the limit allows so many; else resampled while an ESS of 2·count can be had, else
-        annealed particles. Copies would shrink the neighbourhoods that precision and recall are made of.
-        """
-        while (size := self.pool_for(beta, count, limit)) > len(self.energy) and len(self.energy) < limit:
-            self.grow(min(limit, max(size, int(1.25 * len(self.energy)))))
-        pool, ess, shape = len(self.energy), weight_ess(-beta * self.energy), pareto_k(-beta * self.energy)
-        if ess >= 2 * count and shape < 0.7:
-            method, rows = choose(torch.softmax(-beta * self.energy, 0).cpu().numpy(), count, generator)
-            rows = rows.to(self.z.device)
-            return Draws(self.z[rows], method, pool, ess, int(torch.unique(rows).numel()))
-        level = self.annealed(beta)
-        if level is not None and level.trustworthy and len(level.z) >= count:
-            rows = torch.randperm(len(level.z), generator=generator, device=level.z.device)[:count]
-            distinct = int(torch.unique(level.z[rows], dim=0).shape[0])
-            return Draws(level.z[rows], "annealed", len(level.z), level.ancestors, distinct)
-        why = f"an ESS of {ess:,.0f} from {pool:,} base draws (k̂ = {shape:.2f}), {2 * count:,} wanted; annealing"
-        return Draws(None, "", pool, ess, 0, f"{why} {'is not trustworthy either' if self.particles else 'is off'}")
-
-
-def choose(weights: NDArray[np.float64], count: int, generator: torch.Generator) -> tuple[str, Tensor]:
-    """Return rows in proportion to the weights, and how they were had: by rejection, each once, where that accepts enough, else with
-    replacement; `torch.multinomial` takes no more than 2^24 rows.
-    """
-    drawn = np.random.default_rng(int(torch.randint(2**62, (), generator=generator, device=generator.device)))
-    accepted = np.flatnonzero(drawn.random(len(weights)) * weights.max() < weights)[:count]
-    if len(accepted) == count:
-        return "accepted", torch.from_numpy(accepted)
-    return "resampled", torch.from_numpy(drawn.choice(len(weights), count, p=weights / weights.sum()))
 
 
 def energies_of(context: Context, readout: EnergyReadout) -> Energies:

@@ -23,6 +23,7 @@ from bench.core.readout import Context, Result, log_partition_facts, result_row
 from bench.core.session import InterruptedRunError
 from bench.data.images import PixelCodec
 from bench.images.energies import Energies, beta_rule, energies_of, judge_target
+from bench.images.exact import draw
 from bench.images.guided import SPARE, Aim, aim
 from bench.images.models import AT_ONCE, HeldOutData, LatentModel, sample_base
 from bench.images.scoring import as_bytes, result, scored_row
@@ -213,7 +214,7 @@ def read_exact(readout: ExactReadout, context: Context) -> Result:
     """
     start, model, energies = time.monotonic(), context.model, energies_of(context, readout)
     beta = energies.beta(readout.beta)
-    found = energies.draw(beta, readout.samples, readout.pool, model.random_stream("exact"))
+    found = draw(energies, beta, readout.samples, readout.pool, model.random_stream("exact"))
     about: dict[str, Any] = {"beta": beta, "beta_rule": beta_rule(readout.beta)}
     about["exact"] = {name: getattr(found, name) for name in ("method", "pool", "ess", "distinct")}
     about["target"] = None if found.z is None else "at its target"

@@ -20,8 +20,9 @@ from bench.core.suite import Suite, SuiteError
 from bench.core.task import Places
 from bench.data import load_dataset
 from bench.images import energies as module
-from bench.images.energies import Energies, choose, judge_target
+from bench.images.energies import Energies, judge_target
 from bench.images.evaluation import read_chain, read_exact, read_temperature
+from bench.images.exact import choose, draw
 from bench.images.suite import Chain, ChainReadout, ExactReadout, TemperatureReadout
 from bench.results.frame import scan
 from gebm.temperature import calibrate, gain
@@ -66,7 +67,7 @@ def test_the_gain_on_own_samples_is_what_exact_samples_gain(model: Model, finish
     row = next(row for row in read_temperature(asked, context(model, finished)).values["rows"] if row["beta"] == 10.0)
     known = Energies(context(model, finished), asked)
     kl, log_z = row["scores"]["kl-from-base"], known.gain(10.0).log_partition.estimate
-    found = known.draw(10.0, 4000, 400_000, torch.Generator().manual_seed(1))
+    found = draw(known, 10.0, 4000, 400_000, torch.Generator().manual_seed(1))
     assert found.z is not None
     gained = -10.0 * known.gebm.energy(known.gebm.base(found.z)).double() - log_z
     assert abs(float(gained.mean()) - kl) < 6 * float(gained.std()) / math.sqrt(found.distinct)
@@ -102,7 +103,7 @@ def test_exact_samples_have_the_law_of_the_density(model: Model, finished: Store
         if method == "annealed":  # as if the base draws were too few
             known.energy, known.z = known.energy[:100], known.z[:100]
             known.first = 100
-        found = known.draw(beta, 4000, limit, torch.Generator().manual_seed(1))
+        found = draw(known, beta, 4000, limit, torch.Generator().manual_seed(1))
         assert found.method == method, found.why_not
         assert found.z is not None
         energy = known.gebm.energy(known.gebm.base(found.z)).double()
