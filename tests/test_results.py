@@ -23,6 +23,8 @@ STATED = {
             "images-energies-long",
             "guided-long",
             "guided-images",
+            "guided-images-long",
+            "images-scores",
             "class-balance",
         )
     ],
