@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bench.images.energies import Energies
-from gebm.diagnostics import pareto_k, weight_ess
+from gebm.diagnostics import pareto_k, usable_log_weights, weight_ess
 
 __all__ = ["Draws", "choose", "draw"]
 
@@ -43,13 +43,14 @@ def draw(energies: Energies, beta: float, count: int, limit: int, generator: tor
     They are accepted by rejection, each once, where the limit allows so many; else resampled while an ESS of 2·count can be had, else
     annealed particles. Copies would shrink the neighbourhoods that precision and recall are made of.
     """
-    while (size := _pool_for(-beta * energies.energy, count, limit)) > len(energies.energy) < limit:
+    while (size := _pool_for(usable_log_weights(-beta * energies.energy), count, limit)) > len(energies.energy) < limit:
         energies.grow(min(limit, max(size, int(1.25 * len(energies.energy)))))
-    log_weights = -beta * energies.energy
+    log_weights = usable_log_weights(-beta * energies.energy)
     pool, ess, shape = len(log_weights), weight_ess(log_weights), pareto_k(log_weights)
-    if ess >= 2 * count and shape < 0.7:
+    if shape < 0.7:
         method, rows = choose(torch.softmax(log_weights, 0).cpu().numpy(), count, generator)
-        return Draws(energies.z[rows.to(energies.z.device)], method, pool, ess, int(torch.unique(rows).numel()))
+        if method == "accepted" or ess >= 2 * count:
+            return Draws(energies.z[rows.to(energies.z.device)], method, pool, ess, int(torch.unique(rows).numel()))
     level = energies.annealed(beta)
     if level is not None and level.trustworthy and len(level.z) >= count:
         rows = torch.randperm(len(level.z), generator=generator, device=level.z.device)[:count]
@@ -60,11 +61,11 @@ def draw(energies: Energies, beta: float, count: int, limit: int, generator: tor
 
 
 def _pool_for(log_weights: Float[Tensor, " pool"], count: int, limit: int) -> int:
-    """Return how many base draws it takes, as far as those at hand can tell, to accept `count` of them; where that is beyond the limit, for
-    an ESS of 2·count.
+    """Return how many base draws it takes, as far as those at hand can tell, to accept `count` of them, with five standard errors to spare;
+    where that is beyond the limit, for an ESS of 2·count.
     """
     pool, largest = len(log_weights), float(torch.softmax(log_weights, 0).max())
-    to_accept = 1.2 * count * pool * largest
+    to_accept = (count + 5 * math.sqrt(count)) * pool * largest
     return math.ceil(to_accept if to_accept <= limit else 1.2 * 2 * count * pool / max(weight_ess(log_weights), 1.0))
 
 

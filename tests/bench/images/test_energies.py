@@ -112,6 +112,18 @@ def test_exact_samples_have_the_law_of_the_density(model: Model, finished: Store
         assert found.distinct > 2000
 
 
+@pytest.mark.parametrize("spoiled", [0, 10])
+def test_draws_that_are_accepted_need_no_further_pool(model: Model, finished: Store, spoiled: int) -> None:
+    """At β=0 all base draws are accepted: 1,900 are had of 2,000, which is no ESS of twice as many; none without an energy."""
+    known = Energies(context(model, finished), TemperatureReadout(**ENERGY))
+    known.energy[:spoiled] = math.nan
+    found = draw(known, 0.0, 1900 - 1000 * bool(spoiled), 2000, torch.Generator().manual_seed(1))
+    assert (found.method, found.pool) == ("accepted", 2000)
+    assert found.z is not None
+    assert found.distinct == len(found.z)
+    assert not (found.z[:, None] == known.z[:spoiled]).all(2).any()
+
+
 def test_where_no_exact_samples_can_be_had_the_row_says_why(model: Model, finished: Store) -> None:
     asked = ExactReadout(beta=1e5, pool=2000, **SCORED, **ENERGY | {"annealing": 0})
     (row,) = read_exact(asked, context(model, finished)).values["rows"]
