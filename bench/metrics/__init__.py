@@ -34,7 +34,7 @@ _DECLARED = (
     Metric("base-log-likelihood", "The same of the base alone, exact", "higher", "nats", "density"),
     Metric("gap-to-truth", "KL(p‖q) on held-out rows, where the true p is known", "lower", "nats", "density"),
     Metric("likelihood-gain", "−E_P[E] − A on held-out data, the gain over the base", "higher", "nats", "density"),
-    Metric("kl-from-base", "KL(model‖base), the same on the model's own samples", "neither", "nats", "density"),
+    Metric("kl-from-base", "KL(model‖base), the gain on the model's own samples", "neither", "nats", "density"),
     Metric("ess-fraction", "ESS of the importance weights over their number", "higher", "fraction", "density"),
     Metric("possible-gain", "KL(truth‖base) on its support, what an energy could gain", "neither", "nats", "density"),
     Metric("kl-divergence", "KL(truth‖learned) on the base's support, what is missed", "lower", "nats", "density"),
