@@ -169,9 +169,9 @@ def exact_table(section: Section) -> Table | None:
             }
         )
     notes = [
-        "Resampled: base draws by their weights, once these are worth twice as many draws as are scored. Annealed: particles of a "
-        "tempered path, where that is trustworthy; their ESS counts ancestors. Ranges are over seeds. Where few latents are distinct, "
-        "recall and coverage are bounded by them."
+        "Accepted: base draws by rejection, each once. Resampled: base draws by their weights, some of them several times, where these are "
+        "worth twice as many draws as are scored. Annealed: particles of a tempered path, where that is trustworthy; their ESS counts "
+        "ancestors. Ranges are over seeds. Where few latents are distinct, recall and coverage are bounded by them."
     ]
     return table_of("Exact samples", rows, notes)
 
